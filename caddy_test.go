@@ -1,0 +1,98 @@
+package oidcsession
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// runCaddy runs Caddy in this process with a Caddyfile until the test ends. Caddy is one to a process: tests that use it do not run
+// in parallel. Its storage is in storage; the admin endpoint is off.
+func runCaddy(t *testing.T, storage, caddyfile string) {
+	t.Helper()
+	loadCaddy(t, storage, caddyfile)
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Errorf("stopping Caddy: %v", err)
+		}
+	})
+}
+
+// loadCaddy loads a configuration in place of the one that runs, as a reload does.
+func loadCaddy(t *testing.T, storage, caddyfile string) {
+	t.Helper()
+	if err := caddy.Load(testConfig(t, storage, caddyfile), true); err != nil {
+		t.Fatalf("loading Caddy: %v", err)
+	}
+}
+
+// testConfig adapts a Caddyfile and adds what tests need: no admin endpoint, a storage of their own, silence.
+func testConfig(t *testing.T, storage, caddyfile string) []byte {
+	t.Helper()
+	adapted, err := adapt(caddyfile)
+	if err != nil {
+		t.Fatalf("adapting: %v", err)
+	}
+	var config map[string]any
+	if err := json.Unmarshal(adapted, &config); err != nil {
+		t.Fatal(err)
+	}
+	config["admin"] = map[string]any{"disabled": true, "config": map[string]any{"persist": false}}
+	config["storage"] = map[string]any{"module": "file_system", "root": storage}
+	if !testing.Verbose() {
+		config["logging"] = map[string]any{"logs": map[string]any{"default": map[string]any{"writer": map[string]any{"output": "discard"}}}}
+	}
+	out, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// freePort returns a port that nobody listens on.
+func freePort(t *testing.T) int {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
+
+// A site is an OP's site on this machine: an issuer on plain http at op.localhost, which browsers treat as trustworthy.
+type site struct {
+	port   int
+	issuer string
+}
+
+func newSite(t *testing.T) site {
+	port := freePort(t)
+	return site{port: port, issuer: fmt.Sprintf("http://op.localhost:%d", port)}
+}
+
+// caddyfile returns a Caddyfile for the site in front of an upstream: global options, then the site's directives.
+func (s site) caddyfile(global, directives string) string {
+	return fmt.Sprintf("{\n\tskip_install_trust\n\t%s\n}\n%s {\n\tbind 127.0.0.1\n\t%s\n}\n", global, s.issuer, strings.ReplaceAll(directives, "ISSUER", s.issuer))
+}
+
+// transport reaches every *.localhost at 127.0.0.1, which Go's resolver does not.
+func transport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	return &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			_, port, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, err
+			}
+			return dialer.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+		},
+	}
+}

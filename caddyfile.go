@@ -1,0 +1,183 @@
+package oidcsession
+
+import (
+	"encoding/json"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("oidc_session", parseGlobalOption)
+	httpcaddyfile.RegisterHandlerDirective("oidc_session", parseDirective)
+	// Outermost: a `header` block with deferred fields would write on our pages, and authentication or rewrites of the site
+	// must not stand between browsers and the endpoints.
+	httpcaddyfile.RegisterDirectiveOrder("oidc_session", httpcaddyfile.Before, "header")
+}
+
+// parseGlobalOption parses the global option. Syntax:
+//
+//	oidc_session {
+//		key   <secret...>
+//		store file [<path>] | memory
+//	}
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		return nil, d.Err("oidc_session: the global option is given twice")
+	}
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "oidc_session", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// UnmarshalCaddyfile parses the global option; see parseGlobalOption.
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the option's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		switch d.Val() {
+		case "key":
+			if a.Keys != nil {
+				return d.Err("key is given twice; to rotate, write the keys on one line, the one that seals first")
+			}
+			if a.Keys = d.RemainingArgs(); len(a.Keys) == 0 {
+				return d.ArgErr()
+			}
+			if err := endOfLine(d); err != nil {
+				return err
+			}
+		case "store":
+			if a.StoreRaw != nil {
+				return d.Err("store is given twice")
+			}
+			store, err := parseStore(d)
+			if err != nil {
+				return err
+			}
+			a.StoreRaw = store
+		default:
+			return d.Errf("unrecognized oidc_session option '%s'", d.Val())
+		}
+	}
+	return nil
+}
+
+// parseStore parses the name of a store and lets its module parse the rest.
+func parseStore(d *caddyfile.Dispenser) (json.RawMessage, error) {
+	if !d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	name := d.Val()
+	store, err := caddyfile.UnmarshalModule(d, storeNamespace+"."+name)
+	if err != nil {
+		return nil, err
+	}
+	return caddyconfig.JSONModuleObject(store, "module", name, nil), nil
+}
+
+// UnmarshalCaddyfile parses the file store. Syntax:
+//
+//	file [<path>]
+func (s *FileStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the store's name
+	if d.NextArg() {
+		s.Path = d.Val()
+		if s.Path == "" {
+			return d.Err("the store's path is empty")
+		}
+	}
+	return endOfLine(d)
+}
+
+// UnmarshalCaddyfile parses the memory store. Syntax:
+//
+//	memory
+func (*MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the store's name
+	return endOfLine(d)
+}
+
+// endOfLine refuses further arguments and a block.
+func endOfLine(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		return d.Errf("unrecognized option '%s'", d.Val())
+	}
+	return nil
+}
+
+// parseDirective parses the directive. Syntax:
+//
+//	oidc_session {
+//		issuer        <url>
+//		login_cookie  <name>
+//		check_session <path>
+//	}
+func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Handler)
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return handler, nil
+}
+
+// UnmarshalCaddyfile parses the directive; see parseDirective.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the directive's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for d.NextBlock(0) {
+		var err error
+		switch d.Val() {
+		case "issuer":
+			err = scalar(d, &h.Issuer)
+		case "login_cookie":
+			err = scalar(d, &h.LoginCookie)
+		case "check_session":
+			if h.CheckSession == nil {
+				h.CheckSession = new(handlers.CheckSession)
+			}
+			err = scalar(d, &h.CheckSession.Path)
+		default:
+			err = d.Errf("unrecognized oidc_session option '%s'", d.Val())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scalar parses the one argument of an option that may be given once.
+func scalar(d *caddyfile.Dispenser, value *string) error {
+	name := d.Val()
+	if *value != "" {
+		return d.Errf("%s is given twice", name)
+	}
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	if *value = d.Val(); *value == "" {
+		return d.Errf("%s is empty", name)
+	}
+	return endOfLine(d)
+}
+
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler = (*App)(nil)
+	_ caddyfile.Unmarshaler = (*Handler)(nil)
+	_ caddyfile.Unmarshaler = (*FileStore)(nil)
+	_ caddyfile.Unmarshaler = (*MemoryStore)(nil)
+)

@@ -1,0 +1,218 @@
+package handlers
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/oidc-session/caddy-oidc-session/assets"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// DefaultCheckSessionPath is where the check page is served.
+const DefaultCheckSessionPath = "/oidc/check-session"
+
+// CheckSession serves the check page, which RPs load in a hidden frame (the OP iframe of OpenID Connect Session Management 1.0,
+// section 3.2), and answers the page's own questions.
+type CheckSession struct {
+	// The path of the check page on the issuer's origin; it is the `check_session_iframe` of the discovery document, unless
+	// the OP has one of its own. It must begin with a slash. Takes placeholders that are known at start, such as {env.*}.
+	// Default: /oidc/check-session
+	Path string `json:"path,omitempty"`
+
+	env     Env
+	limiter *limiter
+	pages   sync.Map // cookie name -> assets.Page
+}
+
+// Setup gives the handler its world.
+func (c *CheckSession) Setup(env Env) {
+	c.env = env
+	c.limiter = newLimiter(env.Now)
+}
+
+// ErrPath says that a configured path cannot be served.
+var ErrPath = errors.New("invalid path")
+
+// Validate tells why the configuration cannot be served.
+func (c *CheckSession) Validate() error {
+	u, err := url.ParseRequestURI(c.Path)
+	if err != nil || !strings.HasPrefix(c.Path, "/") || strings.HasPrefix(c.Path, "//") || u.Path != c.Path {
+		return fmt.Errorf("%w %q: it must begin with one slash and have neither query nor escapes", ErrPath, c.Path)
+	}
+	return nil
+}
+
+// Members are what the check page adds to the discovery document.
+func (c *CheckSession) Members(op *OP) []Member {
+	return []Member{{Name: "check_session_iframe", Value: op.Origin + c.Path}}
+}
+
+// Serve answers a request for the check page (GET, HEAD) or from it (POST).
+func (c *CheckSession) Serve(op *OP, w http.ResponseWriter, r *http.Request) error {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		c.servePage(op, w, r)
+		return nil
+	case http.MethodPost:
+		return c.serveCheck(op, w, r)
+	default:
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		return caddyhttp.Error(http.StatusMethodNotAllowed, nil)
+	}
+}
+
+// servePage serves the page, which any page may frame: it tells each asker nothing but of the asker's own origin. Pages that
+// isolate themselves (COEP) can frame it only with the two Cross-Origin fields.
+func (c *CheckSession) servePage(op *OP, w http.ResponseWriter, r *http.Request) {
+	page := c.page(op.cookies.state)
+	header := w.Header()
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Security-Policy", page.ContentSecurityPolicy)
+	header.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	header.Set("Cross-Origin-Embedder-Policy", "require-corp")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "public, max-age=600")
+	header.Set("Etag", page.ETag)
+	header.Del("X-Frame-Options")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(page.Body))
+}
+
+func (c *CheckSession) page(cookieName string) assets.Page {
+	if page, ok := c.pages.Load(cookieName); ok {
+		return page.(assets.Page)
+	}
+	page := assets.CheckSession(cookieName)
+	c.pages.Store(cookieName, page)
+	return page
+}
+
+// A verdict is what the server says of a session_state: one word, the whole body of the answer.
+type verdict string
+
+const (
+	verdictUnchanged verdict = "unchanged" // this registry's session, and it lives
+	verdictChanged   verdict = "changed"   // this registry's session, and it has ended or expired
+	verdictError     verdict = "error"     // it was given to another client or origin
+	verdictUnknown   verdict = "unknown"   // nothing is known of it: the page's cookie decides
+)
+
+// A check is one question of the page.
+type check struct {
+	clientID, sessionState, origin string
+	browserState                   string // empty: the page could not read it
+}
+
+// serveCheck answers the page's question. It takes questions only from pages of the issuer's own origin, none in early data, and
+// so many an address and a handle.
+func (c *CheckSession) serveCheck(op *OP, w http.ResponseWriter, r *http.Request) error {
+	forbidCaching(w.Header())
+	if early(r) {
+		return caddyhttp.Error(http.StatusTooEarly, nil)
+	}
+	if r.Header.Get("Origin") != op.Origin {
+		return caddyhttp.Error(http.StatusForbidden, errors.New("the question does not come from the check page"))
+	}
+	q, err := readCheck(w, r)
+	if err != nil {
+		return caddyhttp.Error(http.StatusBadRequest, err)
+	}
+	_, salt, _ := sessionstate.Split(q.sessionState)
+	if !c.limiter.allow(clientAddress(r), salt) {
+		w.Header().Set("Retry-After", "10")
+		return caddyhttp.Error(http.StatusTooManyRequests, nil)
+	}
+	answer, err := c.verdict(op, r, q)
+	if err != nil {
+		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, err = io.WriteString(w, string(answer))
+	return err
+}
+
+var errNoCheck = errors.New("a check has the form parameters client_id, session_state and origin, each once")
+
+func readCheck(w http.ResponseWriter, r *http.Request) (check, error) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+		return check{}, errNoCheck
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCheck))
+	if err != nil {
+		return check{}, errNoCheck
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil || len(form["client_id"]) != 1 || len(form["session_state"]) != 1 || len(form["origin"]) != 1 || len(form["browser_state"]) > 1 {
+		return check{}, errNoCheck
+	}
+	q := check{form.Get("client_id"), form.Get("session_state"), form.Get("origin"), form.Get("browser_state")}
+	if q.clientID == "" || q.sessionState == "" || q.origin == "" || len(q.sessionState) > maxSessionState {
+		return check{}, errNoCheck
+	}
+	return q, nil
+}
+
+// verdict judges a session_state by its handle. A forged handle, another registry's and that of a browser which was not signed in
+// are answered alike: whoever asks must not learn which it was.
+func (c *CheckSession) verdict(op *OP, r *http.Request, q check) (verdict, error) {
+	keys, err := c.env.Keys(r.Context())
+	if err != nil {
+		return "", err
+	}
+	_, salt, _ := sessionstate.Split(q.sessionState)
+	handle, err := keys.OpenHandle(op.Issuer, salt)
+	if err != nil {
+		return verdictUnknown, nil
+	}
+	if !handle.IsFor(q.clientID, q.origin) {
+		return verdictError, nil
+	}
+	if handle.Session.IsZero() {
+		return verdictUnknown, nil
+	}
+	id, err := c.env.Registry.ID(r.Context())
+	if err != nil || id != handle.Registry {
+		return verdictUnknown, nil
+	}
+	session, found, err := c.env.Registry.Resolve(r.Context(), op.Issuer, handle.Session, handle.Response)
+	switch {
+	case err != nil:
+		unrecorded(c.env.Logger, "a check cannot be answered", err)
+		return verdictUnknown, nil
+	case !found || !session.Live(c.env.Now()):
+		return verdictChanged, nil
+	case keys.IsAnonymousState(op.Issuer, q.browserState):
+		// The browser itself was told that it is signed out, though this registry was not: it could not be asked then, or
+		// another server did it.
+		return verdictChanged, nil
+	default:
+		return verdictUnchanged, nil
+	}
+}
+
+// clientAddress is the address that questions are counted by: the client IP as Caddy sees it, behind trusted proxies too; the
+// /64 of an IPv6 address, since one client has all of that.
+func clientAddress(r *http.Request) string {
+	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	if address == "" {
+		address, _, _ = net.SplitHostPort(r.RemoteAddr)
+	}
+	ip := net.ParseIP(address)
+	if ip == nil || ip.To4() != nil {
+		return address
+	}
+	return ip.Mask(net.CIDRMask(64, 128)).String()
+}

@@ -1,0 +1,105 @@
+package handlers
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// A Discovery adds to the OP's discovery document what is served in front of the OP (OpenID Connect Discovery 1.0, section 3).
+type Discovery struct {
+	env Env
+}
+
+// Setup gives the handler its world.
+func (d *Discovery) Setup(env Env) { d.env = env }
+
+// Serve answers with the OP's document and the members added to it, each only where the OP has none. A document that cannot be
+// read passes as it came.
+//
+// The OP is asked for the whole document in a form that can be read, whatever the client asked for: without a condition, a
+// range or a content coding, and by GET, since the length and the validators of an answer to HEAD depend on the body.
+func (d *Discovery) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, members []Member) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return next.ServeHTTP(w, r)
+	}
+	whole := r.WithContext(r.Context())
+	whole.Method = http.MethodGet
+	whole.Header = r.Header.Clone()
+	whole.Header.Set("Accept-Encoding", "identity")
+	for _, field := range []string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range", "Range"} {
+		whole.Header.Del(field)
+	}
+	return observe(w, whole, next, func(status int, header http.Header) *hold {
+		if status != http.StatusOK || !isJSON(header) {
+			return nil
+		}
+		return &hold{
+			limit: maxJSON,
+			edit:  func(header http.Header, body []byte) []byte { return d.edit(op, header, body, members) },
+			serve: func(w http.ResponseWriter, body []byte) {
+				http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body)) // conditions, ranges and HEAD
+			},
+		}
+	})
+}
+
+func (d *Discovery) edit(op *OP, header http.Header, body []byte, members []Member) []byte {
+	plain, err := decoded(header, body, maxJSON)
+	if err == nil {
+		plain, err = addMembers(plain, op.Issuer, members)
+	}
+	if err != nil {
+		d.env.Logger.Warn("the OP's discovery document passes as it came", zap.String("issuer", op.Issuer), zap.Error(err))
+		return nil
+	}
+	sum := sha256.Sum256(plain)
+	header.Set("Etag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
+	return plain
+}
+
+// A Member is a member of the discovery document: its name, and a value that can be marshalled.
+type Member struct {
+	Name  string
+	Value any
+}
+
+// Errors that keep a document from being edited.
+var (
+	errNoDocument    = errors.New("it is no JSON object")
+	errForeignIssuer = errors.New("it is the document of another issuer")
+)
+
+// addMembers writes members at the end of a document that has none of their names. All other bytes stay as they are, so that
+// numbers, order and what is unknown here are kept exactly.
+func addMembers(document []byte, issuer string, members []Member) ([]byte, error) {
+	var has map[string]json.RawMessage
+	if err := json.Unmarshal(document, &has); err != nil || has == nil {
+		return nil, errNoDocument
+	}
+	var named string
+	if json.Unmarshal(has["issuer"], &named) != nil || named != issuer {
+		return nil, errForeignIssuer
+	}
+	out := bytes.TrimRight(document, " \t\r\n")
+	out = append([]byte(nil), bytes.TrimRight(out[:len(out)-1], " \t\r\n")...)
+	for _, m := range members {
+		if _, there := has[m.Name]; there {
+			continue
+		}
+		member, err := json.Marshal(map[string]any{m.Name: m.Value})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ',')
+		out = append(out, member[1:len(member)-1]...)
+	}
+	return append(out, '}'), nil
+}

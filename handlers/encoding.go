@@ -1,0 +1,42 @@
+package handlers
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+// errEncoding says that a response has a content coding that is not undone here.
+var errEncoding = errors.New("unexpected content coding")
+
+// decoded returns a body without its content coding, for OPs that compress although identity was asked for: gzip is undone, up
+// to limit bytes.
+func decoded(header http.Header, body []byte, limit int) ([]byte, error) {
+	switch coding := strings.ToLower(strings.Join(header.Values("Content-Encoding"), ",")); coding {
+	case "", "identity":
+		return body, nil
+	case "gzip", "x-gzip":
+		return gunzip(body, limit)
+	default:
+		return nil, errEncoding
+	}
+}
+
+func gunzip(body []byte, limit int) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("undoing gzip: %w", err)
+	}
+	plain, err := io.ReadAll(io.LimitReader(z, int64(limit)+1))
+	if err != nil {
+		return nil, fmt.Errorf("undoing gzip: %w", err)
+	}
+	if len(plain) > limit {
+		return nil, errTooLarge
+	}
+	return plain, nil
+}

@@ -1,0 +1,49 @@
+// Package handlers serves the endpoints of OpenID Connect sessions and observes the exchanges of the OpenID Provider (OP)
+// behind them: one file per endpoint or observed exchange.
+//
+// Three rules stand behind all of it: fill the gaps of the OP and never fight it; never answer what is not known; never break a
+// login. Whatever cannot be read, opened or asked passes as it came.
+package handlers
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// Env is the world a handler works in. All fields are required.
+type Env struct {
+	// Keys returns the shared keys. It fails while they cannot be had; what needs them passes untouched then.
+	Keys func(context.Context) (*sessionstate.Keyring, error)
+
+	// Registry records sessions. Each of its calls must come back within a fraction of a second, in error if need be
+	// (registry.Bound): logins wait for it.
+	Registry registry.Registry
+
+	// Prepare makes a sub-request ready for the handlers behind, which find the caller's variables and placeholders in it.
+	// The response writer is the sub-request's own.
+	Prepare func(sub, caller *http.Request, w http.ResponseWriter) *http.Request
+
+	// SessionLifetime is how long a session lasts from its start.
+	SessionLifetime time.Duration
+
+	Logger *zap.Logger
+	Now    func() time.Time
+}
+
+// Bounds of what is read and kept. What is over a bound passes untouched.
+const (
+	maxJSON         = 1 << 20  // bytes of a JSON document of the OP
+	maxForm         = 64 << 10 // bytes of a form
+	maxLocation     = 16 << 10 // bytes of a Location
+	maxClientID     = 512      // bytes
+	maxState        = 4 << 10  // bytes of OAuth state
+	maxCode         = 4 << 10  // bytes
+	maxSessionState = 2 << 10  // bytes
+	maxCheck        = 8 << 10  // bytes of the form of one check
+)

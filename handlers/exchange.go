@@ -1,0 +1,155 @@
+package handlers
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// An exchange is the one way in which responses are touched. It decides once, at the final header, before that goes out; then
+// the response streams on as it came, or its body is held, up to a bound, for an edit.
+//
+// Informational responses (1xx) pass, except that 101 is final. A body over the bound goes out as it came. What is held is not
+// flushed. Errors of the handler behind stay errors: nothing held is sent then, so handle_errors can answer.
+type exchange struct {
+	*caddyhttp.ResponseWriterWrapper
+
+	decide  func(status int, header http.Header) *hold
+	decided bool
+	status  int
+	hold    *hold // nil: the body streams
+	held    bytes.Buffer
+}
+
+// A hold keeps back a response for an edit of its body.
+type hold struct {
+	limit int // bytes
+	// edit gets the header, which it may change, and the whole body, of which it must change nothing in place. It returns
+	// the body to send, or nil for "as it came".
+	edit func(header http.Header, body []byte) []byte
+	// serve sends an edited body with its header; nil: it is sent with the status that the response had.
+	serve func(w http.ResponseWriter, body []byte)
+}
+
+// observe passes a request on and lets decide look at the response: its final status and its header, which decide may change.
+func observe(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, decide func(int, http.Header) *hold) error {
+	x := &exchange{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, decide: decide}
+	if err := next.ServeHTTP(x, r); err != nil {
+		return err
+	}
+	return x.finish()
+}
+
+// WriteHeader decides, unless the header is informational.
+func (x *exchange) WriteHeader(status int) {
+	if x.decided {
+		return
+	}
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		x.ResponseWriterWrapper.WriteHeader(status)
+		return
+	}
+	x.decided, x.status = true, status
+	x.hold = x.decide(status, x.Header())
+	if x.hold != nil && declaredLength(x.Header()) > int64(x.hold.limit) {
+		x.hold = nil
+	}
+	if x.hold == nil {
+		x.ResponseWriterWrapper.WriteHeader(status)
+	}
+}
+
+// Write holds or passes the body.
+func (x *exchange) Write(p []byte) (int, error) {
+	x.WriteHeader(http.StatusOK)
+	if x.hold != nil {
+		if x.held.Len()+len(p) <= x.hold.limit {
+			return x.held.Write(p)
+		}
+		if err := x.release(); err != nil {
+			return 0, err
+		}
+	}
+	return x.ResponseWriterWrapper.Write(p)
+}
+
+// ReadFrom holds or passes the body; without it, io.Copy would go round the exchange.
+func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
+	x.WriteHeader(http.StatusOK)
+	if x.hold == nil {
+		return x.ResponseWriterWrapper.ReadFrom(r)
+	}
+	n, err := io.CopyN(&x.held, r, int64(x.hold.limit-x.held.Len())+1)
+	if errors.Is(err, io.EOF) {
+		return n, nil
+	}
+	if err != nil {
+		return n, err
+	}
+	if err := x.release(); err != nil {
+		return n, err
+	}
+	rest, err := x.ResponseWriterWrapper.ReadFrom(r)
+	return n + rest, err
+}
+
+// FlushError flushes what streams; what is held stays.
+func (x *exchange) FlushError() error {
+	x.WriteHeader(http.StatusOK)
+	if x.hold != nil {
+		return nil
+	}
+	return http.NewResponseController(x.ResponseWriterWrapper).Flush()
+}
+
+// release gives up the edit: the response goes on as it came.
+func (x *exchange) release() error {
+	x.hold = nil
+	x.ResponseWriterWrapper.WriteHeader(x.status)
+	_, err := x.ResponseWriterWrapper.Write(x.held.Bytes())
+	x.held = bytes.Buffer{}
+	return err
+}
+
+// finish sends what was held, once the handler behind is done.
+func (x *exchange) finish() error {
+	if x.hold == nil {
+		return nil
+	}
+	body := x.held.Bytes()
+	if edited := x.hold.edit(x.Header(), body); edited != nil {
+		body = edited
+		forgetRepresentation(x.Header())
+		if x.hold.serve != nil {
+			x.hold.serve(x.ResponseWriterWrapper, body)
+			return nil
+		}
+		x.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	x.ResponseWriterWrapper.WriteHeader(x.status)
+	_, err := x.ResponseWriterWrapper.Write(body)
+	return err
+}
+
+// forgetRepresentation removes the header fields that describe the bytes as the OP sent them (RFC 9110, section 8; RFC 9530).
+// An ETag is the edit's own matter.
+func forgetRepresentation(header http.Header) {
+	for _, field := range []string{
+		"Content-Length", "Last-Modified", "Accept-Ranges", "Content-Encoding", "Content-Md5", "Digest", "Repr-Digest", "Content-Digest",
+	} {
+		header.Del(field)
+	}
+}
+
+// declaredLength returns the Content-Length, or -1 where none is declared.
+func declaredLength(header http.Header) int64 {
+	n, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
+}

@@ -1,0 +1,20 @@
+package handlers
+
+import (
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+// logEnd says that a session has ended, and why.
+func logEnd(logger *zap.Logger, session registry.Session) {
+	logger.Info("session ended", zap.String("issuer", session.Issuer),
+		zap.Stringer("session", session.ID), zap.String("reason", string(session.Reason)))
+}
+
+// unrecorded logs that the registry could not be asked: what is done instead is said in the message.
+func unrecorded(logger *zap.Logger, message string, err error) {
+	if c := logger.Check(zap.WarnLevel, message); c != nil {
+		c.Write(zap.Error(err))
+	}
+}

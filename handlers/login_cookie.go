@@ -1,0 +1,80 @@
+package handlers
+
+import (
+	"net/http"
+	"path"
+	"strings"
+	"time"
+)
+
+// loginCookieDeleted tells whether a response deletes the OP's own login cookie, which the request carried. A changed value means
+// nothing: OPs rotate it as they like. In a frame it means nothing either: frameworks clean up there what they were not sent.
+func (b *Browser) loginCookieDeleted(r *http.Request, header http.Header) bool {
+	if b.LoginCookie == "" || len(header["Set-Cookie"]) == 0 || isFramed(r) {
+		return false
+	}
+	return carriesCookie(r, b.LoginCookie) && deletes(header["Set-Cookie"], b.LoginCookie, r.URL.Path, b.env.Now())
+}
+
+// isFramed tells whether a request loads a frame (Fetch Metadata, section 2.1).
+func isFramed(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "iframe", "frame", "embed", "object":
+		return true
+	}
+	return false
+}
+
+// carriesCookie tells whether a request has a cookie with a value.
+func carriesCookie(r *http.Request, name string) bool {
+	for _, c := range r.CookiesNamed(name) {
+		if c.Value != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// deletes tells whether the net effect of a response's Set-Cookie lines is that a cookie is gone: for each domain and path the
+// last line counts (RFC 6265, section 5.3), some line deletes, and none sets a value.
+func deletes(lines []string, name, requestPath string, now time.Time) bool {
+	type place struct{ domain, path string }
+	gone := make(map[place]bool)
+	for _, line := range lines {
+		if !strings.HasPrefix(strings.TrimLeft(line, " \t"), name) {
+			continue
+		}
+		c, err := http.ParseSetCookie(line)
+		if err != nil || c.Name != name {
+			continue
+		}
+		where := place{strings.ToLower(strings.TrimPrefix(c.Domain, ".")), cookiePath(c.Path, requestPath)}
+		gone[where] = isDeletion(c, now)
+	}
+	for _, is := range gone {
+		if !is {
+			return false
+		}
+	}
+	return len(gone) > 0
+}
+
+// isDeletion knows the three shapes: a Max-Age that is over (which goes before Expires), an Expires that is past, an empty value.
+func isDeletion(c *http.Cookie, now time.Time) bool {
+	switch {
+	case c.Value == "" || c.MaxAge < 0:
+		return true
+	case c.MaxAge > 0:
+		return false
+	default:
+		return !c.Expires.IsZero() && !c.Expires.After(now)
+	}
+}
+
+// cookiePath is the path a cookie is set for (RFC 6265, section 5.1.4).
+func cookiePath(attribute, requestPath string) string {
+	if strings.HasPrefix(attribute, "/") {
+		return attribute
+	}
+	return path.Dir("/" + strings.TrimPrefix(requestPath, "/"))
+}

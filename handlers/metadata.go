@@ -1,0 +1,72 @@
+package handlers
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// wellKnown is where an OP's metadata stands, behind its issuer (OpenID Connect Discovery 1.0, section 4).
+const wellKnown = "/.well-known/openid-configuration"
+
+// metadata is what is used of the OP's own document (OpenID Connect Discovery 1.0, section 3).
+type metadata struct {
+	Issuer                string   `json:"issuer"`
+	AuthorizationEndpoint string   `json:"authorization_endpoint"`
+	TokenEndpoint         string   `json:"token_endpoint"`
+	SubjectTypesSupported []string `json:"subject_types_supported"`
+}
+
+// parseMetadata reads the answer to a request for the document.
+func parseMetadata(a *answer) (metadata, error) {
+	if a.status != http.StatusOK {
+		return metadata{}, fmt.Errorf("the discovery document is answered with status %d", a.status)
+	}
+	if !isJSON(a.header) {
+		return metadata{}, errors.New("the discovery document is not of type application/json")
+	}
+	body, err := decoded(a.header, a.body.Bytes(), maxJSON)
+	if err != nil {
+		return metadata{}, fmt.Errorf("reading the discovery document: %w", err)
+	}
+	var m metadata
+	if err := json.Unmarshal(body, &m); err != nil {
+		return metadata{}, errors.New("the discovery document is no JSON object as it should be")
+	}
+	return m, nil
+}
+
+// publicSubjects tells whether equal End-Users have equal subs at all clients: the OP offers nothing but public subjects
+// (OpenID Connect Core 1.0, section 8).
+func (m metadata) publicSubjects() bool {
+	return slices.Equal(m.SubjectTypesSupported, []string{"public"})
+}
+
+// endpointPath returns the path of an endpoint, or "" when it is not on the issuer's origin, where it could not be observed.
+func endpointPath(endpoint, issuerOrigin string) string {
+	origin, err := sessionstate.Origin(endpoint)
+	if err != nil || origin != issuerOrigin {
+		return ""
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return ""
+	}
+	if u.Path == "" {
+		return "/"
+	}
+	return u.Path
+}
+
+// isJSON tells whether a response is JSON by its media type.
+func isJSON(header http.Header) bool {
+	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	return err == nil && (mediaType == "application/json" || strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json"))
+}

@@ -1,0 +1,84 @@
+package handlers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// An OP is what is known of the OpenID Provider at a site. It never changes: what is learnt anew makes a new one.
+type OP struct {
+	// Issuer is the issuer identifier, exactly as the OP's document has it.
+	Issuer string
+	// Origin is the issuer's origin (RFC 6454).
+	Origin string
+	// DiscoveryPath, AuthorizationPath and TokenPath are the paths of the OP's endpoints on that origin, not escaped. Empty:
+	// not known, or elsewhere.
+	DiscoveryPath, AuthorizationPath, TokenPath string
+
+	publicSubjects bool
+	cookies        cookieNames
+	host           string // of the origin, with the port if that is not the scheme's default
+	defaultPort    string
+}
+
+// ErrIssuer says that a string is no issuer identifier (OpenID Connect Discovery 1.0, section 3).
+var ErrIssuer = errors.New("invalid issuer")
+
+// ValidateIssuer tells why a string is no issuer: it must be an absolute https or http URL with a host, without query,
+// fragment and user information. Its errors wrap ErrIssuer.
+func ValidateIssuer(issuer string) error {
+	_, err := newOP(issuer)
+	return err
+}
+
+// newOP returns what an issuer says of its OP before anything is learnt.
+func newOP(issuer string) (*OP, error) {
+	origin, err := sessionstate.Origin(issuer)
+	if err != nil {
+		return nil, fmt.Errorf("%w %q: %w", ErrIssuer, issuer, err)
+	}
+	u, err := url.Parse(issuer)
+	if err != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(issuer, "#") || len(issuer) > maxClientID {
+		return nil, fmt.Errorf("%w %q: it has a query or a fragment, or is too long", ErrIssuer, issuer)
+	}
+	scheme, host, _ := strings.Cut(origin, "://")
+	return &OP{
+		Issuer:        issuer,
+		Origin:        origin,
+		DiscoveryPath: strings.TrimSuffix(u.Path, "/") + wellKnown,
+		cookies:       newCookieNames(issuer, origin, u.Path),
+		host:          host,
+		defaultPort:   map[string]string{"http": ":80", "https": ":443"}[scheme],
+	}, nil
+}
+
+// with returns the OP with what its document says, and the names of the endpoints that cannot be observed.
+func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
+	known := *op
+	known.AuthorizationPath = endpointPath(m.AuthorizationEndpoint, op.Origin)
+	known.TokenPath = endpointPath(m.TokenEndpoint, op.Origin)
+	known.publicSubjects = m.publicSubjects()
+	if known.AuthorizationPath == "" {
+		elsewhere = append(elsewhere, "authorization_endpoint")
+	}
+	if known.TokenPath == "" && m.TokenEndpoint != "" {
+		elsewhere = append(elsewhere, "token_endpoint")
+	}
+	return &known, elsewhere
+}
+
+// discoveryURL is where the OP's document stands.
+func (op *OP) discoveryURL() string { return op.Origin + op.DiscoveryPath }
+
+// serves tells whether a request is for the issuer's host. A request for another host, on a site that takes any, is not ours.
+func (op *OP) serves(r *http.Request) bool {
+	return r.Host == op.host || strings.EqualFold(strings.TrimSuffix(r.Host, op.defaultPort), op.host)
+}
+
+// plainHTTP tells whether browsers get the OP's pages by http from a host that they do not treat as trustworthy.
+func (op *OP) plainHTTP() bool { return !op.cookies.trustworthy }

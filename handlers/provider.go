@@ -1,0 +1,218 @@
+package handlers
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// Times of asking the OP for its document.
+const (
+	metadataWait    = 2 * time.Second  // how long a request waits for the first document
+	metadataMaxAge  = 10 * time.Minute // how old it gets before it is asked for again, behind the requests
+	metadataRetryIn = 5 * time.Second  // how long a failure is remembered
+)
+
+// A Provider learns what is known of the OP of one site, by asking the OP itself, through the handlers behind, while requests
+// are being served. Its zero value learns the issuer too.
+type Provider struct {
+	// Issuer is the issuer identifier. Default: the issuer of the OP's own document, whose origin must be the request's.
+	Issuer string
+
+	env   Env
+	known atomic.Pointer[OP] // with its endpoints; nil before the first document
+
+	mu        sync.Mutex
+	named     *OP           // by Issuer alone; nil where that is to be learnt
+	flight    chan struct{} // closed at the end of the question under way; nil when none is
+	notBefore time.Time     // when the document may be asked for again
+	failing   bool
+}
+
+// Setup gives the provider its world.
+func (p *Provider) Setup(env Env) error {
+	p.env = env
+	if p.Issuer == "" {
+		return nil
+	}
+	op, err := newOP(p.Issuer)
+	if err != nil {
+		return err
+	}
+	p.named = op
+	p.warnOfPlainHTTP(op)
+	return nil
+}
+
+// Find returns the OP that a request is for, or nil: the request is for another host, or nothing is known of the OP now.
+//
+// Before the first document is there, a request waits for it, at most two seconds. One that needs no endpoint of the OP does
+// not wait: see mayBeInvolved.
+func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
+	if op := p.known.Load(); op != nil {
+		if op.serves(r) {
+			return op
+		}
+		return nil
+	}
+	if p.named != nil && !p.named.serves(r) {
+		return nil
+	}
+	if mayBeInvolved(r) {
+		p.await(r, p.ask(r, next))
+	}
+	op := p.known.Load()
+	if op == nil {
+		op = p.named
+	}
+	if op == nil || !op.serves(r) {
+		return nil
+	}
+	return op
+}
+
+// mayBeInvolved tells whether a request may be one that is observed, as far as can be told without the OP's endpoints: OAuth
+// requests have parameters, what follows them has cookies, and documents have well-known paths.
+func mayBeInvolved(r *http.Request) bool {
+	return r.Method != http.MethodGet || r.URL.RawQuery != "" || len(r.Header["Cookie"]) > 0 || strings.HasSuffix(r.URL.Path, wellKnown)
+}
+
+// Refresh has the document asked for again when it has become old. The request does not wait.
+func (p *Provider) Refresh(r *http.Request, next caddyhttp.Handler) { p.ask(r, next) }
+
+// ask starts a question to the OP unless one is under way or it is too early for one, and returns a channel that is closed
+// when there is nothing more to wait for.
+func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.flight != nil {
+		return p.flight
+	}
+	none := make(chan struct{})
+	close(none)
+	if p.env.Now().Before(p.notBefore) {
+		return none
+	}
+	target := p.target(r)
+	if target == nil {
+		return none
+	}
+	question, err := newSubRequest(p.env, r, next, target.discoveryURL())
+	if err != nil {
+		p.env.Logger.Error("cannot ask the OP for its discovery document", zap.Error(err))
+		return none
+	}
+	flight := make(chan struct{})
+	p.flight = flight
+	go func() {
+		defer close(flight)
+		p.learn(target, question)
+	}()
+	return flight
+}
+
+// target returns the OP to ask: the one known by name, or the one that the request's host would be.
+func (p *Provider) target(r *http.Request) *OP {
+	if p.named != nil {
+		return p.named
+	}
+	if op := p.known.Load(); op != nil {
+		return op
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	op, err := newOP(scheme + "://" + r.Host)
+	if err != nil {
+		return nil
+	}
+	return op
+}
+
+func (p *Provider) await(r *http.Request, flight <-chan struct{}) {
+	timer := time.NewTimer(metadataWait)
+	defer timer.Stop()
+	select {
+	case <-flight:
+	case <-timer.C:
+	case <-r.Context().Done():
+	}
+}
+
+// learn asks the OP and keeps what it says.
+func (p *Provider) learn(target *OP, question *subRequest) {
+	op, elsewhere, err := p.fetch(target, question)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flight = nil
+	if err != nil {
+		p.notBefore = p.env.Now().Add(metadataRetryIn)
+		if !p.failing {
+			p.env.Logger.Error("the OP's discovery document cannot be had; its sign-ins pass without session management until it can",
+				zap.String("url", target.discoveryURL()), zap.Error(err))
+		}
+		p.failing = true
+		return
+	}
+	p.notBefore = p.env.Now().Add(metadataMaxAge)
+	if before := p.known.Swap(op); before == nil || p.failing {
+		p.env.Logger.Info("learnt the OP's endpoints", zap.String("issuer", op.Issuer),
+			zap.String("authorization", op.AuthorizationPath), zap.String("token", op.TokenPath))
+		if len(elsewhere) > 0 {
+			p.env.Logger.Warn("endpoints of the OP are missing or not on the issuer's origin, and cannot be observed",
+				zap.String("issuer", op.Issuer), zap.Strings("endpoints", elsewhere))
+		}
+		if p.named == nil && before == nil {
+			p.warnOfPlainHTTP(op)
+		}
+	}
+	p.failing = false
+}
+
+func (p *Provider) fetch(target *OP, question *subRequest) (op *OP, elsewhere []string, err error) {
+	a, err := question.send()
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := parseMetadata(a)
+	if err != nil {
+		return nil, nil, err
+	}
+	if m.Issuer != target.Issuer {
+		if p.Issuer != "" {
+			return nil, nil, fmt.Errorf("the document is that of issuer %q, but issuer %q is configured", m.Issuer, p.Issuer)
+		}
+		if target, err = learntIssuer(m.Issuer, target); err != nil {
+			return nil, nil, err
+		}
+	}
+	op, elsewhere = target.with(m)
+	return op, elsewhere, nil
+}
+
+// learntIssuer takes the issuer of a document that was found at a host. Its own host must be the same; its scheme is its own,
+// since another server may end TLS in front of Caddy.
+func learntIssuer(issuer string, found *OP) (*OP, error) {
+	op, err := newOP(issuer)
+	if err != nil {
+		return nil, err
+	}
+	if op.host != found.host {
+		return nil, fmt.Errorf("the document is that of issuer %q, which is not at host %q: configure the issuer", issuer, found.host)
+	}
+	return op, nil
+}
+
+func (p *Provider) warnOfPlainHTTP(op *OP) {
+	if op.plainHTTP() {
+		p.env.Logger.Warn("the issuer is on plain http: browsers will not show its cookies to the check page in other sites' pages",
+			zap.String("issuer", op.Issuer))
+	}
+}

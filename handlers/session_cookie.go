@@ -1,0 +1,56 @@
+package handlers
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// sessionCookie is what the sealed cookie holds: the browser and, while it is signed in, its session.
+type sessionCookie struct {
+	browser  sessionstate.BrowserID
+	session  sessionstate.SessionID  // zero: not signed in
+	registry sessionstate.RegistryID // that recorded the session; zero: none did
+	state    string                  // the session's browser state, fixed here so that key rotation changes nothing
+	expires  time.Time               // of the session, in whole seconds
+}
+
+const (
+	sessionPurpose  = "session cookie"
+	sessionSizeNone = 16
+	sessionSizeFull = 16 + 16 + 8 + 32 + 4
+)
+
+// seal returns the cookie's value.
+func (c sessionCookie) seal(keys *sessionstate.Keyring, issuer string) string {
+	value := append(make([]byte, 0, sessionSizeFull), c.browser[:]...)
+	if state, err := base64.RawURLEncoding.DecodeString(c.state); !c.session.IsZero() && err == nil {
+		value = append(value, c.session[:]...)
+		value = append(value, c.registry[:]...)
+		value = append(value, state...)
+		value = binary.BigEndian.AppendUint32(value, uint32(c.expires.Unix())) //nolint:gosec // seconds fit until 2106
+	}
+	return keys.Seal(sessionPurpose, issuer, value)
+}
+
+// openSessionCookie opens a cookie's value. ok is false when it is not ours; current, when it is sealed under an older key.
+func openSessionCookie(keys *sessionstate.Keyring, issuer, sealed string) (c sessionCookie, current, ok bool) {
+	value, current, err := keys.Open(sessionPurpose, issuer, sealed)
+	if err != nil || len(value) != sessionSizeNone && len(value) != sessionSizeFull {
+		return sessionCookie{}, false, false
+	}
+	value = value[copy(c.browser[:], value):]
+	if len(value) == 0 {
+		return c, current, true
+	}
+	value = value[copy(c.session[:], value):]
+	value = value[copy(c.registry[:], value):]
+	c.state = base64.RawURLEncoding.EncodeToString(value[:32])
+	c.expires = time.Unix(int64(binary.BigEndian.Uint32(value[32:])), 0).UTC()
+	return c, current, true
+}
+
+// signedOut is the cookie of the same browser without a session.
+func (c sessionCookie) signedOut() sessionCookie { return sessionCookie{browser: c.browser} }

@@ -1,0 +1,97 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// subRequestTimeout is how long the OP has to answer a question of ours.
+const subRequestTimeout = 5 * time.Second
+
+// errTooLarge says that the OP's answer was over the bound.
+var errTooLarge = errors.New("answer is too large")
+
+// A subRequest is a question of ours to the OP, through the handlers behind us: whatever the site does to reach its OP
+// (rewrites, headers, transports), the question goes the same way.
+type subRequest struct {
+	request *http.Request
+	next    caddyhttp.Handler
+	answer  *answer
+	cancel  context.CancelFunc
+}
+
+// newSubRequest makes a GET for a URL on the issuer's origin. It must be made while the caller is being served and before the
+// caller goes on; it may be sent from another goroutine.
+//
+// It is a new request, not a clone: a clone shares the caller's context, in which Caddy keeps which handle groups were taken,
+// so that the caller itself would end in an empty response. Nothing of the client's header goes along.
+func newSubRequest(env Env, caller *http.Request, next caddyhttp.Handler, target string) (*subRequest, error) {
+	u, err := url.Parse(target)
+	if err != nil {
+		return nil, fmt.Errorf("parsing the URL of a sub-request: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(caller.Context()), subRequestTimeout)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.RequestURI(), http.NoBody)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("making a sub-request: %w", err)
+	}
+	r.RequestURI, r.Host, r.RemoteAddr = u.RequestURI(), u.Host, caller.RemoteAddr
+	r.TLS = tlsOf(u.Scheme, caller)
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("Accept-Encoding", "identity")
+	// Behind a proxy that Caddy trusts, these say what that proxy would have said; else reverse_proxy writes its own.
+	r.Header.Set("X-Forwarded-Proto", u.Scheme)
+	r.Header.Set("X-Forwarded-Host", u.Host)
+	a := &answer{header: make(http.Header)}
+	return &subRequest{request: env.Prepare(r, caller, a), next: next, answer: a, cancel: cancel}, nil
+}
+
+// send asks and returns the answer. A panic of a handler behind is an error: it would end the whole server here.
+func (s *subRequest) send() (a *answer, err error) {
+	defer s.cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			a, err = nil, fmt.Errorf("the handlers behind panicked: %v", p)
+		}
+	}()
+	if err := s.next.ServeHTTP(s.answer, s.request); err != nil {
+		return nil, fmt.Errorf("asking the OP: %w", err)
+	}
+	if s.answer.large {
+		return nil, errTooLarge
+	}
+	return s.answer, nil
+}
+
+// An answer records the response to a sub-request, up to maxJSON.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+	large  bool
+}
+
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 && status >= 200 {
+		a.status = status
+	}
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	if a.body.Len()+len(p) > maxJSON {
+		a.large = true
+		return 0, errTooLarge
+	}
+	return a.body.Write(p)
+}

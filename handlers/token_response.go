@@ -1,0 +1,94 @@
+package handlers
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+	"github.com/oidc-session/caddy-oidc-session/tokens"
+)
+
+// A Token observes the OP's token endpoint (OpenID Connect Core 1.0, section 3.1.3): a successful answer to an authorization
+// code says who signed in.
+type Token struct {
+	env Env
+}
+
+// Setup gives the handler its world.
+func (t *Token) Setup(env Env) { t.env = env }
+
+// Serve passes a token request on. The response to a code is held until who signed in is recorded, so that a client which has
+// its tokens takes part in the session for certain. It is never changed.
+func (t *Token) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if r.Method != http.MethodPost {
+		return next.ServeHTTP(w, r)
+	}
+	form, r := readForm(r)
+	code := form.Get("code")
+	if form.Get("grant_type") != "authorization_code" || code == "" || len(code) > maxCode {
+		return next.ServeHTTP(w, r)
+	}
+	return observe(w, r, next, func(status int, header http.Header) *hold {
+		if status != http.StatusOK || !isJSON(header) {
+			return nil
+		}
+		return &hold{limit: maxJSON, edit: func(header http.Header, body []byte) []byte {
+			t.redeemed(op, r, code, header, body)
+			return nil
+		}}
+	})
+}
+
+// redeemed records the ID token of a token response. It is not verified: it comes from the OP itself, over the connection that
+// the client trusts it on, and nobody else can answer at the OP's token endpoint.
+func (t *Token) redeemed(op *OP, r *http.Request, code string, header http.Header, body []byte) {
+	body, err := decoded(header, body, maxJSON)
+	if err != nil {
+		t.env.Logger.Warn("cannot read a token response", zap.Error(err))
+		return
+	}
+	var response struct {
+		IDToken string `json:"id_token"`
+	}
+	if json.Unmarshal(body, &response) != nil || response.IDToken == "" {
+		return // OAuth without OpenID Connect
+	}
+	claims, err := tokens.ReadIDToken(response.IDToken)
+	if err != nil {
+		t.env.Logger.Warn("cannot read the ID token of a token response: its client takes part without a subject", zap.Error(err))
+		return
+	}
+	if claims.Issuer != op.Issuer {
+		t.env.Logger.Warn("an ID token names another issuer than the OP's document: it is not recorded",
+			zap.String("issuer", op.Issuer), zap.String("named", claims.Issuer))
+		return
+	}
+	t.record(op, r, code, claims)
+}
+
+func (t *Token) record(op *OP, r *http.Request, code string, claims tokens.IDToken) {
+	redeemed, err := t.env.Registry.Redeem(r.Context(), registry.Redemption{
+		Issuer:        op.Issuer,
+		Response:      sessionstate.NewResponseID(code),
+		Audience:      claims.Audience,
+		Subject:       registry.Subject{Sub: claims.Subject, Sid: claims.SessionID},
+		AcrossClients: op.publicSubjects,
+		Fresh:         sessionstate.NewSessionID(),
+		Now:           t.env.Now(),
+		Lifetime:      t.env.SessionLifetime,
+	})
+	switch {
+	case err != nil:
+		unrecorded(t.env.Logger, "who signed in is not recorded", err)
+	case redeemed.Switched:
+		t.env.Logger.Info("session ended", zap.String("issuer", op.Issuer), zap.String("reason", string(registry.ReasonUserSwitch)),
+			zap.Stringer("successor", redeemed.Session.ID))
+	case redeemed.Full:
+		t.env.Logger.Warn("a session has more clients or subjects than are recorded", zap.String("issuer", op.Issuer),
+			zap.Stringer("session", redeemed.Session.ID))
+	}
+}

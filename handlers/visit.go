@@ -1,0 +1,156 @@
+package handlers
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// A visit is one request of a browser whose cookies matter: what the browser presented, and what it is given.
+type visit struct {
+	env  Env
+	op   *OP
+	keys *sessionstate.Keyring
+	r    *http.Request
+	now  time.Time
+
+	sealed  sessionCookie // its sealed cookie; zero: it presented none of ours
+	state   string        // the browser state it presented; empty: none
+	pending map[string]pendingRequest
+
+	give []*http.Cookie
+}
+
+func newVisit(env Env, op *OP, keys *sessionstate.Keyring, r *http.Request) *visit {
+	v := &visit{env: env, op: op, keys: keys, r: r, now: env.Now(), pending: make(map[string]pendingRequest)}
+	for _, c := range r.Cookies() {
+		switch {
+		case c.Name == op.cookies.session:
+			v.openSession(c.Value)
+		case c.Name == op.cookies.state && sessionstate.IsBrowserState(c.Value):
+			v.state = c.Value
+		case strings.HasPrefix(c.Name, op.cookies.pending) && len(v.pending) < 2*maxPending:
+			v.openPending(c)
+		}
+	}
+	return v
+}
+
+func (v *visit) openSession(value string) {
+	sealed, current, ok := openSessionCookie(v.keys, v.op.Issuer, value)
+	if !ok {
+		return
+	}
+	if !sealed.session.IsZero() && !v.now.Before(sealed.expires) {
+		sealed = sealed.signedOut()
+	}
+	v.sealed = sealed
+	if !current {
+		v.giveSession() // key rotation: sealed anew on sight
+	}
+}
+
+// openPending opens a pending cookie, or deletes it when it is of no use any more.
+func (v *visit) openPending(c *http.Cookie) {
+	p, ok := openPendingRequest(v.keys, v.op.Issuer, c.Value, v.now)
+	if !ok {
+		v.give = append(v.give, v.op.cookies.deletion(c.Name))
+		return
+	}
+	v.pending[c.Name] = p
+}
+
+// topLevel tells whether the request is a navigation of a whole tab (Fetch Metadata, section 2.1). The cookies of a frame in
+// another site's page may be in a jar of their own, which is not the browser's. Engines without that header count as top-level.
+func (v *visit) topLevel() bool {
+	dest := v.r.Header.Get("Sec-Fetch-Dest")
+	return dest == "" || dest == "document"
+}
+
+// browser returns the browser's ID, drawn now if it has none.
+func (v *visit) browser() sessionstate.BrowserID {
+	if v.sealed.browser.IsZero() {
+		v.sealed.browser = sessionstate.NewBrowserID()
+	}
+	return v.sealed.browser
+}
+
+// currentState returns the browser state that a response is computed over: the session's, else what was presented, else that
+// of a browser which is not signed in.
+func (v *visit) currentState() string {
+	switch {
+	case v.sealed.state != "":
+		return v.sealed.state
+	case v.state != "":
+		return v.state
+	default:
+		return v.keys.AnonymousState(v.op.Issuer)
+	}
+}
+
+// end ends the browser's sessions: the OP has ended its own. The browser gets the anonymous state, which is set, not deleted:
+// "signed out" and "no cookie to be seen" differ for the check page.
+func (v *visit) end() {
+	if !v.sealed.browser.IsZero() {
+		v.endRecorded()
+	}
+	if v.sealed.session.IsZero() && v.keys.IsAnonymousState(v.op.Issuer, v.state) {
+		return
+	}
+	v.browser()
+	v.sealed = v.sealed.signedOut()
+	v.state = v.keys.AnonymousState(v.op.Issuer)
+	v.giveSession()
+	v.giveState(v.state)
+}
+
+func (v *visit) endRecorded() {
+	ended, err := v.env.Registry.End(v.r.Context(), registry.Ending{
+		Issuer: v.op.Issuer, Browser: v.sealed.browser, Reason: registry.ReasonLoginCookie, Now: v.now,
+	})
+	if err != nil {
+		unrecorded(v.env.Logger, "the end of a session is in the browser's cookies only", err)
+	}
+	for _, session := range ended {
+		logEnd(v.env.Logger, session)
+	}
+}
+
+func (v *visit) giveSession() {
+	lifetime := v.env.SessionLifetime
+	if !v.sealed.session.IsZero() {
+		lifetime = v.sealed.expires.Sub(v.now)
+	}
+	v.set(v.op.cookies.cookie(v.op.cookies.session, v.sealed.seal(v.keys, v.op.Issuer), lifetime, false))
+}
+
+// giveState sets the browser state. It outlives its session: it is to be replaced, not to disappear.
+func (v *visit) giveState(state string) {
+	v.set(v.op.cookies.cookie(v.op.cookies.state, state, v.env.SessionLifetime, true))
+}
+
+// set gives the browser a cookie, in place of an earlier one with the same name.
+func (v *visit) set(cookie *http.Cookie) {
+	for i, earlier := range v.give {
+		if earlier.Name == cookie.Name {
+			v.give[i] = cookie
+			return
+		}
+	}
+	v.give = append(v.give, cookie)
+}
+
+// writeCookies adds the cookies to a response, which no cache may keep then.
+func (v *visit) writeCookies(header http.Header) {
+	for _, cookie := range v.give {
+		header.Add("Set-Cookie", cookie.String())
+	}
+	if len(v.give) > 0 {
+		forbidCaching(header)
+	}
+}
+
+func forbidCaching(header http.Header) { header.Set("Cache-Control", "no-store") }

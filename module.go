@@ -1,0 +1,225 @@
+// Package oidcsession gives an OpenID Provider (OP) behind Caddy session management, whatever the OP itself supports: the check
+// page (OP iframe) and session_state of OpenID Connect Session Management 1.0.
+//
+// It has two Caddy modules: the app `oidc_session`, which holds what all sites share, and the HTTP handler
+// `http.handlers.oidc_session` for the site of an OP.
+package oidcsession
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+	caddy.RegisterModule(Handler{})
+}
+
+const (
+	// sessionLifetime is how long a session lasts from its start.
+	sessionLifetime = 30 * 24 * time.Hour
+
+	// registryLimit is how long one call of the registry may take: a login goes on without it then.
+	registryLimit = 250 * time.Millisecond
+
+	// registryInFlight is how many calls may be stuck in the registry before further ones fail at once.
+	registryInFlight = 256
+)
+
+// App holds what all sites with the `oidc_session` handler share: the key and the registry of sessions.
+type App struct {
+	// The shared keys: secrets of at least 32 bytes, which are taken as they are. The first one seals cookies and
+	// session states, all of them open, so that a key can be rotated. Servers with the same keys agree on all values; those
+	// of browsers that are not signed in are the same on all of them. Takes placeholders that are known at start, such as
+	// {file./run/secrets/oidc_session} or {env.OIDC_SESSION_KEY}; one that is unknown or empty is an error.
+	//
+	// Default: one key, generated at first use and kept in Caddy's storage under `oidc_session/key`.
+	Keys []string `json:"keys,omitempty"`
+
+	// Where sessions are recorded.
+	//
+	// Default: file, in Caddy's data directory.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=oidc_session.stores inline_key=module"`
+
+	logger   *zap.Logger
+	keys     *keySource
+	poolKey  string // of the registry; empty: not taken
+	registry *registry.Lazy
+}
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "oidc_session", New: func() caddy.Module { return new(App) }}
+}
+
+// registries are the open registries of this process, by their openers' sharing keys. They live on over reloads.
+var registries = caddy.NewUsagePool()
+
+// Provision resolves the keys and names the registry. It opens nothing: `caddy validate` must work beside a running Caddy.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.logger = ctx.Logger()
+	secrets, err := resolveSecrets(a.Keys)
+	if err != nil {
+		return err
+	}
+	if a.keys, err = newKeySource(secrets, ctx.Storage(), a.logger); err != nil {
+		return err
+	}
+	opener, err := a.loadStore(ctx)
+	if err != nil {
+		return fmt.Errorf("loading the store: %w", err)
+	}
+	shared, _, err := registries.LoadOrNew(opener.SharingKey(), func() (caddy.Destructor, error) {
+		return sharedRegistry{registry.NewLazy(opener, a.logger)}, nil
+	})
+	if err != nil {
+		return err
+	}
+	a.poolKey = opener.SharingKey()
+	a.registry = shared.(sharedRegistry).Lazy
+	return nil
+}
+
+// Start begins to open the registry, so that the first login does not wait for it.
+func (a *App) Start() error {
+	a.registry.Warm()
+	return nil
+}
+
+// Stop does nothing: what is shared is released in Cleanup, after the new configuration has taken it.
+func (*App) Stop() error { return nil }
+
+// Cleanup releases the registry, if this app has taken it.
+func (a *App) Cleanup() error {
+	if a.poolKey == "" {
+		return nil
+	}
+	_, err := registries.Delete(a.poolKey)
+	return err
+}
+
+// sharedRegistry is a registry in the pool.
+type sharedRegistry struct{ *registry.Lazy }
+
+// Destruct closes the registry when no configuration uses it any more.
+func (s sharedRegistry) Destruct() error { return s.Close() }
+
+// Handler gives the OpenID Provider (OP) of a site OpenID Connect Session Management 1.0: it serves the check page (OP iframe),
+// adds `session_state` to the OP's authorization responses and `check_session_iframe` to its discovery document, and keeps
+// track of sessions by what passes between browsers, apps and the OP. Nothing changes in the OP or in the apps.
+//
+// It must stand in front of everything else on the site, since it reads paths as browsers see them. All that is not part of
+// sign-in passes untouched, and so does sign-in whenever something of ours is out of order.
+type Handler struct {
+	// The issuer identifier of the OP, exactly as in its discovery document. Only requests for its host are handled. Takes
+	// placeholders that are known at start.
+	//
+	// Default: the issuer of the OP's own document at /.well-known/openid-configuration, if its host is the request's. On
+	// sites for wildcard or any host names it must be set.
+	Issuer string `json:"issuer,omitempty"`
+
+	// The name of the cookie by which the OP itself remembers that a browser is signed in. When the OP deletes it, the
+	// session has ended. Takes placeholders that are known at start.
+	//
+	// Default: none; a sign-out at the OP is noticed at the next sign-in of another user only.
+	LoginCookie string `json:"login_cookie,omitempty"`
+
+	// The check page.
+	CheckSession *handlers.CheckSession `json:"check_session,omitempty"`
+
+	provider  *handlers.Provider
+	discovery handlers.Discovery
+	token     handlers.Token
+	browser   handlers.Browser
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.oidc_session", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision resolves placeholders, sets defaults and gives the parts their world.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	loaded, err := ctx.App("oidc_session")
+	if err != nil {
+		return fmt.Errorf("getting the oidc_session app: %w", err)
+	}
+	if h.CheckSession == nil {
+		h.CheckSession = new(handlers.CheckSession)
+	}
+	if h.CheckSession.Path == "" {
+		h.CheckSession.Path = handlers.DefaultCheckSessionPath
+	}
+	if err := resolveAll(&h.Issuer, &h.LoginCookie, &h.CheckSession.Path); err != nil {
+		return err
+	}
+	env := loaded.(*App).env(ctx.Logger())
+	h.provider = &handlers.Provider{Issuer: h.Issuer}
+	h.browser.LoginCookie = h.LoginCookie
+	h.discovery.Setup(env)
+	h.token.Setup(env)
+	h.browser.Setup(env)
+	h.CheckSession.Setup(env)
+	return h.provider.Setup(env)
+}
+
+// Validate checks what Provision resolved.
+func (h *Handler) Validate() error {
+	if h.LoginCookie != "" && (&http.Cookie{Name: h.LoginCookie, Value: "x"}).Valid() != nil {
+		return errors.New("login_cookie is no cookie name")
+	}
+	return h.CheckSession.Validate()
+}
+
+// ServeHTTP sends a request to where its path belongs.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	op := h.provider.Find(r, next)
+	if op == nil {
+		return next.ServeHTTP(w, r)
+	}
+	switch path := r.URL.Path; {
+	case path == h.CheckSession.Path:
+		return h.CheckSession.Serve(op, w, r)
+	case path == op.DiscoveryPath:
+		h.provider.Refresh(r, next)
+		return h.discovery.Serve(op, w, r, next, h.CheckSession.Members(op))
+	case path == op.TokenPath && path != "":
+		return h.token.Serve(op, w, r, next)
+	case h.browser.Involved(op, r):
+		return h.browser.Serve(op, w, r, next)
+	default:
+		return next.ServeHTTP(w, r)
+	}
+}
+
+// env is the world of the handlers of one site.
+func (a *App) env(logger *zap.Logger) handlers.Env {
+	return handlers.Env{
+		Keys:            a.keys.get,
+		Registry:        registry.Bound(a.registry, registryLimit, registryInFlight),
+		Prepare:         prepareSubRequest,
+		SessionLifetime: sessionLifetime,
+		Logger:          logger,
+		Now:             time.Now,
+	}
+}
+
+// Interface guards
+var (
+	_ caddy.App                   = (*App)(nil)
+	_ caddy.Provisioner           = (*App)(nil)
+	_ caddy.CleanerUpper          = (*App)(nil)
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,79 @@
+package sessionstate
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+)
+
+// A Handle is the salt of a session_state: a sealed note to ourselves that says which session the state belongs to. Nothing is
+// stored for it anywhere.
+type Handle struct {
+	// Registry knows the session. Zero: none does (it could not be asked).
+	Registry RegistryID
+	// Session is the session. Zero: the response was an error, or the browser was not signed in.
+	Session SessionID
+	// Response is the authorization response the handle was made for; zero if it had no code.
+	Response ResponseID
+	// Issued is when it was made, in whole seconds.
+	Issued time.Time
+
+	audience [16]byte
+}
+
+const (
+	handlePurpose = "handle"
+	handleSize    = 8 + 16 + 16 + 16 + 4
+)
+
+// NewHandle returns a handle for one client at one origin.
+func NewHandle(clientID, origin string) Handle {
+	return Handle{audience: audience(clientID, origin)}
+}
+
+// IsFor tells in constant time whether the handle was made for the client at the origin.
+func (h Handle) IsFor(clientID, origin string) bool {
+	want := audience(clientID, origin)
+	return hmac.Equal(h.audience[:], want[:])
+}
+
+// SealHandle returns the handle as a salt for [Compute]: unpadded base64url of fixed length, different each time.
+func (k *Keyring) SealHandle(issuer string, h Handle) string {
+	value := make([]byte, 0, handleSize)
+	value = append(value, h.Registry[:]...)
+	value = append(value, h.Session[:]...)
+	value = append(value, h.Response[:]...)
+	value = append(value, h.audience[:]...)
+	value = binary.BigEndian.AppendUint32(value, uint32(h.Issued.Unix())) //nolint:gosec // seconds fit until 2106
+	return k.Seal(handlePurpose, issuer, value)
+}
+
+// OpenHandle opens what [Keyring.SealHandle] sealed under any of the keys. Its only error is [ErrSeal].
+func (k *Keyring) OpenHandle(issuer, salt string) (Handle, error) {
+	value, _, err := k.Open(handlePurpose, issuer, salt)
+	if err != nil || len(value) != handleSize {
+		return Handle{}, ErrSeal
+	}
+	var h Handle
+	value = value[copy(h.Registry[:], value):]
+	value = value[copy(h.Session[:], value):]
+	value = value[copy(h.Response[:], value):]
+	value = value[copy(h.audience[:], value):]
+	h.Issued = time.Unix(int64(binary.BigEndian.Uint32(value)), 0).UTC()
+	return h, nil
+}
+
+func audience(clientID, origin string) [16]byte {
+	sum := sha256.Sum256([]byte("audience\x00" + clientID + "\x00" + origin))
+	return [16]byte(sum[:16])
+}
+
+// NewResponseID returns the ID of the authorization response that carries a code. An empty code has the zero ID.
+func NewResponseID(code string) ResponseID {
+	if code == "" {
+		return ResponseID{}
+	}
+	sum := sha256.Sum256([]byte("code\x00" + code))
+	return ResponseID(sum[:16])
+}

@@ -1,0 +1,107 @@
+package oidcsession
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/registry/bolt"
+	"github.com/oidc-session/caddy-oidc-session/registry/memory"
+)
+
+func init() {
+	caddy.RegisterModule(FileStore{})
+	caddy.RegisterModule(MemoryStore{})
+}
+
+// storeNamespace is that of the modules which open a registry: each is a registry.Opener.
+const storeNamespace = "oidc_session.stores"
+
+// loadStore returns the configured store, or the default one.
+func (a *App) loadStore(ctx caddy.Context) (registry.Opener, error) {
+	if len(a.StoreRaw) == 0 {
+		a.StoreRaw = []byte(`{"module":"file"}`)
+	}
+	loaded, err := ctx.LoadModule(a, "StoreRaw")
+	if err != nil {
+		return nil, err
+	}
+	opener, ok := loaded.(registry.Opener)
+	if !ok {
+		return nil, fmt.Errorf("module %T is no store", loaded)
+	}
+	return opener, nil
+}
+
+// FileStore records sessions in a file (bbolt), for one server. They outlast reloads and restarts.
+type FileStore struct {
+	// The file's path. Takes placeholders that are known at start.
+	//
+	// Default: oidc_session/registry.db in Caddy's data directory.
+	Path string `json:"path,omitempty"`
+
+	logger *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (FileStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: storeNamespace + ".file", New: func() caddy.Module { return new(FileStore) }}
+}
+
+// Provision makes the path absolute, so that one file is one store.
+func (s *FileStore) Provision(ctx caddy.Context) error {
+	s.logger = ctx.Logger()
+	if s.Path == "" {
+		s.Path = filepath.Join(caddy.AppDataDir(), "oidc_session", "registry.db")
+	}
+	if err := resolveAll(&s.Path); err != nil {
+		return err
+	}
+	absolute, err := filepath.Abs(s.Path)
+	if err != nil {
+		return fmt.Errorf("finding the store's file: %w", err)
+	}
+	s.Path = absolute
+	return nil
+}
+
+// Validate checks the path without touching it.
+func (s *FileStore) Validate() error {
+	if filepath.Dir(s.Path) == s.Path {
+		return errors.New("the store's path is a directory")
+	}
+	return nil
+}
+
+// SharingKey is equal for equal files.
+func (s *FileStore) SharingKey() string { return "file " + s.Path }
+
+// Open opens the file, or makes it.
+func (s *FileStore) Open() (registry.Registry, error) { return bolt.Open(s.Path, s.logger) }
+
+// MemoryStore records sessions in memory, for tests and for a server that may forget them: after a restart, what was signed in
+// before is told by the browsers' cookies only.
+type MemoryStore struct{}
+
+// CaddyModule returns the Caddy module information.
+func (MemoryStore) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: storeNamespace + ".memory", New: func() caddy.Module { return new(MemoryStore) }}
+}
+
+// SharingKey is the same for all: reloads keep the sessions.
+func (*MemoryStore) SharingKey() string { return "memory" }
+
+// Open makes an empty registry.
+func (*MemoryStore) Open() (registry.Registry, error) { return memory.New(), nil }
+
+// Interface guards
+var (
+	_ caddy.Provisioner = (*FileStore)(nil)
+	_ caddy.Validator   = (*FileStore)(nil)
+	_ registry.Opener   = (*FileStore)(nil)
+	_ registry.Opener   = (*MemoryStore)(nil)
+)
