@@ -46,7 +46,7 @@ func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, statu
 	if !signedOut && !answers && asked == nil {
 		return
 	}
-	keys, err := b.env.Keys(r.Context())
+	keys, err := b.env.Keys(recording(r))
 	if err != nil {
 		return // whoever failed to get them has said so
 	}

@@ -47,3 +47,7 @@ const (
 	maxSessionState = 2 << 10  // bytes
 	maxCheck        = 8 << 10  // bytes of the form of one check
 )
+
+// recording is the context for recording what the OP has done: it has happened, even if the client has gone meanwhile. The
+// registry and the keys bound their own time.
+func recording(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }

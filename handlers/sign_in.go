@@ -23,7 +23,7 @@ func (v *visit) signIn(clientID, origin, code string, handle *sessionstate.Handl
 // join brings the visit's sealed cookie to the session that the registry says. Without the registry, the session of the cookie
 // goes on, or one starts that no registry knows: login does not wait for it.
 func (v *visit) join(clientID, origin string, response sessionstate.ResponseID) {
-	ctx, browser := v.r.Context(), v.browser()
+	ctx, browser := recording(v.r), v.browser()
 	id, err := v.env.Registry.ID(ctx)
 	if err == nil {
 		var session registry.Session

@@ -71,7 +71,7 @@ func (t *Token) redeemed(op *OP, r *http.Request, code string, header http.Heade
 }
 
 func (t *Token) record(op *OP, r *http.Request, code string, claims tokens.IDToken) {
-	redeemed, err := t.env.Registry.Redeem(r.Context(), registry.Redemption{
+	redeemed, err := t.env.Registry.Redeem(recording(r), registry.Redemption{
 		Issuer:        op.Issuer,
 		Response:      sessionstate.NewResponseID(code),
 		Audience:      claims.Audience,

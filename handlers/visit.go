@@ -108,7 +108,7 @@ func (v *visit) end() {
 }
 
 func (v *visit) endRecorded() {
-	ended, err := v.env.Registry.End(v.r.Context(), registry.Ending{
+	ended, err := v.env.Registry.End(recording(v.r), registry.Ending{
 		Issuer: v.op.Issuer, Browser: v.sealed.browser, Reason: registry.ReasonLoginCookie, Now: v.now,
 	})
 	if err != nil {
