@@ -2,6 +2,7 @@ package oidcsession
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -109,9 +110,7 @@ func (b *browser) authorize(s site, clientID, user string, extra url.Values) ans
 	query := url.Values{
 		"client_id": {clientID}, "redirect_uri": {origin + "/cb"}, "response_type": {"code"}, "scope": {"openid"}, "state": {"~state of " + clientID},
 	}
-	for name, values := range extra {
-		query[name] = values
-	}
+	maps.Copy(query, extra)
 	got := b.get(s.issuer + "/authorize?" + query.Encode())
 	for range 5 {
 		location := got.Header.Get("Location")

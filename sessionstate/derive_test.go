@@ -11,8 +11,18 @@ func TestDeriveKeepsThePartsOfALabelApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	labels := [][]string{
-		nil, {""}, {"", ""}, {"seal"}, {"seal", ""}, {"", "seal"}, {"se", "al"}, {"seal", "a", "b"}, {"seal", "ab"},
-		{"\x00\x04seal"}, {"seal\x00\x01a"}, {"seal", "a"},
+		nil,
+		{""},
+		{"", ""},
+		{"seal"},
+		{"seal", ""},
+		{"", "seal"},
+		{"se", "al"},
+		{"seal", "a", "b"},
+		{"seal", "ab"},
+		{"\x00\x04seal"},
+		{"seal\x00\x01a"},
+		{"seal", "a"},
 	}
 	seen := make(map[string][]string)
 	for _, label := range labels {

@@ -45,7 +45,7 @@ func (k *Keyring) SealHandle(issuer string, h Handle) string {
 	value = append(value, h.Session[:]...)
 	value = append(value, h.Response[:]...)
 	value = append(value, h.audience[:]...)
-	value = binary.BigEndian.AppendUint32(value, uint32(h.Issued.Unix())) //nolint:gosec // seconds fit until 2106
+	value = binary.BigEndian.AppendUint32(value, uint32(h.Issued.Unix()))
 	return k.Seal(handlePurpose, issuer, value)
 }
 

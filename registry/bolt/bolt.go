@@ -1,0 +1,121 @@
+// Package bolt keeps sessions in one file, with bbolt: durable, for one process at a time, without a server.
+//
+// The file is trusted no more than the disk below it. bbolt panics on damaged pages, partly in goroutines of its own, and a
+// truncated memory map ends the process. So the file's structure and checksums are verified before bbolt reads it, every call
+// recovers from panics and faults, and a store that had one is broken for good: it must be closed, and opened again.
+package bolt
+
+import (
+	"context"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/registry/internal/rules"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// ID implements [registry.Registry].
+func (s *Store) ID(ctx context.Context) (sessionstate.RegistryID, error) {
+	if err := s.usable(ctx); err != nil {
+		return sessionstate.RegistryID{}, err
+	}
+	return s.id, nil
+}
+
+// Join implements [registry.Registry].
+func (s *Store) Join(ctx context.Context, join registry.Join) (registry.Session, error) {
+	if err := rules.CheckJoin(join); err != nil {
+		return registry.Session{}, err
+	}
+	return write(ctx, s, join.Issuer, func(tx *tx) (registry.Session, error) { return rules.Join(tx, join) })
+}
+
+// Redeem implements [registry.Registry].
+func (s *Store) Redeem(ctx context.Context, redemption registry.Redemption) (registry.Redeemed, error) {
+	if err := rules.CheckRedemption(redemption); err != nil {
+		return registry.Redeemed{}, err
+	}
+	return write(ctx, s, redemption.Issuer, func(tx *tx) (registry.Redeemed, error) { return rules.Redeem(tx, redemption) })
+}
+
+// Session implements [registry.Registry].
+func (s *Store) Session(ctx context.Context, issuer string, id sessionstate.SessionID) (registry.Session, bool, error) {
+	return s.Resolve(ctx, issuer, id, sessionstate.ResponseID{})
+}
+
+// Resolve implements [registry.Registry].
+func (s *Store) Resolve(ctx context.Context, issuer string, id sessionstate.SessionID, response sessionstate.ResponseID) (registry.Session, bool, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return registry.Session{}, false, err
+	}
+	session, err := read(ctx, s, issuer, func(tx *tx) *registry.Session {
+		if session, found := rules.Resolve(tx, id, response); found {
+			return &session
+		}
+		return nil
+	})
+	if session == nil || err != nil {
+		return registry.Session{}, false, err
+	}
+	return *session, true, nil
+}
+
+// Participations implements [registry.Registry].
+func (s *Store) Participations(ctx context.Context, issuer string, id sessionstate.SessionID) ([]registry.Participation, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return nil, err
+	}
+	return read(ctx, s, issuer, func(tx *tx) []registry.Participation { return tx.Participations(id) })
+}
+
+// End implements [registry.Registry].
+func (s *Store) End(ctx context.Context, ending registry.Ending) ([]registry.Session, error) {
+	if err := rules.CheckEnding(ending); err != nil {
+		return nil, err
+	}
+	return write(ctx, s, ending.Issuer, func(tx *tx) ([]registry.Session, error) { return rules.End(tx, ending), nil })
+}
+
+// Expire implements [registry.Registry].
+func (s *Store) Expire(ctx context.Context, now time.Time) (int, error) {
+	return write(ctx, s, "", func(tx *tx) (int, error) { return tx.expire(now), nil })
+}
+
+// read runs fn in a read transaction.
+func read[T any](ctx context.Context, s *Store, issuer string, fn func(*tx) T) (T, error) {
+	var value T
+	err := s.view(ctx, func(bolt *bbolt.Tx) error {
+		tx := begin(bolt, issuer)
+		value = fn(tx)
+		return tx.err
+	})
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return value, nil
+}
+
+// write runs fn in a write transaction. fn may run more than once, each time on a fresh tx.
+func write[T any](ctx context.Context, s *Store, issuer string, fn func(*tx) (T, error)) (T, error) {
+	var value T
+	err := s.update(ctx, func(bolt *bbolt.Tx) error {
+		tx := begin(bolt, issuer)
+		result, err := fn(tx)
+		if tx.err != nil {
+			return tx.err
+		}
+		value = result
+		return err
+	})
+	if err != nil {
+		var zero T // value may be written to still, when ctx is done before the transaction
+		return zero, err
+	}
+	return value, nil
+}
+
+// Interface guard
+var _ registry.Registry = (*Store)(nil)

@@ -1,0 +1,89 @@
+package bolt
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+// The kinds of records that expire: the ninth byte of a key in the bucket "expiry". The eight before it are the time, so that
+// what expires next is the first; the rest is the record's key.
+const (
+	kindSession   = 's'
+	kindResponse  = 'r'
+	kindRebinding = 'b'
+
+	expiryKeyLength = 8 + 1 + 16 + 16
+)
+
+func expiryKey(at time.Time, kind byte, key []byte) []byte {
+	return append(append(appendTime(nil, at), kind), key...)
+}
+
+func (t *tx) expireAt(at time.Time, kind byte, key []byte) {
+	t.put(bucketExpiry, expiryKey(at, kind, key), nil)
+}
+
+func (t *tx) dontExpireAt(at time.Time, kind byte, key []byte) {
+	t.delete(bucketExpiry, expiryKey(at, kind, key))
+}
+
+// expire removes what is past its time, of all issuers, the soonest first, up to [registry.MaxExpired] records.
+func (t *tx) expire(now time.Time) int {
+	due := t.due(now)
+	for _, key := range due {
+		t.remove(key[8], key[9:])
+		t.delete(bucketExpiry, key)
+	}
+	return len(due)
+}
+
+// due lists the keys of expiry entries that are past their time.
+func (t *tx) due(now time.Time) [][]byte {
+	bucket := t.bucket(bucketExpiry)
+	if bucket == nil {
+		return nil
+	}
+	limit := appendTime(nil, now)
+	var keys [][]byte
+	cursor := bucket.Cursor()
+	for key, _ := cursor.First(); key != nil && len(keys) < registry.MaxExpired; key, _ = cursor.Next() {
+		if len(key) != expiryKeyLength {
+			t.fail(errDamaged)
+			return nil
+		}
+		if bytes.Compare(key[:8], limit) > 0 {
+			break
+		}
+		keys = append(keys, bytes.Clone(key))
+	}
+	return keys
+}
+
+// remove deletes the record that an expiry entry is about.
+func (t *tx) remove(kind byte, key []byte) {
+	switch kind {
+	case kindSession:
+		t.removeSession(key)
+	case kindResponse:
+		t.delete(bucketResponses, key)
+	case kindRebinding:
+		t.delete(bucketRebindings, key)
+	default:
+		t.fail(errDamaged)
+	}
+}
+
+func (t *tx) removeSession(key []byte) {
+	session, found := get(t, bucketSessions, key, decodeSession)
+	if !found {
+		return
+	}
+	issuer, id := key[:16], key[16:]
+	t.delete(bucketBrowsers, bytes.Join([][]byte{issuer, session.Browser[:], id}, nil))
+	for _, participation := range t.keys(bucketParticipations, key) {
+		t.delete(bucketParticipations, participation)
+	}
+	t.delete(bucketSessions, key)
+}

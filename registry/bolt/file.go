@@ -1,0 +1,108 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// minCompact is the size in bytes under which no file is worth compacting.
+const minCompact = 1 << 20
+
+// setAside renames a corrupt file, without overwriting one that was set aside before, and returns its new name.
+func setAside(path string, now time.Time) (string, error) {
+	stamp := path + ".corrupt-" + now.UTC().Format("20060102T150405Z")
+	for i := range 100 {
+		name := stamp
+		if i > 0 {
+			name = fmt.Sprintf("%s-%d", stamp, i)
+		}
+		reserved, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if err := errors.Join(reserved.Close(), os.Rename(path, name)); err != nil {
+			return "", errors.Join(err, os.Remove(name))
+		}
+		return name, nil
+	}
+	return "", fmt.Errorf("%s: too many files were set aside", stamp)
+}
+
+// wasteful tells whether compacting is worth its time: more than half of the pages are free.
+func wasteful(found findings) bool {
+	return found.pages*uint64(found.pageSize) > minCompact && found.used < found.pages/2
+}
+
+// compact replaces the file by a compact copy. The lock is held until the copy has the file's name: who was waiting for the lock
+// sees by sameFile that it locked the wrong one.
+func compact(path string) error {
+	source, _, err := openFile(path)
+	if err != nil {
+		return err
+	}
+	copied := path + ".compact"
+	err = guarded(func() error { return copyTo(copied, source) })
+	if runtime.GOOS == "windows" { // where an open file cannot be replaced
+		err = errors.Join(err, source.Close())
+	} else {
+		defer source.Close()
+	}
+	if err == nil {
+		err = os.Rename(copied, path)
+	}
+	if err != nil {
+		return errors.Join(err, ignoreMissing(os.Remove(copied)))
+	}
+	return syncDirectory(path)
+}
+
+// copyTo copies a database to a new file, durably.
+func copyTo(path string, source *bbolt.DB) error {
+	if err := ignoreMissing(os.Remove(path)); err != nil { // left over by a process that was killed
+		return err
+	}
+	const txSize = 1 << 20 // bytes: bounds the memory needed
+	db, _, err := open(path, &bbolt.Options{
+		Timeout:        lockTimeout,
+		FreelistType:   bbolt.FreelistMapType,
+		NoFreelistSync: true,
+		NoSync:         true,
+	})
+	if err != nil {
+		return err
+	}
+	err = bbolt.Compact(db, source, txSize)
+	if err == nil {
+		err = db.Sync()
+	}
+	return errors.Join(err, db.Close())
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// syncDirectory makes the file's name durable. Windows has no such thing.
+func syncDirectory(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	directory, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
+}

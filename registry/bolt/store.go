@@ -1,0 +1,147 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"go.etcd.io/bbolt"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// A Store is a [registry.Registry] in a file. Use [Open].
+type Store struct {
+	id     sessionstate.RegistryID
+	db     *bbolt.DB
+	file   *os.File // the db's own
+	logger *zap.Logger
+
+	jobs   chan *job     // unbuffered: what was sent has been received
+	quit   chan struct{} // closed by Close
+	idle   chan struct{} // closed when the writer has ended
+	close  func() error
+	broken atomic.Bool
+}
+
+var (
+	errBroken = errors.New("broken: it must be opened again")
+	errClosed = errors.New("closed")
+)
+
+func newStore(db *bbolt.DB, file *os.File, id sessionstate.RegistryID, logger *zap.Logger) *Store {
+	s := &Store{
+		id:     id,
+		db:     db,
+		file:   file,
+		logger: logger,
+		jobs:   make(chan *job),
+		quit:   make(chan struct{}),
+		idle:   make(chan struct{}),
+	}
+	s.close = sync.OnceValue(s.shut)
+	go s.writer()
+	return s
+}
+
+// Broken tells whether the store has met damage: every call fails from then on, until it is closed and opened again.
+func (s *Store) Broken() bool { return s.broken.Load() }
+
+// Close implements [registry.Registry]. Transactions under way are finished before.
+func (s *Store) Close() error { return s.close() }
+
+func (s *Store) shut() error {
+	close(s.quit)
+	if s.Broken() {
+		// bbolt may hold locks of its own for ever after a panic. The memory map stays, since reads may be under way in it.
+		return letGo(s.file)
+	}
+	<-s.idle
+	if s.Broken() { // by the last transaction
+		return letGo(s.file)
+	}
+	return s.db.Close()
+}
+
+// usable tells whether a call can be tried.
+func (s *Store) usable(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return unavailable(err)
+	}
+	select {
+	case <-s.quit:
+		return unavailable(errClosed)
+	default:
+	}
+	if s.Broken() {
+		return unavailable(errBroken)
+	}
+	return nil
+}
+
+// view runs fn in a read transaction.
+func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx) error) error {
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	return s.judge(guarded(func() error {
+		tx, err := s.db.Begin(false)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }()
+		return fn(tx)
+	}))
+}
+
+// judge makes an error of a transaction into one to return, and declares the store broken if it shows damage.
+func (s *Store) judge(err error) error {
+	if err == nil || errors.Is(err, registry.ErrInvalid) {
+		return err
+	}
+	var damage *panicError
+	if errors.As(err, &damage) || errors.Is(err, errDamaged) || errors.Is(err, errCommit) {
+		if s.broken.CompareAndSwap(false, true) {
+			s.logger.Error("session registry is broken", zap.String("path", s.file.Name()), zap.Error(err))
+		}
+	}
+	return unavailable(err)
+}
+
+// errCommit says that a transaction could not be committed, for another reason than a full disk: then nobody knows what the
+// file holds now.
+var errCommit = errors.New("committing")
+
+// commit commits and says of what kind the error is. When the disk is full, the file is as it was.
+func commit(tx *bbolt.Tx) error {
+	err := tx.Commit()
+	if err == nil || errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errCommit, err)
+}
+
+// A panicError is a panic or fault that was met while bbolt read or wrote.
+type panicError struct{ value any }
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// guarded calls fn and makes its panics errors, including access to a memory map of a file that has been truncated.
+func guarded(fn func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if value := recover(); value != nil {
+			err = &panicError{value}
+		}
+	}()
+	return fn()
+}
+
+func unavailable(err error) error { return fmt.Errorf("%w: %w", registry.ErrUnavailable, err) }

@@ -1,0 +1,199 @@
+package bolt
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/registry/internal/rules"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// The buckets. Their keys, but the first's, start with the first 128 bits of the SHA-256 hash of the issuer: equally long for
+// all, so that no key of one issuer can be taken for another's.
+var (
+	bucketMeta           = []byte("meta")           // "version", "id"
+	bucketSessions       = []byte("sessions")       // issuer, session
+	bucketBrowsers       = []byte("browsers")       // issuer, browser, session: those not ended
+	bucketParticipations = []byte("participations") // issuer, session, client ID
+	bucketResponses      = []byte("responses")      // issuer, response
+	bucketRebindings     = []byte("rebindings")     // issuer, response
+	bucketExpiry         = []byte("expiry")         // time, kind, issuer, ID: see expiry.go
+)
+
+// tx implements [rules.Tx].
+type tx struct {
+	bolt   *bbolt.Tx
+	issuer string
+	prefix [16]byte
+	err    error // the first error
+}
+
+func begin(bolt *bbolt.Tx, issuer string) *tx {
+	sum := sha256.Sum256([]byte(issuer))
+	return &tx{bolt: bolt, issuer: issuer, prefix: [16]byte(sum[:])}
+}
+
+func (t *tx) fail(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+// key is the issuer's key of the given parts.
+func (t *tx) key(parts ...[]byte) []byte {
+	return append(t.prefix[:], bytes.Join(parts, nil)...)
+}
+
+// bucket returns a bucket, or nil, as after every error.
+func (t *tx) bucket(name []byte) *bbolt.Bucket {
+	if t.err != nil {
+		return nil
+	}
+	bucket := t.bolt.Bucket(name)
+	if bucket == nil {
+		t.fail(fmt.Errorf("%w: no bucket %s", errDamaged, name))
+	}
+	return bucket
+}
+
+// get reads a value with the given decoder.
+func get[T any](t *tx, name, key []byte, decode func([]byte) (T, error)) (T, bool) {
+	var zero T
+	bucket := t.bucket(name)
+	if bucket == nil {
+		return zero, false
+	}
+	sealed := bucket.Get(key)
+	if sealed == nil {
+		return zero, false
+	}
+	value, err := unseal(key, sealed)
+	if err != nil {
+		t.fail(err)
+		return zero, false
+	}
+	decoded, err := decode(value)
+	if err != nil {
+		t.fail(err)
+		return zero, false
+	}
+	return decoded, true
+}
+
+func (t *tx) put(name, key, value []byte) {
+	if bucket := t.bucket(name); bucket != nil {
+		if err := bucket.Put(key, seal(key, value)); err != nil {
+			t.fail(err)
+		}
+	}
+}
+
+func (t *tx) delete(name, key []byte) {
+	if bucket := t.bucket(name); bucket != nil {
+		if err := bucket.Delete(key); err != nil {
+			t.fail(err)
+		}
+	}
+}
+
+// keys lists the keys with a prefix, in order: copies, since bbolt's may move when the bucket is written to.
+func (t *tx) keys(name, prefix []byte) [][]byte {
+	bucket := t.bucket(name)
+	if bucket == nil {
+		return nil
+	}
+	var keys [][]byte
+	cursor := bucket.Cursor()
+	for key, _ := cursor.Seek(prefix); bytes.HasPrefix(key, prefix); key, _ = cursor.Next() {
+		keys = append(keys, bytes.Clone(key))
+	}
+	return keys
+}
+
+func (t *tx) Session(id sessionstate.SessionID) (registry.Session, bool) {
+	session, found := get(t, bucketSessions, t.key(id[:]), decodeSession)
+	if !found {
+		return registry.Session{}, false
+	}
+	session.ID, session.Issuer = id, t.issuer
+	return session, true
+}
+
+func (t *tx) StartSession(session registry.Session) {
+	key := t.key(session.ID[:])
+	t.put(bucketSessions, key, encodeSession(session))
+	t.put(bucketBrowsers, t.key(session.Browser[:], session.ID[:]), nil)
+	t.expireAt(session.Expires, kindSession, key)
+}
+
+func (t *tx) EndSession(session registry.Session) {
+	t.put(bucketSessions, t.key(session.ID[:]), encodeSession(session))
+	t.delete(bucketBrowsers, t.key(session.Browser[:], session.ID[:]))
+}
+
+func (t *tx) BrowserSessions(browser sessionstate.BrowserID) []registry.Session {
+	prefix := t.key(browser[:])
+	var sessions []registry.Session
+	for _, key := range t.keys(bucketBrowsers, prefix) {
+		id := decoder{rest: key[len(prefix):]}
+		if session, found := t.Session(id.id()); found {
+			sessions = append(sessions, session)
+		}
+	}
+	return sessions
+}
+
+func (t *tx) Participation(id sessionstate.SessionID, clientID string) (registry.Participation, bool) {
+	participation, found := get(t, bucketParticipations, t.key(id[:], []byte(clientID)), decodeParticipation)
+	if !found {
+		return registry.Participation{}, false
+	}
+	participation.ClientID = clientID
+	return participation, true
+}
+
+func (t *tx) PutParticipation(id sessionstate.SessionID, participation registry.Participation) {
+	t.put(bucketParticipations, t.key(id[:], []byte(participation.ClientID)), encodeParticipation(participation))
+}
+
+func (t *tx) Participations(id sessionstate.SessionID) []registry.Participation {
+	prefix := t.key(id[:])
+	var participations []registry.Participation
+	for _, key := range t.keys(bucketParticipations, prefix) {
+		if participation, found := t.Participation(id, string(key[len(prefix):])); found {
+			participations = append(participations, participation)
+		}
+	}
+	return participations
+}
+
+func (t *tx) Response(id sessionstate.ResponseID) (rules.Response, bool) {
+	return get(t, bucketResponses, t.key(id[:]), decodeResponse)
+}
+
+func (t *tx) PutResponse(id sessionstate.ResponseID, response rules.Response) {
+	if old, found := t.Response(id); found {
+		t.dontExpireAt(old.Expires, kindResponse, t.key(id[:]))
+	}
+	t.put(bucketResponses, t.key(id[:]), encodeResponse(response))
+	t.expireAt(response.Expires, kindResponse, t.key(id[:]))
+}
+
+func (t *tx) Rebinding(id sessionstate.ResponseID) (rules.Rebinding, bool) {
+	return get(t, bucketRebindings, t.key(id[:]), decodeRebinding)
+}
+
+func (t *tx) PutRebinding(id sessionstate.ResponseID, rebinding rules.Rebinding) {
+	if old, found := t.Rebinding(id); found {
+		t.dontExpireAt(old.Expires, kindRebinding, t.key(id[:]))
+	}
+	t.put(bucketRebindings, t.key(id[:]), encodeRebinding(rebinding))
+	t.expireAt(rebinding.Expires, kindRebinding, t.key(id[:]))
+}
+
+// Interface guard
+var _ rules.Tx = (*tx)(nil)

@@ -1,0 +1,162 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// Bound gives every call of a registry at most the given time, whether or not the registry heeds its context: a disk that
+// hangs cannot be told to stop. A call that is out of time returns an error that wraps [ErrUnavailable] and runs on; at most
+// inFlight calls run at once. While all of those are out of time, further calls fail at once; else they wait within their limit.
+//
+// Close is not bounded.
+func Bound(r Registry, limit time.Duration, inFlight int) Registry {
+	return &bound{registry: r, limit: limit, running: make(chan struct{}, inFlight)}
+}
+
+type bound struct {
+	registry Registry
+	limit    time.Duration
+	running  chan struct{} // holds an element for each call that runs
+	stuck    atomic.Int64  // those of them that are out of time
+}
+
+// result is what a call returned. found is for the look-ups, which have one result more.
+type result[T any] struct {
+	value T
+	found bool
+	err   error
+}
+
+// within makes one call, within the limit.
+func within[T any](ctx context.Context, b *bound, call func(context.Context) result[T]) result[T] {
+	ctx, cancel := context.WithTimeout(ctx, b.limit)
+	defer cancel()
+	if err := b.enter(ctx); err != nil {
+		return result[T]{err: err}
+	}
+	const running, done, late = 0, 1, 2
+	var state atomic.Int32
+	results := make(chan result[T], 1)
+	go func() {
+		results <- recovered(func() result[T] { return call(ctx) })
+		if !state.CompareAndSwap(running, done) {
+			b.stuck.Add(-1)
+		}
+		<-b.running
+	}()
+	select {
+	case r := <-results:
+		return r
+	case <-ctx.Done():
+	}
+	b.stuck.Add(1)
+	if !state.CompareAndSwap(running, late) { // done just now
+		b.stuck.Add(-1)
+		return <-results
+	}
+	return result[T]{err: outOfTime(ctx)}
+}
+
+// enter waits for a place among the calls that run.
+func (b *bound) enter(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return outOfTime(ctx)
+	}
+	select {
+	case b.running <- struct{}{}:
+		return nil
+	default:
+	}
+	if stuck := b.stuck.Load(); stuck >= int64(cap(b.running)) {
+		return fmt.Errorf("%w: %d calls are out of time already", ErrUnavailable, stuck)
+	}
+	select {
+	case b.running <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return outOfTime(ctx)
+	}
+}
+
+// recovered makes a panic an error: in a goroutine of its own, it would end the process.
+func recovered[T any](call func() result[T]) (r result[T]) {
+	defer func() {
+		if value := recover(); value != nil {
+			r = result[T]{err: fmt.Errorf("%w: panic: %v", ErrUnavailable, value)}
+		}
+	}()
+	return call()
+}
+
+func outOfTime(ctx context.Context) error { return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err()) }
+
+func (b *bound) ID(ctx context.Context) (sessionstate.RegistryID, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[sessionstate.RegistryID]) {
+		r.value, r.err = b.registry.ID(ctx)
+		return r
+	})
+	return r.value, r.err
+}
+
+func (b *bound) Join(ctx context.Context, join Join) (Session, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[Session]) {
+		r.value, r.err = b.registry.Join(ctx, join)
+		return r
+	})
+	return r.value, r.err
+}
+
+func (b *bound) Redeem(ctx context.Context, redemption Redemption) (Redeemed, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[Redeemed]) {
+		r.value, r.err = b.registry.Redeem(ctx, redemption)
+		return r
+	})
+	return r.value, r.err
+}
+
+func (b *bound) Session(ctx context.Context, issuer string, id sessionstate.SessionID) (Session, bool, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[Session]) {
+		r.value, r.found, r.err = b.registry.Session(ctx, issuer, id)
+		return r
+	})
+	return r.value, r.found, r.err
+}
+
+func (b *bound) Resolve(ctx context.Context, issuer string, id sessionstate.SessionID, response sessionstate.ResponseID) (Session, bool, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[Session]) {
+		r.value, r.found, r.err = b.registry.Resolve(ctx, issuer, id, response)
+		return r
+	})
+	return r.value, r.found, r.err
+}
+
+func (b *bound) Participations(ctx context.Context, issuer string, id sessionstate.SessionID) ([]Participation, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[[]Participation]) {
+		r.value, r.err = b.registry.Participations(ctx, issuer, id)
+		return r
+	})
+	return r.value, r.err
+}
+
+func (b *bound) End(ctx context.Context, ending Ending) ([]Session, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[[]Session]) {
+		r.value, r.err = b.registry.End(ctx, ending)
+		return r
+	})
+	return r.value, r.err
+}
+
+func (b *bound) Expire(ctx context.Context, now time.Time) (int, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[int]) {
+		r.value, r.err = b.registry.Expire(ctx, now)
+		return r
+	})
+	return r.value, r.err
+}
+
+func (b *bound) Close() error { return b.registry.Close() }

@@ -1,0 +1,129 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/registry/memory"
+	"github.com/oidc-session/caddy-oidc-session/registry/registrytest"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+func TestBoundKeepsTheContract(t *testing.T) {
+	registrytest.Run(t, func(*testing.T) registry.Registry { return registry.Bound(memory.New(), time.Minute, 8) })
+}
+
+// A hanging registry's ID hangs until release is closed, whatever its context says.
+type hanging struct {
+	registry.Registry
+	release chan struct{}
+}
+
+func (h hanging) ID(context.Context) (sessionstate.RegistryID, error) {
+	<-h.release
+	return sessionstate.RegistryID{1}, nil
+}
+
+func TestBoundGivesUpInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hanging{memory.New(), make(chan struct{})}
+		bound := registry.Bound(h, 250*time.Millisecond, 2)
+		began := time.Now()
+		id, err := bound.ID(t.Context())
+		if !errors.Is(err, registry.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) || !id.IsZero() {
+			t.Errorf("got %v and error %v", id, err)
+		}
+		if took := time.Since(began); took != 250*time.Millisecond {
+			t.Errorf("took %s", took)
+		}
+		if _, _, err := bound.Session(t.Context(), "https://op.example.com", sessionstate.SessionID{}); err != nil {
+			t.Errorf("another call: %v", err)
+		}
+		close(h.release)
+	})
+}
+
+func TestBoundHeedsTheCallersContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hanging{memory.New(), make(chan struct{})}
+		bound := registry.Bound(h, time.Hour, 2)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := bound.ID(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, registry.ErrUnavailable) {
+			t.Errorf("got error %v", err)
+		}
+		close(h.release)
+	})
+}
+
+func TestBoundRefusesAtOnceWhenAllCallsAreStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hanging{memory.New(), make(chan struct{})}
+		bound := registry.Bound(h, time.Second, 2)
+		var calls sync.WaitGroup
+		for range 5 { // two run, three wait for a place
+			calls.Go(func() {
+				if _, err := bound.ID(t.Context()); !errors.Is(err, registry.ErrUnavailable) {
+					t.Errorf("got error %v", err)
+				}
+			})
+		}
+		calls.Wait()
+		began := time.Now()
+		if _, err := bound.ID(t.Context()); !errors.Is(err, registry.ErrUnavailable) || time.Since(began) != 0 {
+			t.Errorf("got error %v after %s", err, time.Since(began))
+		}
+		close(h.release)
+		synctest.Wait()
+		if id, err := bound.ID(t.Context()); err != nil || id.IsZero() {
+			t.Errorf("after the calls have ended: got %v and error %v", id, err)
+		}
+	})
+}
+
+func TestBoundLetsManyFastCallsWaitForAPlace(t *testing.T) {
+	bound := registry.Bound(memory.New(), time.Minute, 1)
+	var calls sync.WaitGroup
+	for range 100 {
+		calls.Go(func() {
+			if _, err := bound.ID(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	calls.Wait()
+}
+
+// A panicking registry's ID panics.
+type panicking struct{ registry.Registry }
+
+func (panicking) ID(context.Context) (sessionstate.RegistryID, error) { panic("out of order") }
+
+func TestBoundMakesAPanicAnError(t *testing.T) {
+	bound := registry.Bound(panicking{memory.New()}, time.Minute, 1)
+	for range 2 {
+		if _, err := bound.ID(t.Context()); !errors.Is(err, registry.ErrUnavailable) {
+			t.Errorf("got error %v", err)
+		}
+	}
+}
+
+func BenchmarkBound(b *testing.B) {
+	plain := memory.New()
+	for name, r := range map[string]registry.Registry{"plain": plain, "bound": registry.Bound(plain, 250*time.Millisecond, 64)} {
+		b.Run(name, func(b *testing.B) {
+			ctx := context.Background()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := r.Session(ctx, "https://op.example.com", sessionstate.SessionID{1}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,101 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// Join records an authorization response as [registry.Join] says. It has changed nothing when it returns an error.
+func Join(tx Tx, join registry.Join) (registry.Session, error) {
+	session, err := joined(tx, join)
+	if err != nil {
+		return registry.Session{}, err
+	}
+	participate(tx, session.ID, join.ClientID, join.Origin)
+	if !join.Response.IsZero() {
+		remember(tx, join, session.ID)
+	}
+	return session, nil
+}
+
+// joined finds the session that is joined, or starts one.
+func joined(tx Tx, join registry.Join) (registry.Session, error) {
+	if join.Session.IsZero() {
+		return start(tx, join.Fresh, join)
+	}
+	held, found := tx.Session(join.Session)
+	if !found && !join.Known {
+		return start(tx, join.Session, join)
+	}
+	if found {
+		if session, live := continued(tx, held, join.Now); live {
+			return session, nil
+		}
+	}
+	return start(tx, join.Fresh, join)
+}
+
+// continued returns the session itself or the last of its successors, and whether that is live. The number of hops is bounded,
+// so that no damaged or hostile chain keeps a login waiting.
+func continued(tx Tx, session registry.Session, now time.Time) (registry.Session, bool) {
+	for range registry.MaxSuccessors {
+		if session.Successor.IsZero() {
+			break
+		}
+		next, found := tx.Session(session.Successor)
+		if !found {
+			return session, false
+		}
+		session = next
+	}
+	return session, session.Live(now)
+}
+
+func start(tx Tx, id sessionstate.SessionID, join registry.Join) (registry.Session, error) {
+	if _, found := tx.Session(id); found {
+		return registry.Session{}, fmt.Errorf("%w: fresh session ID is in use", registry.ErrInvalid)
+	}
+	session := registry.Session{
+		ID:      id,
+		Browser: join.Browser,
+		Issuer:  join.Issuer,
+		Created: instant(join.Now),
+		Expires: instant(join.Now.Add(join.Lifetime)),
+	}
+	tx.StartSession(session)
+	return session, nil
+}
+
+// participate makes the client a participation of the session, unless that is full.
+func participate(tx Tx, id sessionstate.SessionID, clientID, origin string) {
+	participation, found := tx.Participation(id, clientID)
+	if !found && len(tx.Participations(id)) >= registry.MaxParticipations {
+		return
+	}
+	participation.ClientID = clientID
+	adds := origin != "" && !slices.Contains(participation.Origins, origin) &&
+		len(participation.Origins) < registry.MaxOrigins
+	if adds {
+		participation.Origins = append(participation.Origins, origin)
+	}
+	if !found || adds {
+		tx.PutParticipation(id, participation)
+	}
+}
+
+// remember records which session and client a response was for. The first write wins: a code that is presented again, by the
+// Back button or by somebody else, does not move to another session.
+func remember(tx Tx, join registry.Join, id sessionstate.SessionID) {
+	if response, found := tx.Response(join.Response); found && join.Now.Before(response.Expires) {
+		return
+	}
+	tx.PutResponse(join.Response, Response{
+		Session:  id,
+		ClientID: join.ClientID,
+		Expires:  instant(join.Now.Add(registry.CodeLifetime)),
+	})
+}

@@ -1,0 +1,57 @@
+// Package rules holds what the stores share: what joining, redeeming and ending mean. A store brings a [Tx] and calls the
+// functions here within one transaction of its own.
+package rules
+
+import (
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// A Tx is one transaction on the records of one issuer.
+//
+// Its methods return no errors: a Tx that cannot read or write remembers that, finds nothing from then on, and its store rolls
+// it back. So the rules read as rules. Slices that go in or out belong to the receiver.
+type Tx interface {
+	// Session returns a session, live or not.
+	Session(id sessionstate.SessionID) (session registry.Session, found bool)
+	// StartSession records a new session, as one of its browser's.
+	StartSession(session registry.Session)
+	// EndSession replaces the record of a session by an ended one, which is no longer one of its browser's.
+	EndSession(session registry.Session)
+	// BrowserSessions lists the sessions of a browser that have not been ended, in the order of their IDs.
+	BrowserSessions(browser sessionstate.BrowserID) []registry.Session
+
+	// Participation returns one client's participation in a session.
+	Participation(id sessionstate.SessionID, clientID string) (participation registry.Participation, found bool)
+	// PutParticipation records or replaces a participation.
+	PutParticipation(id sessionstate.SessionID, participation registry.Participation)
+	// Participations lists the participations in a session, in the order of their client IDs.
+	Participations(id sessionstate.SessionID) []registry.Participation
+
+	// Response returns what is remembered of a response, also when it is past its time.
+	Response(id sessionstate.ResponseID) (response Response, found bool)
+	// PutResponse records or replaces a response.
+	PutResponse(id sessionstate.ResponseID, response Response)
+	// Rebinding returns the session that a response was re-bound to.
+	Rebinding(id sessionstate.ResponseID) (rebinding Rebinding, found bool)
+	// PutRebinding records or replaces a re-binding.
+	PutRebinding(id sessionstate.ResponseID, rebinding Rebinding)
+}
+
+// A Response is what is remembered of an authorization response.
+type Response struct {
+	Session  sessionstate.SessionID
+	ClientID string
+	Expires  time.Time // in whole milliseconds, UTC
+}
+
+// A Rebinding names the session that a response belongs to since the user switched.
+type Rebinding struct {
+	Session sessionstate.SessionID
+	Expires time.Time // the session's
+}
+
+// instant is t as the registry records it: in whole milliseconds, UTC.
+func instant(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -1,0 +1,84 @@
+package memory
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// The kinds of records that expire.
+const (
+	kindSession = iota
+	kindResponse
+	kindRebinding
+)
+
+// An expiring entry says when to look whether a record is past its time.
+type expiring struct {
+	at     time.Time
+	issuer string
+	kind   int
+	id     [16]byte
+}
+
+// expiryHeap has the soonest entry first. A record that was replaced leaves its old entry behind, which is skipped when it comes up.
+type expiryHeap []expiring
+
+func (h expiryHeap) Len() int           { return len(h) }
+func (h expiryHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *expiryHeap) Push(x any)        { *h = append(*h, x.(expiring)) }
+
+func (h *expiryHeap) Pop() any {
+	last := len(*h) - 1
+	entry := (*h)[last]
+	(*h)[last] = expiring{}
+	*h = (*h)[:last]
+	return entry
+}
+
+func (s *Store) expireAt(at time.Time, entry expiring) {
+	entry.at = at
+	heap.Push(&s.expiry, entry)
+}
+
+// expire removes what is past its time, the soonest first, up to [registry.MaxExpired] records.
+func (s *Store) expire(now time.Time) int {
+	removed := 0
+	for removed < registry.MaxExpired && len(s.expiry) > 0 && !now.Before(s.expiry[0].at) {
+		entry := heap.Pop(&s.expiry).(expiring)
+		if s.tx(entry.issuer).remove(entry) {
+			removed++
+		}
+	}
+	return removed
+}
+
+// remove deletes the record that an entry is about, unless that has another time by now.
+func (t *tx) remove(entry expiring) bool {
+	switch entry.kind {
+	case kindSession:
+		session, found := t.sessions[entry.id]
+		if !found || !session.Expires.Equal(entry.at) {
+			return false
+		}
+		t.forgetBrowser(session)
+		delete(t.participations, session.ID)
+		delete(t.sessions, session.ID)
+	case kindResponse:
+		id := sessionstate.ResponseID(entry.id)
+		if response, found := t.responses[id]; !found || !response.Expires.Equal(entry.at) {
+			return false
+		}
+		delete(t.responses, id)
+	case kindRebinding:
+		id := sessionstate.ResponseID(entry.id)
+		if rebinding, found := t.rebindings[id]; !found || !rebinding.Expires.Equal(entry.at) {
+			return false
+		}
+		delete(t.rebindings, id)
+	}
+	return true
+}

@@ -1,0 +1,143 @@
+// Package memory keeps sessions in memory: for tests, and for servers whose sessions may end with the process.
+package memory
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/registry/internal/rules"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// A Store is a [registry.Registry] in memory. Use [New].
+type Store struct {
+	id sessionstate.RegistryID
+
+	mu      sync.Mutex
+	closed  bool
+	issuers map[string]*records
+	expiry  expiryHeap
+}
+
+// New returns an empty store with an ID of its own.
+func New() *Store {
+	return &Store{id: sessionstate.NewRegistryID(), issuers: make(map[string]*records)}
+}
+
+// ID implements [registry.Registry].
+func (s *Store) ID(ctx context.Context) (sessionstate.RegistryID, error) {
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return sessionstate.RegistryID{}, err
+	}
+	defer release()
+	return s.id, nil
+}
+
+// Join implements [registry.Registry].
+func (s *Store) Join(ctx context.Context, join registry.Join) (registry.Session, error) {
+	if err := rules.CheckJoin(join); err != nil {
+		return registry.Session{}, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return registry.Session{}, err
+	}
+	defer release()
+	return rules.Join(s.tx(join.Issuer), join)
+}
+
+// Redeem implements [registry.Registry].
+func (s *Store) Redeem(ctx context.Context, redemption registry.Redemption) (registry.Redeemed, error) {
+	if err := rules.CheckRedemption(redemption); err != nil {
+		return registry.Redeemed{}, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return registry.Redeemed{}, err
+	}
+	defer release()
+	return rules.Redeem(s.tx(redemption.Issuer), redemption)
+}
+
+// Session implements [registry.Registry].
+func (s *Store) Session(ctx context.Context, issuer string, id sessionstate.SessionID) (registry.Session, bool, error) {
+	return s.Resolve(ctx, issuer, id, sessionstate.ResponseID{})
+}
+
+// Resolve implements [registry.Registry].
+func (s *Store) Resolve(ctx context.Context, issuer string, id sessionstate.SessionID, response sessionstate.ResponseID) (registry.Session, bool, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return registry.Session{}, false, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return registry.Session{}, false, err
+	}
+	defer release()
+	session, found := rules.Resolve(s.tx(issuer), id, response)
+	return session, found, nil
+}
+
+// Participations implements [registry.Registry].
+func (s *Store) Participations(ctx context.Context, issuer string, id sessionstate.SessionID) ([]registry.Participation, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return nil, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return s.tx(issuer).Participations(id), nil
+}
+
+// End implements [registry.Registry].
+func (s *Store) End(ctx context.Context, ending registry.Ending) ([]registry.Session, error) {
+	if err := rules.CheckEnding(ending); err != nil {
+		return nil, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return rules.End(s.tx(ending.Issuer), ending), nil
+}
+
+// Expire implements [registry.Registry].
+func (s *Store) Expire(ctx context.Context, now time.Time) (int, error) {
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	return s.expire(now), nil
+}
+
+// Close implements [registry.Registry]. It forgets everything.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed, s.issuers, s.expiry = true, nil, nil
+	return nil
+}
+
+// acquire takes the lock for one call; no call holds it for long.
+func (s *Store) acquire(ctx context.Context) (release func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %w", registry.ErrUnavailable, err)
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, fmt.Errorf("%w: closed", registry.ErrUnavailable)
+	}
+	return s.mu.Unlock, nil
+}
+
+// Interface guard
+var _ registry.Registry = (*Store)(nil)

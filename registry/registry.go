@@ -1,0 +1,201 @@
+// Package registry is the durable record of sessions: who signed in where, by which codes, and what has ended.
+//
+// It defines the [Registry] interface with its contract; registry/bolt and registry/memory implement it, and
+// registry/registrytest holds the test that every implementation passes.
+package registry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// Registry keeps sessions. Everything in it is per issuer: two issuers never see each other's sessions, whatever their IDs.
+//
+// The contract:
+//   - Every method is safe for concurrent use, and one call is one transaction: done wholly or not at all, and durable when it
+//     returned nil (for a store that is durable at all).
+//   - "Not found" is not an error: a method says so in its result.
+//   - An error wraps [ErrUnavailable] when nothing can be known now (closed, locked, corrupt, out of time) and [ErrInvalid] when
+//     the caller's values break a bound. Nothing has been recorded then, except that a call which ran out of time may still
+//     commit later.
+//   - Time is the caller's: no method reads a clock.
+type Registry interface {
+	// ID returns the registry's own ID, drawn when it was made. A registry that was lost and made anew has another.
+	ID(ctx context.Context) (sessionstate.RegistryID, error)
+
+	// Join records a successful authorization response: it continues the browser's session or starts one. See [Join].
+	Join(ctx context.Context, join Join) (Session, error)
+
+	// Redeem records a successful token response: who signed in. See [Redemption].
+	Redeem(ctx context.Context, redemption Redemption) (Redeemed, error)
+
+	// Session returns a session, live or not. found is false when none is recorded under that ID.
+	Session(ctx context.Context, issuer string, id sessionstate.SessionID) (session Session, found bool, err error)
+
+	// Resolve returns the session that a response belongs to now: the one it was re-bound to when the user switched
+	// ([Redeem]), else the one with the given ID. A zero response was never re-bound.
+	Resolve(ctx context.Context, issuer string, id sessionstate.SessionID, response sessionstate.ResponseID) (session Session, found bool, err error)
+
+	// Participations lists the clients that take or took part in a session, ordered by client ID; none when it is not found.
+	Participations(ctx context.Context, issuer string, id sessionstate.SessionID) ([]Participation, error)
+
+	// End ends all live sessions of a browser and returns them, ended. A browser without live sessions is no error.
+	End(ctx context.Context, ending Ending) ([]Session, error)
+
+	// Expire removes what is past its time: sessions (live or ended), codes and re-bindings; at most 100 of them a call, so
+	// that no logins wait behind it. It returns how many it removed: 100 means that there may be more.
+	Expire(ctx context.Context, now time.Time) (removed int, err error)
+
+	// Close releases the store. Calls after it, and a second Close, are harmless: the calls return ErrUnavailable.
+	Close() error
+}
+
+// Errors that callers decide by.
+var (
+	// ErrUnavailable says that the registry cannot be asked now. Login goes on without it.
+	ErrUnavailable = errors.New("session registry unavailable")
+
+	// ErrInvalid says that a value is out of bounds: it was not recorded.
+	ErrInvalid = errors.New("invalid session record")
+)
+
+// Bounds of one record. What is over a string bound is refused with [ErrInvalid], as are an empty issuer, client ID, sub or
+// reason, a zero browser ID, a Fresh ID that is zero or in use, and a Lifetime under a millisecond. What is over a count is not
+// recorded: [Redeemed] says so, and Join returns its session all the same.
+const (
+	// MaxString is the longest issuer, client ID, origin, subject or sid, in bytes.
+	MaxString = 1024
+	// MaxParticipations is how many clients one session records.
+	MaxParticipations = 512
+	// MaxSubjects is how many (sub, sid) pairs one participation records.
+	MaxSubjects = 32
+	// MaxOrigins is how many origins one participation records.
+	MaxOrigins = 32
+	// MaxSuccessors is how many successors of a session are followed to the last of them. What has more starts anew.
+	MaxSuccessors = 16
+	// MaxExpired is how many records one call of Expire removes.
+	MaxExpired = 100
+
+	// CodeLifetime is how long an authorization code is remembered: OAuth 2.0 (RFC 6749, section 4.1.2) recommends that codes
+	// live for ten minutes at most.
+	CodeLifetime = 10 * time.Minute
+)
+
+// A Reason says why a session ended.
+type Reason string
+
+// The reasons for which sessions end.
+const (
+	ReasonLoginCookie Reason = "login_cookie" // the OP deleted its login cookie
+	ReasonUserSwitch  Reason = "user_switch"  // another End-User signed in in the same browser
+	ReasonLogout      Reason = "logout"       // RP-Initiated Logout
+	ReasonOperator    Reason = "operator"     // an operator ended it
+)
+
+// A Session is one sign-in of one End-User in one browser at one issuer.
+type Session struct {
+	ID      sessionstate.SessionID
+	Browser sessionstate.BrowserID
+	Issuer  string
+	// Created is when the session started, Expires when it ends by itself. Both in whole milliseconds, UTC.
+	Created, Expires time.Time
+	// Ended is when the session was ended; zero while it was not.
+	Ended time.Time
+	// Reason says why it ended; empty while it was not.
+	Reason Reason
+	// Successor is the session that replaced it at a user switch; zero if none did.
+	Successor sessionstate.SessionID
+}
+
+// Live tells whether the session has neither ended nor expired by now.
+func (s Session) Live(now time.Time) bool { return s.Ended.IsZero() && now.Before(s.Expires) }
+
+// A Participation is one client in a session.
+type Participation struct {
+	ClientID string
+	// Subjects is the set of what the client's ID tokens named; empty while no ID token was seen.
+	Subjects []Subject
+	// Origins is the set of origins (RFC 6454) of the client's redirect URIs.
+	Origins []string
+}
+
+// A Subject is what one ID token named: the End-User (sub) and, where the OP names it, its own session (sid).
+type Subject struct {
+	Sub string
+	Sid string // empty: the ID token had none
+}
+
+// Join is one successful authorization response.
+//
+// The session it joins is the first of these that there is:
+//  1. the session with the ID in Session, if it is live,
+//  2. the last of its successors, if that is live,
+//  3. a session started now under the ID in Session, if nothing is recorded under it and Known is false: another registry, or
+//     none, recorded it, and its browser still holds it,
+//  4. a session started now under the ID in Fresh.
+//
+// The client becomes a participation of it, with Origin among its origins unless that is empty. A non-zero Response is
+// remembered, with the client and the session, until Now + [CodeLifetime]; a Response that is remembered already stays as it
+// was (first write wins).
+type Join struct {
+	Issuer   string
+	Browser  sessionstate.BrowserID
+	Session  sessionstate.SessionID // the sealed cookie's; zero: none
+	Known    bool                   // the sealed cookie says that this registry recorded Session
+	Fresh    sessionstate.SessionID // never used before
+	Response sessionstate.ResponseID
+	ClientID string
+	Origin   string
+	Now      time.Time
+	Lifetime time.Duration // of a session started now
+}
+
+// Redemption is one successful token response with an ID token.
+//
+// Its Response must be remembered ([Join]) with a session that is recorded still, and the client remembered with it must be in
+// Audience; otherwise nothing is recorded and the result's Known is false. The Subject is added to that client's
+// participation in that session, even when it ended.
+//
+// The user has switched when the session is live and the participation already holds subjects, none of which has the same Sub;
+// with AcrossClients, the participations of all clients of the session count as well. Then the Subject is not added: the session
+// is ended ([ReasonUserSwitch]) with a Successor started now under the ID in Fresh (same browser, issuer), which gets the
+// client's participation with the same origins and with Subject; the remembered Response moves to the successor, and is
+// re-bound to it ([Registry.Resolve]) for as long as the successor is recorded.
+type Redemption struct {
+	Issuer        string
+	Response      sessionstate.ResponseID
+	Audience      []string
+	Subject       Subject
+	AcrossClients bool                   // equal End-Users have equal Subs at all clients
+	Fresh         sessionstate.SessionID // never used before
+	Now           time.Time
+	Lifetime      time.Duration // of a session started now
+}
+
+// Redeemed says what a [Redemption] has done.
+type Redeemed struct {
+	Known    bool    // the Response was remembered, for a client in the Audience
+	Session  Session // the session that the Subject was recorded in: the successor at a user switch
+	Switched bool    // the user has switched
+	Full     bool    // a count was over its bound: the Subject was not recorded
+}
+
+// Ending ends the live sessions of one browser.
+type Ending struct {
+	Issuer  string
+	Browser sessionstate.BrowserID
+	Reason  Reason
+	Now     time.Time
+}
+
+// An Opener opens registries: what a store module configures.
+type Opener interface {
+	// Open opens the store, or fails soon (within a second) when it is locked or away. It never waits for another process.
+	Open() (Registry, error)
+
+	// SharingKey is equal for openers of one and the same store, so that reloads and several users share one open registry.
+	SharingKey() string
+}
