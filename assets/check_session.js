@@ -108,7 +108,11 @@
 			q.rank = recent(known.asked, 60000) ? 0 : 1;
 			return 'unchanged';
 		}
-		if (recent(known.asked, known.kept)) return word === 'unchanged' ? word : current && 'changed';
+		if (recent(known.asked, known.kept)) {
+			if (word === 'unknown') return current && 'changed';
+			// The server's word held for what the cookie was then.
+			if (known.state === current) return word;
+		}
 		q.rank = 2;
 	}
 
@@ -128,11 +132,11 @@
 		var q = waiting.splice(i % waiting.length, 1)[0], asked = Date.now();
 		waiting.push(q);
 		busy = true;
-		post(q.body + '&browser_state=' + encode(browserState() || ''), function (word) {
+		post(q.body + '&browser_state=' + encode(state || ''), function (word) {
 			if (word) {
 				failures = 0;
 				if (!answers[q.key] && keys.push(q.key) > 64) delete answers[keys.shift()];
-				answers[q.key] = {word: word, asked: asked, kept: spread(8000)};
+				answers[q.key] = {word: word, asked: asked, kept: spread(8000), state: state};
 			}
 			// The reply goes to the latest message of each sender, be it the one that was asked for or not.
 			waiting = waiting.filter(function (other) {

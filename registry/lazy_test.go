@@ -135,8 +135,8 @@ func TestLazyRetriesLaterAndLater(t *testing.T) {
 		w.away.Store(true)
 		w.asks(t, errAway, 1)
 		opened := int64(1)
-		for _, wait := range []time.Duration{5, 10, 20, 40, 60, 60} {
-			time.Sleep(wait*time.Second - time.Millisecond)
+		for _, wait := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute, time.Minute} {
+			time.Sleep(wait - time.Millisecond)
 			w.asks(t, errAway, opened)
 			time.Sleep(time.Millisecond)
 			opened++

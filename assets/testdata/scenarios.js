@@ -703,6 +703,18 @@ scenarios['a request is a form, posted to the path of the page, without cookies'
 	equal(r.form, {client_id: 'a&b=c +\u00e9\u{1f600}', session_state: 'h%.s&t', origin: RP, browser_state: ''});
 };
 
+scenarios['unchanged by the server holds for the cookie it was asked with only'] = async (open) => {
+	const b = open({cookie: 'B'});
+	const rp = b.frame();
+	equal(rp.ask(FITS), ['unchanged']);
+	await b.answer('unchanged');
+	await b.advance(2000);
+	b.cookie = 'signed out';
+	equal(rp.ask(FITS), []);
+	await b.answer('changed');
+	equal(rp.replies, ['unchanged', 'changed']);
+};
+
 scenarios['a request names the browser state where it can be read'] = async (open) => {
 	const b = open({cookie: 'other state'});
 	b.frame(RP).ask(FITS);

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// check goes through the demo as a visitor with a browser would, and prints each step. It returns an error if a step failed;
+// the steps after that are not tried.
+func check(ctx context.Context, out io.Writer, d *demo) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	c := &checker{demo: d, browser: newBrowser(d.client.Transport)}
+	for _, step := range c.steps() {
+		if err := step.run(ctx); err != nil {
+			fmt.Fprintf(out, "FAILED  %s: %v\n", step.name, err)
+			return errors.New("the check failed")
+		}
+		fmt.Fprintf(out, "ok      %s\n", step.name)
+	}
+	return nil
+}
+
+// checker is a visitor who signs in, out, and in again, and looks at what the apps' pages have.
+type checker struct {
+	demo    *demo
+	browser *browser
+
+	checkSessionIframe string
+	shop, wiki         watchConfig // of the apps' pages, as last seen
+	browserState       string      // the OP's cookie that the check page reads
+}
+
+type step struct {
+	name string
+	run  func(context.Context) error
+}
+
+func (c *checker) steps() []step {
+	return []step{
+		{"the OP's discovery document has a check_session_iframe, on the OP's own origin", c.discover},
+		{"any site may frame the check page, and only its own script runs in it", c.frameCheckPage},
+		{"alice signs in at the shop", c.signIn(&c.shop, "alice", "I am alice")},
+		{"alice signs in at the wiki, and the OP does not ask again", c.signIn(&c.wiki, "alice", "")},
+		{"prompt=none at the wiki says that alice is still there, with a new session_state", c.silentLoginSameUser},
+		{"the browser state cookie is there, for the check page and for cross-site frames", c.readBrowserState},
+		{"in the check page, both session_states match it: unchanged", c.matchBoth},
+		{"without the cookie, the server says unchanged for both", c.serverSaysForBoth("unchanged")},
+		{"a session_state at another origin is an error", c.askFromForeignOrigin},
+		{"a session_state for another client is an error", c.askForOtherClient},
+		{"a forged session_state is unknown to the server", c.askForged},
+		{"alice signs out at the OP, which deletes its login cookie", c.signOut},
+		{"in the check page, neither session_state matches any more: changed", c.matchNone},
+		{"without the cookie, the server says changed for both", c.serverSaysForBoth("changed")},
+		{"prompt=none says login_required, still with a session_state, and the shop ends its session", c.silentLoginNobody},
+		{"bob signs in at the shop", c.signIn(&c.shop, "bob", "I am bob")},
+		{"bob signs in at the wiki, and the OP does not ask again", c.signIn(&c.wiki, "bob", "")},
+		{"in the check page, both new session_states match: unchanged", c.matchBoth},
+		{"without the cookie, the server says unchanged for both", c.serverSaysForBoth("unchanged")},
+	}
+}
+
+func (c *checker) discover(ctx context.Context) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.demo.issuer+"/.well-known/openid-configuration", nil)
+	if err != nil {
+		return err
+	}
+	response, err := c.demo.client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	var metadata struct {
+		Issuer             string `json:"issuer"`
+		CheckSessionIframe string `json:"check_session_iframe"`
+	}
+	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&metadata); err != nil {
+		return err
+	}
+	if metadata.Issuer != c.demo.issuer {
+		return fmt.Errorf("the issuer is %q, not %q", metadata.Issuer, c.demo.issuer)
+	}
+	if !strings.HasPrefix(metadata.CheckSessionIframe, c.demo.issuer+"/") {
+		return fmt.Errorf("it is %q", metadata.CheckSessionIframe)
+	}
+	c.checkSessionIframe = metadata.CheckSessionIframe
+	return nil
+}
+
+func (c *checker) frameCheckPage(ctx context.Context) error {
+	p, err := c.browser.open(ctx, c.checkSessionIframe, "iframe")
+	if err != nil {
+		return err
+	}
+	policy := p.header.Get("Content-Security-Policy")
+	switch {
+	case p.header.Get("X-Frame-Options") != "":
+		return errors.New("X-Frame-Options keeps it out of frames")
+	case policy == "":
+		return errors.New("it has no Content-Security-Policy")
+	case strings.Contains(policy, "frame-ancestors") && !strings.Contains(policy, "frame-ancestors *"):
+		return errors.New("its Content-Security-Policy keeps it out of frames")
+	}
+	return nil
+}
+
+// signIn signs user in at the app that seen belongs to, and reads the app's page. button is what to press at the OP; empty if
+// the OP must not ask.
+func (c *checker) signIn(seen *watchConfig, user, button string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		app := c.demo.shop
+		if seen == &c.wiki {
+			app = c.demo.wiki
+		}
+		p, err := c.browser.open(ctx, app+"/login", "document")
+		if err != nil {
+			return err
+		}
+		if button != "" {
+			if p, err = c.browser.submit(ctx, p, button); err != nil {
+				return err
+			}
+		}
+		if want := app + "/"; p.url.String() != want {
+			return fmt.Errorf("the browser is at %s%s, not back at the app", p.url.Host, p.url.Path)
+		}
+		if heading := find(p.root, isHeading); heading == nil || text(heading) != "Signed in as "+user {
+			return fmt.Errorf("the app does not say that %s is signed in", user)
+		}
+		return readJSON(p, "session-config", seen)
+	}
+}
+
+// silentLogin does what rp_iframe.js does on "changed". It returns the OP's authorization response and what the app makes of it.
+func (c *checker) silentLogin(ctx context.Context, app string, config watchConfig) (url.Values, silentAnswer, error) {
+	var answer silentAnswer
+	p, err := c.browser.open(ctx, app+config.SilentLogin, "iframe")
+	if err != nil {
+		return nil, answer, err
+	}
+	var response url.Values
+	for _, u := range c.browser.urls {
+		if u.Path == "/callback" {
+			response = u.Query()
+		}
+	}
+	return response, answer, readJSON(p, "silent-answer", &answer)
+}
+
+func (c *checker) silentLoginSameUser(ctx context.Context) error {
+	_, answer, err := c.silentLogin(ctx, c.demo.wiki, c.wiki)
+	if err != nil {
+		return err
+	}
+	if answer.Status != "same" {
+		return fmt.Errorf("the wiki makes it %q %s", answer.Status, answer.Error)
+	}
+	if answer.SessionState == "" || answer.SessionState == c.wiki.SessionState {
+		return errors.New("the session_state is missing, or the old one")
+	}
+	c.wiki.SessionState = answer.SessionState
+	return nil
+}
+
+func (c *checker) silentLoginNobody(ctx context.Context) error {
+	response, answer, err := c.silentLogin(ctx, c.demo.shop, c.shop)
+	if err != nil {
+		return err
+	}
+	if e := response.Get("error"); e != "login_required" {
+		return fmt.Errorf("the error is %q", e)
+	}
+	if s := response.Get("session_state"); s == "" || strings.Contains(s, " ") {
+		return fmt.Errorf("the session_state is %q", s)
+	}
+	if answer.Status != "none" {
+		return fmt.Errorf("the shop makes it %q", answer.Status)
+	}
+	p, err := c.browser.open(ctx, c.demo.shop+"/", "document")
+	if err != nil {
+		return err
+	}
+	var config watchConfig
+	if err := readJSON(p, "session-config", &config); err != nil {
+		return err
+	}
+	if config.SessionState != "" {
+		return errors.New("the shop still has a session")
+	}
+	return nil
+}
+
+func (c *checker) signOut(ctx context.Context) error {
+	if len(c.browser.jar.withPrefix("op.localhost", ssoCookie)) != 1 {
+		return errors.New("the OP's login cookie is not there")
+	}
+	p, err := c.browser.open(ctx, c.demo.issuer+"/", "document")
+	if err != nil {
+		return err
+	}
+	if _, err = c.browser.submit(ctx, p, "Sign out at the OP"); err != nil {
+		return err
+	}
+	if len(c.browser.jar.withPrefix("op.localhost", ssoCookie)) != 0 {
+		return errors.New("the OP's login cookie is still there")
+	}
+	return nil
+}

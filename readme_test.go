@@ -1,0 +1,78 @@
+package oidcsession
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// What the README shows must work as it stands there.
+
+func readme(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// blocks returns the code blocks of one language.
+func blocks(document, language string) []string {
+	var found []string
+	for _, match := range regexp.MustCompile("(?s)```"+language+"\n(.*?)```").FindAllStringSubmatch(document, -1) {
+		found = append(found, match[1])
+	}
+	return found
+}
+
+func TestTheCaddyfilesOfTheReadmeAreValid(t *testing.T) {
+	t.Setenv("OIDC_SESSION_KEY", testKey)
+	known := strings.NewReplacer(
+		"<secret...>", "{env.OIDC_SESSION_KEY}", "file [<path>] | memory", "memory",
+		" [<matcher>]", "", "<url>", "https://op.example.com", "<name>", "sessionid", "<path>", "/check",
+	)
+	found := blocks(readme(t), "caddyfile")
+	if len(found) < 3 {
+		t.Fatalf("the README has %d Caddyfiles", len(found))
+	}
+	for _, block := range found {
+		config := known.Replace(block)
+		if strings.HasPrefix(config, "oidc_session") {
+			config = "op.example.com {\n" + config + "}\n"
+		}
+		if err := validate(t, config); err != nil {
+			t.Errorf("%v in\n%s", err, block)
+		}
+	}
+}
+
+func TestTheJSONOfTheReadmeIsValid(t *testing.T) {
+	found := blocks(readme(t), "json")
+	if len(found) != 1 {
+		t.Fatalf("the README has %d JSON blocks", len(found))
+	}
+	text := strings.Replace(found[0], "{file./run/secrets/oidc_session}", testKey, 1)
+	var config caddy.Config
+	if err := json.Unmarshal([]byte(text), &config); err != nil {
+		t.Fatal(err)
+	}
+	config.Admin = &caddy.AdminConfig{Disabled: true}
+	if err := caddy.Validate(&config); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheExampleRPIframeOfTheReadmeIsTheDemosOwn(t *testing.T) {
+	script, err := os.ReadFile("demo/rp_iframe.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(readme(t), "```js\n"+string(script)+"```") {
+		t.Error("demo/rp_iframe.js and the README differ: copy it there")
+	}
+}
