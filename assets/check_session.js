@@ -129,7 +129,7 @@
 		if (busy || !waiting.length) return;
 		var i = 0;
 		while (i < waiting.length && waiting[i].rank < 2 && recent(waiting[i].since, 10000)) i++;
-		var q = waiting.splice(i % waiting.length, 1)[0], asked = Date.now();
+		var q = waiting.splice(i % waiting.length, 1)[0], asked = Date.now(), state = browserState();
 		waiting.push(q);
 		busy = true;
 		post(q.body + '&browser_state=' + encode(state || ''), function (word) {
