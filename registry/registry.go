@@ -108,6 +108,8 @@ type Session struct {
 	Reason Reason
 	// Successor is the session that replaced it at a user switch; zero if none did.
 	Successor sessionstate.SessionID
+	// Predecessor is the session that it replaced at a user switch; zero if it replaced none.
+	Predecessor sessionstate.SessionID
 }
 
 // Live tells whether the session has neither ended nor expired by now.
@@ -126,6 +128,9 @@ type Participation struct {
 type Subject struct {
 	Sub string
 	Sid string // empty: the ID token had none
+	// Since is when the first authorization response was made that the Sub and Sid are known by, in whole milliseconds, UTC.
+	// The registry fills it in.
+	Since time.Time
 }
 
 // Join is one successful authorization response.
@@ -138,8 +143,11 @@ type Subject struct {
 //  4. a session started now under the ID in Fresh.
 //
 // The client becomes a participation of it, with Origin among its origins unless that is empty. A non-zero Response is
-// remembered, with the client and the session, until Now + [CodeLifetime]; a Response that is remembered already stays as it
-// was (first write wins).
+// remembered, with the client, the session, Now and Silent, until Now + [CodeLifetime]; a Response that is remembered already
+// stays as it was (first write wins).
+//
+// A non-empty Subject comes from an ID token in the response itself. It is recorded as that of a [Redemption] is, with Fresh
+// for the ID of a session that has to be started for it, and the session that it belongs to is the one returned.
 type Join struct {
 	Issuer   string
 	Browser  sessionstate.BrowserID
@@ -149,21 +157,34 @@ type Join struct {
 	Response sessionstate.ResponseID
 	ClientID string
 	Origin   string
-	Now      time.Time
-	Lifetime time.Duration // of a session started now
+	// Silent: the response answers a request with prompt=none, so that no user has just signed in.
+	Silent        bool
+	Subject       Subject // empty Sub: the response named none
+	AcrossClients bool    // equal End-Users have equal Subs at all clients
+	Now           time.Time
+	Lifetime      time.Duration // of a session started now
 }
 
 // Redemption is one successful token response with an ID token.
 //
-// Its Response must be remembered ([Join]) with a session that is recorded still, and the client remembered with it must be in
-// Audience; otherwise nothing is recorded and the result's Known is false. The Subject is added to that client's
-// participation in that session, even when it ended.
+// Its Response must be remembered ([Join]) and the client remembered with it must be in Audience; otherwise nothing is recorded
+// and the result's Known is false. The Subject is added to that client's participation in the session that the response
+// belongs to.
 //
-// The user has switched when the session is live and the participation already holds subjects, none of which has the same Sub;
-// with AcrossClients, the participations of all clients of the session count as well. Then the Subject is not added: the session
-// is ended ([ReasonUserSwitch]) with a Successor started now under the ID in Fresh (same browser, issuer), which gets the
-// client's participation with the same origins and with Subject; the remembered Response moves to the successor, and is
-// re-bound to it ([Registry.Resolve]) for as long as the successor is recorded.
+// Which that is follows the order in which the responses were made, whatever the order in which their codes are redeemed. It is
+// the session remembered with the response, or the last of its successors that had started when the response was made. If that
+// session holds subjects to compare with (those of the same client; with AcrossClients, those of all) and none has the same
+// Sub, then the user has switched:
+//   - From that session, if it lives: it ends ([ReasonUserSwitch]) with a Successor under the ID in Fresh, which starts at the
+//     time of the response.
+//   - Unless the response was silent, and a session before that one had the Sub: the OP holds several accounts at once, and
+//     going back and forth between them is no switch. The Subject joins the session.
+//   - To that session or to its successor, if the response was made before their users': a session under the ID in Fresh is
+//     recorded as ended (ReasonUserSwitch) with that session or that successor as its Successor.
+//
+// A session that ended otherwise gets the Subject without a switch. A response which does not belong to the session remembered
+// with it is re-bound ([Registry.Resolve]) for as long as the other one is recorded; its client participates there with the
+// same origins.
 type Redemption struct {
 	Issuer        string
 	Response      sessionstate.ResponseID
@@ -178,8 +199,8 @@ type Redemption struct {
 // Redeemed says what a [Redemption] has done.
 type Redeemed struct {
 	Known    bool    // the Response was remembered, for a client in the Audience
-	Session  Session // the session that the Subject was recorded in: the successor at a user switch
-	Switched bool    // the user has switched
+	Session  Session // the session that the Subject was recorded in
+	Switched bool    // the user has switched: Session is the successor, started now
 	Full     bool    // a count was over its bound: the Subject was not recorded
 }
 

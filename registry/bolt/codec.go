@@ -86,6 +86,7 @@ func encodeSession(session registry.Session) []byte {
 	b := append([]byte(nil), session.Browser[:]...)
 	b = appendTime(b, session.Created)
 	b = appendTime(b, session.Expires)
+	b = append(b, session.Predecessor[:]...)
 	b = appendText(b, string(session.Reason)) // empty: not ended
 	if session.Reason == "" {
 		return b
@@ -99,6 +100,7 @@ func decodeSession(value []byte) (session registry.Session, err error) {
 	session.Browser = d.id()
 	session.Created = d.time()
 	session.Expires = d.time()
+	session.Predecessor = d.id()
 	session.Reason = registry.Reason(d.text())
 	if session.Reason != "" {
 		session.Ended = d.time()
@@ -111,7 +113,7 @@ func decodeSession(value []byte) (session registry.Session, err error) {
 func encodeParticipation(participation registry.Participation) []byte {
 	b := binary.BigEndian.AppendUint16(nil, uint16(len(participation.Subjects)))
 	for _, subject := range participation.Subjects {
-		b = appendText(appendText(b, subject.Sub), subject.Sid)
+		b = appendTime(appendText(appendText(b, subject.Sub), subject.Sid), subject.Since)
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(participation.Origins)))
 	for _, origin := range participation.Origins {
@@ -126,7 +128,7 @@ func decodeParticipation(value []byte) (participation registry.Participation, er
 		if d.err != nil {
 			break
 		}
-		participation.Subjects = append(participation.Subjects, registry.Subject{Sub: d.text(), Sid: d.text()})
+		participation.Subjects = append(participation.Subjects, registry.Subject{Sub: d.text(), Sid: d.text(), Since: d.time()})
 	}
 	for range d.number() {
 		if d.err != nil {
@@ -139,14 +141,21 @@ func decodeParticipation(value []byte) (participation registry.Participation, er
 
 func encodeResponse(response rules.Response) []byte {
 	b := append([]byte(nil), response.Session[:]...)
+	b = appendTime(b, response.Made)
 	b = appendTime(b, response.Expires)
-	return appendText(b, response.ClientID)
+	silent := byte(0)
+	if response.Silent {
+		silent = 1
+	}
+	return appendText(append(b, silent), response.ClientID)
 }
 
 func decodeResponse(value []byte) (response rules.Response, err error) {
 	d := decoder{rest: value}
 	response.Session = d.id()
+	response.Made = d.time()
 	response.Expires = d.time()
+	response.Silent = d.take(1)[0] != 0
 	response.ClientID = d.text()
 	return response, d.end()
 }

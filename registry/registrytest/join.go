@@ -79,7 +79,7 @@ var joinTests = []test{
 		session := r.join(join)
 		equal(t, "session", session.ID, join.Session)
 		equal(t, "browser", session.Browser, join.Browser)
-		equal(t, "expires", session.Expires, recorded.Add(lifetime))
+		equal(t, "expires", session.Expires, recorded.Add(time.Second+lifetime))
 		r.isMissing(issuer, join.Fresh)
 	}},
 	{"a session that this registry recorded and removed is not adopted", func(t *testing.T, r *tester) {

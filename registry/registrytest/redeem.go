@@ -1,6 +1,7 @@
 package registrytest
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ var redeemTests = []test{
 		redeemed := r.redeem(redeems(join, "alice"))
 		equal(t, "redeemed", redeemed, registry.Redeemed{Known: true, Session: session})
 		want := []registry.Subject{{Sub: "alice", Sid: "sid of alice"}}
-		equalSlices(t, "subjects", r.participation(join.Fresh).Subjects, want)
+		equalSlices(t, "subjects", named(r.participation(join.Fresh).Subjects), want)
 	}},
 	{"a subject is recorded once, and another sid of it beside it", func(t *testing.T, r *tester) {
 		join := aJoin()
@@ -25,7 +26,7 @@ var redeemTests = []test{
 		redemption.Subject.Sid = ""
 		equal(t, "switched", r.redeem(redemption).Switched, false)
 		want := []registry.Subject{{Sub: "alice", Sid: "sid of alice"}, {Sub: "alice"}}
-		equalSlices(t, "subjects", r.participation(join.Fresh).Subjects, want)
+		equalSlices(t, "subjects", named(r.participation(join.Fresh).Subjects), want)
 	}},
 	{"a response that was never joined is not known", func(t *testing.T, r *tester) {
 		equal(t, "redeemed", r.redeem(redeems(aJoin(), "alice")), registry.Redeemed{})
@@ -120,15 +121,18 @@ var switchTests = []test{
 
 		redeemed := r.redeem(redemption)
 		now := recorded.Add(time.Minute)
-		successor := registry.Session{ID: redemption.Fresh, Browser: alice.Browser, Issuer: issuer, Created: now, Expires: now.Add(2 * lifetime)}
+		successor := registry.Session{
+			ID: redemption.Fresh, Browser: alice.Browser, Issuer: issuer,
+			Created: recorded.Add(time.Second), Expires: now.Add(2 * lifetime), Predecessor: alice.Fresh,
+		}
 		equal(t, "redeemed", redeemed, registry.Redeemed{Known: true, Session: successor, Switched: true})
 		equal(t, "successor", r.session(redemption.Fresh), successor)
 		equal(t, "old session", r.session(alice.Fresh), registry.Session{
 			ID: alice.Fresh, Browser: alice.Browser, Issuer: issuer, Created: recorded, Expires: recorded.Add(lifetime),
 			Ended: now, Reason: registry.ReasonUserSwitch, Successor: redemption.Fresh,
 		})
-		equalSlices(t, "old subjects", r.participation(alice.Fresh).Subjects, []registry.Subject{{Sub: "alice", Sid: "sid of alice"}})
-		equalSlices(t, "subjects", r.participation(redemption.Fresh).Subjects, []registry.Subject{{Sub: "bob", Sid: "sid of bob"}})
+		equalSlices(t, "old subjects", named(r.participation(alice.Fresh).Subjects), []registry.Subject{{Sub: "alice", Sid: "sid of alice"}})
+		equalSlices(t, "subjects", named(r.participation(redemption.Fresh).Subjects), []registry.Subject{{Sub: "bob", Sid: "sid of bob"}})
 		equalSlices(t, "origins", r.participation(redemption.Fresh).Origins, []string{alice.Origin, bob.Origin})
 	}},
 	{"the response belongs to the successor from then on", func(t *testing.T, r *tester) {
@@ -155,7 +159,8 @@ var switchTests = []test{
 	{"an older code joins the older session", func(t *testing.T, r *tester) {
 		first := aJoin()
 		r.join(first)
-		older, newer := again(first), again(first)
+		older := again(first)
+		newer := again(older)
 		r.join(older)
 		r.join(newer)
 		r.redeem(redeems(first, "alice"))
@@ -204,8 +209,123 @@ var switchTests = []test{
 	{"the response keeps the lifetime of its code", func(t *testing.T, r *tester) {
 		_, bob, _ := r.switched()
 		redemption := redeems(bob, "bob")
-		redemption.Now = start.Add(registry.CodeLifetime)
+		redemption.Now = bob.Now.Add(registry.CodeLifetime)
 		equal(t, "known", r.redeem(redemption).Known, false)
+	}},
+	{"codes redeemed in the wrong order leave the user who came last", func(t *testing.T, r *tester) {
+		alice := aJoin()
+		r.join(alice)
+		bob := again(alice)
+		r.join(bob)
+		r.redeem(redeems(bob, "bob"))
+		late := r.redeem(redeems(alice, "alice"))
+		equal(t, "switched", late.Switched, false)
+		equal(t, "reason of alice's", late.Session.Reason, registry.ReasonUserSwitch)
+		equal(t, "successor of alice's", late.Session.Successor, alice.Fresh)
+		equal(t, "alice's response", r.resolve(alice.Fresh, alice.Response), late.Session)
+		equal(t, "bob's session is live", r.resolve(alice.Fresh, bob.Response).Live(start), true)
+		equalSlices(t, "bob's session", named(r.participation(alice.Fresh).Subjects), []registry.Subject{{Sub: "bob", Sid: "sid of bob"}})
+	}},
+	{"a user between two others has been and gone", func(t *testing.T, r *tester) {
+		alice := aJoin()
+		r.join(alice)
+		r.redeem(redeems(alice, "alice"))
+		bob := again(alice)
+		r.join(bob)
+		carol := again(bob)
+		r.join(carol)
+		last := r.redeem(redeems(carol, "carol"))
+		between := r.redeem(redeems(bob, "bob"))
+		equal(t, "switched", between.Switched, false)
+		equal(t, "bob's successor", between.Session.Successor, last.Session.ID)
+		equal(t, "bob's session is live", between.Session.Live(start), false)
+		equal(t, "carol's session is live", r.session(last.Session.ID).Live(start), true)
+	}},
+	{"a code of the new user for another client follows to the successor", func(t *testing.T, r *tester) {
+		alice := aJoin()
+		r.join(alice)
+		r.redeem(redeems(alice, "alice"))
+		bob := again(alice)
+		r.join(bob)
+		wiki := again(bob)
+		wiki.ClientID = "wiki"
+		r.join(wiki)
+		second := r.redeem(redeems(bob, "bob"))
+		third := r.redeem(redeems(wiki, "pairwise bob"))
+		equal(t, "session", third.Session, second.Session)
+		equal(t, "wiki's response", r.resolve(alice.Fresh, wiki.Response), second.Session)
+	}},
+	{"a code of the old user for another client stays behind", func(t *testing.T, r *tester) {
+		alice := aJoin()
+		r.join(alice)
+		r.redeem(redeems(alice, "alice"))
+		wiki := again(alice)
+		wiki.ClientID = "wiki"
+		r.join(wiki)
+		bob := again(wiki)
+		bob.ClientID = "shop"
+		r.join(bob)
+		r.redeem(redeems(bob, "bob"))
+		equal(t, "session", r.redeem(redeems(wiki, "pairwise alice")).Session.ID, alice.Fresh)
+	}},
+	{"silent answers for accounts that the OP holds at once are no switches, after the first", func(t *testing.T, r *tester) {
+		alice, bob, second := r.switched()
+		silent := again(bob)
+		silent.Session, silent.Silent = second.Session.ID, true
+		r.join(silent)
+		back := r.redeem(redeems(silent, "alice"))
+		equal(t, "switched", back.Switched, false)
+		equal(t, "session", back.Session, second.Session)
+		forth := again(silent)
+		r.join(forth)
+		equal(t, "session", r.redeem(redeems(forth, "bob")).Session, second.Session)
+		equal(t, "alice's first session stays ended", r.session(alice.Fresh).Live(start), false)
+	}},
+	{"a user who signs in again after another has switched back", func(t *testing.T, r *tester) {
+		_, bob, second := r.switched()
+		back := again(bob)
+		back.Session = second.Session.ID
+		r.join(back)
+		equal(t, "switched", r.redeem(redeems(back, "alice")).Switched, true)
+	}},
+	{"a silent answer for a user who was not there before is a switch", func(t *testing.T, r *tester) {
+		alice := aJoin()
+		r.join(alice)
+		r.redeem(redeems(alice, "alice"))
+		silent := again(alice)
+		silent.Silent = true
+		r.join(silent)
+		equal(t, "switched", r.redeem(redeems(silent, "bob")).Switched, true)
+	}},
+}
+
+var frontChannelTests = []test{
+	{"the subject of the response itself is recorded at once", func(t *testing.T, r *tester) {
+		join := aJoin()
+		join.Subject = registry.Subject{Sub: "alice", Sid: "sid of alice"}
+		equal(t, "session", r.join(join).ID, join.Fresh)
+		equalSlices(t, "subjects", named(r.participation(join.Fresh).Subjects), []registry.Subject{{Sub: "alice", Sid: "sid of alice"}})
+		equal(t, "switched by the code", r.redeem(redeems(join, "alice")).Switched, false)
+	}},
+	{"another user in the response itself switches at once", func(t *testing.T, r *tester) {
+		alice := aJoin()
+		r.join(alice)
+		r.redeem(redeems(alice, "alice"))
+		bob := again(alice)
+		bob.Subject = registry.Subject{Sub: "bob"}
+		session := r.join(bob)
+		equal(t, "session", session.ID, bob.Fresh)
+		equal(t, "predecessor", session.Predecessor, alice.Fresh)
+		equal(t, "old session is live", r.session(alice.Fresh).Live(start), false)
+		redeemed := r.redeem(redeems(bob, "bob"))
+		equal(t, "session by the code", redeemed.Session.ID, bob.Fresh)
+		equal(t, "switched by the code", redeemed.Switched, false)
+	}},
+	{"a subject that is too long is refused", func(t *testing.T, r *tester) {
+		join := aJoin()
+		join.Subject.Sub = string(make([]byte, registry.MaxString+1))
+		_, err := r.r.Join(t.Context(), join)
+		equal(t, "invalid", errors.Is(err, registry.ErrInvalid), true)
 	}},
 }
 
@@ -238,7 +358,7 @@ var resolveTests = []test{
 		redemption := redeems(bob, "bob")
 		redemption.Lifetime = time.Minute
 		r.redeem(redemption)
-		equal(t, "removed", r.expire(start.Add(time.Minute)), 2)
+		equal(t, "removed", r.expire(bob.Now.Add(time.Minute)), 2)
 		equal(t, "session", r.resolve(first.Fresh, bob.Response).ID, first.Fresh)
 	}},
 }

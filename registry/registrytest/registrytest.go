@@ -32,6 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) registry.Registry) {
 		{"Join", joinTests},
 		{"Redeem", redeemTests},
 		{"user switch", switchTests},
+		{"subjects in responses", frontChannelTests},
 		{"Resolve", resolveTests},
 		{"End", endTests},
 		{"Expire", expireTests},
@@ -189,7 +190,8 @@ func (r *tester) switched() (alice, bob registry.Join, redeemed registry.Redeeme
 	return alice, bob, redeemed
 }
 
-// again is the same browser's and client's next Join, when the session that the one before started is in the cookie.
+// again is the same browser's and client's next Join, a second later, when the session that the one before started is in the
+// cookie.
 func again(join registry.Join) registry.Join {
 	if join.Session.IsZero() {
 		join.Session = join.Fresh
@@ -197,7 +199,17 @@ func again(join registry.Join) registry.Join {
 	join.Known = true
 	join.Fresh = sessionstate.NewSessionID()
 	join.Response = newResponse()
+	join.Now = join.Now.Add(time.Second)
 	return join
+}
+
+// named are subjects without the times since when they are known.
+func named(subjects []registry.Subject) []registry.Subject {
+	var named []registry.Subject
+	for _, subject := range subjects {
+		named = append(named, registry.Subject{Sub: subject.Sub, Sid: subject.Sid})
+	}
+	return named
 }
 
 func equal[T comparable](t *testing.T, what string, got, want T) {

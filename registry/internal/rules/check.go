@@ -22,6 +22,8 @@ func CheckJoin(join registry.Join) error {
 		CheckIssuer(join.Issuer),
 		checkName("client ID", join.ClientID),
 		checkLength("origin", join.Origin),
+		checkLength("subject", join.Subject.Sub),
+		checkLength("sid", join.Subject.Sid),
 		checkLifetime(join.Lifetime),
 	)
 }

@@ -16,6 +16,18 @@ func Join(tx Tx, join registry.Join) (registry.Session, error) {
 		return registry.Session{}, err
 	}
 	participate(tx, session.ID, join.ClientID, join.Origin)
+	if join.Subject.Sub != "" {
+		response := Response{Session: session.ID, ClientID: join.ClientID, Made: instant(join.Now), Silent: join.Silent}
+		i := identification{
+			tx: tx, response: response, subject: join.Subject, across: join.AcrossClients,
+			fresh: join.Fresh, now: join.Now, lifetime: join.Lifetime,
+		}
+		identified, err := i.record(session)
+		if err != nil {
+			return registry.Session{}, err
+		}
+		session = identified.Session
+	}
 	if !join.Response.IsZero() {
 		remember(tx, join, session.ID)
 	}
@@ -96,6 +108,8 @@ func remember(tx Tx, join registry.Join, id sessionstate.SessionID) {
 	tx.PutResponse(join.Response, Response{
 		Session:  id,
 		ClientID: join.ClientID,
+		Made:     instant(join.Now),
 		Expires:  instant(join.Now.Add(registry.CodeLifetime)),
+		Silent:   join.Silent,
 	})
 }

@@ -44,7 +44,9 @@ type Tx interface {
 type Response struct {
 	Session  sessionstate.SessionID
 	ClientID string
+	Made     time.Time // in whole milliseconds, UTC
 	Expires  time.Time // in whole milliseconds, UTC
+	Silent   bool
 }
 
 // A Rebinding names the session that a response belongs to since the user switched.

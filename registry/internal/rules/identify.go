@@ -1,0 +1,158 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// An identification says who an authorization response was for. Which session that End-User belongs to follows the order of the
+// responses: the rules are at [registry.Redemption].
+type identification struct {
+	tx       Tx
+	response Response
+	subject  registry.Subject
+	across   bool
+	fresh    sessionstate.SessionID
+	now      time.Time
+	lifetime time.Duration
+}
+
+// record records the subject, in the given session of the response or in the one that it belongs to.
+func (i identification) record(session registry.Session) (registry.Redeemed, error) {
+	i.subject.Since = i.response.Made
+	own, _ := i.tx.Participation(session.ID, i.response.ClientID)
+	place, switched, err := i.place(session)
+	if err != nil {
+		return registry.Redeemed{}, err
+	}
+	full := i.participate(place.ID, own.Origins)
+	return registry.Redeemed{Known: true, Session: place, Switched: switched, Full: full}, nil
+}
+
+// place finds the session that the subject belongs to, or makes it.
+func (i identification) place(session registry.Session) (place registry.Session, switched bool, err error) {
+	for range registry.MaxSuccessors {
+		next, hasNext := i.tx.Session(session.Successor)
+		if hasNext = hasNext && !session.Successor.IsZero(); hasNext && !i.response.Made.Before(next.Created) {
+			session = next
+			continue
+		}
+		same, since := i.compare(session)
+		switch {
+		case same || since.IsZero():
+			return session, false, nil
+		case i.response.Made.Before(since):
+			place, err = i.startBefore(session)
+			return place, false, err
+		case hasNext:
+			place, err = i.startBefore(next)
+			return place, false, err
+		case !session.Live(i.now) || i.response.Silent && i.heldBefore(session):
+			return session, false, nil
+		default:
+			place, err = i.succeed(session)
+			return place, err == nil, err
+		}
+	}
+	return session, false, nil
+}
+
+// compare tells whether the session holds the same Sub, and since when it holds others; zero: there is none to compare with.
+// Only Subs of one client can be compared, unless the OP gives all clients the same (OpenID Connect Core 1.0, section 8).
+func (i identification) compare(session registry.Session) (same bool, others time.Time) {
+	own, _ := i.tx.Participation(session.ID, i.response.ClientID)
+	compared := []registry.Participation{own}
+	if i.across {
+		compared = i.tx.Participations(session.ID)
+	}
+	for _, participation := range compared {
+		for _, subject := range participation.Subjects {
+			switch {
+			case subject.Sub == i.subject.Sub:
+				same = true
+			case others.IsZero() || subject.Since.Before(others):
+				others = subject.Since
+			}
+		}
+	}
+	return same, others
+}
+
+// heldBefore tells whether a session before this one had the same Sub.
+func (i identification) heldBefore(session registry.Session) bool {
+	for range registry.MaxSuccessors {
+		before, found := i.tx.Session(session.Predecessor)
+		if !found || session.Predecessor.IsZero() {
+			return false
+		}
+		if same, _ := i.compare(before); same {
+			return true
+		}
+		session = before
+	}
+	return false
+}
+
+// succeed ends the session in favour of a successor that starts at the time of the response.
+func (i identification) succeed(session registry.Session) (registry.Session, error) {
+	successor, err := i.started(session)
+	if err != nil {
+		return registry.Session{}, err
+	}
+	successor.Predecessor = session.ID
+	session.Ended, session.Reason, session.Successor = instant(i.now), registry.ReasonUserSwitch, successor.ID
+	i.tx.EndSession(session)
+	i.tx.StartSession(successor)
+	return successor, nil
+}
+
+// startBefore records a session that was over when the given one started: its code came late.
+func (i identification) startBefore(successor registry.Session) (registry.Session, error) {
+	session, err := i.started(successor)
+	if err != nil {
+		return registry.Session{}, err
+	}
+	i.tx.StartSession(session)
+	session.Ended, session.Reason, session.Successor = instant(i.now), registry.ReasonUserSwitch, successor.ID
+	i.tx.EndSession(session)
+	return session, nil
+}
+
+// started is a new session of the same browser, as of the response.
+func (i identification) started(of registry.Session) (registry.Session, error) {
+	if _, found := i.tx.Session(i.fresh); found {
+		return registry.Session{}, fmt.Errorf("%w: fresh session ID is in use", registry.ErrInvalid)
+	}
+	return registry.Session{
+		ID:      i.fresh,
+		Browser: of.Browser,
+		Issuer:  of.Issuer,
+		Created: i.response.Made,
+		Expires: instant(i.now.Add(i.lifetime)),
+	}, nil
+}
+
+// participate adds the subject and the origins to the client's participation. It tells whether there was no room.
+func (i identification) participate(id sessionstate.SessionID, origins []string) (full bool) {
+	participation, recorded := i.tx.Participation(id, i.response.ClientID)
+	known := func(s registry.Subject) bool { return s.Sub == i.subject.Sub && s.Sid == i.subject.Sid }
+	if slices.ContainsFunc(participation.Subjects, known) {
+		return false
+	}
+	if len(participation.Subjects) >= registry.MaxSubjects || !recorded && len(i.tx.Participations(id)) >= registry.MaxParticipations {
+		return true
+	}
+	participation.ClientID = i.response.ClientID
+	participation.Subjects = append(participation.Subjects, i.subject)
+	for _, origin := range origins {
+		if !slices.Contains(participation.Origins, origin) && len(participation.Origins) < registry.MaxOrigins {
+			participation.Origins = append(participation.Origins, origin)
+		}
+	}
+	i.tx.PutParticipation(id, participation)
+	return false
+}
