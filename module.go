@@ -51,6 +51,7 @@ type App struct {
 	// Default: file, in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=oidc_session.stores inline_key=module"`
 
+	http     func() (any, error) // Caddy's HTTP app, once all apps are there
 	logger   *zap.Logger
 	keys     *keySource
 	poolKey  string // of the registry; empty: not taken
@@ -68,6 +69,7 @@ var registries = caddy.NewUsagePool()
 // Provision resolves the keys and names the registry. It opens nothing: `caddy validate` must work beside a running Caddy.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
+	a.http = func() (any, error) { return ctx.AppIfConfigured("http") }
 	secrets, err := resolveSecrets(a.Keys)
 	if err != nil {
 		return err
@@ -90,8 +92,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-// Start begins to open the registry, so that the first login does not wait for it.
+// Start refuses sites that would need an issuer, and begins to open the registry, so that the first login does not wait for it.
 func (a *App) Start() error {
+	if loaded, err := a.http(); err == nil {
+		if err := requireIssuers(loaded.(*caddyhttp.App)); err != nil {
+			return err
+		}
+	}
 	a.registry.Warm()
 	return nil
 }
