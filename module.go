@@ -171,7 +171,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	env := loaded.(*App).env(ctx.Logger())
-	h.provider = &handlers.Provider{Issuer: h.Issuer}
+	h.provider = &handlers.Provider{Issuer: h.Issuer, CheckPath: h.CheckSession.Path}
 	h.browser.LoginCookie = h.LoginCookie
 	h.discovery.Setup(env)
 	h.token.Setup(env)

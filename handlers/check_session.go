@@ -47,8 +47,8 @@ var ErrPath = errors.New("invalid path")
 // Validate tells why the configuration cannot be served.
 func (c *CheckSession) Validate() error {
 	u, err := url.ParseRequestURI(c.Path)
-	if err != nil || !strings.HasPrefix(c.Path, "/") || strings.HasPrefix(c.Path, "//") || u.Path != c.Path {
-		return fmt.Errorf("%w %q: it must begin with one slash and have neither query nor escapes", ErrPath, c.Path)
+	if err != nil || !strings.HasPrefix(c.Path, "/") || strings.HasPrefix(c.Path, "//") || u.Path != c.Path || u.EscapedPath() != c.Path {
+		return fmt.Errorf("%w %q: it must begin with one slash and have neither a query or fragment nor escapes or what needs them", ErrPath, c.Path)
 	}
 	return nil
 }

@@ -40,6 +40,12 @@ func newCookieNames(issuer, origin, path string) cookieNames {
 	}
 }
 
+// isPending tells whether a cookie is a pending one of this issuer: a browser sends those of all issuers on the host, and the names
+// of those with a path or a port begin alike.
+func (n cookieNames) isPending(name string) bool {
+	return strings.HasPrefix(name, n.pending) && len(name) == len(n.pending)+pendingID
+}
+
 // isTrustworthy tells whether browsers treat an origin as potentially trustworthy (W3C Secure Contexts, section 3.1).
 func isTrustworthy(origin *url.URL) bool {
 	host := origin.Hostname()

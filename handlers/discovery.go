@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -30,10 +31,8 @@ func (d *Discovery) Serve(op *OP, w http.ResponseWriter, r *http.Request, next c
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return next.ServeHTTP(w, r)
 	}
-	whole := r.WithContext(r.Context())
+	whole := unencoded(r)
 	whole.Method = http.MethodGet
-	whole.Header = r.Header.Clone()
-	whole.Header.Set("Accept-Encoding", "identity")
 	for _, field := range []string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range", "Range"} {
 		whole.Header.Del(field)
 	}
@@ -88,8 +87,7 @@ func addMembers(document []byte, issuer string, members []Member) ([]byte, error
 	if json.Unmarshal(has["issuer"], &named) != nil || named != issuer {
 		return nil, errForeignIssuer
 	}
-	out := bytes.TrimRight(document, " \t\r\n")
-	out = append([]byte(nil), bytes.TrimRight(out[:len(out)-1], " \t\r\n")...)
+	var added []byte
 	for _, m := range members {
 		if _, there := has[m.Name]; there {
 			continue
@@ -98,8 +96,13 @@ func addMembers(document []byte, issuer string, members []Member) ([]byte, error
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, ',')
-		out = append(out, member[1:len(member)-1]...)
+		added = append(added, ',')
+		added = append(added, member[1:len(member)-1]...)
 	}
-	return append(out, '}'), nil
+	if added == nil {
+		return document, nil
+	}
+	const space = " \t\r\n"
+	open := bytes.TrimRight(bytes.TrimSuffix(bytes.TrimRight(document, space), []byte("}")), space)
+	return slices.Concat(open, added, []byte("}")), nil
 }

@@ -13,6 +13,15 @@ import (
 // errEncoding says that a response has a content coding that is not undone here.
 var errEncoding = errors.New("unexpected content coding")
 
+// unencoded returns the request for a response without a content coding, which the OP, or an `encode` of the site behind us, would
+// else choose from what the client takes. The caller's request stays as it is.
+func unencoded(r *http.Request) *http.Request {
+	plain := r.WithContext(r.Context())
+	plain.Header = r.Header.Clone()
+	plain.Header.Set("Accept-Encoding", "identity")
+	return plain
+}
+
 // decoded returns a body without its content coding, for OPs that compress although identity was asked for: gzip is undone, up
 // to limit bytes.
 func decoded(header http.Header, body []byte, limit int) ([]byte, error) {

@@ -25,11 +25,14 @@ func isFramed(r *http.Request) bool {
 	return false
 }
 
-// carriesCookie tells whether a request has a cookie with a value.
+// carriesCookie tells whether a request has a cookie with a value, whatever that is: Go's own reader passes over values such as
+// JSON, which browsers send all the same.
 func carriesCookie(r *http.Request, name string) bool {
-	for _, c := range r.CookiesNamed(name) {
-		if c.Value != "" {
-			return true
+	for _, line := range r.Header["Cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			if n, value, _ := strings.Cut(pair, "="); strings.TrimSpace(n) == name && strings.Trim(value, ` "`) != "" {
+				return true
+			}
 		}
 	}
 	return false
@@ -41,12 +44,12 @@ func deletes(lines []string, name, requestPath string, now time.Time) bool {
 	type place struct{ domain, path string }
 	gone := make(map[place]bool)
 	for _, line := range lines {
-		if !strings.HasPrefix(strings.TrimLeft(line, " \t"), name) {
+		if given, _, _ := strings.Cut(line, "="); strings.TrimSpace(given) != name {
 			continue
 		}
 		c, err := http.ParseSetCookie(line)
-		if err != nil || c.Name != name {
-			continue
+		if err != nil {
+			return false // a value that Go's reader refuses, such as JSON: for all that is known, it is set
 		}
 		where := place{strings.ToLower(strings.TrimPrefix(c.Domain, ".")), cookiePath(c.Path, requestPath)}
 		gone[where] = isDeletion(c, now)

@@ -24,6 +24,7 @@ const (
 	pendingLifetime = time.Hour
 	maxPending      = 8 // per browser and issuer
 	pendingHead     = 16 + 16 + 4
+	pendingID       = 12 // characters
 )
 
 // newPendingRequest notes a request. ok is false for one that is over a bound or has no usable redirect URI.
@@ -46,13 +47,13 @@ func (p pendingRequest) answeredBy(target *url.URL, state string) bool {
 // id names the request: the same request sent again gets the same cookie.
 func (p pendingRequest) id() string {
 	sum := sha256.Sum256(append(append(p.state[:], p.target[:]...), p.clientID...))
-	return hex.EncodeToString(sum[:6])
+	return hex.EncodeToString(sum[:pendingID/2])
 }
 
 func (p pendingRequest) seal(keys *sessionstate.Keyring, issuer string) string {
 	value := append(make([]byte, 0, pendingHead+len(p.clientID)), p.state[:]...)
 	value = append(value, p.target[:]...)
-	value = binary.BigEndian.AppendUint32(value, uint32(p.issued.Unix())) //nolint:gosec // seconds fit until 2106
+	value = binary.BigEndian.AppendUint32(value, uint32(p.issued.Unix()))
 	value = append(value, p.clientID...)
 	return keys.Seal(pendingPurpose, issuer, value)
 }

@@ -25,6 +25,10 @@ type Provider struct {
 	// Issuer is the issuer identifier. Default: the issuer of the OP's own document, whose origin must be the request's.
 	Issuer string
 
+	// CheckPath is the path of the check page: a request for it waits until the issuer is known, whose cookie the page reads.
+	// Empty: such requests do not wait.
+	CheckPath string
+
 	env   Env
 	known atomic.Pointer[OP] // with its endpoints; nil before the first document
 
@@ -64,7 +68,7 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 	if p.named != nil && !p.named.serves(r) {
 		return nil
 	}
-	if mayBeInvolved(r) {
+	if p.mayBeInvolved(r) {
 		p.await(r, p.ask(r, next))
 	}
 	op := p.known.Load()
@@ -77,10 +81,11 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 	return op
 }
 
-// mayBeInvolved tells whether a request may be one that is observed, as far as can be told without the OP's endpoints: OAuth
-// requests have parameters, what follows them has cookies, and documents have well-known paths.
-func mayBeInvolved(r *http.Request) bool {
-	return r.Method != http.MethodGet || r.URL.RawQuery != "" || len(r.Header["Cookie"]) > 0 || strings.HasSuffix(r.URL.Path, wellKnown)
+// mayBeInvolved tells whether a request may be one that is observed or answered, as far as can be told without the OP's endpoints:
+// OAuth requests have parameters, what follows them has cookies, and documents and the check page have well-known paths.
+func (p *Provider) mayBeInvolved(r *http.Request) bool {
+	return r.Method != http.MethodGet || r.URL.RawQuery != "" || len(r.Header["Cookie"]) > 0 ||
+		strings.HasSuffix(r.URL.Path, wellKnown) || p.CheckPath != "" && r.URL.Path == p.CheckPath
 }
 
 // Refresh has the document asked for again when it has become old. The request does not wait.
@@ -155,8 +160,7 @@ func (p *Provider) learn(target *OP, question *subRequest) {
 	if err != nil {
 		p.notBefore = p.env.Now().Add(metadataRetryIn)
 		if !p.failing {
-			p.env.Logger.Error("the OP's discovery document cannot be had; its sign-ins pass without session management until it can",
-				zap.String("url", target.discoveryURL()), zap.Error(err))
+			p.logFailure(target, err)
 		}
 		p.failing = true
 		return
@@ -174,6 +178,16 @@ func (p *Provider) learn(target *OP, question *subRequest) {
 		}
 	}
 	p.failing = false
+}
+
+func (p *Provider) logFailure(target *OP, err error) {
+	if p.known.Load() != nil {
+		p.env.Logger.Warn("the OP's discovery document cannot be refreshed; what is known of it stays in use",
+			zap.String("url", target.discoveryURL()), zap.Error(err))
+		return
+	}
+	p.env.Logger.Error("the OP's discovery document cannot be had; its sign-ins pass without session management until it can",
+		zap.String("url", target.discoveryURL()), zap.Error(err))
 }
 
 func (p *Provider) fetch(target *OP, question *subRequest) (op *OP, elsewhere []string, err error) {

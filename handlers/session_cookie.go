@@ -30,7 +30,7 @@ func (c sessionCookie) seal(keys *sessionstate.Keyring, issuer string) string {
 		value = append(value, c.session[:]...)
 		value = append(value, c.registry[:]...)
 		value = append(value, state...)
-		value = binary.BigEndian.AppendUint32(value, uint32(c.expires.Unix())) //nolint:gosec // seconds fit until 2106
+		value = binary.BigEndian.AppendUint32(value, uint32(c.expires.Unix()))
 	}
 	return keys.Seal(sessionPurpose, issuer, value)
 }

@@ -32,7 +32,7 @@ func (t *Token) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddy
 	if form.Get("grant_type") != "authorization_code" || code == "" || len(code) > maxCode {
 		return next.ServeHTTP(w, r)
 	}
-	return observe(w, r, next, func(status int, header http.Header) *hold {
+	return observe(w, unencoded(r), next, func(status int, header http.Header) *hold {
 		if status != http.StatusOK || !isJSON(header) {
 			return nil
 		}

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
@@ -32,7 +31,7 @@ func newVisit(env Env, op *OP, keys *sessionstate.Keyring, r *http.Request) *vis
 			v.openSession(c.Value)
 		case c.Name == op.cookies.state && sessionstate.IsBrowserState(c.Value):
 			v.state = c.Value
-		case strings.HasPrefix(c.Name, op.cookies.pending) && len(v.pending) < 2*maxPending:
+		case op.cookies.isPending(c.Name) && len(v.pending) < 2*maxPending:
 			v.openPending(c)
 		}
 	}
@@ -78,14 +77,14 @@ func (v *visit) browser() sessionstate.BrowserID {
 	return v.sealed.browser
 }
 
-// currentState returns the browser state that a response is computed over: the session's, else what was presented, else that
-// of a browser which is not signed in.
+// currentState returns the browser state that a response is computed over: what was presented or has been given since, else the
+// session's, else that of a browser which is not signed in.
 func (v *visit) currentState() string {
 	switch {
-	case v.sealed.state != "":
-		return v.sealed.state
 	case v.state != "":
 		return v.state
+	case v.sealed.state != "":
+		return v.sealed.state
 	default:
 		return v.keys.AnonymousState(v.op.Issuer)
 	}

@@ -1,0 +1,307 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/registry/memory"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+const (
+	issuer   = "https://op.example.com"
+	clientID = "shop"
+	callback = "https://rp.example.com/cb"
+	rpOrigin = "https://rp.example.com"
+	lifetime = 24 * time.Hour
+)
+
+// The shared keys of the tests: no secrets of anyone.
+var (
+	firstSecret  = []byte(strings.Repeat("1", 32))
+	secondSecret = []byte(strings.Repeat("2", 32))
+)
+
+// A world is an Env whose clock, store and log the test has in hand.
+type world struct {
+	env   Env
+	op    *OP
+	keys  *sessionstate.Keyring
+	store *memory.Store
+	logs  *observer.ObservedLogs
+	clock *clock
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	core, logs := observer.New(zapcore.DebugLevel)
+	w := &world{
+		keys:  keyring(t, firstSecret),
+		store: memory.New(),
+		logs:  logs,
+		clock: &clock{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)},
+		op:    knownOP(t, issuer, metadata{}),
+	}
+	w.env = Env{
+		Keys:            func(context.Context) (*sessionstate.Keyring, error) { return w.keys, nil },
+		Registry:        w.store,
+		Prepare:         prepare,
+		SessionLifetime: lifetime,
+		Logger:          zap.New(core),
+		Now:             w.clock.Now,
+	}
+	return w
+}
+
+func prepare(sub, _ *http.Request, _ http.ResponseWriter) *http.Request { return sub }
+
+// logged returns all that was logged, for tests that look for what must not be there.
+func (w *world) logged() string {
+	var all strings.Builder
+	encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
+	for _, entry := range w.logs.All() {
+		line, err := encoder.EncodeEntry(entry.Entry, entry.Context)
+		if err != nil {
+			return err.Error()
+		}
+		all.Write(line.Bytes())
+	}
+	return all.String()
+}
+
+func keyring(t testing.TB, secrets ...[]byte) *sessionstate.Keyring {
+	t.Helper()
+	keys, err := sessionstate.NewKeyring(secrets...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// knownOP is an OP with /authorize and /token.
+func knownOP(t testing.TB, issuer string, m metadata) *OP {
+	t.Helper()
+	op, err := newOP(issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.AuthorizationEndpoint, m.TokenEndpoint = op.Origin+"/authorize", op.Origin+"/token"
+	op, _ = op.with(m)
+	return op
+}
+
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// downRegistry is a registry that cannot be asked.
+type downRegistry struct{ registry.Registry }
+
+func (downRegistry) ID(context.Context) (id sessionstate.RegistryID, err error) {
+	return id, registry.ErrUnavailable
+}
+
+func (downRegistry) Join(context.Context, registry.Join) (s registry.Session, err error) {
+	return s, registry.ErrUnavailable
+}
+
+func (downRegistry) Redeem(context.Context, registry.Redemption) (r registry.Redeemed, err error) {
+	return r, registry.ErrUnavailable
+}
+
+func (downRegistry) End(context.Context, registry.Ending) ([]registry.Session, error) {
+	return nil, registry.ErrUnavailable
+}
+
+func (downRegistry) Resolve(context.Context, string, sessionstate.SessionID, sessionstate.ResponseID) (s registry.Session, found bool, err error) {
+	return s, false, registry.ErrUnavailable
+}
+
+// down makes the registry unavailable and returns what makes it available again.
+func (w *world) down() (up func()) {
+	before := w.env.Registry
+	w.env.Registry = downRegistry{}
+	return func() { w.env.Registry = before }
+}
+
+var errNoKeys = errors.New("no keys")
+
+func (w *world) withoutKeys() {
+	w.env.Keys = func(context.Context) (*sessionstate.Keyring, error) { return nil, errNoKeys }
+}
+
+// An agent is a browser with a cookie jar, at the OP's site.
+type agent struct {
+	t       testing.TB
+	w       *world
+	login   string // the configured login cookie
+	dest    string // Sec-Fetch-Dest
+	cookies map[string]string
+}
+
+func newAgent(t testing.TB, w *world) *agent {
+	return &agent{t: t, w: w, cookies: make(map[string]string)}
+}
+
+// get sends a GET for a path of the OP's site, answered by the OP as respond says.
+func (a *agent) get(target string, respond http.HandlerFunc) *http.Response {
+	a.t.Helper()
+	return a.send(httptest.NewRequest(http.MethodGet, a.w.op.Origin+target, nil), respond)
+}
+
+// send sends a request with the agent's cookies, and keeps those of the response.
+func (a *agent) send(r *http.Request, respond http.HandlerFunc) *http.Response {
+	a.t.Helper()
+	for name, value := range a.cookies {
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+	}
+	if a.dest != "" {
+		r.Header.Set("Sec-Fetch-Dest", a.dest)
+	}
+	b := Browser{LoginCookie: a.login}
+	b.Setup(a.w.env)
+	recorder := httptest.NewRecorder()
+	if !b.Involved(a.w.op, r) {
+		respond(recorder, r)
+	} else if err := b.Serve(a.w.op, recorder, r, handler(respond)); err != nil {
+		a.t.Fatal(err)
+	}
+	response := recorder.Result()
+	for _, c := range response.Cookies() {
+		if c.MaxAge < 0 {
+			delete(a.cookies, c.Name)
+		} else {
+			a.cookies[c.Name] = c.Value
+		}
+	}
+	return response
+}
+
+// authorize is the path and query of an authorization request.
+func authorize(state string) string {
+	return "/authorize?" + url.Values{
+		"response_type": {"code"}, "scope": {"openid"}, "client_id": {clientID}, "redirect_uri": {callback}, "state": {state},
+	}.Encode()
+}
+
+// signIn goes through a sign-in of one hop and returns the session_state.
+func (a *agent) signIn(code string) string {
+	a.t.Helper()
+	return sessionState(a.t, a.get(authorize("s"), redirect(callback+"?code="+code+"&state=s")))
+}
+
+// openS opens the agent's sealed cookie.
+func (a *agent) openS() sessionCookie {
+	a.t.Helper()
+	c, _, ok := openSessionCookie(a.w.keys, a.w.op.Issuer, a.cookies[a.w.op.cookies.session])
+	if !ok {
+		a.t.Fatal("the browser has no sealed cookie that opens")
+	}
+	return c
+}
+
+func (a *agent) stateCookie() string { return a.cookies[a.w.op.cookies.state] }
+
+// pendings counts the agent's pending cookies.
+func (a *agent) pendings() (n int) {
+	for name := range a.cookies {
+		if strings.HasPrefix(name, a.w.op.cookies.pending) {
+			n++
+		}
+	}
+	return n
+}
+
+// live tells whether the registry has a live session under the ID in the agent's sealed cookie.
+func (w *world) live(t testing.TB, id sessionstate.SessionID) bool {
+	t.Helper()
+	session, found, err := w.store.Session(t.Context(), w.op.Issuer, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found && session.Live(w.clock.Now())
+}
+
+// handler is an OP that always answers.
+func handler(respond http.HandlerFunc) caddyhttp.Handler {
+	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		respond(w, r)
+		return nil
+	})
+}
+
+func redirect(location string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", location)
+		w.WriteHeader(http.StatusFound)
+	}
+}
+
+func page(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<form>") }
+
+// answering returns an OP that answers with JSON.
+func answering(document string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, document)
+	}
+}
+
+// sessionState returns the session_state in a response's query or fragment, or "".
+func sessionState(t testing.TB, response *http.Response) string {
+	t.Helper()
+	location, err := response.Location()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fragment, err := url.ParseQuery(location.EscapedFragment())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return location.Query().Get("session_state") + fragment.Get("session_state")
+}
+
+func cookieNamed(response *http.Response, name string) *http.Cookie {
+	for _, c := range response.Cookies() {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func readAll(t testing.TB, body io.Reader) string {
+	t.Helper()
+	all, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(all)
+}

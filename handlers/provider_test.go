@@ -1,0 +1,367 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// document is the discovery document of an OP.
+func document(issuer string) string {
+	return fmt.Sprintf(`{"issuer":%q,"authorization_endpoint":"%[1]s/authorize","token_endpoint":"%[1]s/token","subject_types_supported":["public"]}`,
+		strings.TrimSuffix(issuer, "/"))
+}
+
+// A source is an OP that counts how often its document was asked for.
+type source struct {
+	respond func(w http.ResponseWriter, r *http.Request) error
+	fetches atomic.Int32
+}
+
+func (s *source) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
+	s.fetches.Add(1)
+	return s.respond(w, r)
+}
+
+func serving(document string) *source {
+	return &source{respond: func(w http.ResponseWriter, r *http.Request) error {
+		answering(document)(w, r)
+		return nil
+	}}
+}
+
+// provide returns a provider in the world, whose clock is the bubble's inside synctest.
+func (w *world) provide(t *testing.T, issuer string) *Provider {
+	t.Helper()
+	env := w.env
+	env.Now = time.Now
+	p := &Provider{Issuer: issuer}
+	if err := p.Setup(env); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// involved is a request that may be part of a sign-in.
+func involved(url string) *http.Request { return httptest.NewRequest("GET", url+"/login?x=y", nil) }
+
+func TestFindLearnsTheOP(t *testing.T) {
+	tests := []struct {
+		name       string
+		configured string
+		document   string
+		request    string
+		want       string // issuer, with endpoints
+		named      bool   // only the configured issuer is known
+	}{
+		{"issuer learnt at its host", "", document(issuer), issuer, issuer, false},
+		{"issuer learnt where TLS ends in front", "", document(issuer), "http://op.example.com", issuer, false},
+		{"issuer with a port", "", document("https://op.example.com:8443"), "https://op.example.com:8443", "https://op.example.com:8443", false},
+		{"issuer configured", issuer, document(issuer), issuer, issuer, false},
+		{"issuer configured, TLS ends in front", issuer, document(issuer), "http://op.example.com", issuer, false},
+		{"issuer with a path configured", issuer + "/realm", document(issuer + "/realm"), issuer, issuer + "/realm", false},
+		{"document of another host", "", document("https://evil.example"), issuer, "", false},
+		{"document of another port", "", document("https://op.example.com:8443"), issuer, "", false},
+		{"document of no issuer", "", `{"issuer":"none"}`, issuer, "", false},
+		{"document without an issuer", "", `{}`, issuer, "", false},
+		{"document of another issuer than configured", issuer, document("https://evil.example"), issuer, issuer, true},
+		{"document with white space behind it", issuer, document(issuer) + " ", issuer, issuer, false},
+		{"no document", issuer, `nothing`, issuer, issuer, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newWorld(t).provide(t, tt.configured)
+			op := p.Find(involved(tt.request), serving(tt.document))
+			switch {
+			case tt.want == "":
+				if op != nil {
+					t.Errorf("got %+v", op)
+				}
+			case op == nil || op.Issuer != tt.want:
+				t.Errorf("got %+v", op)
+			case tt.named != (op.AuthorizationPath == "") || tt.named != (op.TokenPath == "") || tt.named == op.publicSubjects:
+				t.Errorf("endpoints are %q, %q; public subjects: %v", op.AuthorizationPath, op.TokenPath, op.publicSubjects)
+			}
+		})
+	}
+}
+
+func TestAMismatchOfIssuersIsLoggedWithBoth(t *testing.T) {
+	tests := []struct {
+		name, configured, document string
+		want                       []string
+	}{
+		{"configured", issuer, document("https://evil.example"), []string{"https://evil.example", issuer}},
+		{"configured with a slash", issuer + "/", document(issuer), []string{`issuer "` + issuer + `"`, issuer + "/"}},
+		{"learnt", "", document("https://evil.example"), []string{"https://evil.example", "op.example.com"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.provide(t, tt.configured).Find(involved(issuer), serving(tt.document))
+			errs := w.logs.FilterLevelExact(zapcore.ErrorLevel).FilterField(zap.String("url", documentURL)).All()
+			if len(errs) != 1 {
+				t.Fatalf("logged %s", w.logged())
+			}
+			for _, want := range tt.want {
+				if reason := fmt.Sprint(errs[0].ContextMap()["error"]); !strings.Contains(reason, want) {
+					t.Errorf("%q is not in %q", want, reason)
+				}
+			}
+		})
+	}
+}
+
+func TestAForgedHostNamesNoIssuerAndMakesNoFetch(t *testing.T) {
+	configured := newWorld(t).provide(t, issuer)
+	learnt := newWorld(t).provide(t, "")
+	if learnt.Find(involved(issuer), serving(document(issuer))) == nil {
+		t.Fatal("the issuer was not learnt")
+	}
+	for name, p := range map[string]*Provider{"issuer configured": configured, "issuer learnt": learnt} {
+		for _, host := range []string{"evil.example", "op.example.com.evil.example", "op.example.com:8443", "", "127.0.0.1", "op.example.com@evil.example"} {
+			t.Run(name+", host "+host, func(t *testing.T) {
+				forged := serving(document("https://" + host))
+				r := involved(issuer)
+				r.Host = host
+				if op := p.Find(r, forged); op != nil || forged.fetches.Load() != 0 {
+					t.Errorf("got %+v after %d fetches", op, forged.fetches.Load())
+				}
+			})
+		}
+	}
+	for _, host := range []string{"", "no host", "op.example.com/x?", "user@op.example.com", "%zz"} {
+		t.Run("nothing known, host "+host, func(t *testing.T) {
+			op := serving(document(issuer))
+			r := involved(issuer)
+			r.Host = host
+			if found := newWorld(t).provide(t, "").Find(r, op); found != nil {
+				t.Errorf("got %+v", found)
+			}
+		})
+	}
+}
+
+func TestSetupRefusesWhatIsNoIssuer(t *testing.T) {
+	if err := (&Provider{Issuer: "op.example.com"}).Setup(newWorld(t).env); !errors.Is(err, ErrIssuer) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestManyRequestsMakeOneFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newWorld(t).provide(t, "")
+		op := serving(document(issuer))
+		answer := op.respond
+		op.respond = func(w http.ResponseWriter, r *http.Request) error {
+			time.Sleep(time.Second)
+			return answer(w, r)
+		}
+		began := time.Now()
+		var found atomic.Int32
+		var all sync.WaitGroup
+		for range 50 {
+			all.Go(func() {
+				if p.Find(involved(issuer), op) != nil {
+					found.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if op.fetches.Load() != 1 || found.Load() != 50 || time.Since(began) != time.Second {
+			t.Errorf("%d fetches, %d of 50 requests were served after %v", op.fetches.Load(), found.Load(), time.Since(began))
+		}
+	})
+}
+
+// hanging is an OP that answers nothing in time.
+func hanging() *source {
+	return &source{respond: func(_ http.ResponseWriter, r *http.Request) error {
+		<-r.Context().Done()
+		return context.Cause(r.Context())
+	}}
+}
+
+func TestARequestWaitsTwoSecondsAtMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newWorld(t).provide(t, "")
+		op := hanging()
+		began := time.Now()
+		if found := p.Find(involved(issuer), op); found != nil || time.Since(began) != 2*time.Second {
+			t.Errorf("got %+v after %v", found, time.Since(began))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second) // its client goes away before
+		defer cancel()
+		began = time.Now()
+		if found := p.Find(involved(issuer).WithContext(ctx), op); found != nil || time.Since(began) != time.Second {
+			t.Errorf("got %+v after %v", found, time.Since(began))
+		}
+		if op.fetches.Load() != 1 {
+			t.Errorf("%d fetches", op.fetches.Load())
+		}
+		time.Sleep(subRequestTimeout) // the question ends before the bubble does
+	})
+}
+
+func TestARequestThatCannotBeInvolvedDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newWorld(t).provide(t, issuer)
+		op := hanging()
+		began := time.Now()
+		found := p.Find(httptest.NewRequest("GET", issuer+"/style.css", nil), op)
+		if found == nil || found.Issuer != issuer || time.Since(began) != 0 {
+			t.Errorf("got %+v after %v", found, time.Since(began))
+		}
+		time.Sleep(subRequestTimeout)
+	})
+}
+
+func TestMayBeInvolved(t *testing.T) {
+	cookie := httptest.NewRequest("GET", "/", nil)
+	cookie.AddCookie(&http.Cookie{Name: "a", Value: "b"})
+	tests := []struct {
+		name string
+		r    *http.Request
+		want bool
+	}{
+		{"page", httptest.NewRequest("GET", "/login", nil), false},
+		{"page with a query", httptest.NewRequest("GET", "/login?a", nil), true},
+		{"page with a cookie", cookie, true},
+		{"form", httptest.NewRequest("POST", "/login", nil), true},
+		{"document", httptest.NewRequest("GET", wellKnown, nil), true},
+		{"document of an issuer with a path", httptest.NewRequest("GET", "/realm"+wellKnown, nil), true},
+		{"check page", httptest.NewRequest("GET", DefaultCheckSessionPath, nil), true},
+		{"path below the check page", httptest.NewRequest("GET", DefaultCheckSessionPath+"/x", nil), false},
+	}
+	p := &Provider{CheckPath: DefaultCheckSessionPath}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := p.mayBeInvolved(tt.r); got != tt.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+// After a restart, a frame that is opened in another site's page asks without cookies, and would stay broken after a 404 of the OP.
+func TestTheCheckPageWaitsForTheIssuerToBeLearnt(t *testing.T) {
+	p := newWorld(t).provide(t, "")
+	p.CheckPath = DefaultCheckSessionPath
+	if op := p.Find(httptest.NewRequest("GET", checkPage, nil), serving(document(issuer))); op == nil || op.Issuer != issuer {
+		t.Errorf("got %+v", op)
+	}
+}
+
+func TestAFailureIsRememberedForFiveSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.provide(t, "")
+		op := &source{respond: func(http.ResponseWriter, *http.Request) error {
+			return caddyhttp.Error(http.StatusBadGateway, errors.New("dial failed"))
+		}}
+		for range 3 {
+			if found := p.Find(involved(issuer), op); found != nil {
+				t.Errorf("got %+v", found)
+			}
+		}
+		time.Sleep(metadataRetryIn - time.Nanosecond)
+		p.Find(involved(issuer), op)
+		if op.fetches.Load() != 1 {
+			t.Errorf("%d fetches within five seconds", op.fetches.Load())
+		}
+		time.Sleep(time.Nanosecond)
+		p.Find(involved(issuer), op)
+		if op.fetches.Load() != 2 {
+			t.Errorf("%d fetches after five seconds", op.fetches.Load())
+		}
+		if n := w.logs.FilterLevelExact(zapcore.ErrorLevel).Len(); n != 1 {
+			t.Errorf("the failure was logged %d times", n)
+		}
+		time.Sleep(metadataRetryIn)
+		if p.Find(involved(issuer), serving(document(issuer))) == nil {
+			t.Error("the OP was not learnt once it answered")
+		}
+	})
+}
+
+func TestAnOldDocumentIsServedWhileItIsRefreshed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newWorld(t).provide(t, "")
+		p.Find(involved(issuer), serving(document(issuer)))
+
+		fresh := serving(strings.ReplaceAll(document(issuer), "/authorize", "/auth"))
+		p.Refresh(involved(issuer), fresh)
+		synctest.Wait()
+		if fresh.fetches.Load() != 0 {
+			t.Error("a young document was asked for again")
+		}
+		time.Sleep(metadataMaxAge)
+		answer := fresh.respond
+		fresh.respond = func(w http.ResponseWriter, r *http.Request) error {
+			time.Sleep(time.Second)
+			return answer(w, r)
+		}
+		began := time.Now()
+		p.Refresh(involved(issuer), fresh)
+		p.Refresh(involved(issuer), fresh)
+		if op := p.Find(involved(issuer), fresh); op == nil || op.AuthorizationPath != "/authorize" || time.Since(began) != 0 {
+			t.Errorf("while it is refreshed: %+v after %v", op, time.Since(began))
+		}
+		time.Sleep(2 * time.Second)
+		if op := p.Find(involved(issuer), fresh); op == nil || op.AuthorizationPath != "/auth" || fresh.fetches.Load() != 1 {
+			t.Errorf("after it was refreshed: %+v, %d fetches", op, fresh.fetches.Load())
+		}
+	})
+}
+
+func TestAFailedRefreshKeepsWhatIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.provide(t, "")
+		p.Find(involved(issuer), serving(document(issuer)))
+		time.Sleep(metadataMaxAge)
+		p.Refresh(involved(issuer), serving(document("https://evil.example")))
+		synctest.Wait()
+		if op := p.Find(involved(issuer), serving("")); op == nil || op.AuthorizationPath != "/authorize" {
+			t.Errorf("got %+v", op)
+		}
+		if w.logs.FilterMessageSnippet("stays in use").Len() != 1 || w.logs.FilterMessageSnippet("pass without").Len() != 0 {
+			t.Errorf("logged %s", w.logged())
+		}
+	})
+}
+
+func TestPlainHTTPIsWarnedOf(t *testing.T) {
+	for issuer, want := range map[string]int{"http://op.example.com": 1, "https://op.example.com": 0, "http://op.localhost:8080": 0, "http://127.0.0.1": 0} {
+		configured := newWorld(t)
+		configured.provide(t, issuer)
+		learnt := newWorld(t)
+		learnt.provide(t, "").Find(involved(issuer), serving(document(issuer)))
+		for name, w := range map[string]*world{"configured": configured, "learnt": learnt} {
+			if got := w.logs.FilterMessageSnippet("plain http").Len(); got != want {
+				t.Errorf("%s %s: %d warnings", name, issuer, got)
+			}
+		}
+	}
+}
+
+func TestMissingEndpointsAreWarnedOf(t *testing.T) {
+	w := newWorld(t)
+	w.provide(t, "").Find(involved(issuer), serving(strings.ReplaceAll(document(issuer), issuer+"/", "https://login.example.com/")))
+	warnings := w.logs.FilterMessageSnippet("cannot be observed").All()
+	if len(warnings) != 1 || fmt.Sprint(warnings[0].ContextMap()["endpoints"]) != "[authorization_endpoint token_endpoint]" {
+		t.Errorf("logged %s", w.logged())
+	}
+}
