@@ -1,0 +1,82 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// startCaddy starts Caddy with the plugin in a data directory of its own, and waits until it serves. The Caddyfile turns its
+// admin endpoint off and lets it log to the standard streams.
+func startCaddy(t *testing.T, caddyfile string) *process {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	config := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{caddyVariable + "=1", "HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}
+	p := start(t, dir, env, self, "run", "--config", config, "--adapter", "caddyfile")
+	p.waitLine(t, "started Caddy", func(line string) (string, bool) {
+		return line, strings.Contains(line, "serving initial configuration")
+	})
+	return p
+}
+
+// freePort returns a port that was free a moment ago. (The issuer must be known before Caddy listens.)
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+}
+
+// A logEntry is a line of Caddy's log, as far as it is of interest.
+type logEntry struct {
+	Level     string  `json:"level"`
+	Logger    string  `json:"logger"`
+	Timestamp float64 `json:"ts"` // seconds, when it was answered
+	Request   struct {
+		Method string `json:"method"`
+		Host   string `json:"host"`
+		URI    string `json:"uri"`
+	} `json:"request"`
+}
+
+// expectNoComplaints expects that the plugin has logged no warning and no error.
+func expectNoComplaints(t *testing.T, p *process) {
+	t.Helper()
+	for _, line := range p.output.snapshot() {
+		var entry logEntry
+		err := json.Unmarshal([]byte(line), &entry)
+		if err == nil && strings.Contains(entry.Logger, "oidc_session") && (entry.Level == "warn" || entry.Level == "error") {
+			t.Errorf("the plugin complained: %s", line)
+		}
+	}
+}
+
+// answered returns the times, in seconds and in order, of the requests that Caddy answered so far and that match, by its access
+// log.
+func answered(p *process, match func(logEntry) bool) []float64 {
+	var times []float64
+	for _, line := range p.output.snapshot() {
+		var entry logEntry
+		if json.Unmarshal([]byte(line), &entry) == nil && strings.HasPrefix(entry.Logger, "http.log.access") && match(entry) {
+			times = append(times, entry.Timestamp)
+		}
+	}
+	slices.Sort(times)
+	return times
+}

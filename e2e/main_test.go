@@ -1,0 +1,30 @@
+package e2e
+
+import (
+	"os"
+	"testing"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	_ "github.com/oidc-session/caddy-oidc-session"
+)
+
+// These variables make this test binary something else than tests: a guard, or Caddy with the plugin. So no second binary has to
+// be built, and test results are never cached over a change of the plugin.
+const (
+	guardVariable = "OIDC_SESSION_E2E_GUARD"
+	caddyVariable = "OIDC_SESSION_E2E_CADDY"
+)
+
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv(guardVariable) != "":
+		os.Unsetenv(guardVariable)
+		os.Exit(guard(os.Args[1], os.Args[2:]))
+	case os.Getenv(caddyVariable) != "":
+		caddycmd.Main()
+	default:
+		os.Exit(m.Run())
+	}
+}

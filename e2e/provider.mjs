@@ -1,0 +1,67 @@
+// The OpenID Provider (OP) of the browser tests: npm oidc-provider as it comes, with one login page of one button for each user.
+//
+//	node provider.mjs <issuer> <client>=<origin>...
+//
+// It listens on a free port of the loopback interface and prints that port.
+
+import { createServer } from 'node:http';
+import Provider from 'oidc-provider';
+
+const [issuer, ...registrations] = process.argv.slice(2);
+const users = ['alice', 'bob'];
+
+// SameSite=None lets prompt=none work in the hidden frame of an RP on another site, where the browser allows third-party cookies.
+const crossSite = { httpOnly: true, sameSite: 'none', secure: true };
+
+const provider = new Provider(issuer, {
+	clients: registrations.map((registration) => {
+		const [id, origin] = registration.split('=');
+		return {
+			client_id: id,
+			token_endpoint_auth_method: 'none',
+			redirect_uris: [`${origin}/callback.html`, `${origin}/silent.html`],
+		};
+	}),
+	claims: { openid: ['sub', 'sid'] },
+	clientBasedCORS: () => true,
+	cookies: { long: crossSite, short: crossSite, keys: ['a key that signs the cookies of one test'] },
+	features: { devInteractions: { enabled: false } },
+	findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+	interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
+	loadExistingGrant: grantAll,
+});
+provider.proxy = true;
+
+// grantAll consents to what the client asks for: these tests are not about consent.
+async function grantAll(ctx) {
+	const { session, client } = ctx.oidc;
+	const known = session.grantIdFor(client.clientId);
+	const grant = known && await provider.Grant.find(known);
+	if (grant) return grant;
+	const fresh = new provider.Grant({ accountId: session.accountId, clientId: client.clientId });
+	fresh.addOIDCScope('openid');
+	await fresh.save();
+	return fresh;
+}
+
+// interact shows the login page and takes its answer.
+async function interact(req, res) {
+	const user = new URL(req.url, issuer).searchParams.get('user');
+	if (users.includes(user)) {
+		await provider.interactionFinished(req, res, { login: { accountId: user } });
+		return;
+	}
+	const buttons = users.map((name) => `<button name="user" value="${name}">Sign in as ${name}</button>`);
+	res.setHeader('Content-Type', 'text/html');
+	res.end(`<!DOCTYPE html><title>Sign in</title><form>${buttons.join('')}</form>`);
+}
+
+const callback = provider.callback();
+const server = createServer((req, res) => {
+	if (!req.url.startsWith('/interaction/')) return callback(req, res);
+	return interact(req, res).catch((err) => {
+		res.statusCode = 500;
+		res.end(err.message);
+	});
+});
+server.listen(0, '127.0.0.1', () => console.log(server.address().port));
