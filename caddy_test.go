@@ -92,7 +92,14 @@ func transport() *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return dialer.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+			var connection net.Conn
+			for range 5 { // a reload hands the listener over, and resets who waits there just then
+				connection, err = dialer.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+				if err == nil || ctx.Err() != nil {
+					break
+				}
+			}
+			return connection, err
 		},
 	}
 }

@@ -98,10 +98,11 @@ func (v *visit) answered(asked *pendingRequest, a authorizationResponse) (client
 	if asked != nil && asked.answeredBy(a.target, a.state) {
 		return asked.clientID, true
 	}
+	var newest pendingRequest
 	for _, p := range v.pending {
-		if p.answeredBy(a.target, a.state) {
-			return p.clientID, true
+		if p.answeredBy(a.target, a.state) && p.issued.After(newest.issued) {
+			newest = p
 		}
 	}
-	return "", false
+	return newest.clientID, newest.clientID != ""
 }

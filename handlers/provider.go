@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ type Provider struct {
 	mu        sync.Mutex
 	named     *OP           // by Issuer alone; nil where that is to be learnt
 	flight    chan struct{} // closed at the end of the question under way; nil when none is
+	patience  time.Time     // until when that question is worth waiting for
 	notBefore time.Time     // when the document may be asked for again
 	failing   bool
 }
@@ -96,11 +98,14 @@ func (p *Provider) Refresh(r *http.Request, next caddyhttp.Handler) { p.ask(r, n
 func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.flight != nil {
-		return p.flight
-	}
 	none := make(chan struct{})
 	close(none)
+	if p.flight != nil {
+		if p.env.Now().Before(p.patience) {
+			return p.flight
+		}
+		return none // the handler behind hangs, whatever it is told
+	}
 	if p.env.Now().Before(p.notBefore) {
 		return none
 	}
@@ -113,8 +118,11 @@ func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) <-chan struct{} 
 		p.env.Logger.Error("cannot ask the OP for its discovery document", zap.Error(err))
 		return none
 	}
+	if p.named == nil {
+		question.forwardAs(r)
+	}
 	flight := make(chan struct{})
-	p.flight = flight
+	p.flight, p.patience = flight, p.env.Now().Add(subRequestTimeout)
 	go func() {
 		defer close(flight)
 		p.learn(target, question)
@@ -122,7 +130,8 @@ func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) <-chan struct{} 
 	return flight
 }
 
-// target returns the OP to ask: the one known by name, or the one that the request's host would be.
+// target returns the OP to ask: the one known by name, or the one that the request's host would be; nil if that cannot be, since
+// Caddy matches hosts whatever their port, and an OP may name itself by the Host it is sent.
 func (p *Provider) target(r *http.Request) *OP {
 	if p.named != nil {
 		return p.named
@@ -135,10 +144,24 @@ func (p *Provider) target(r *http.Request) *OP {
 		scheme = "https"
 	}
 	op, err := newOP(scheme + "://" + r.Host)
-	if err != nil {
+	if err != nil || !isListenersPort(r) {
 		return nil
 	}
 	return op
+}
+
+// isListenersPort tells whether a request's Host has the port that it came to, or none.
+func isListenersPort(r *http.Request) bool {
+	_, port, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		return true
+	}
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return false
+	}
+	_, listening, err := net.SplitHostPort(local.String())
+	return err == nil && port == listening
 }
 
 func (p *Provider) await(r *http.Request, flight <-chan struct{}) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -54,8 +55,11 @@ func (w *world) provide(t *testing.T, issuer string) *Provider {
 	return p
 }
 
-// involved is a request that may be part of a sign-in.
-func involved(url string) *http.Request { return httptest.NewRequest("GET", url+"/login?x=y", nil) }
+// involved is a request that may be part of a sign-in. It came to port 8443.
+func involved(url string) *http.Request {
+	r := httptest.NewRequest("GET", url+"/login?x=y", nil)
+	return r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8443}))
+}
 
 func TestFindLearnsTheOP(t *testing.T) {
 	tests := []struct {
@@ -69,6 +73,7 @@ func TestFindLearnsTheOP(t *testing.T) {
 		{"issuer learnt at its host", "", document(issuer), issuer, issuer, false},
 		{"issuer learnt where TLS ends in front", "", document(issuer), "http://op.example.com", issuer, false},
 		{"issuer with a port", "", document("https://op.example.com:8443"), "https://op.example.com:8443", "https://op.example.com:8443", false},
+		{"issuer with a port that the request did not come to", "", document("https://op.example.com:9443"), "https://op.example.com:9443", "", false},
 		{"issuer configured", issuer, document(issuer), issuer, issuer, false},
 		{"issuer configured, TLS ends in front", issuer, document(issuer), "http://op.example.com", issuer, false},
 		{"issuer with a path configured", issuer + "/realm", document(issuer + "/realm"), issuer, issuer + "/realm", false},
@@ -363,5 +368,21 @@ func TestMissingEndpointsAreWarnedOf(t *testing.T) {
 	warnings := w.logs.FilterMessageSnippet("cannot be observed").All()
 	if len(warnings) != 1 || fmt.Sprint(warnings[0].ContextMap()["endpoints"]) != "[authorization_endpoint token_endpoint]" {
 		t.Errorf("logged %s", w.logged())
+	}
+}
+
+func TestAnUnknownOPIsAskedAsTheCallerWasForwarded(t *testing.T) {
+	for _, configured := range []string{"", "http://op.example.com"} {
+		p := newWorld(t).provide(t, configured)
+		r := involved("http://op.example.com")
+		r.Header.Set("X-Forwarded-Proto", "https")
+		var got string
+		p.Find(r, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+			got = r.Header.Get("X-Forwarded-Proto")
+			return nil
+		}))
+		if want := map[bool]string{true: "https", false: "http"}[configured == ""]; got != want {
+			t.Errorf("issuer %q: the OP is asked as by %s, want %s", configured, got, want)
+		}
 	}
 }

@@ -54,6 +54,16 @@ func newSubRequest(env Env, caller *http.Request, next caddyhttp.Handler, target
 	return &subRequest{request: env.Prepare(r, caller, a), next: next, answer: a, cancel: cancel}, nil
 }
 
+// forwardAs has the question forwarded as the caller was, for an issuer that is not known yet: where another server ends TLS in
+// front of Caddy, only what that server says tells the OP's scheme. reverse_proxy believes it of trusted proxies only.
+func (s *subRequest) forwardAs(caller *http.Request) {
+	for _, field := range []string{"X-Forwarded-Proto", "X-Forwarded-Host"} {
+		if values := caller.Header[field]; len(values) > 0 {
+			s.request.Header[field] = values
+		}
+	}
+}
+
 // send asks and returns the answer. A panic of a handler behind is an error: it would end the whole server here.
 func (s *subRequest) send() (a *answer, err error) {
 	defer s.cancel()
