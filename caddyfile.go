@@ -121,6 +121,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //	oidc_session {
 //		issuer        <url>
 //		login_cookie  <name>
+//		session_state keep | replace
 //		check_session <path>
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -144,6 +145,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = scalar(d, &h.Issuer)
 		case "login_cookie":
 			err = scalar(d, &h.LoginCookie)
+		case "session_state":
+			err = scalar(d, &h.SessionState)
 		case "check_session":
 			if h.CheckSession == nil {
 				h.CheckSession = new(handlers.CheckSession)

@@ -36,6 +36,7 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"an issuer that is no web address":  {"", "issuer urn:op", "invalid issuer"},
 		"an issuer of an empty variable":    {"", "issuer {env.OIDC_TEST_EMPTY}", "is empty"},
 		"a cookie name that is none":        {"", "login_cookie a=b", "login_cookie is no cookie name"},
+		"a session_state of another kind":   {"", "session_state drop", `session_state is "drop", but must be keep or replace`},
 		"a check page without a slash":      {"", "check_session check", "invalid path"},
 		"a check page with a query":         {"", "check_session /check?x", "invalid path"},
 		"a check page on another host":      {"", "check_session //evil.example/x", "invalid path"},

@@ -141,12 +141,19 @@ type Handler struct {
 	// Default: none; a sign-out at the OP is noticed at the next sign-in of another user only.
 	LoginCookie string `json:"login_cookie,omitempty"`
 
+	// What becomes of a `session_state` that the OP itself sends: `keep` leaves it, and the OP's own `check_session_iframe`,
+	// as they are; `replace` puts ours in their place.
+	//
+	// Default: keep.
+	SessionState string `json:"session_state,omitempty"`
+
 	// The check page.
 	CheckSession *handlers.CheckSession `json:"check_session,omitempty"`
 
 	provider  *handlers.Provider
 	discovery handlers.Discovery
 	token     handlers.Token
+	pushed    *handlers.Pushed
 	browser   handlers.Browser
 }
 
@@ -164,17 +171,16 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.CheckSession == nil {
 		h.CheckSession = new(handlers.CheckSession)
 	}
-	if h.CheckSession.Path == "" {
-		h.CheckSession.Path = handlers.DefaultCheckSessionPath
-	}
-	if err := resolveAll(&h.Issuer, &h.LoginCookie, &h.CheckSession.Path); err != nil {
+	if err := resolveAll(&h.Issuer, &h.LoginCookie, &h.SessionState, &h.CheckSession.Path); err != nil {
 		return err
 	}
 	env := loaded.(*App).env(ctx.Logger())
-	h.provider = &handlers.Provider{Issuer: h.Issuer, CheckPath: h.CheckSession.Path}
-	h.browser.LoginCookie = h.LoginCookie
+	h.provider = &handlers.Provider{Issuer: h.Issuer, Check: h.CheckSession}
+	h.pushed = new(handlers.Pushed)
+	h.browser = handlers.Browser{LoginCookie: h.LoginCookie, SessionState: h.SessionState, Pushed: h.pushed}
 	h.discovery.Setup(env)
 	h.token.Setup(env)
+	h.pushed.Setup(env)
 	h.browser.Setup(env)
 	h.CheckSession.Setup(env)
 	return h.provider.Setup(env)
@@ -185,7 +191,7 @@ func (h *Handler) Validate() error {
 	if h.LoginCookie != "" && (&http.Cookie{Name: h.LoginCookie, Value: "x"}).Valid() != nil {
 		return errors.New("login_cookie is no cookie name")
 	}
-	return h.CheckSession.Validate()
+	return errors.Join(h.browser.Validate(), h.CheckSession.Validate())
 }
 
 // ServeHTTP sends a request to where its path belongs.
@@ -195,13 +201,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	switch path := r.URL.Path; {
-	case path == h.CheckSession.Path:
+	case h.CheckSession.Serves(op, path):
 		return h.CheckSession.Serve(op, w, r)
 	case path == op.DiscoveryPath:
 		h.provider.Refresh(r, next)
-		return h.discovery.Serve(op, w, r, next, h.CheckSession.Members(op))
+		return h.discovery.Serve(op, w, r, next, h.CheckSession.Members(op, h.SessionState == handlers.SessionStateReplace))
 	case path == op.TokenPath && path != "":
 		return h.token.Serve(op, w, r, next)
+	case path == op.PushedPath && path != "":
+		return h.pushed.Serve(w, r, next)
 	case h.browser.Involved(op, r):
 		return h.browser.Serve(op, w, r, next)
 	default:

@@ -34,7 +34,7 @@ func TestTheCaddyfilesOfTheReadmeAreValid(t *testing.T) {
 	t.Setenv("OIDC_SESSION_KEY", testKey)
 	known := strings.NewReplacer(
 		"<secret...>", "{env.OIDC_SESSION_KEY}", "file [<path>] | memory", "memory",
-		" [<matcher>]", "", "<url>", "https://op.example.com", "<name>", "sessionid", "<path>", "/check",
+		" [<matcher>]", "", "<url>", "https://op.example.com", "<name>", "sessionid", "<path>", "/check", "keep | replace", "keep",
 	)
 	found := blocks(readme(t), "caddyfile")
 	if len(found) < 3 {

@@ -3,14 +3,17 @@ package handlers
 import (
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
 // readAuthorizationRequest reads the request at the authorization endpoint (OpenID Connect Core 1.0, section 3.1.2.1); nil where
 // it is none, or none that can be observed. It returns the request to pass on, since a form has to be read to be known.
-func readAuthorizationRequest(op *OP, r *http.Request, now time.Time) (*pendingRequest, *http.Request) {
+func (b *Browser) readAuthorizationRequest(op *OP, r *http.Request) (*pendingRequest, *http.Request) {
 	if op.AuthorizationPath == "" || r.URL.Path != op.AuthorizationPath {
 		return nil, r
 	}
@@ -21,24 +24,70 @@ func readAuthorizationRequest(op *OP, r *http.Request, now time.Time) (*pendingR
 	case http.MethodPost:
 		parameters, r = readForm(r)
 	}
-	asked, ok := newPendingRequest(parameters.Get("client_id"), parameters.Get("redirect_uri"), parameters.Get("state"), now)
+	asked, ok := b.resolveRequest(parameters)
 	if !ok {
 		return nil, r
 	}
 	return &asked, r
 }
 
+// resolveRequest notes an authorization request, whose parameters may be pushed (RFC 9126) or in a request object (RFC 9101).
+func (b *Browser) resolveRequest(parameters url.Values) (p pendingRequest, ok bool) {
+	now := b.env.Now()
+	if uri := parameters.Get("request_uri"); uri != "" {
+		pushed, known := b.Pushed.find(uri, parameters.Get("client_id"), now)
+		if !known {
+			return newBlindRequest(parameters.Get("client_id"), now)
+		}
+		parameters = pushed
+	}
+	return readRequestParameters(parameters, now)
+}
+
+// readRequestParameters notes the request that has these parameters.
+func readRequestParameters(parameters url.Values, now time.Time) (p pendingRequest, ok bool) {
+	if object := parameters.Get("request"); object != "" {
+		inside, err := tokens.ReadRequestObject(object)
+		if err != nil {
+			return newBlindRequest(parameters.Get("client_id"), now)
+		}
+		parameters = mergedParameters(parameters, inside)
+	}
+	p, ok = newPendingRequest(parameters.Get("client_id"), parameters.Get("redirect_uri"), parameters.Get("state"), now)
+	if slices.Contains(strings.Fields(parameters.Get("prompt")), "none") {
+		p.traits |= silent
+	}
+	if parameters.Get("response_mode") == "form_post" {
+		p.traits |= posting
+	}
+	return p, ok
+}
+
+// mergedParameters are those of the request with those of its request object in front: OAuth takes the latter only, OpenID Connect
+// fills up from the former (RFC 9101, section 6.3; OpenID Connect Core 1.0, section 6.3.3).
+func mergedParameters(outside url.Values, inside map[string]string) url.Values {
+	merged := url.Values{}
+	for name := range outside {
+		merged.Set(name, outside.Get(name))
+	}
+	for name, value := range inside {
+		merged.Set(name, value)
+	}
+	return merged
+}
+
 // await remembers the request until it is answered, and the browser that it came from.
 func (v *visit) await(asked pendingRequest) {
+	if v.topLevel() && v.sealed.browser.IsZero() {
+		v.browser()
+		v.giveSession()
+	}
+	asked.browser = v.sealed.browser
 	name := v.op.cookies.pending + asked.id()
 	if _, known := v.pending[name]; !known {
 		v.forgetOldest()
 	}
 	v.set(v.op.cookies.cookie(name, asked.seal(v.keys, v.op.Issuer), pendingLifetime, false))
-	if v.topLevel() && v.sealed.browser.IsZero() {
-		v.sealed.browser = sessionstate.NewBrowserID()
-		v.giveSession()
-	}
 }
 
 // forgetOldest makes room for one more pending request.
@@ -53,4 +102,15 @@ func (v *visit) forgetOldest() {
 		delete(v.pending, oldest)
 		v.set(v.op.cookies.deletion(oldest))
 	}
+}
+
+// newestBrowser is the browser that sent the newest pending request; zero if none had an ID.
+func (v *visit) newestBrowser() sessionstate.BrowserID {
+	var newest pendingRequest
+	for _, p := range v.pending {
+		if !p.browser.IsZero() && p.issued.After(newest.issued) {
+			newest = p
+		}
+	}
+	return newest.browser
 }

@@ -7,51 +7,48 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// An authorizationResponse is a redirect that has the shape of an authorization response (OpenID Connect Core 1.0, sections
-// 3.1.2.5 and 3.1.2.6). Whether it answers a request is for the visit to find out.
+// An authorizationResponse has the shape of an authorization response (OpenID Connect Core 1.0, sections 3.1.2.5 and 3.1.2.6).
+// Whether it answers a request is for the visit to find out.
 type authorizationResponse struct {
-	target   *url.URL // where it goes, without its parameters
-	state    string
-	code     string
-	success  bool
-	location parameters
+	target  *url.URL // where it goes, without its parameters
+	values  url.Values
+	success bool
 }
 
-// readAuthorizationResponse looks at a response from any path: OPs answer from their login pages as well. ok is false for all
-// that is no authorization response, and for one that already has a session_state, the OP's own.
-func readAuthorizationResponse(op *OP, r *http.Request, status int, header http.Header) (a authorizationResponse, ok bool) {
-	if !isRedirect(status) || len(header["Location"]) != 1 || len(header.Get("Location")) > maxLocation {
+// newAuthorizationResponse takes the parameters of a response. ok is false for all that has not the shape of one.
+func newAuthorizationResponse(op *OP, r *http.Request, target string, values url.Values) (a authorizationResponse, ok bool) {
+	if !isResponse(values) || isAmbiguous(values) || len(values.Get("code")) > maxCode {
 		return a, false
 	}
-	location, ok := readParameters(header.Get("Location"))
-	if !ok || location.values.Has("session_state") {
-		return a, false
-	}
-	values := location.values
 	a = authorizationResponse{
-		state:    values.Get("state"),
-		code:     values.Get("code"),
-		success:  values.Get("code") != "" || values.Get("id_token") != "" || values.Get("access_token") != "",
-		location: location,
+		values:  values,
+		success: values.Get("code") != "" || values.Get("id_token") != "" || values.Get("access_token") != "",
 	}
-	if a.success == (values.Get("error") != "") || len(a.code) > maxCode {
+	if a.success == (values.Get("error") != "") {
 		return a, false
 	}
-	a.target, ok = resolve(op, r, location.target)
+	a.target, ok = resolve(op, r, target)
 	return a, ok
 }
 
-func isRedirect(status int) bool {
-	switch status {
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		return true
+// isResponse tells whether parameters have what an authorization response must have one of.
+func isResponse(values url.Values) bool {
+	return values.Has("code") || values.Has("error") || values.Has("id_token") || values.Has("access_token")
+}
+
+// isAmbiguous tells whether a parameter is given twice: two readers might take different ones.
+func isAmbiguous(values url.Values) bool {
+	for _, name := range []string{"state", "code", "error", "id_token", "access_token", "session_state", "iss"} {
+		if len(values[name]) > 1 {
+			return true
+		}
 	}
 	return false
 }
 
-// resolve makes a Location absolute, as the browser does.
-func resolve(op *OP, r *http.Request, location string) (*url.URL, bool) {
-	target, err := url.Parse(location)
+// resolve makes the address of a response absolute, as the browser does.
+func resolve(op *OP, r *http.Request, address string) (*url.URL, bool) {
+	target, err := url.Parse(address)
 	if err != nil {
 		return nil, false
 	}
@@ -65,44 +62,64 @@ func resolve(op *OP, r *http.Request, location string) (*url.URL, bool) {
 	return base.ResolveReference(target), true
 }
 
-// answer adds session_state to a response that answers the request at hand or one of the pending ones, and tells whether it
-// does. A success continues or starts a session; an error writes nothing, starts and ends nothing.
-func (v *visit) answer(asked *pendingRequest, a authorizationResponse, header http.Header) bool {
-	clientID, ok := v.answered(asked, a)
+// answer takes a response that answers the request at hand or one of the pending ones. A success continues or starts a session; an
+// error writes nothing, starts and ends nothing. It returns the session_state for the response: empty for a client that has no
+// web origin, whose pages could not ask. ok is false when the response answers none.
+func (v *visit) answer(asked *pendingRequest, a authorizationResponse) (sessionState string, ok bool) {
+	request, ok := v.answered(asked, a)
 	if !ok {
-		return false
+		return "", false
 	}
 	origin, err := sessionstate.Origin(a.target.String())
 	if err != nil {
-		origin = "" // a custom scheme: no page of such an origin can ask, but the client takes part all the same
+		origin = ""
 	}
-	handle := sessionstate.NewHandle(clientID, origin)
+	handle := sessionstate.NewHandle(request.clientID, origin)
 	handle.Issued = v.now
 	if a.success {
-		v.signIn(clientID, origin, a.code, &handle)
+		v.signIn(request, origin, a.values, &handle)
 	} else if v.state == "" && v.topLevel() {
 		v.giveState(v.currentState())
 	}
-	forbidCaching(header)
-	if origin != "" {
-		salt := v.keys.SealHandle(v.op.Issuer, handle)
-		state := sessionstate.Compute(clientID, origin, v.currentState(), salt)
-		header.Set("Location", a.location.with("session_state", state))
+	if origin == "" {
+		return "", true
 	}
-	return true
+	return sessionstate.Compute(request.clientID, origin, v.currentState(), v.keys.SealHandle(v.op.Issuer, handle)), true
 }
 
-// answered returns the client whose request a response answers: the target must be where that request wanted it, and the state
-// must be its state. An open redirect at the OP answers nothing.
-func (v *visit) answered(asked *pendingRequest, a authorizationResponse) (clientID string, ok bool) {
-	if asked != nil && asked.answeredBy(a.target, a.state) {
-		return asked.clientID, true
+// answered returns the request that a response answers: the target must be where that request wanted it, and the state must be its
+// state. An open redirect at the OP answers nothing.
+//
+// Of a blind request neither is known. A response that has a state or an issuer, as OAuth's current practice asks for, and goes
+// elsewhere than to the OP itself answers the newest of those, if it answers no other.
+func (v *visit) answered(asked *pendingRequest, a authorizationResponse) (request pendingRequest, ok bool) {
+	state := a.values.Get("state")
+	if asked != nil && asked.answeredBy(a.target, state) {
+		return *asked, true
 	}
-	var newest pendingRequest
+	var newest, newestBlind pendingRequest
 	for _, p := range v.pending {
-		if p.answeredBy(a.target, a.state) && p.issued.After(newest.issued) {
+		if p.answeredBy(a.target, state) && p.issued.After(newest.issued) {
 			newest = p
 		}
+		if p.is(blind) && p.issued.After(newestBlind.issued) {
+			newestBlind = p
+		}
 	}
-	return newest.clientID, newest.clientID != ""
+	if newest.clientID != "" {
+		return newest, true
+	}
+	if asked != nil && asked.is(blind) {
+		newestBlind = *asked
+	}
+	return newestBlind, newestBlind.clientID != "" && v.answersBlindly(a)
+}
+
+func (v *visit) answersBlindly(a authorizationResponse) bool {
+	origin, err := sessionstate.Origin(a.target.String())
+	if err == nil && origin == v.op.Origin {
+		return false
+	}
+	issuer := a.values.Get("iss")
+	return issuer == v.op.Issuer || issuer == "" && a.values.Get("state") != ""
 }

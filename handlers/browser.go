@@ -1,9 +1,16 @@
 package handlers
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// What becomes of a session_state that the OP itself sends.
+const (
+	SessionStateKeep    = "keep"    // it stays: the OP has session management of its own
+	SessionStateReplace = "replace" // ours takes its place, in responses and in the discovery document
 )
 
 // A Browser observes what passes between a browser and the OP: authorization requests, the responses that answer them, and the
@@ -11,12 +18,25 @@ import (
 type Browser struct {
 	// LoginCookie is the name of the OP's own login cookie. Its deletion ends the session. Default: none.
 	LoginCookie string
+	// SessionState is SessionStateKeep or SessionStateReplace. Default: keep.
+	SessionState string
+	// Pushed knows the pushed authorization requests. Nil: none.
+	Pushed *Pushed
 
 	env Env
 }
 
 // Setup gives the handler its world.
 func (b *Browser) Setup(env Env) { b.env = env }
+
+// Validate tells why the configuration cannot be.
+func (b *Browser) Validate() error {
+	switch b.SessionState {
+	case "", SessionStateKeep, SessionStateReplace:
+		return nil
+	}
+	return fmt.Errorf("session_state is %q, but must be %s or %s", b.SessionState, SessionStateKeep, SessionStateReplace)
+}
 
 // Involved tells whether a request may be part of what is observed: it is an authorization request, or it carries a pending
 // cookie or the login cookie. It costs next to nothing, since every request of the site is asked about.
@@ -32,31 +52,56 @@ func (b *Browser) Involved(op *OP, r *http.Request) bool {
 
 // Serve passes an involved request on and observes the response.
 func (b *Browser) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	asked, r := readAuthorizationRequest(op, r, b.env.Now())
+	asked, r := b.readAuthorizationRequest(op, r)
+	if asked != nil && asked.is(posting) || carries(r, op.cookies.pending) {
+		r = readable(r) // its answer may have to be read
+	}
 	return observe(w, r, next, func(status int, header http.Header) *hold {
-		b.observed(op, r, asked, status, header)
-		return nil
+		return b.observed(op, r, asked, status, header)
 	})
 }
 
 // observed decides on one response. Most are none of our concern, which is told without opening a cookie.
-func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, status int, header http.Header) {
+func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, status int, header http.Header) *hold {
 	signedOut := b.loginCookieDeleted(r, header)
-	response, answers := readAuthorizationResponse(op, r, status, header)
-	if !signedOut && !answers && asked == nil {
-		return
+	response, answers := readRedirect(op, r, status, header)
+	mayPost := status == http.StatusOK && isHTML(header) && (asked != nil || carries(r, op.cookies.pending))
+	if !signedOut && !answers && !mayPost && asked == nil {
+		return nil
 	}
 	keys, err := b.env.Keys(recording(r))
 	if err != nil {
-		return // whoever failed to get them has said so
+		return nil // whoever failed to get them has said so
 	}
 	v := newVisit(b.env, op, keys, r)
 	if signedOut {
 		v.end()
 	}
-	answered := answers && v.answer(asked, response, header)
+	answered := answers && b.answerRedirect(v, asked, response, header)
 	if asked != nil && !answered && status < http.StatusBadRequest {
 		v.await(*asked)
 	}
 	v.writeCookies(header)
+	if mayPost && v.expectsPost(asked) {
+		return b.holdForm(v, asked)
+	}
+	return nil
+}
+
+// answerRedirect answers by the Location of a redirect.
+func (b *Browser) answerRedirect(v *visit, asked *pendingRequest, response redirectResponse, header http.Header) bool {
+	sessionState, ok := v.answer(asked, response.authorizationResponse)
+	if !ok {
+		return false
+	}
+	forbidCaching(header)
+	if sessionState != "" && b.mayAdd(response.authorizationResponse) {
+		header.Set("Location", response.location.with(sessionState))
+	}
+	return true
+}
+
+// mayAdd tells whether session_state is ours to add to a response.
+func (b *Browser) mayAdd(a authorizationResponse) bool {
+	return b.SessionState == SessionStateReplace || !a.values.Has("session_state")
 }

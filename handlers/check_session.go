@@ -19,7 +19,7 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// DefaultCheckSessionPath is where the check page is served.
+// DefaultCheckSessionPath is where the check page is served, behind the issuer's own path.
 const DefaultCheckSessionPath = "/oidc/check-session"
 
 // CheckSession serves the check page, which RPs load in a hidden frame (the OP iframe of OpenID Connect Session Management 1.0,
@@ -27,7 +27,7 @@ const DefaultCheckSessionPath = "/oidc/check-session"
 type CheckSession struct {
 	// The path of the check page on the issuer's origin; it is the `check_session_iframe` of the discovery document, unless
 	// the OP has one of its own. It must begin with a slash. Takes placeholders that are known at start, such as {env.*}.
-	// Default: /oidc/check-session
+	// Default: /oidc/check-session, behind the path of the issuer if it has one.
 	Path string `json:"path,omitempty"`
 
 	env     Env
@@ -46,6 +46,9 @@ var ErrPath = errors.New("invalid path")
 
 // Validate tells why the configuration cannot be served.
 func (c *CheckSession) Validate() error {
+	if c.Path == "" {
+		return nil
+	}
 	u, err := url.ParseRequestURI(c.Path)
 	if err != nil || !strings.HasPrefix(c.Path, "/") || strings.HasPrefix(c.Path, "//") || u.Path != c.Path || u.EscapedPath() != c.Path {
 		return fmt.Errorf("%w %q: it must begin with one slash and have neither a query or fragment nor escapes or what needs them", ErrPath, c.Path)
@@ -53,9 +56,22 @@ func (c *CheckSession) Validate() error {
 	return nil
 }
 
-// Members are what the check page adds to the discovery document.
-func (c *CheckSession) Members(op *OP) []Member {
-	return []Member{{Name: "check_session_iframe", Value: op.Origin + c.Path}}
+// Serves tells whether a path is that of the check page.
+func (c *CheckSession) Serves(op *OP, path string) bool {
+	if c.Path != "" {
+		return path == c.Path
+	}
+	behind, ok := strings.CutPrefix(path, op.path)
+	return ok && behind == DefaultCheckSessionPath
+}
+
+// Members are what the check page adds to the discovery document; replace: in place of the OP's own.
+func (c *CheckSession) Members(op *OP, replace bool) []Member {
+	path := c.Path
+	if path == "" {
+		path = op.path + DefaultCheckSessionPath
+	}
+	return []Member{{Name: "check_session_iframe", Value: op.Origin + path, Replace: replace}}
 }
 
 // Serve answers a request for the check page (GET, HEAD) or from it (POST).

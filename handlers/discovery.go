@@ -68,6 +68,8 @@ func (d *Discovery) edit(op *OP, header http.Header, body []byte, members []Memb
 type Member struct {
 	Name  string
 	Value any
+	// Replace: it takes the place of the OP's own. Else the OP's own stays.
+	Replace bool
 }
 
 // Errors that keep a document from being edited.
@@ -89,7 +91,13 @@ func addMembers(document []byte, issuer string, members []Member) ([]byte, error
 	}
 	var added []byte
 	for _, m := range members {
-		if _, there := has[m.Name]; there {
+		if _, there := has[m.Name]; there && m.Replace {
+			var err error
+			if document, err = replaceMember(document, m); err != nil {
+				return nil, err
+			}
+			continue
+		} else if there {
 			continue
 		}
 		member, err := json.Marshal(map[string]any{m.Name: m.Value})
@@ -105,4 +113,28 @@ func addMembers(document []byte, issuer string, members []Member) ([]byte, error
 	const space = " \t\r\n"
 	open := bytes.TrimRight(bytes.TrimSuffix(bytes.TrimRight(document, space), []byte("}")), space)
 	return slices.Concat(open, added, []byte("}")), nil
+}
+
+// replaceMember writes a member's value over the OP's own.
+func replaceMember(document []byte, m Member) ([]byte, error) {
+	value, err := json.Marshal(m.Value)
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	written := int64(0)
+	decoder := json.NewDecoder(bytes.NewReader(document))
+	_, err = decoder.Token() // the brace
+	for err == nil && decoder.More() {
+		var name json.Token
+		var own json.RawMessage
+		if name, err = decoder.Token(); err == nil {
+			err = decoder.Decode(&own)
+		}
+		if end := decoder.InputOffset(); err == nil && name == m.Name {
+			out = slices.Concat(out, document[written:end-int64(len(own))], value)
+			written = end
+		}
+	}
+	return append(out, document[written:]...), err
 }

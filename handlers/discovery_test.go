@@ -21,7 +21,7 @@ func (w *world) discover(t *testing.T, r *http.Request, respond http.HandlerFunc
 	var d Discovery
 	d.Setup(w.env)
 	recorder := httptest.NewRecorder()
-	members := (&CheckSession{Path: DefaultCheckSessionPath}).Members(w.op)
+	members := (&CheckSession{Path: DefaultCheckSessionPath}).Members(w.op, false)
 	if err := d.Serve(w.op, recorder, r, handler(respond), members); err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestHEADHasNoBody(t *testing.T) {
 	d.Setup(w.env)
 	for _, respond := range []http.HandlerFunc{eager, answering(`[]`), responding(404, "text/plain", "", []byte("not found"))} {
 		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			if err := d.Serve(w.op, rw, r, handler(respond), (&CheckSession{Path: "/check"}).Members(w.op)); err != nil {
+			if err := d.Serve(w.op, rw, r, handler(respond), (&CheckSession{Path: "/check"}).Members(w.op, false)); err != nil {
 				t.Errorf("serving: %v", err)
 			}
 		}))
@@ -303,11 +303,11 @@ func FuzzAddMembers(f *testing.F) {
 }
 
 func TestSeveralMembersAreAddedInOrder(t *testing.T) {
-	out, err := addMembers([]byte(`{"issuer":"https://op.example.com","b":1}`), issuer, []Member{{"a", true}, {"b", 2}, {"c", "x"}})
+	out, err := addMembers([]byte(`{"issuer":"https://op.example.com","b":1}`), issuer, []Member{{Name: "a", Value: true}, {Name: "b", Value: 2}, {Name: "c", Value: "x"}})
 	if err != nil || string(out) != `{"issuer":"https://op.example.com","b":1,"a":true,"c":"x"}` {
 		t.Errorf("got %s, %v", out, err)
 	}
-	if _, err := addMembers([]byte(`{"issuer":"https://op.example.com"}`), issuer, []Member{{"a", io.EOF == nil}, {"f", func() {}}}); err == nil {
+	if _, err := addMembers([]byte(`{"issuer":"https://op.example.com"}`), issuer, []Member{{Name: "a", Value: io.EOF == nil}, {Name: "f", Value: func() {}}}); err == nil {
 		t.Error("a value that cannot be marshalled was added")
 	}
 }

@@ -22,6 +22,15 @@ func unencoded(r *http.Request) *http.Request {
 	return plain
 }
 
+// readable returns the request for a response that can be read: with gzip, if the client takes that, or without a content coding.
+func readable(r *http.Request) *http.Request {
+	plain := unencoded(r)
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		plain.Header.Set("Accept-Encoding", "gzip")
+	}
+	return plain
+}
+
 // decoded returns a body without its content coding, for OPs that compress although identity was asked for: gzip is undone, up
 // to limit bytes.
 func decoded(header http.Header, body []byte, limit int) ([]byte, error) {

@@ -159,11 +159,13 @@ func (w *world) withoutKeys() {
 
 // An agent is a browser with a cookie jar, at the OP's site.
 type agent struct {
-	t       testing.TB
-	w       *world
-	login   string // the configured login cookie
-	dest    string // Sec-Fetch-Dest
-	cookies map[string]string
+	t            testing.TB
+	w            *world
+	login        string // the configured login cookie
+	sessionState string // the configured session_state
+	pushed       *Pushed
+	dest         string // Sec-Fetch-Dest
+	cookies      map[string]string
 }
 
 func newAgent(t testing.TB, w *world) *agent {
@@ -185,7 +187,7 @@ func (a *agent) send(r *http.Request, respond http.HandlerFunc) *http.Response {
 	if a.dest != "" {
 		r.Header.Set("Sec-Fetch-Dest", a.dest)
 	}
-	b := Browser{LoginCookie: a.login}
+	b := Browser{LoginCookie: a.login, SessionState: a.sessionState, Pushed: a.pushed}
 	b.Setup(a.w.env)
 	recorder := httptest.NewRecorder()
 	if !b.Involved(a.w.op, r) {

@@ -3,11 +3,15 @@ package handlers
 import (
 	"bytes"
 	"html"
+	"mime"
+	"net/http"
 	"net/url"
 	"strings"
 
 	nethtml "golang.org/x/net/html"
 )
+
+// Authorization responses by a page that posts itself: OAuth 2.0 Form Post Response Mode 1.0.
 
 // maxPage is how much of an HTML page is held to look for a form_post response, in bytes.
 const maxPage = 64 << 10
@@ -35,7 +39,7 @@ func readForms(page []byte) []postedForm {
 		start := end
 		end += len(tokens.Raw())
 		name, hasAttributes := tokens.TagName()
-		switch kind {
+		switch kind { //nolint:exhaustive // text, comments and the doctype are of no interest
 		case nethtml.StartTagToken, nethtml.SelfClosingTagToken:
 			switch string(name) {
 			case "form":
@@ -97,4 +101,55 @@ func (f *postedForm) with(page []byte, sessionState string) []byte {
 	out = append(out, page[at:f.insertAt]...)
 	out = append(out, field...)
 	return append(out, page[f.insertAt:]...)
+}
+
+// expectsPost tells whether the request at hand or a pending one may be answered by a page that posts itself.
+func (v *visit) expectsPost(asked *pendingRequest) bool {
+	if asked != nil && asked.is(posting) {
+		return true
+	}
+	for _, p := range v.pending {
+		if p.is(posting) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdForm holds a page until it can be told whether it is such an answer.
+func (b *Browser) holdForm(v *visit, asked *pendingRequest) *hold {
+	return &hold{limit: maxPage, edit: func(header http.Header, body []byte) []byte {
+		page, err := decoded(header, body, maxPage)
+		if err != nil {
+			return nil
+		}
+		return b.answerForm(v, asked, header, page)
+	}}
+}
+
+// answerForm answers by the first form of a page that answers a request; nil: the page has none, or stays as it is.
+func (b *Browser) answerForm(v *visit, asked *pendingRequest, header http.Header, page []byte) []byte {
+	for _, form := range readForms(page) {
+		response, ok := newAuthorizationResponse(v.op, v.r, form.action, form.values)
+		if !ok {
+			continue
+		}
+		sessionState, ok := v.answer(asked, response)
+		if !ok {
+			continue
+		}
+		forbidCaching(header)
+		v.writeCookies(header)
+		if sessionState == "" || !b.mayAdd(response) {
+			return nil
+		}
+		return form.with(page, sessionState)
+	}
+	return nil
+}
+
+// isHTML tells whether a response is a page.
+func isHTML(header http.Header) bool {
+	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	return err == nil && mediaType == "text/html"
 }

@@ -1,51 +1,80 @@
 package handlers
 
 import (
+	"net/http"
 	"net/url"
 	"strings"
 )
 
-// parameters are those of an authorization response, in the query or the fragment of its redirect.
+// A redirectResponse is an authorization response in the Location of a redirect: its parameters are in the query or in the fragment.
+type redirectResponse struct {
+	authorizationResponse
+
+	location parameters
+}
+
+// readRedirect looks at a response from any path: OPs answer from their login pages as well. ok is false for all that is no
+// authorization response.
+func readRedirect(op *OP, r *http.Request, status int, header http.Header) (d redirectResponse, ok bool) {
+	if !isRedirect(status) || len(header["Location"]) != 1 || len(header.Get("Location")) > maxLocation {
+		return d, false
+	}
+	if d.location, ok = readParameters(header.Get("Location")); !ok {
+		return d, false
+	}
+	d.authorizationResponse, ok = newAuthorizationResponse(op, r, d.location.target, d.location.values)
+	return d, ok
+}
+
+func isRedirect(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// parameters are those of an authorization response in a Location.
 type parameters struct {
 	target   string // what stands before them: neither query nor fragment
 	values   url.Values
-	head     string // the Location up to the end of the parameters
+	lead     string // the Location up to their first byte
+	raw      string // they themselves, as they came
 	trailing string // what follows them: the fragment behind a query
 }
 
-// readParameters finds the parameters in a Location. ok is false when there are none, or one is given twice: two readers might
-// take different ones.
+// readParameters finds the parameters in a Location. ok is false when there are none, or some in both places.
 func readParameters(location string) (p parameters, ok bool) {
 	before, fragment, hasFragment := strings.Cut(location, "#")
 	target, query, _ := strings.Cut(before, "?")
 	inQuery, _ := url.ParseQuery(query)
 	inFragment, _ := url.ParseQuery(fragment)
-	p = parameters{target: target, values: inQuery, head: before}
+	switch {
+	case isResponse(inQuery) == isResponse(inFragment):
+		return parameters{}, false
+	case isResponse(inFragment):
+		return parameters{target: target, values: inFragment, lead: before + "#", raw: fragment}, !isAmbiguous(inFragment)
+	}
+	p = parameters{target: target, values: inQuery, lead: target + "?", raw: query}
 	if hasFragment {
 		p.trailing = "#" + fragment
 	}
-	switch {
-	case isResponse(inQuery) && isResponse(inFragment):
-		return p, false
-	case isResponse(inFragment):
-		p = parameters{target: target, values: inFragment, head: location}
-	case !isResponse(inQuery):
-		return p, false
-	}
-	for _, name := range []string{"state", "code", "error", "id_token", "access_token", "session_state"} {
-		if len(p.values[name]) > 1 {
-			return p, false
+	return p, !isAmbiguous(inQuery)
+}
+
+// with returns the Location with session_state behind the other parameters, in place of the OP's own if it has any; all else to the
+// letter as it was.
+func (p parameters) with(sessionState string) string {
+	var out strings.Builder
+	out.WriteString(p.lead)
+	for pair := range strings.SplitSeq(p.raw, "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(name); err == nil && name == "session_state" {
+			continue
 		}
+		out.WriteString(pair)
+		out.WriteByte('&')
 	}
-	return p, true
-}
-
-// isResponse tells whether parameters have what an authorization response must have one of.
-func isResponse(values url.Values) bool {
-	return values.Has("code") || values.Has("error") || values.Has("id_token") || values.Has("access_token")
-}
-
-// with returns the Location with one more parameter behind the others, all else to the letter as it was.
-func (p parameters) with(name, value string) string {
-	return p.head + "&" + name + "=" + url.QueryEscape(value) + p.trailing
+	out.WriteString("session_state=" + url.QueryEscape(sessionState) + p.trailing)
+	return out.String()
 }

@@ -12,6 +12,12 @@ func logEnd(logger *zap.Logger, session registry.Session) {
 		zap.Stringer("session", session.ID), zap.String("reason", string(session.Reason)))
 }
 
+// logSwitch says that another user has signed in.
+func logSwitch(logger *zap.Logger, successor registry.Session) {
+	logger.Info("session ended", zap.String("issuer", successor.Issuer), zap.Stringer("session", successor.Predecessor),
+		zap.String("reason", string(registry.ReasonUserSwitch)), zap.Stringer("successor", successor.ID))
+}
+
 // unrecorded logs that the registry could not be asked: what is done instead is said in the message.
 func unrecorded(logger *zap.Logger, message string, err error) {
 	if c := logger.Check(zap.WarnLevel, message); c != nil {

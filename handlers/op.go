@@ -16,10 +16,11 @@ type OP struct {
 	Issuer string
 	// Origin is the issuer's origin (RFC 6454).
 	Origin string
-	// DiscoveryPath, AuthorizationPath and TokenPath are the paths of the OP's endpoints on that origin, not escaped. Empty:
-	// not known, or elsewhere.
-	DiscoveryPath, AuthorizationPath, TokenPath string
+	// DiscoveryPath, AuthorizationPath, TokenPath and PushedPath are the paths of the OP's endpoints on that origin, not
+	// escaped. Empty: not known, or elsewhere.
+	DiscoveryPath, AuthorizationPath, TokenPath, PushedPath string
 
+	path           string // of the issuer, without a slash at its end
 	publicSubjects bool
 	cookies        cookieNames
 	host           string // of the origin, with the port if that is not the scheme's default
@@ -51,6 +52,7 @@ func newOP(issuer string) (*OP, error) {
 		Issuer:        issuer,
 		Origin:        origin,
 		DiscoveryPath: strings.TrimSuffix(u.Path, "/") + wellKnown,
+		path:          strings.TrimSuffix(u.Path, "/"),
 		cookies:       newCookieNames(issuer, origin, u.Path),
 		host:          host,
 		defaultPort:   map[string]string{"http": ":80", "https": ":443"}[scheme],
@@ -62,6 +64,7 @@ func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
 	known := *op
 	known.AuthorizationPath = endpointPath(m.AuthorizationEndpoint, op.Origin)
 	known.TokenPath = endpointPath(m.TokenEndpoint, op.Origin)
+	known.PushedPath = endpointPath(m.PushedEndpoint, op.Origin)
 	known.publicSubjects = m.publicSubjects()
 	if known.AuthorizationPath == "" {
 		elsewhere = append(elsewhere, "authorization_endpoint")

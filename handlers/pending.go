@@ -16,14 +16,30 @@ type pendingRequest struct {
 	state    [16]byte // hash of the OAuth state; that of the empty string where the request had none
 	target   [16]byte // hash of where the redirect URI points
 	clientID string
-	issued   time.Time // in whole seconds
+	issued   time.Time              // in whole seconds
+	browser  sessionstate.BrowserID // that asked; zero: it could not be given an ID
+	traits   traits
 }
+
+// traits are what else is known of a request.
+type traits byte
+
+const (
+	// silent requests have prompt=none: an answer to one signs nobody in (OpenID Connect Core 1.0, section 3.1.2.1).
+	silent traits = 1 << iota
+	// posting requests may be answered by a page that posts itself (OAuth 2.0 Form Post Response Mode 1.0).
+	posting
+	// blind requests are by a request object that cannot be read, so that neither their state nor their redirect URI is known.
+	blind
+)
+
+func (p pendingRequest) is(t traits) bool { return p.traits&t != 0 }
 
 const (
 	pendingPurpose  = "pending request"
 	pendingLifetime = time.Hour
 	maxPending      = 8 // per browser and issuer
-	pendingHead     = 16 + 16 + 4
+	pendingHead     = 16 + 16 + 16 + 1 + 4
 	pendingID       = 12 // characters
 )
 
@@ -39,9 +55,14 @@ func newPendingRequest(clientID, redirectURI, state string, now time.Time) (p pe
 	return pendingRequest{state: hash16(state), target: hashTarget(target), clientID: clientID, issued: now.Truncate(time.Second)}, true
 }
 
+// newBlindRequest notes a request by a request object that cannot be read.
+func newBlindRequest(clientID string, now time.Time) (p pendingRequest, ok bool) {
+	return pendingRequest{clientID: clientID, issued: now.Truncate(time.Second), traits: blind | posting}, clientID != "" && len(clientID) <= maxClientID
+}
+
 // answeredBy tells whether a response to target with state answers the request.
 func (p pendingRequest) answeredBy(target *url.URL, state string) bool {
-	return p.state == hash16(state) && p.target == hashTarget(target)
+	return !p.is(blind) && p.state == hash16(state) && p.target == hashTarget(target)
 }
 
 // id names the request: the same request sent again gets the same cookie.
@@ -53,6 +74,8 @@ func (p pendingRequest) id() string {
 func (p pendingRequest) seal(keys *sessionstate.Keyring, issuer string) string {
 	value := append(make([]byte, 0, pendingHead+len(p.clientID)), p.state[:]...)
 	value = append(value, p.target[:]...)
+	value = append(value, p.browser[:]...)
+	value = append(value, byte(p.traits))
 	value = binary.BigEndian.AppendUint32(value, uint32(p.issued.Unix()))
 	value = append(value, p.clientID...)
 	return keys.Seal(pendingPurpose, issuer, value)
@@ -66,6 +89,8 @@ func openPendingRequest(keys *sessionstate.Keyring, issuer, sealed string, now t
 	}
 	value = value[copy(p.state[:], value):]
 	value = value[copy(p.target[:], value):]
+	value = value[copy(p.browser[:], value):]
+	p.traits, value = traits(value[0]), value[1:]
 	p.issued = time.Unix(int64(binary.BigEndian.Uint32(value)), 0)
 	p.clientID = string(value[4:])
 	return p, now.Sub(p.issued) < pendingLifetime

@@ -26,9 +26,9 @@ type Provider struct {
 	// Issuer is the issuer identifier. Default: the issuer of the OP's own document, whose origin must be the request's.
 	Issuer string
 
-	// CheckPath is the path of the check page: a request for it waits until the issuer is known, whose cookie the page reads.
-	// Empty: such requests do not wait.
-	CheckPath string
+	// Check is the check page: a request for it waits until the issuer is known, whose cookie the page reads. Nil: such
+	// requests do not wait.
+	Check *CheckSession
 
 	env   Env
 	known atomic.Pointer[OP] // with its endpoints; nil before the first document
@@ -87,7 +87,12 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 // OAuth requests have parameters, what follows them has cookies, and documents and the check page have well-known paths.
 func (p *Provider) mayBeInvolved(r *http.Request) bool {
 	return r.Method != http.MethodGet || r.URL.RawQuery != "" || len(r.Header["Cookie"]) > 0 ||
-		strings.HasSuffix(r.URL.Path, wellKnown) || p.CheckPath != "" && r.URL.Path == p.CheckPath
+		strings.HasSuffix(r.URL.Path, wellKnown) || p.isForCheckPage(r)
+}
+
+// isForCheckPage tells whether a request is for the check page, also before the issuer's path is known.
+func (p *Provider) isForCheckPage(r *http.Request) bool {
+	return p.Check != nil && p.Check.Serves(&OP{}, r.URL.Path)
 }
 
 // Refresh has the document asked for again when it has become old. The request does not wait.

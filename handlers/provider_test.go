@@ -250,7 +250,7 @@ func TestMayBeInvolved(t *testing.T) {
 		{"check page", httptest.NewRequest("GET", DefaultCheckSessionPath, nil), true},
 		{"path below the check page", httptest.NewRequest("GET", DefaultCheckSessionPath+"/x", nil), false},
 	}
-	p := &Provider{CheckPath: DefaultCheckSessionPath}
+	p := &Provider{Check: new(CheckSession)}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := p.mayBeInvolved(tt.r); got != tt.want {
@@ -263,7 +263,7 @@ func TestMayBeInvolved(t *testing.T) {
 // After a restart, a frame that is opened in another site's page asks without cookies, and would stay broken after a 404 of the OP.
 func TestTheCheckPageWaitsForTheIssuerToBeLearnt(t *testing.T) {
 	p := newWorld(t).provide(t, "")
-	p.CheckPath = DefaultCheckSessionPath
+	p.Check = new(CheckSession)
 	if op := p.Find(httptest.NewRequest("GET", checkPage, nil), serving(document(issuer))); op == nil || op.Issuer != issuer {
 		t.Errorf("got %+v", op)
 	}

@@ -85,8 +85,7 @@ func (t *Token) record(op *OP, r *http.Request, code string, claims tokens.IDTok
 	case err != nil:
 		unrecorded(t.env.Logger, "who signed in is not recorded", err)
 	case redeemed.Switched:
-		t.env.Logger.Info("session ended", zap.String("issuer", op.Issuer), zap.String("reason", string(registry.ReasonUserSwitch)),
-			zap.Stringer("successor", redeemed.Session.ID))
+		logSwitch(t.env.Logger, redeemed.Session)
 	case redeemed.Full:
 		t.env.Logger.Warn("a session has more clients or subjects than are recorded", zap.String("issuer", op.Issuer),
 			zap.Stringer("session", redeemed.Session.ID))

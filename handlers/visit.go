@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
@@ -69,8 +70,11 @@ func (v *visit) topLevel() bool {
 	return dest == "" || dest == "document"
 }
 
-// browser returns the browser's ID, drawn now if it has none.
+// browser returns the browser's ID: that of a pending request if its sealed cookie has none, else one drawn now.
 func (v *visit) browser() sessionstate.BrowserID {
+	if v.sealed.browser.IsZero() {
+		v.sealed.browser = v.newestBrowser()
+	}
 	if v.sealed.browser.IsZero() {
 		v.sealed.browser = sessionstate.NewBrowserID()
 	}
@@ -93,9 +97,7 @@ func (v *visit) currentState() string {
 // end ends the browser's sessions: the OP has ended its own. The browser gets the anonymous state, which is set, not deleted:
 // "signed out" and "no cookie to be seen" differ for the check page.
 func (v *visit) end() {
-	if !v.sealed.browser.IsZero() {
-		v.endRecorded()
-	}
+	v.endRecorded()
 	if v.sealed.session.IsZero() && v.keys.IsAnonymousState(v.op.Issuer, v.state) {
 		return
 	}
@@ -106,16 +108,36 @@ func (v *visit) end() {
 	v.giveState(v.state)
 }
 
+// endRecorded ends what the registry has of the browser: under the ID in its sealed cookie, and under those that tabs got which
+// began to sign in at the same time.
 func (v *visit) endRecorded() {
-	ended, err := v.env.Registry.End(recording(v.r), registry.Ending{
-		Issuer: v.op.Issuer, Browser: v.sealed.browser, Reason: registry.ReasonLoginCookie, Now: v.now,
-	})
-	if err != nil {
-		unrecorded(v.env.Logger, "the end of a session is in the browser's cookies only", err)
+	for _, browser := range v.browsers() {
+		ended, err := v.env.Registry.End(recording(v.r), registry.Ending{
+			Issuer: v.op.Issuer, Browser: browser, Reason: registry.ReasonLoginCookie, Now: v.now,
+		})
+		if err != nil {
+			unrecorded(v.env.Logger, "the end of a session is in the browser's cookies only", err)
+			return
+		}
+		for _, session := range ended {
+			logEnd(v.env.Logger, session)
+		}
 	}
-	for _, session := range ended {
-		logEnd(v.env.Logger, session)
+}
+
+// browsers are the IDs that the browser is known by.
+func (v *visit) browsers() []sessionstate.BrowserID {
+	var ids []sessionstate.BrowserID
+	add := func(id sessionstate.BrowserID) {
+		if !id.IsZero() && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
 	}
+	add(v.sealed.browser)
+	for _, p := range v.pending {
+		add(p.browser)
+	}
+	return ids
 }
 
 func (v *visit) giveSession() {
@@ -150,6 +172,7 @@ func (v *visit) writeCookies(header http.Header) {
 	if len(v.give) > 0 {
 		forbidCaching(header)
 	}
+	v.give = nil
 }
 
 func forbidCaching(header http.Header) { header.Set("Cache-Control", "no-store") }

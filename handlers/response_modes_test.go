@@ -1,0 +1,352 @@
+package handlers
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"html"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// ask is an authorization request with more parameters than usual, or others.
+func ask(state string, more url.Values) string {
+	path, raw, _ := strings.Cut(authorize(state), "?")
+	query, _ := url.ParseQuery(raw)
+	maps.Copy(query, more)
+	return path + "?" + query.Encode()
+}
+
+// signed is a JWT with these claims, by a key that nobody knows.
+func signed(t testing.TB, claims map[string]any) string {
+	t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: []byte(strings.Repeat("k", 32))}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := jwt.Signed(signer).Claims(claims).Serialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// posted is the page by which an OP answers.
+func posted(target, fields string) string {
+	return `<!doctype html><html><body onload="document.forms[0].submit()"><form method="post" action="` + html.EscapeString(target) + `">` +
+		fields + `<noscript><button>Continue</button></noscript></form></body></html>`
+}
+
+func field(name, value string) string {
+	return `<input type="hidden" name="` + name + `" value="` + html.EscapeString(value) + `">`
+}
+
+func respondPage(page string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "script-src 'nonce-x'")
+		_, _ = io.WriteString(w, page)
+	}
+}
+
+func TestFormPostResponsesGetSessionState(t *testing.T) {
+	const state = `!"#$%&'()*+,-./:;<=>?@[\]^_{|}~ and so on, to 128 characters: ------------------------------------------------------------`
+	mode := url.Values{"response_mode": {"form_post"}}
+	tests := []struct {
+		name, target, fields string
+		hops                 int
+		edited               bool
+	}{
+		{"in one hop", callback, field("code", "c") + field("state", state), 1, true},
+		{"in several hops", callback, field("code", "c") + field("state", state), 2, true},
+		{"an error", callback, field("error", "access_denied") + field("state", state), 1, true},
+		{"the fields in another order, with iss", callback, field("state", state) + field("iss", issuer) + field("code", "c"), 1, true},
+		{"another target", "https://evil.example/cb", field("code", "c") + field("state", state), 1, false},
+		{"another state", callback, field("code", "c") + field("state", "x"), 1, false},
+		{"the state twice", callback, field("code", "c") + field("state", state) + field("state", state), 1, false},
+		{"a login form", "/login", field("csrf", "c"), 1, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newAgent(t, newWorld(t))
+			page := posted(tt.target, tt.fields)
+			response := a.get(ask(state, mode), respondPage(page))
+			if tt.hops == 2 {
+				a = newAgent(t, newWorld(t))
+				a.get(ask(state, mode), respondPage("<form method=post action=/login>"))
+				response = a.get("/interaction/1", respondPage(page))
+			}
+			body, _ := io.ReadAll(response.Body)
+			if !tt.edited {
+				if string(body) != page {
+					t.Errorf("the page became %s", body)
+				}
+				return
+			}
+			forms := readForms(body)
+			sent := forms[0].values.Get("session_state")
+			if !sessionstate.Verify(sent, clientID, "https://rp.example.com", a.currentState()) {
+				t.Errorf("session_state %q does not fit the cookie", sent)
+			}
+			if forms[0].values.Get("state") != state || response.Header.Get("Content-Security-Policy") != "script-src 'nonce-x'" {
+				t.Error("the state or the policy changed")
+			}
+			if got := strings.Replace(string(body), `<input type="hidden" name="session_state" value="`+sent+`"/>`, "", 1); got != page {
+				t.Errorf("other bytes changed: %s", got)
+			}
+			if response.Header.Get("Cache-Control") != "no-store" || response.Header.Get("Content-Length") != fmt.Sprint(len(body)) {
+				t.Errorf("header is %v", response.Header)
+			}
+		})
+	}
+}
+
+// currentState is the state that the check page would read, or that of nobody.
+func (a *agent) currentState() string {
+	if state := a.stateCookie(); state != "" {
+		return state
+	}
+	return a.w.keys.AnonymousState(a.w.op.Issuer)
+}
+
+func TestCompressedFormPostPagesAreRead(t *testing.T) {
+	a := newAgent(t, newWorld(t))
+	var asked string
+	r := httptest.NewRequest(http.MethodGet, issuer+ask("s", url.Values{"response_mode": {"form_post"}}), nil)
+	r.Header.Set("Accept-Encoding", "br, gzip")
+	response := a.send(r, func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Header.Get("Accept-Encoding")
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		_, _ = io.WriteString(z, posted(callback, field("code", "c")+field("state", "s")))
+		_ = z.Close()
+	})
+	body, _ := io.ReadAll(response.Body)
+	if asked != "gzip" || response.Header.Get("Content-Encoding") != "" || !bytes.Contains(body, []byte(`name="session_state"`)) {
+		t.Errorf("asked for %q, got %v %s", asked, response.Header, body)
+	}
+}
+
+func TestLargePagesPassWhileAFormIsExpected(t *testing.T) {
+	a := newAgent(t, newWorld(t))
+	page := strings.Repeat("<p>large</p>", maxPage/10)
+	response := a.get(ask("s", url.Values{"response_mode": {"form_post"}}), respondPage(page))
+	if body, _ := io.ReadAll(response.Body); string(body) != page {
+		t.Error("the page changed")
+	}
+	if a.pendings() != 1 {
+		t.Error("the request is not awaited")
+	}
+}
+
+func TestAnIDTokenInTheResponseNamesTheUserAtOnce(t *testing.T) {
+	w := newWorld(t)
+	a := newAgent(t, w)
+	token := func(sub, audience, from string) string {
+		return signed(t, map[string]any{"iss": from, "aud": audience, "sub": sub, "sid": "1"})
+	}
+	implicit := func(idToken string) sessionstate.SessionID {
+		a.get(ask("s", url.Values{"response_type": {"id_token"}}), redirect(callback+"#state=s&id_token="+idToken))
+		return a.openS().session
+	}
+	first := implicit(token("alice", clientID, issuer))
+	if got := w.subs(t, first); got != "alice" {
+		t.Fatalf("subjects are %q", got)
+	}
+	w.clock.advance(time.Second)
+	if again := implicit(token("alice", clientID, issuer)); again != first {
+		t.Error("the same user has another session")
+	}
+	for name, idToken := range map[string]string{
+		"of another client": token("bob", "another", issuer), "of another issuer": token("bob", clientID, "https://evil.example"), "garbled": "x.y.z",
+	} {
+		if again := implicit(idToken); again != first || w.subs(t, first) != "alice" {
+			t.Errorf("a token %s counts", name)
+		}
+	}
+	state := a.stateCookie()
+	if second := implicit(token("bob", clientID, issuer)); second == first || w.live(t, first) || a.stateCookie() == state {
+		t.Error("another user has the same session")
+	}
+	if strings.Contains(w.logged(), "eyJ") {
+		t.Error("a token is in the log")
+	}
+}
+
+// subs are the subs of a session.
+func (w *world) subs(t testing.TB, id sessionstate.SessionID) string {
+	t.Helper()
+	participations, err := w.store.Participations(t.Context(), w.op.Issuer, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var subs []string
+	for _, p := range participations {
+		for _, s := range p.Subjects {
+			subs = append(subs, s.Sub)
+		}
+	}
+	return strings.Join(subs, " ")
+}
+
+func TestTheOPsOwnSessionStateIsKeptOrReplaced(t *testing.T) {
+	own := "&session_state=own.salt"
+	form := posted(callback, field("code", "c")+field("session_state", "own.salt")+field("state", "s"))
+	for _, mode := range []string{"", SessionStateKeep, SessionStateReplace} {
+		t.Run("mode "+mode, func(t *testing.T) {
+			a := newAgent(t, newWorld(t))
+			a.sessionState = mode
+			got := sessionState(t, a.get(authorize("s"), redirect(callback+"?code=c"+own+"&state=s")))
+			body, _ := io.ReadAll(a.get(ask("s", url.Values{"response_mode": {"form_post"}}), respondPage(form)).Body)
+			replaced := sessionstate.Verify(got, clientID, "https://rp.example.com", a.stateCookie())
+			if replaced != (mode == SessionStateReplace) || !replaced && got != "own.salt" {
+				t.Errorf("session_state is %q", got)
+			}
+			if (string(body) == form) == replaced {
+				t.Errorf("the page is %s", body)
+			}
+			if a.openS().session.IsZero() {
+				t.Error("the session is not known")
+			}
+		})
+	}
+}
+
+func TestRequestObjectsAndPushedRequestsAreAnswered(t *testing.T) {
+	object := func(t *testing.T) string {
+		return signed(t, map[string]any{"client_id": clientID, "redirect_uri": callback, "state": "s", "response_mode": "form_post"})
+	}
+	const encrypted = "e30.e30.e30.e30.e30"
+	answer := redirect(callback + "?code=c&state=s")
+	push := func(a *agent, parameters url.Values) {
+		a.pushed = new(Pushed)
+		a.pushed.Setup(a.w.env)
+		r := httptest.NewRequest(http.MethodPost, issuer+"/par", strings.NewReader(parameters.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		recorder := httptest.NewRecorder()
+		err := a.pushed.Serve(recorder, r, handler(func(w http.ResponseWriter, r *http.Request) {
+			if body, _ := io.ReadAll(r.Body); string(body) != parameters.Encode() {
+				a.t.Errorf("the OP got %q", body)
+			}
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusCreated)
+			_, _ = io.WriteString(w, `{"request_uri":"urn:x:1","expires_in":60}`)
+		}))
+		if err != nil || recorder.Code != http.StatusCreated || !strings.Contains(recorder.Body.String(), "urn:x:1") {
+			a.t.Fatalf("%v, %d %s", err, recorder.Code, recorder.Body)
+		}
+	}
+	pushed := url.Values{"client_id": {clientID}, "redirect_uri": {callback}, "state": {"s"}, "client_secret": {"secret"}}
+	byURI := "/authorize?request_uri=urn:x:1&client_id=" + clientID
+	tests := []struct {
+		name     string
+		push     url.Values
+		request  func(t *testing.T) string
+		response http.HandlerFunc
+		want     bool
+	}{
+		{"a request object", nil, func(t *testing.T) string { return "/authorize?client_id=" + clientID + "&request=" + object(t) }, answer, true},
+		{"a request object, answered elsewhere", nil, func(t *testing.T) string { return "/authorize?client_id=" + clientID + "&request=" + object(t) }, redirect("https://evil.example/?code=c&state=s"), false},
+		{"a request object beside the parameters", nil, func(t *testing.T) string {
+			return ask("other", url.Values{"request": {signed(t, map[string]any{"state": "s"})}})
+		}, answer, true},
+		{"an encrypted request object", nil, func(*testing.T) string { return "/authorize?client_id=" + clientID + "&request=" + encrypted }, answer, true},
+		{"an encrypted request object, answered at the OP itself", nil, func(*testing.T) string { return "/authorize?client_id=" + clientID + "&request=" + encrypted }, redirect("/next?code=c&state=s"), false},
+		{"an encrypted request object, answered without state or issuer", nil, func(*testing.T) string { return "/authorize?client_id=" + clientID + "&request=" + encrypted }, redirect(callback + "?code=c"), false},
+		{"an encrypted request object, answered by another issuer", nil, func(*testing.T) string { return "/authorize?client_id=" + clientID + "&request=" + encrypted }, redirect(callback + "?code=c&state=s&iss=https://evil.example"), false},
+		{"a pushed request", pushed, func(*testing.T) string { return byURI }, answer, true},
+		{"a pushed request, answered elsewhere", pushed, func(*testing.T) string { return byURI }, redirect("https://evil.example/?code=c&state=s"), false},
+		{"a pushed request of another client", pushed, func(*testing.T) string { return "/authorize?request_uri=urn:x:1&client_id=other" }, redirect("https://op.example.com/?code=c&state=s"), false},
+		{"a request that was pushed to another server", nil, func(*testing.T) string { return byURI }, answer, true},
+		{"a request object without a client", nil, func(*testing.T) string { return "/authorize?request=" + encrypted }, answer, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, hops := range []int{1, 2} {
+				a := newAgent(t, newWorld(t))
+				if tt.push != nil {
+					push(a, tt.push)
+				}
+				request := tt.request(t)
+				response := a.get(request, tt.response)
+				if hops == 2 {
+					a.cookies = map[string]string{}
+					if tt.push != nil {
+						push(a, tt.push)
+					}
+					a.get(request, page)
+					response = a.get("/login", tt.response)
+				}
+				if got := sessionState(t, response); (got != "") != tt.want {
+					t.Errorf("after %d hops: session_state %q", hops, got)
+				}
+			}
+		})
+	}
+}
+
+func TestPushedRequestsAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	p := new(Pushed)
+	p.Setup(w.env)
+	p.remember("urn:first", url.Values{"client_id": {clientID}})
+	if _, known := p.find("urn:first", clientID, w.clock.Now().Add(pushedLifetime)); known {
+		t.Error("after its lifetime it is known")
+	}
+	for i := range 3 * maxPushed {
+		p.remember(fmt.Sprint("urn:", i), url.Values{"client_id": {clientID}})
+	}
+	if _, known := p.find("urn:first", clientID, w.clock.Now()); known || len(p.young)+len(p.old) > 2*maxPushed {
+		t.Errorf("%d are remembered", len(p.young)+len(p.old))
+	}
+	if kept := kept(url.Values{"client_secret": {"x"}, "client_assertion": {"y"}, "state": {"s"}}); len(kept) != 1 {
+		t.Errorf("kept %v", kept)
+	}
+}
+
+func TestTabsThatBeganToSignInAtOnceEndTogether(t *testing.T) {
+	w := newWorld(t)
+	a := newAgent(t, w)
+	a.login = "login"
+	// Both tabs ask before either has an answer, so each is given an ID of its own; the later cookie stays.
+	two := newAgent(t, w)
+	a.get(authorize("one"), page)
+	two.get(authorize("two"), page)
+	first := a.get("/login", redirect(callback+"?code=1&state=one"))
+	if sessionState(t, first) == "" {
+		t.Fatal("the first tab has no answer")
+	}
+	firstSession := a.openS().session
+	maps.Copy(a.cookies, two.cookies)
+	a.get("/login", redirect(callback+"?code=2&state=two"))
+	secondSession := a.openS().session
+	a.cookies["login"] = "x"
+	a.get("/logout", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Set-Cookie", "login=; Max-Age=0")
+		w.WriteHeader(http.StatusOK)
+	})
+	if firstSession == secondSession || w.live(t, firstSession) || w.live(t, secondSession) {
+		t.Errorf("one session: %v; live: %v, %v", firstSession == secondSession, w.live(t, firstSession), w.live(t, secondSession))
+	}
+}
+
+func TestDiscoveryReplacesTheOPsOwnCheckPage(t *testing.T) {
+	document := `{"issuer":"` + issuer + `", "x":{"check_session_iframe":"inner"}, "y":"check_session_iframe", "check_session_iframe" : "https://op/own" ,"z":1e400}`
+	want := strings.Replace(document, `"https://op/own"`, `"https://op.example.com/c"`, 1)
+	got, err := addMembers([]byte(document), issuer, []Member{{Name: "check_session_iframe", Value: "https://op.example.com/c", Replace: true}})
+	if err != nil || string(got) != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
+	}
+}

@@ -1,0 +1,39 @@
+package tokens
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// requestParameters are the members of a request object that ReadRequestObject returns.
+var requestParameters = []string{"client_id", "redirect_uri", "state", "prompt", "response_mode"}
+
+// requestAlgorithms are those a client may sign request objects with: any, and none (RFC 9101, section 10.1).
+var requestAlgorithms = append([]jose.SignatureAlgorithm{"none"}, signatureAlgorithms...)
+
+// ReadRequestObject reads the parameters of an authorization request from its request object (RFC 9101; OpenID Connect Core 1.0,
+// section 6.1) WITHOUT verifying it: parameters in a query are not verified either, and the OP judges both. It returns
+// client_id, redirect_uri, state, prompt and response_mode, as far as they are there. Its errors wrap ErrUnreadable: the object
+// is encrypted, too long, or none.
+func ReadRequestObject(object string) (map[string]string, error) {
+	if len(object) > MaxIDToken {
+		return nil, fmt.Errorf("%w: the request object is too long", ErrUnreadable)
+	}
+	parsed, err := jose.ParseSignedCompact(object, requestAlgorithms)
+	if err != nil {
+		return nil, fmt.Errorf("%w: it is no signed request object", ErrUnreadable)
+	}
+	var members map[string]any
+	if err := json.Unmarshal(parsed.UnsafePayloadWithoutVerification(), &members); err != nil {
+		return nil, fmt.Errorf("%w: the request object is no JSON object", ErrUnreadable)
+	}
+	parameters := make(map[string]string)
+	for _, name := range requestParameters {
+		if value, ok := members[name].(string); ok && value != "" {
+			parameters[name] = value
+		}
+	}
+	return parameters, nil
+}
