@@ -125,6 +125,13 @@ func (s sharedRegistry) Destruct() error { return s.Close() }
 // adds `session_state` to the OP's authorization responses and `check_session_iframe` to its discovery document, and keeps
 // track of sessions by what passes between browsers, apps and the OP. Nothing changes in the OP or in the apps.
 //
+// These placeholders are set for requests of browsers that are signed in, as their sealed cookie says:
+//
+// Placeholder | Description
+// ------------|---------------
+// `{http.oidc_session.id}` | The ID of the session. It is no secret, but names a sign-in of one user.
+// `{http.oidc_session.browser_state}` | The browser state, as scripts of the OP can read it from its cookie.
+//
 // It must stand in front of everything else on the site, since it reads paths as browsers see them. All that is not part of
 // sign-in passes untouched, and so does sign-in whenever something of ours is out of order.
 type Handler struct {
@@ -199,6 +206,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	op := h.provider.Find(r, next)
 	if op == nil {
 		return next.ServeHTTP(w, r)
+	}
+	if h.browser.HasSession(op, r) {
+		h.setPlaceholders(op, r)
 	}
 	switch path := r.URL.Path; {
 	case h.CheckSession.Serves(op, path):

@@ -50,6 +50,25 @@ func (b *Browser) Involved(op *OP, r *http.Request) bool {
 	return carries(r, op.cookies.pending) || b.LoginCookie != "" && carries(r, b.LoginCookie+"=")
 }
 
+// HasSession tells whether a request carries a sealed cookie of the OP's, without opening it.
+func (b *Browser) HasSession(op *OP, r *http.Request) bool {
+	return len(r.Header["Cookie"]) > 0 && carries(r, op.cookies.session+"=")
+}
+
+// Session returns what the sealed cookie of a request says: the ID of the session, in unpadded base64url, and its browser state.
+// Both are empty when the browser is not signed in or the cookie does not open. Whether the session still lives is not asked.
+func (b *Browser) Session(op *OP, r *http.Request) (id, browserState string) {
+	keys, err := b.env.Keys(r.Context())
+	if err != nil {
+		return "", ""
+	}
+	v := newVisit(b.env, op, keys, r)
+	if v.sealed.session.IsZero() {
+		return "", ""
+	}
+	return v.sealed.session.String(), v.sealed.state
+}
+
 // Serve passes an involved request on and observes the response.
 func (b *Browser) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	asked, r := b.readAuthorizationRequest(op, r)
