@@ -1,0 +1,96 @@
+// Command bench measures what the plugin costs and says whether the targets are met. README.md says what is measured and how to
+// read it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func main() {
+	quick := flag.Bool("quick", false, "measure less, and fail only when a target is missed by half as much again")
+	part := flag.String("part", "", "measure only the part of that `name`: sites, handler, states or registry")
+	flag.Parse()
+	testing.Init() // testing.Benchmark takes its time per benchmark from a flag; after Parse, so that -help is ours
+
+	limits := limitsOf(*quick)
+	ctx, cancel := context.WithTimeout(context.Background(), limits.total)
+	defer cancel()
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	report := newReport(os.Stdout, *quick)
+	err := run(ctx, report, limits, *part)
+	report.flush()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+	if err != nil || report.failed {
+		stop()
+		cancel()
+		os.Exit(1)
+	}
+}
+
+// limits are how much is measured.
+type limits struct {
+	total     time.Duration // of all, the building of Caddy included
+	benchtime string        // of one in-process benchmark
+	rounds    int           // of one comparison of sites
+	sessions  []int         // in the registry
+	logins    int           // whose times are taken
+}
+
+func limitsOf(quick bool) limits {
+	if quick {
+		return limits{total: 4 * time.Minute, benchtime: "300ms", rounds: 30, sessions: []int{1e3}, logins: 300}
+	}
+	return limits{total: 15 * time.Minute, benchtime: "1s", rounds: 150, sessions: []int{1e3, 1e5}, logins: 2000}
+}
+
+// parts are what is measured, in this order.
+var parts = []struct {
+	name    string
+	measure func(ctx context.Context, r *report, l limits, dir string) error
+}{
+	{"sites", measureSites},
+	{"handler", measureHandler},
+	{"states", measureSessionState},
+	{"registry", measureRegistry},
+}
+
+// run measures one part, or all. Files are in a temporary directory, which is gone afterwards.
+func run(ctx context.Context, r *report, l limits, only string) error {
+	if err := flag.Set("test.benchtime", l.benchtime); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "oidc-session-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+
+	fmt.Printf("%s, %s/%s, %d cores\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	known := false
+	for _, part := range parts {
+		if only != "" && only != part.name {
+			continue
+		}
+		known = true
+		if err := part.measure(ctx, r, l, filepath.Join(dir, part.name)); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	if !known {
+		return fmt.Errorf("there is no part %q", only)
+	}
+	return nil
+}

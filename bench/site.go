@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// sites is Caddy in a process of its own with five sites: the OP's, and two pairs of equal sites that answer like it by `respond`.
+// Each has a port of its own, so that Caddy finds all of them in the same way.
+type sites struct {
+	server *process
+	op     *op
+	key    string
+	ports  [5]int
+}
+
+// The places of the sites among the ports.
+const (
+	siteOP = iota
+	sitePage
+	sitePageControl
+	siteVerdict
+	siteVerdictControl
+)
+
+func (s *sites) host(site int) string { return fmt.Sprintf("op.localhost:%d", s.ports[site]) }
+
+func (s *sites) address(site int) string { return fmt.Sprintf("127.0.0.1:%d", s.ports[site]) }
+
+func (s *sites) issuer() string { return "http://" + s.host(siteOP) }
+
+// startSites builds Caddy with the plugin, starts it and waits until it answers. pageSize is that of the check page.
+func startSites(ctx context.Context, dir string, pageSize int) (_ *sites, err error) {
+	s := &sites{key: rand.Text() + rand.Text()}
+	defer func() {
+		if err != nil {
+			s.stop()
+		}
+	}()
+	if s.ports, err = freePorts(); err != nil {
+		return nil, err
+	}
+	if s.op, err = startOP(s.issuer()); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	config := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(config, []byte(s.caddyfile(dir, pageSize)), 0o600); err != nil {
+		return nil, err
+	}
+	program := filepath.Join(dir, "caddy")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/oidc-session/caddy-oidc-session/cmd/caddy")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("building Caddy: %w\n%s", err, out)
+	}
+	data := filepath.Join(dir, "data")
+	env := []string{"HOME=" + data, "XDG_DATA_HOME=" + data, "XDG_CONFIG_HOME=" + data}
+	if s.server, err = startProcess(filepath.Join(dir, "log"), env, program, "run", "--config", config); err != nil {
+		return nil, fmt.Errorf("starting Caddy: %w", err)
+	}
+	if err := s.server.await(ctx, s.answers); err != nil {
+		return nil, fmt.Errorf("starting Caddy: %w", err)
+	}
+	return s, nil
+}
+
+func (s *sites) stop() {
+	if s.server != nil {
+		s.server.stop()
+	}
+	if s.op != nil {
+		s.op.stop()
+	}
+}
+
+// answers tells whether all sites do.
+func (s *sites) answers() bool {
+	for site := range s.ports {
+		response, err := get(s.issuer(), s.address(site), "/")
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+	}
+	return true
+}
+
+// page returns the check page as it is served, and the size in bytes of the whole response, its header included.
+func (s *sites) page() (body string, size int, err error) {
+	response, err := get(s.issuer(), s.address(siteOP), "/oidc/check-session")
+	if err != nil {
+		return "", 0, err
+	}
+	defer response.Body.Close()
+	header, err := httputil.DumpResponse(response, false)
+	if err != nil {
+		return "", 0, err
+	}
+	page, err := io.ReadAll(response.Body)
+	if err == nil && (response.StatusCode != http.StatusOK || !strings.Contains(string(page), "<script>")) {
+		err = fmt.Errorf("it is answered with %s", response.Status)
+	}
+	return string(page), len(header) + len(page), err
+}
+
+// caddyfile trusts the benchmark's X-Forwarded-For: the rate limiter is to see many addresses.
+func (s *sites) caddyfile(dir string, pageSize int) string {
+	b := new(strings.Builder)
+	fmt.Fprintf(b, `{
+	admin off
+	persist_config off
+	storage file_system %q
+	oidc_session {
+		key %q
+	}
+	servers {
+		trusted_proxies static 127.0.0.0/8
+	}
+}
+`, filepath.Join(dir, "storage"), s.key)
+	site := func(at int, directives string) {
+		fmt.Fprintf(b, "http://%s {\n\tbind 127.0.0.1\n\t%s\n}\n", s.host(at), directives)
+	}
+	site(siteOP, fmt.Sprintf("oidc_session {\n\t\tissuer %s\n\t}\n\treverse_proxy %s", s.issuer(), s.op.address))
+	for _, at := range []int{sitePage, sitePageControl} {
+		site(at, "respond "+filler(pageSize))
+	}
+	for _, at := range []int{siteVerdict, siteVerdictControl} {
+		site(at, "respond "+unchanged)
+	}
+	return b.String()
+}
+
+const unchanged = "unchanged"
+
+// filler is a body without braces: `respond` would look for placeholders between them, which costs it more than the check page.
+func filler(size int) string { return strings.Repeat("x", size) }
+
+// freePorts returns ports that nobody listens on.
+func freePorts() (ports [5]int, err error) {
+	for i := range ports {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return ports, err
+		}
+		defer listener.Close() // all at once: each is to be another one
+		ports[i] = listener.Addr().(*net.TCPAddr).Port
+	}
+	return ports, nil
+}
