@@ -13,6 +13,8 @@ import (
 // hangs cannot be told to stop. A call that is out of time returns an error that wraps [ErrUnavailable] and runs on; at most
 // inFlight calls run at once. While all of those are out of time, further calls fail at once; else they wait within their limit.
 //
+// ID and Resolve run in the caller's goroutine: their limit is in their context only.
+//
 // Close is not bounded.
 func Bound(r Registry, limit time.Duration, inFlight int) Registry {
 	return &bound{registry: r, limit: limit, running: make(chan struct{}, inFlight)}
@@ -62,6 +64,19 @@ func within[T any](ctx context.Context, b *bound, call func(context.Context) res
 	return result[T]{err: outOfTime(ctx)}
 }
 
+// inline makes a call in the caller's own goroutine, for calls that only look something up: those come back within their
+// context's time unless the disk hangs, and no login waits for one that reads the disk. A goroutine of its own would cost more
+// than such a call.
+func inline[T any](ctx context.Context, b *bound, call func(context.Context) result[T]) result[T] {
+	ctx, cancel := context.WithTimeout(ctx, b.limit)
+	defer cancel()
+	if err := b.enter(ctx); err != nil {
+		return result[T]{err: err}
+	}
+	defer func() { <-b.running }()
+	return recovered(func() result[T] { return call(ctx) })
+}
+
 // enter waits for a place among the calls that run.
 func (b *bound) enter(ctx context.Context) error {
 	if ctx.Err() != nil {
@@ -96,7 +111,7 @@ func recovered[T any](call func() result[T]) (r result[T]) {
 func outOfTime(ctx context.Context) error { return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err()) }
 
 func (b *bound) ID(ctx context.Context) (sessionstate.RegistryID, error) {
-	r := within(ctx, b, func(ctx context.Context) (r result[sessionstate.RegistryID]) {
+	r := inline(ctx, b, func(ctx context.Context) (r result[sessionstate.RegistryID]) {
 		r.value, r.err = b.registry.ID(ctx)
 		return r
 	})
@@ -128,7 +143,7 @@ func (b *bound) Session(ctx context.Context, issuer string, id sessionstate.Sess
 }
 
 func (b *bound) Resolve(ctx context.Context, issuer string, id sessionstate.SessionID, response sessionstate.ResponseID) (Session, bool, error) {
-	r := within(ctx, b, func(ctx context.Context) (r result[Session]) {
+	r := inline(ctx, b, func(ctx context.Context) (r result[Session]) {
 		r.value, r.found, r.err = b.registry.Resolve(ctx, issuer, id, response)
 		return r
 	})

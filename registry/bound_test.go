@@ -18,15 +18,20 @@ func TestBoundKeepsTheContract(t *testing.T) {
 	registrytest.Run(t, func(*testing.T) registry.Registry { return registry.Bound(memory.New(), time.Minute, 8) })
 }
 
-// A hanging registry's ID hangs until release is closed, whatever its context says.
+// A hanging registry's Participations hangs until release is closed, whatever its context says.
 type hanging struct {
 	registry.Registry
 	release chan struct{}
 }
 
-func (h hanging) ID(context.Context) (sessionstate.RegistryID, error) {
+func (h hanging) Participations(context.Context, string, sessionstate.SessionID) ([]registry.Participation, error) {
 	<-h.release
-	return sessionstate.RegistryID{1}, nil
+	return []registry.Participation{{ClientID: "shop"}}, nil
+}
+
+// list makes the call that hangs.
+func list(ctx context.Context, r registry.Registry) ([]registry.Participation, error) {
+	return r.Participations(ctx, "https://op.example.com", sessionstate.SessionID{})
 }
 
 func TestBoundGivesUpInTime(t *testing.T) {
@@ -34,9 +39,9 @@ func TestBoundGivesUpInTime(t *testing.T) {
 		h := hanging{memory.New(), make(chan struct{})}
 		bound := registry.Bound(h, 250*time.Millisecond, 2)
 		began := time.Now()
-		id, err := bound.ID(t.Context())
-		if !errors.Is(err, registry.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) || !id.IsZero() {
-			t.Errorf("got %v and error %v", id, err)
+		got, err := list(t.Context(), bound)
+		if !errors.Is(err, registry.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) || got != nil {
+			t.Errorf("got %v and error %v", got, err)
 		}
 		if took := time.Since(began); took != 250*time.Millisecond {
 			t.Errorf("took %s", took)
@@ -54,7 +59,7 @@ func TestBoundHeedsTheCallersContext(t *testing.T) {
 		bound := registry.Bound(h, time.Hour, 2)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := bound.ID(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, registry.ErrUnavailable) {
+		if _, err := list(ctx, bound); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, registry.ErrUnavailable) {
 			t.Errorf("got error %v", err)
 		}
 		close(h.release)
@@ -68,20 +73,20 @@ func TestBoundRefusesAtOnceWhenAllCallsAreStuck(t *testing.T) {
 		var calls sync.WaitGroup
 		for range 5 { // two run, three wait for a place
 			calls.Go(func() {
-				if _, err := bound.ID(t.Context()); !errors.Is(err, registry.ErrUnavailable) {
+				if _, err := list(t.Context(), bound); !errors.Is(err, registry.ErrUnavailable) {
 					t.Errorf("got error %v", err)
 				}
 			})
 		}
 		calls.Wait()
 		began := time.Now()
-		if _, err := bound.ID(t.Context()); !errors.Is(err, registry.ErrUnavailable) || time.Since(began) != 0 {
+		if _, err := list(t.Context(), bound); !errors.Is(err, registry.ErrUnavailable) || time.Since(began) != 0 {
 			t.Errorf("got error %v after %s", err, time.Since(began))
 		}
 		close(h.release)
 		synctest.Wait()
-		if id, err := bound.ID(t.Context()); err != nil || id.IsZero() {
-			t.Errorf("after the calls have ended: got %v and error %v", id, err)
+		if got, err := list(t.Context(), bound); err != nil || got == nil {
+			t.Errorf("after the calls have ended: got %v and error %v", got, err)
 		}
 	})
 }
@@ -91,12 +96,31 @@ func TestBoundLetsManyFastCallsWaitForAPlace(t *testing.T) {
 	var calls sync.WaitGroup
 	for range 100 {
 		calls.Go(func() {
-			if _, err := bound.ID(t.Context()); err != nil {
+			if _, err := list(t.Context(), bound); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	calls.Wait()
+}
+
+// A waiting registry's Resolve waits as long as its context lets it.
+type waiting struct{ registry.Registry }
+
+func (waiting) Resolve(ctx context.Context, _ string, _ sessionstate.SessionID, _ sessionstate.ResponseID) (s registry.Session, found bool, err error) {
+	<-ctx.Done()
+	return s, false, registry.ErrUnavailable
+}
+
+func TestBoundLimitsLookUpsByTheirContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bound := registry.Bound(waiting{memory.New()}, 250*time.Millisecond, 1)
+		began := time.Now()
+		_, _, err := bound.Resolve(t.Context(), "https://op.example.com", sessionstate.SessionID{}, sessionstate.ResponseID{})
+		if !errors.Is(err, registry.ErrUnavailable) || time.Since(began) != 250*time.Millisecond {
+			t.Errorf("got error %v after %s", err, time.Since(began))
+		}
+	})
 }
 
 // A panicking registry's ID panics.

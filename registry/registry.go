@@ -23,7 +23,8 @@ import (
 //     commit later.
 //   - Time is the caller's: no method reads a clock.
 type Registry interface {
-	// ID returns the registry's own ID, drawn when it was made. A registry that was lost and made anew has another.
+	// ID returns the registry's own ID, drawn when it was made. A registry that was lost and made anew has another. An open
+	// registry does not ask its store for it.
 	ID(ctx context.Context) (sessionstate.RegistryID, error)
 
 	// Join records a successful authorization response: it continues the browser's session or starts one. See [Join].
