@@ -48,7 +48,7 @@ func (o *op) discovery(w http.ResponseWriter, _ *http.Request) {
 func authorize(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	answer := url.Values{"code": {"a code"}, "state": {query.Get("state")}}
-	http.Redirect(w, r, query.Get("redirect_uri")+"?"+answer.Encode(), http.StatusFound) //nolint:gosec // the benchmark is its only client
+	http.Redirect(w, r, query.Get("redirect_uri")+"?"+answer.Encode(), http.StatusFound)
 }
 
 // signIn signs in at the site that is reached at an address, for one client, and returns the session_state of the answer.
