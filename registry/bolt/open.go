@@ -194,6 +194,11 @@ func identify(db *bbolt.DB) (id sessionstate.RegistryID, err error) {
 		}
 		return id, tx.Commit()
 	}
+	for _, name := range allBuckets {
+		if tx.Bucket(name) == nil {
+			return id, corrupt("no bucket %s", name)
+		}
+	}
 	value, err := unseal(keyID, tx.Bucket(bucketMeta).Get(keyID))
 	if err != nil || len(value) != len(id) {
 		return id, corrupt("no registry ID")
@@ -203,10 +208,7 @@ func identify(db *bbolt.DB) (id sessionstate.RegistryID, err error) {
 
 func initialize(tx *bbolt.Tx) (sessionstate.RegistryID, error) {
 	id := sessionstate.NewRegistryID()
-	buckets := [][]byte{
-		bucketMeta, bucketSessions, bucketBrowsers, bucketParticipations, bucketResponses, bucketRebindings, bucketExpiry,
-	}
-	for _, name := range buckets {
+	for _, name := range allBuckets {
 		if _, err := tx.CreateBucket(name); err != nil {
 			return id, err
 		}

@@ -22,6 +22,10 @@ var (
 	bucketResponses      = []byte("responses")      // issuer, response
 	bucketRebindings     = []byte("rebindings")     // issuer, response
 	bucketExpiry         = []byte("expiry")         // time, kind, issuer, ID: see expiry.go
+
+	allBuckets = [][]byte{
+		bucketMeta, bucketSessions, bucketBrowsers, bucketParticipations, bucketResponses, bucketRebindings, bucketExpiry,
+	}
 )
 
 // tx implements [rules.Tx].
