@@ -60,13 +60,13 @@ func newTestKeySource(t *testing.T, storage keyStorage, secrets ...[]byte) *keyS
 
 func TestOneKeyIsGeneratedForAllServersAtFirstUse(t *testing.T) {
 	storage := &fakeStorage{values: make(map[string][]byte)}
+	if newTestKeySource(t, storage); storage.stores != 0 {
+		t.Fatal("the key is generated before it is used")
+	}
 	states := make(chan string, 20)
 	var servers sync.WaitGroup
 	for range 4 {
 		source := newTestKeySource(t, storage)
-		if storage.stores != 0 {
-			t.Fatal("the key is generated before it is used")
-		}
 		for range 5 {
 			servers.Go(func() {
 				ring, err := source.get(t.Context())
