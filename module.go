@@ -56,12 +56,16 @@ type App struct {
 	keys     *keySource
 	poolKey  string // of the registry; empty: not taken
 	registry *registry.Lazy
+	issuers  []string // of the handlers; complete once all are provisioned
 }
 
 // CaddyModule returns the Caddy module information.
 func (App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "oidc_session", New: func() caddy.Module { return new(App) }}
 }
+
+// now is the clock of all sites. Tests have one of their own.
+var now = time.Now
 
 // registries are the open registries of this process, by their openers' sharing keys. They live on over reloads.
 var registries = caddy.NewUsagePool()
@@ -181,10 +185,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := resolveAll(&h.Issuer, &h.LoginCookie, &h.SessionState, &h.CheckSession.Path); err != nil {
 		return err
 	}
-	env := loaded.(*App).env(ctx.Logger())
+	app := loaded.(*App)
+	app.issuers = append(app.issuers, h.Issuer)
+	env := app.env(ctx.Logger())
 	h.provider = &handlers.Provider{Issuer: h.Issuer, Check: h.CheckSession}
 	h.pushed = new(handlers.Pushed)
-	h.browser = handlers.Browser{LoginCookie: h.LoginCookie, SessionState: h.SessionState, Pushed: h.pushed}
+	h.browser = handlers.Browser{
+		LoginCookie: h.LoginCookie, SessionState: h.SessionState, Pushed: h.pushed,
+		Issuers: func() []string { return app.issuers },
+	}
 	h.discovery.Setup(env)
 	h.token.Setup(env)
 	h.pushed.Setup(env)
@@ -207,9 +216,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if op == nil {
 		return next.ServeHTTP(w, r)
 	}
-	if h.browser.HasSession(op, r) {
-		h.setPlaceholders(op, r)
-	}
 	switch path := r.URL.Path; {
 	case h.CheckSession.Serves(op, path):
 		return h.CheckSession.Serve(op, w, r)
@@ -219,12 +225,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case path == op.TokenPath && path != "":
 		return h.token.Serve(op, w, r, next)
 	case path == op.PushedPath && path != "":
-		return h.pushed.Serve(w, r, next)
-	case h.browser.Involved(op, r):
-		return h.browser.Serve(op, w, r, next)
-	default:
-		return next.ServeHTTP(w, r)
+		return h.pushed.Serve(op, w, r, next)
 	}
+	if h.browser.HasSession(op, r) {
+		h.setPlaceholders(op, r)
+	}
+	if h.browser.Involved(op, r) {
+		return h.browser.Serve(op, w, r, next)
+	}
+	return next.ServeHTTP(w, r)
 }
 
 // env is the world of the handlers of one site.
@@ -235,7 +244,7 @@ func (a *App) env(logger *zap.Logger) handlers.Env {
 		Prepare:         prepareSubRequest,
 		SessionLifetime: sessionLifetime,
 		Logger:          logger,
-		Now:             time.Now,
+		Now:             now,
 	}
 }
 

@@ -6,43 +6,126 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// A scriptedOP is an OP that does just what session management needs of one: it signs users in with a login cookie, which it
-// rotates at each authorization, answers from a path of its own, redeems codes, and signs out by deleting its cookie.
+// A scriptedOP is an OP that does just what session management needs of one: it signs users in with a login cookie, answers
+// authorization requests from paths of its own, redeems codes, and signs out by deleting its cookie. In what ways it does so are
+// its traits; they are those of real OPs.
 type scriptedOP struct {
 	issuer string
-	server *httptest.Server
+	traits traits           // set before the first request
+	now    func() time.Time // for the lifetime of codes
+	server *httptest.Server // nil: it is asked without a network
+	front  *httptest.Server // has the login page, if that is elsewhere
 
-	mu       sync.Mutex
-	sessions map[string]string // login cookie -> user
-	codes    map[string]grant
-	fetches  int // of the discovery document
+	mu      sync.Mutex
+	logins  map[string]*login  // by login cookie
+	tickets map[string]*ticket // of flows on their way through the OP's own redirects
+	codes   map[string]grant
+	count   int // of sign-ins
+	fetches int // of the discovery document
 }
 
-type grant struct{ user, clientID, sid string }
+// traits are how OPs differ. The zero value is an OP that sets its cookie, with a new value, on each authorization response.
+type traits struct {
+	cookie       cookiePlace
+	cookiePath   string // where the login cookie is; the OP's own pages are below it. Empty: /
+	fixedCookie  bool   // the cookie keeps its value for as long as a user is signed in
+	otherCookie  bool   // authorization responses set a cookie of another name
+	laxCookie    bool   // frames in other sites' pages do not get the login cookie
+	switching    switchShape
+	newSid       bool // signing in again gives the same user another sid
+	signOut      deletion
+	loginHost    bool // the login page is on another host
+	pairwise     bool // each client gets subs of its own
+	manyAccounts bool // several users are signed in at once; id_token_hint or login_hint chooses
 
+	ownSessionState bool
+	codeLifetime    time.Duration // zero: codes do not expire
+	cleansFrames    bool          // in frames, it deletes a login cookie that it does not know, or did not get
+}
+
+// cookiePlace says which response sets the login cookie.
+type cookiePlace int
+
+const (
+	onAnswer cookiePlace = iota // the authorization response itself
+	oneHopEarlier
+	twoHopsEarlier
+	neverSet // there is no single sign-on
+)
+
+// switchShape says how the cookie shows that another user signed in.
+type switchShape int
+
+const (
+	newValue switchShape = iota
+	deletedFirst
+	sameValue // and the same sid: only the sub differs
+)
+
+// deletion says how the login cookie is deleted at sign-out.
+type deletion int
+
+const (
+	byMaxAge deletion = iota
+	byMaxAgeWithValue
+	byExpires
+	byEmptyValue // with an expiry to come, in an answer to a script
+	byNothing    // the cookie stays, and means nothing any more
+)
+
+// A login is what the OP knows of one browser.
+type login struct {
+	cookie   string
+	accounts []account // who is signed in, the latest first; none: nobody
+}
+
+type account struct{ user, sid string }
+
+type grant struct {
+	user, clientID, sid, challenge string
+	expires                        time.Time
+}
+
+// newScriptedOP returns an OP behind a port of its own.
 func newScriptedOP(t *testing.T, issuer string) *scriptedOP {
-	op := &scriptedOP{issuer: issuer, sessions: make(map[string]string), codes: make(map[string]grant)}
+	op := scriptOP(issuer)
+	op.server = httptest.NewServer(op.mux())
+	op.front = httptest.NewServer(op.mux())
+	t.Cleanup(op.server.Close)
+	t.Cleanup(op.front.Close)
+	return op
+}
+
+// scriptOP returns an OP that is asked through its mux.
+func scriptOP(issuer string) *scriptedOP {
+	return &scriptedOP{
+		issuer: issuer, now: time.Now,
+		logins: make(map[string]*login), tickets: make(map[string]*ticket), codes: make(map[string]grant),
+	}
+}
+
+// mux serves each page at every path below which the login cookie may be.
+func (op *scriptedOP) mux() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", op.discovery)
-	mux.HandleFunc("/authorize", op.authorize)
-	mux.HandleFunc("GET /signin", op.loginPage)
-	mux.HandleFunc("POST /login", op.login)
 	mux.HandleFunc("POST /token", op.token)
-	mux.HandleFunc("/logout", op.logout)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "the OP at %s", r.URL.Path) })
-	op.server = httptest.NewServer(mux)
-	t.Cleanup(op.server.Close)
-	return op
+	for _, below := range []string{"", "/account"} {
+		mux.HandleFunc(below+"/authorize", op.authorize)
+		mux.HandleFunc("GET "+below+"/signin", op.loginPage)
+		mux.HandleFunc("POST "+below+"/login", op.login)
+		mux.HandleFunc("GET "+below+"/established", op.established)
+		mux.HandleFunc("GET "+below+"/hop", op.hop)
+		mux.HandleFunc(below+"/logout", op.logout)
+	}
+	return mux
 }
 
 // proxy is the directive that leads to the OP.
@@ -50,112 +133,111 @@ func (op *scriptedOP) proxy() string {
 	return "reverse_proxy " + strings.TrimPrefix(op.server.URL, "http://")
 }
 
+// at is the path of a page of the OP's.
+func (op *scriptedOP) at(page string) string { return op.traits.cookiePath + page }
+
 func (op *scriptedOP) discovery(w http.ResponseWriter, _ *http.Request) {
 	op.mu.Lock()
 	op.fetches++
 	op.mu.Unlock()
+	subjects := "public"
+	if op.traits.pairwise {
+		subjects = "pairwise"
+	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
 		"issuer":                  op.issuer,
 		"authorization_endpoint":  op.issuer + "/authorize",
 		"token_endpoint":          op.issuer + "/token",
 		"jwks_uri":                op.issuer + "/jwks",
-		"subject_types_supported": []string{"public"},
+		"subject_types_supported": []string{subjects},
 	})
 }
 
-// authorize answers at once with single sign-on, or sends the browser to the login page.
-func (op *scriptedOP) authorize(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	user := op.signedIn(r)
+// current returns what the OP knows of the browser that a request comes from, without the lock.
+func (op *scriptedOP) current(r *http.Request) *login {
+	c, err := r.Cookie("login")
+	if err != nil || op.logins[c.Value] == nil {
+		return new(login)
+	}
+	return op.logins[c.Value]
+}
+
+// choose picks the account that a request asks for; ok is false when that is not signed in.
+func (op *scriptedOP) choose(l *login, hint, user string) (chosen account, ok bool) {
+	if hint != "" {
+		user = op.userOf(subOf(hint))
+	}
+	i := slices.IndexFunc(l.accounts, func(a account) bool { return user == "" || a.user == user })
+	if i < 0 {
+		return account{}, false
+	}
+	return l.accounts[i], true
+}
+
+// signIn signs a user in at a browser of which the OP knows l, in the way of its traits.
+func (op *scriptedOP) signIn(l *login, user string) *login {
+	op.count++
+	fresh := account{user, fmt.Sprintf("sid %d", op.count)}
+	i := slices.IndexFunc(l.accounts, func(a account) bool { return a.user == user })
 	switch {
-	case query.Get("redirect_uri") == "https://refused.example/cb":
-		http.Error(w, "no such redirect URI", http.StatusBadRequest)
-	case user != "" && query.Get("prompt") != "login":
-		op.answer(w, r, user, query)
-	case query.Get("prompt") == "none":
-		redirectTo(w, r, query, url.Values{"error": {"login_required"}})
+	case i >= 0: // again
+		if !op.traits.newSid {
+			fresh = l.accounts[i]
+		}
+		l.accounts = append([]account{fresh}, slices.Delete(l.accounts, i, i+1)...)
+	case op.traits.manyAccounts:
+		l.accounts = append([]account{fresh}, l.accounts...)
+	case len(l.accounts) > 0 && op.traits.switching == sameValue:
+		l.accounts = []account{{user, l.accounts[0].sid}}
 	default:
-		http.Redirect(w, r, "/signin?return="+url.QueryEscape(r.URL.RawQuery), http.StatusFound)
+		delete(op.logins, l.cookie)
+		return &login{accounts: []account{fresh}}
 	}
+	return l
 }
 
-func (op *scriptedOP) loginPage(w http.ResponseWriter, _ *http.Request) {
-	fmt.Fprint(w, "Who are you?")
-}
-
-func (op *scriptedOP) login(w http.ResponseWriter, r *http.Request) {
-	query, _ := url.ParseQuery(r.FormValue("return"))
-	op.answer(w, r, r.FormValue("user"), query)
-}
-
-// answer gives a code, and a login cookie with a new value.
-func (op *scriptedOP) answer(w http.ResponseWriter, r *http.Request, user string, query url.Values) {
-	code, cookie := rand.Text(), rand.Text()
-	op.mu.Lock()
-	op.codes[code] = grant{user, query.Get("client_id"), "sid of " + user}
-	op.sessions[cookie] = user
-	op.mu.Unlock()
-	http.SetCookie(w, &http.Cookie{Name: "login", Value: cookie, Path: "/", HttpOnly: true})
-	redirectTo(w, r, query, url.Values{"code": {code}, "iss": {op.issuer}})
-}
-
-func redirectTo(w http.ResponseWriter, r *http.Request, query, answer url.Values) {
-	if query.Has("state") {
-		answer.Set("state", query.Get("state"))
-	}
-	http.Redirect(w, r, query.Get("redirect_uri")+"?"+answer.Encode(), http.StatusFound)
-}
-
-func (op *scriptedOP) token(w http.ResponseWriter, r *http.Request) {
-	op.mu.Lock()
-	g, ok := op.codes[r.FormValue("code")]
-	delete(op.codes, r.FormValue("code"))
-	op.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
-	if !ok || r.FormValue("grant_type") != "authorization_code" {
-		w.WriteHeader(http.StatusBadRequest)
-		fmt.Fprint(w, `{"error":"invalid_grant"}`)
+// setCookie sets the login cookie if the browser needs it: a new one, or a new value.
+func (op *scriptedOP) setCookie(w http.ResponseWriter, l *login) {
+	if op.traits.cookie == neverSet || l.cookie != "" && (op.traits.fixedCookie || op.traits.switching == sameValue) {
 		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{
-		"access_token": rand.Text(), "token_type": "Bearer", "id_token": op.idToken(g),
-	})
+	delete(op.logins, l.cookie)
+	l.cookie = rand.Text()
+	op.logins[l.cookie] = l
+	http.SetCookie(w, op.loginCookie(l.cookie))
 }
 
-// idToken is signed with a key of the moment: nobody verifies it here.
-func (op *scriptedOP) idToken(g grant) string {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key)
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: key}, nil)
-	if err != nil {
-		panic(err)
+func (op *scriptedOP) loginCookie(value string) *http.Cookie {
+	c := &http.Cookie{Name: "login", Value: value, Path: op.at("/"), HttpOnly: true, SameSite: http.SameSiteNoneMode, Secure: true}
+	if op.traits.laxCookie {
+		c.SameSite = http.SameSiteLaxMode
 	}
-	token, err := jwt.Signed(signer).Claims(map[string]any{
-		"iss": op.issuer, "sub": g.user, "aud": g.clientID, "sid": g.sid, "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
-	}).Serialize()
-	if err != nil {
-		panic(err)
+	return c
+}
+
+// deleteCookie deletes the login cookie in the OP's own way.
+func (op *scriptedOP) deleteCookie(w http.ResponseWriter) {
+	c := op.loginCookie("")
+	switch op.traits.signOut {
+	case byMaxAge:
+		c.MaxAge = -1
+	case byMaxAgeWithValue:
+		c.Value, c.MaxAge = "deleted", -1
+	case byExpires:
+		c.Value, c.Expires = "x", time.Unix(0, 0)
+	case byEmptyValue:
+		c.Expires = op.now().Add(time.Hour)
+	case byNothing:
+		return
 	}
-	return token
+	http.SetCookie(w, c)
 }
 
 func (op *scriptedOP) logout(w http.ResponseWriter, r *http.Request) {
-	if c, err := r.Cookie("login"); err == nil {
-		op.mu.Lock()
-		delete(op.sessions, c.Value)
-		op.mu.Unlock()
-	}
-	http.SetCookie(w, &http.Cookie{Name: "login", Path: "/", MaxAge: -1})
-	fmt.Fprint(w, "signed out")
-}
-
-func (op *scriptedOP) signedIn(r *http.Request) string {
-	c, err := r.Cookie("login")
-	if err != nil {
-		return ""
-	}
 	op.mu.Lock()
 	defer op.mu.Unlock()
-	return op.sessions[c.Value]
+	delete(op.logins, op.current(r).cookie)
+	op.deleteCookie(w)
+	fmt.Fprint(w, "signed out")
 }

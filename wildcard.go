@@ -3,19 +3,25 @@ package oidcsession
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// errNoIssuer says that a site which takes more hosts than can be named has no issuer. Whoever asked first would say there which
+// errNoIssuer says that a site which takes more hosts than one has no issuer. Whoever asked first would say there which
 // host the OP is at, by a Host of their own making.
-var errNoIssuer = errors.New("oidc_session needs an issuer on a site for wildcard or any host names")
+var errNoIssuer = errors.New("oidc_session needs an issuer on a site for several, wildcard or any host names")
 
-// requireIssuers tells whether each handler without an issuer stands behind routes that name its hosts.
+// requireIssuers tells whether each handler without an issuer stands behind routes that name its host. Named routes may be invoked
+// from anywhere.
 func requireIssuers(app *caddyhttp.App) error {
 	for name, server := range app.Servers {
-		if err := requireIssuersIn(server.Routes, false); err != nil {
+		routes := server.Routes
+		for _, route := range server.NamedRoutes {
+			routes = append(slices.Clip(routes), *route)
+		}
+		if err := requireIssuersIn(routes, false); err != nil {
 			return fmt.Errorf("server %s: %w", name, err)
 		}
 	}
@@ -42,22 +48,26 @@ func requireIssuersIn(routes caddyhttp.RouteList, named bool) error {
 	return nil
 }
 
-// namesHosts tells whether requests match for hosts in a list only: every set of matchers has a list, without patterns.
+// namesHosts tells whether requests match for one host only: every set of matchers has one, without a pattern.
 func namesHosts(sets caddyhttp.MatcherSets) bool {
+	first := ""
 	for _, set := range sets {
-		if !setNamesHosts(set) {
+		host := namedHost(set)
+		if host == "" || first != "" && host != first {
 			return false
 		}
+		first = host
 	}
-	return len(sets) > 0
+	return first != ""
 }
 
-func setNamesHosts(set caddyhttp.MatcherSet) bool {
+// namedHost returns the one host that a set of matchers names; empty: it names none, several, or a pattern.
+func namedHost(set caddyhttp.MatcherSet) string {
 	for _, matcher := range set {
 		hosts, ok := matcher.(*caddyhttp.MatchHost)
-		if ok && len(*hosts) > 0 && !strings.ContainsAny(strings.Join(*hosts, " "), "*{") {
-			return true
+		if ok && len(*hosts) == 1 && !strings.ContainsAny((*hosts)[0], "*{") {
+			return (*hosts)[0]
 		}
 	}
-	return false
+	return ""
 }

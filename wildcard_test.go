@@ -15,7 +15,7 @@ func TestSitesForAnyHostNeedAnIssuer(t *testing.T) {
 		refused             bool
 	}{
 		"a site for one host":                         {"http://op.localhost:%d", "oidc_session", false},
-		"a site for two hosts":                        {"http://op.localhost:%d, http://op2.localhost:%[1]d", "oidc_session", false},
+		"a site for two hosts":                        {"http://op.localhost:%d, http://op2.localhost:%[1]d", "oidc_session", true},
 		"a wildcard site":                             {"http://*.localhost:%d", "oidc_session", true},
 		"a wildcard site beside a host":               {"http://op.localhost:%d, http://*.localhost:%[1]d", "oidc_session", true},
 		"a catch-all site":                            {"http://:%d", "oidc_session", true},

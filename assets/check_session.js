@@ -42,7 +42,8 @@
 		while (i < waiting.length && waiting[i].source !== q.source) i++;
 		if (!q.rank) {
 			waiting.splice(i, 1);
-		} else if (i < 8) {
+		} else if (i < 8 || q.source === window.parent) {
+			// However many frames crowd the page, the page itself, which is the RP as a rule, has its place.
 			q.since = waiting[i] ? waiting[i].since : Date.now();
 			waiting[i] = q;
 			ask();
@@ -108,11 +109,8 @@
 			q.rank = recent(known.asked, 60000) ? 0 : 1;
 			return 'unchanged';
 		}
-		if (recent(known.asked, known.kept)) {
-			if (word === 'unknown') return current && 'changed';
-			// The server's word held for what the cookie was then.
-			if (known.state === current) return word;
-		}
+		// The server's word holds for what the cookie was then.
+		if (recent(known.asked, known.kept) && known.state === current) return word === 'unknown' ? current && 'changed' : word;
 		q.rank = 2;
 	}
 

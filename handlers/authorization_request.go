@@ -13,18 +13,27 @@ import (
 
 // readAuthorizationRequest reads the request at the authorization endpoint (OpenID Connect Core 1.0, section 3.1.2.1); nil where
 // it is none, or none that can be observed. It returns the request to pass on, since a form has to be read to be known.
+//
+// Only navigations count, of a tab or a frame: nothing else leads to a redirect URI, and a page that loads the endpoint as
+// hundreds of images must not make as many cookies.
 func (b *Browser) readAuthorizationRequest(op *OP, r *http.Request) (*pendingRequest, *http.Request) {
 	if op.AuthorizationPath == "" || r.URL.Path != op.AuthorizationPath {
 		return nil, r
 	}
-	var parameters url.Values
-	switch r.Method {
-	case http.MethodGet:
-		parameters, _ = url.ParseQuery(r.URL.RawQuery) // what can be read is read: the OP judges the rest
-	case http.MethodPost:
-		parameters, r = readForm(r)
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
+		return nil, r
 	}
-	asked, ok := b.resolveRequest(parameters)
+	parameters, _ := url.ParseQuery(r.URL.RawQuery) // what can be read is read: the OP judges the rest
+	if r.Method == http.MethodPost {
+		var form url.Values
+		form, r = readForm(r)
+		for name, values := range form {
+			parameters[name] = append(parameters[name], values...)
+		}
+	} else if r.Method != http.MethodGet {
+		return nil, r
+	}
+	asked, ok := b.resolveRequest(op, parameters)
 	if !ok {
 		return nil, r
 	}
@@ -32,24 +41,43 @@ func (b *Browser) readAuthorizationRequest(op *OP, r *http.Request) (*pendingReq
 }
 
 // resolveRequest notes an authorization request, whose parameters may be pushed (RFC 9126) or in a request object (RFC 9101).
-func (b *Browser) resolveRequest(parameters url.Values) (p pendingRequest, ok bool) {
-	now := b.env.Now()
-	if uri := parameters.Get("request_uri"); uri != "" {
-		pushed, known := b.Pushed.find(uri, parameters.Get("client_id"), now)
-		if !known {
-			return newBlindRequest(parameters.Get("client_id"), now)
-		}
-		parameters = pushed
+func (b *Browser) resolveRequest(op *OP, parameters url.Values) (p pendingRequest, ok bool) {
+	now, clientID := b.env.Now(), parameters.Get("client_id")
+	if isRepeated(parameters) {
+		return p, false
 	}
-	return readRequestParameters(parameters, now)
+	if uri := parameters.Get("request_uri"); uri != "" {
+		if pushed, known := b.Pushed.find(uri, clientID, now); known {
+			return pushed, true
+		}
+		if !op.requestURIs {
+			return p, false
+		}
+		return newBlindRequest(clientID, now)
+	}
+	return readRequestParameters(op, parameters, now)
+}
+
+// isRepeated tells whether a parameter that counts is given twice: the OP might take the other one.
+func isRepeated(parameters url.Values) bool {
+	for _, name := range []string{"client_id", "redirect_uri", "state", "prompt", "response_mode", "request", "request_uri"} {
+		if len(parameters[name]) > 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // readRequestParameters notes the request that has these parameters.
-func readRequestParameters(parameters url.Values, now time.Time) (p pendingRequest, ok bool) {
-	if object := parameters.Get("request"); object != "" {
+func readRequestParameters(op *OP, parameters url.Values, now time.Time) (p pendingRequest, ok bool) {
+	clientID := parameters.Get("client_id")
+	if object := parameters.Get("request"); object != "" && op.requestObjects {
 		inside, err := tokens.ReadRequestObject(object)
 		if err != nil {
-			return newBlindRequest(parameters.Get("client_id"), now)
+			return newBlindRequest(clientID, now)
+		}
+		if by := inside["client_id"]; by != "" && clientID != "" && by != clientID {
+			return p, false // they must be identical (RFC 9101, section 5)
 		}
 		parameters = mergedParameters(parameters, inside)
 	}
@@ -85,14 +113,14 @@ func (v *visit) await(asked pendingRequest) {
 	asked.browser = v.sealed.browser
 	name := v.op.cookies.pending + asked.id()
 	if _, known := v.pending[name]; !known {
-		v.forgetOldest()
+		v.keepNewest(maxPending - 1)
 	}
 	v.set(v.op.cookies.cookie(name, asked.seal(v.keys, v.op.Issuer), pendingLifetime, false))
 }
 
-// forgetOldest makes room for one more pending request.
-func (v *visit) forgetOldest() {
-	for len(v.pending) >= maxPending {
+// keepNewest deletes the oldest pending requests, so that at most n are left.
+func (v *visit) keepNewest(n int) {
+	for len(v.pending) > n {
 		oldest := ""
 		for name, p := range v.pending {
 			if oldest == "" || p.issued.Before(v.pending[oldest].issued) {

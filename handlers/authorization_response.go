@@ -3,6 +3,7 @@ package handlers
 import (
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
@@ -17,7 +18,7 @@ type authorizationResponse struct {
 
 // newAuthorizationResponse takes the parameters of a response. ok is false for all that has not the shape of one.
 func newAuthorizationResponse(op *OP, r *http.Request, target string, values url.Values) (a authorizationResponse, ok bool) {
-	if !isResponse(values) || isAmbiguous(values) || len(values.Get("code")) > maxCode {
+	if !isResponse(values) || isAmbiguous(values) || len(values.Get("code")) > maxCode || isReflected(r, values) {
 		return a, false
 	}
 	a = authorizationResponse{
@@ -44,6 +45,39 @@ func isAmbiguous(values url.Values) bool {
 		}
 	}
 	return false
+}
+
+// isReflected tells whether what a response gives was in the URL of the request that it answers. An OP makes codes and tokens anew;
+// those that the asker brought along come from a redirector, as many OPs have one for what follows a sign-out.
+func isReflected(r *http.Request, values url.Values) bool {
+	brought := r.URL.RequestURI()
+	for range 3 { // a URL in a URL in a URL
+		for _, name := range []string{"code", "id_token", "access_token"} {
+			if value := values.Get(name); value != "" && hasValue(brought, value) {
+				return true
+			}
+		}
+		undone, err := url.QueryUnescape(brought)
+		if err != nil || undone == brought {
+			return false
+		}
+		brought = undone
+	}
+	return false
+}
+
+// hasValue tells whether a query has a parameter of this value.
+func hasValue(query, value string) bool {
+	for {
+		_, rest, found := strings.Cut(query, "="+value)
+		if !found {
+			return false
+		}
+		if rest == "" || strings.ContainsRune("&#;", rune(rest[0])) {
+			return true
+		}
+		query = rest
+	}
 }
 
 // resolve makes the address of a response absolute, as the browser does.
@@ -91,28 +125,43 @@ func (v *visit) answer(asked *pendingRequest, a authorizationResponse) (sessionS
 // state. An open redirect at the OP answers nothing.
 //
 // Of a blind request neither is known. A response that has a state or an issuer, as OAuth's current practice asks for, and goes
-// elsewhere than to the OP itself answers the newest of those, if it answers no other.
+// elsewhere than to the OP itself answers the newest of those, if it answers no other and they are of one client.
 func (v *visit) answered(asked *pendingRequest, a authorizationResponse) (request pendingRequest, ok bool) {
 	state := a.values.Get("state")
 	if asked != nil && asked.answeredBy(a.target, state) {
 		return *asked, true
 	}
-	var newest, newestBlind pendingRequest
+	var newest pendingRequest
 	for _, p := range v.pending {
 		if p.answeredBy(a.target, state) && p.issued.After(newest.issued) {
 			newest = p
-		}
-		if p.is(blind) && p.issued.After(newestBlind.issued) {
-			newestBlind = p
 		}
 	}
 	if newest.clientID != "" {
 		return newest, true
 	}
+	request, ok = v.blindRequest(asked)
+	return request, ok && v.answersBlindly(a)
+}
+
+// blindRequest returns the newest blind request. ok is false when there is none, or when several clients have one: a wrong guess
+// would give one client the state of another.
+func (v *visit) blindRequest(asked *pendingRequest) (request pendingRequest, ok bool) {
 	if asked != nil && asked.is(blind) {
-		newestBlind = *asked
+		return *asked, true
 	}
-	return newestBlind, newestBlind.clientID != "" && v.answersBlindly(a)
+	for _, p := range v.pending {
+		if !p.is(blind) {
+			continue
+		}
+		if ok && p.clientID != request.clientID {
+			return pendingRequest{}, false
+		}
+		if !ok || p.issued.After(request.issued) {
+			request, ok = p, true
+		}
+	}
+	return request, ok
 }
 
 func (v *visit) answersBlindly(a authorizationResponse) bool {

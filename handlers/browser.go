@@ -22,6 +22,8 @@ type Browser struct {
 	SessionState string
 	// Pushed knows the pushed authorization requests. Nil: none.
 	Pushed *Pushed
+	// Issuers returns the issuers that are configured beside this one, and this one; empty ones count as none. Nil: none.
+	Issuers func() []string
 
 	env Env
 }
@@ -72,17 +74,19 @@ func (b *Browser) Session(op *OP, r *http.Request) (id, browserState string) {
 // Serve passes an involved request on and observes the response.
 func (b *Browser) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	asked, r := b.readAuthorizationRequest(op, r)
-	if asked != nil && asked.is(posting) || carries(r, op.cookies.pending) {
-		r = readable(r) // its answer may have to be read
+	passed := r
+	if pending := carries(r, op.cookies.pending); pending || asked != nil && asked.is(posting) {
+		passed = readable(r) // its answer may have to be read
+		op.cookies.strip(passed)
 	}
-	return observe(w, r, next, func(status int, header http.Header) *hold {
+	return observe(w, passed, next, func(status int, header http.Header) *hold {
 		return b.observed(op, r, asked, status, header)
 	})
 }
 
 // observed decides on one response. Most are none of our concern, which is told without opening a cookie.
 func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, status int, header http.Header) *hold {
-	signedOut := b.loginCookieDeleted(r, header)
+	signedOut := b.loginCookieDeleted(op, r, header)
 	response, answers := readRedirect(op, r, status, header)
 	mayPost := status == http.StatusOK && isHTML(header) && (asked != nil || carries(r, op.cookies.pending))
 	if !signedOut && !answers && !mayPost && asked == nil {

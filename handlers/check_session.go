@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -94,7 +93,9 @@ func (c *CheckSession) Serve(op *OP, w http.ResponseWriter, r *http.Request) err
 func (c *CheckSession) servePage(op *OP, w http.ResponseWriter, r *http.Request) {
 	page := c.page(op.cookies.state)
 	header := w.Header()
-	maps.Copy(header, page.header)
+	for field, value := range page.header {
+		header[field] = []string{value} // its own: what stands in front may change it
+	}
 	header.Del("X-Frame-Options")
 	if r.Method == http.MethodGet && len(r.Header["If-None-Match"]) == 0 && len(r.Header["Range"]) == 0 {
 		_, _ = w.Write(page.Body) // at once: ServeContent copies through a buffer, in two writes
@@ -108,8 +109,7 @@ func (c *CheckSession) servePage(op *OP, w http.ResponseWriter, r *http.Request)
 type servedPage struct {
 	assets.Page
 
-	// header is shared by all responses: its values have no room to be appended to.
-	header http.Header
+	header map[string]string // by canonical names
 }
 
 func (c *CheckSession) page(cookieName string) *servedPage {
@@ -119,14 +119,14 @@ func (c *CheckSession) page(cookieName string) *servedPage {
 	page := &servedPage{Page: assets.CheckSession(cookieName)}
 	// With Caddy's own these are eight fields, and header and page fit the 4 KiB that net/http sends at once: both are kept so
 	// by a test. Pages that isolate themselves (COEP) can frame this one only with the two Cross-Origin fields.
-	page.header = http.Header{
-		"Content-Type":                 {"text/html; charset=utf-8"},
-		"Content-Length":               {strconv.Itoa(len(page.Body))},
-		"Content-Security-Policy":      {page.ContentSecurityPolicy},
-		"Cross-Origin-Resource-Policy": {"cross-origin"},
-		"Cross-Origin-Embedder-Policy": {"require-corp"},
-		"Cache-Control":                {"public, max-age=600"},
-		"Etag":                         {page.ETag},
+	page.header = map[string]string{
+		"Content-Type":                 "text/html; charset=utf-8",
+		"Content-Length":               strconv.Itoa(len(page.Body)),
+		"Content-Security-Policy":      page.ContentSecurityPolicy,
+		"Cross-Origin-Resource-Policy": "cross-origin",
+		"Cross-Origin-Embedder-Policy": "require-corp",
+		"Cache-Control":                "public, max-age=600",
+		"Etag":                         page.ETag,
 	}
 	c.pages.Store(cookieName, page)
 	return page
@@ -200,7 +200,7 @@ func readCheck(w http.ResponseWriter, r *http.Request) (check, error) {
 }
 
 // verdict judges a session_state by its handle. A forged handle, another registry's and that of a browser which was not signed in
-// are answered alike: whoever asks must not learn which it was.
+// are answered alike to whoever has no browser state to show: they must not learn which it was.
 func (c *CheckSession) verdict(op *OP, r *http.Request, q check) (verdict, error) {
 	keys, err := c.env.Keys(r.Context())
 	if err != nil {
@@ -215,7 +215,7 @@ func (c *CheckSession) verdict(op *OP, r *http.Request, q check) (verdict, error
 		return verdictError, nil
 	}
 	if handle.Session.IsZero() {
-		return verdictUnknown, nil
+		return anonymousVerdict(op, keys, q), nil
 	}
 	id, err := c.env.Registry.ID(r.Context())
 	if err != nil || id != handle.Registry {
@@ -232,9 +232,22 @@ func (c *CheckSession) verdict(op *OP, r *http.Request, q check) (verdict, error
 		// The browser itself was told that it is signed out, though this registry was not: it could not be asked then, or
 		// another server did it.
 		return verdictChanged, nil
+	case sessionstate.IsBrowserState(q.browserState) && !keys.IsBrowserState(op.Issuer, session.ID, q.browserState):
+		// The browser has gone on to a session of its own, which this registry need not know: it lost its cookies meanwhile, or
+		// signed out and in at another server. Its cookie knows better.
+		return verdictUnknown, nil
 	default:
 		return verdictUnchanged, nil
 	}
+}
+
+// anonymousVerdict judges the state of a browser that was not signed in. What it was not signed in under one key it is not under
+// another: while a key is rotated, servers differ in which they use. The asker learns nothing that it could not compute.
+func anonymousVerdict(op *OP, keys *sessionstate.Keyring, q check) verdict {
+	if keys.IsAnonymousState(op.Issuer, q.browserState) && keys.VerifyAnonymous(op.Issuer, q.sessionState, q.clientID, q.origin) {
+		return verdictUnchanged
+	}
+	return verdictUnknown
 }
 
 // clientAddress is the address that questions are counted by: the client IP as Caddy sees it, behind trusted proxies too; the

@@ -261,6 +261,22 @@ func TestVerdicts(t *testing.T) {
 			q.browserState = w.keys.AnonymousState(issuer)
 			w.keys = keyring(t, secondSecret, firstSecret)
 		}, verdictChanged},
+		{"a browser that has gone on to a session of another server", func(_ *testing.T, w *world, _ *agent, q *check) {
+			q.browserState = w.keys.BrowserState(issuer, sessionstate.NewSessionID())
+		}, verdictUnknown},
+		{"the browser state under an older key", func(t *testing.T, w *world, a *agent, q *check) {
+			q.browserState = a.stateCookie()
+			w.keys = keyring(t, secondSecret, firstSecret)
+		}, verdictUnchanged},
+		{"an error response, not signed in under another key", func(t *testing.T, w *world, _ *agent, q *check) {
+			q.sessionState = sessionState(t, newAgent(t, w).get(authorize("s"), redirect(callback+"?error=e&state=s")))
+			w.keys = keyring(t, secondSecret, firstSecret)
+			q.browserState = w.keys.AnonymousState(issuer)
+		}, verdictUnchanged},
+		{"an error response of a browser that is not signed in any more", func(t *testing.T, w *world, a *agent, q *check) {
+			q.sessionState = sessionState(t, a.get(authorize("s"), redirect(callback+"?error=e&state=s")))
+			q.browserState = w.keys.AnonymousState(issuer)
+		}, verdictUnknown},
 		{"another client", func(_ *testing.T, _ *world, _ *agent, q *check) { q.clientID = "mail" }, verdictError},
 		{"another origin", func(_ *testing.T, _ *world, _ *agent, q *check) { q.origin = "https://evil.example" }, verdictError},
 		{"another origin of an ended session", func(t *testing.T, w *world, a *agent, q *check) {

@@ -82,3 +82,24 @@ func carries(r *http.Request, name string) bool {
 	}
 	return false
 }
+
+// strip takes the pending cookies out of a request, whose header must be the caller's own: the OP has no use for them, and as many as
+// a hostile page may have made would be more than an OP's server takes.
+func (n cookieNames) strip(r *http.Request) {
+	for i, line := range r.Header["Cookie"] {
+		if !strings.Contains(line, n.pending) {
+			continue
+		}
+		var others []string
+		for pair := range strings.SplitSeq(line, ";") {
+			pair = strings.TrimSpace(pair)
+			if name, _, _ := strings.Cut(pair, "="); pair != "" && !n.isPending(name) {
+				others = append(others, pair)
+			}
+		}
+		r.Header["Cookie"][i] = strings.Join(others, "; ")
+	}
+	if len(r.Header["Cookie"]) > 0 && strings.Join(r.Header["Cookie"], "") == "" {
+		r.Header.Del("Cookie")
+	}
+}

@@ -25,8 +25,11 @@ func unencoded(r *http.Request) *http.Request {
 // readable returns the request for a response that can be read: with gzip, if the client takes that, or without a content coding.
 func readable(r *http.Request) *http.Request {
 	plain := unencoded(r)
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		plain.Header.Set("Accept-Encoding", "gzip")
+	for coding := range strings.SplitSeq(strings.Join(r.Header["Accept-Encoding"], ","), ",") {
+		name, weight, _ := strings.Cut(strings.ReplaceAll(coding, " ", ""), ";")
+		if name == "gzip" && (weight == "" || strings.Trim(strings.TrimPrefix(weight, "q="), "0.") != "") {
+			plain.Header.Set("Accept-Encoding", "gzip")
+		}
 	}
 	return plain
 }

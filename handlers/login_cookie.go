@@ -3,17 +3,45 @@ package handlers
 import (
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
 
 // loginCookieDeleted tells whether a response deletes the OP's own login cookie, which the request carried. A changed value means
 // nothing: OPs rotate it as they like. In a frame it means nothing either: frameworks clean up there what they were not sent.
-func (b *Browser) loginCookieDeleted(r *http.Request, header http.Header) bool {
+func (b *Browser) loginCookieDeleted(op *OP, r *http.Request, header http.Header) bool {
 	if b.LoginCookie == "" || len(header["Set-Cookie"]) == 0 || isFramed(r) {
 		return false
 	}
-	return carriesCookie(r, b.LoginCookie) && deletes(header["Set-Cookie"], b.LoginCookie, r.URL.Path, b.env.Now())
+	if !carriesCookie(r, b.LoginCookie) {
+		return false
+	}
+	lines := slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool { return b.isAnotherIssuers(op, line, r.URL.Path) })
+	return deletes(lines, b.LoginCookie, r.URL.Path, b.env.Now())
+}
+
+// isAnotherIssuers tells whether a Set-Cookie line is for pages at or below the path of another issuer on the host, and not for those
+// of this one: realms of one OP have login cookies of one name.
+func (b *Browser) isAnotherIssuers(op *OP, line, requestPath string) bool {
+	if b.Issuers == nil {
+		return false
+	}
+	c, err := http.ParseSetCookie(line)
+	if err != nil {
+		return false
+	}
+	where := cookiePath(c.Path, requestPath)
+	return slices.ContainsFunc(b.Issuers(), func(issuer string) bool {
+		other, err := newOP(issuer)
+		return err == nil && other.Origin == op.Origin && isBelow(where, other.path) && !isBelow(op.path, other.path)
+	})
+}
+
+// isBelow tells whether a path is another one, or below it.
+func isBelow(path, above string) bool {
+	rest, ok := strings.CutPrefix(path, above)
+	return ok && (rest == "" || rest[0] == '/')
 }
 
 // isFramed tells whether a request loads a frame (Fetch Metadata, section 2.1).

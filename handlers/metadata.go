@@ -23,6 +23,9 @@ type metadata struct {
 	TokenEndpoint         string   `json:"token_endpoint"`
 	PushedEndpoint        string   `json:"pushed_authorization_request_endpoint"` // RFC 9126, section 5
 	SubjectTypesSupported []string `json:"subject_types_supported"`
+	RequestParameter      bool     `json:"request_parameter_supported"`
+	RequestURIParameter   bool     `json:"request_uri_parameter_supported"` // its default, true, counts for nothing here
+	SignedRequestObjects  bool     `json:"require_signed_request_object"`   // RFC 9101, section 10.5
 }
 
 // parseMetadata reads the answer to a request for the document.

@@ -22,6 +22,8 @@ type OP struct {
 
 	path           string // of the issuer, without a slash at its end
 	publicSubjects bool
+	requestObjects bool // requests may be in request objects
+	requestURIs    bool // requests may be pushed, or elsewhere
 	cookies        cookieNames
 	host           string // of the origin, with the port if that is not the scheme's default
 	defaultPort    string
@@ -66,6 +68,8 @@ func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
 	known.TokenPath = endpointPath(m.TokenEndpoint, op.Origin)
 	known.PushedPath = endpointPath(m.PushedEndpoint, op.Origin)
 	known.publicSubjects = m.publicSubjects()
+	known.requestObjects = m.RequestParameter || m.SignedRequestObjects
+	known.requestURIs = m.RequestURIParameter || m.PushedEndpoint != ""
 	if known.AuthorizationPath == "" {
 		elsewhere = append(elsewhere, "authorization_endpoint")
 	}

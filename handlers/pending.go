@@ -38,7 +38,8 @@ func (p pendingRequest) is(t traits) bool { return p.traits&t != 0 }
 const (
 	pendingPurpose  = "pending request"
 	pendingLifetime = time.Hour
-	maxPending      = 8 // per browser and issuer
+	maxPending      = 8  // per browser and issuer
+	maxOpened       = 64 // of those that a browser presents: a page may have had it ask many times at once
 	pendingHead     = 16 + 16 + 16 + 1 + 4
 	pendingID       = 12 // characters
 )

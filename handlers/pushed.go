@@ -23,24 +23,20 @@ type Pushed struct {
 	env Env
 
 	mu         sync.Mutex
-	young, old map[[16]byte]pushedRequest
-}
-
-type pushedRequest struct {
-	parameters url.Values
-	expires    time.Time
+	young, old map[[16]byte]pendingRequest
 }
 
 // Setup gives the handler its world.
 func (p *Pushed) Setup(env Env) { p.env = env }
 
 // Serve passes a pushed request on, and remembers it if the OP takes it.
-func (p *Pushed) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+func (p *Pushed) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if r.Method != http.MethodPost {
 		return next.ServeHTTP(w, r)
 	}
 	parameters, r := readForm(r)
-	if len(parameters) == 0 {
+	pushed, ok := readRequestParameters(op, withClientID(r, parameters), p.env.Now())
+	if !ok || isRepeated(parameters) {
 		return next.ServeHTTP(w, r)
 	}
 	return observe(w, unencoded(r), next, func(status int, header http.Header) *hold {
@@ -48,13 +44,13 @@ func (p *Pushed) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Ha
 			return nil
 		}
 		return &hold{limit: maxJSON, edit: func(header http.Header, body []byte) []byte {
-			p.pushed(parameters, header, body)
+			p.pushed(pushed, header, body)
 			return nil
 		}}
 	})
 }
 
-func (p *Pushed) pushed(parameters url.Values, header http.Header, body []byte) {
+func (p *Pushed) pushed(pushed pendingRequest, header http.Header, body []byte) {
 	body, err := decoded(header, body, maxJSON)
 	if err != nil {
 		return
@@ -63,44 +59,46 @@ func (p *Pushed) pushed(parameters url.Values, header http.Header, body []byte) 
 		RequestURI string `json:"request_uri"`
 	}
 	if json.Unmarshal(body, &response) == nil && response.RequestURI != "" {
-		p.remember(response.RequestURI, kept(parameters))
+		p.remember(response.RequestURI, pushed)
 	}
 }
 
-// kept are the parameters that are of use later: what else is pushed, secrets among them, is not kept.
-func kept(parameters url.Values) url.Values {
-	of := url.Values{}
-	for _, name := range []string{"client_id", "redirect_uri", "state", "prompt", "response_mode", "request"} {
-		if value := parameters.Get(name); value != "" && len(value) <= maxLocation {
-			of.Set(name, value)
-		}
+// withClientID adds the client ID of HTTP Basic authentication, where a client is not named in the form (RFC 6749, section 2.3.1).
+func withClientID(r *http.Request, parameters url.Values) url.Values {
+	if parameters.Has("client_id") {
+		return parameters
 	}
-	return of
+	user, _, _ := r.BasicAuth()
+	id, err := url.QueryUnescape(user)
+	if err != nil {
+		return parameters
+	}
+	return mergedParameters(parameters, map[string]string{"client_id": id})
 }
 
-func (p *Pushed) remember(uri string, parameters url.Values) {
+func (p *Pushed) remember(uri string, pushed pendingRequest) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.young == nil || len(p.young) >= maxPushed {
-		p.old, p.young = p.young, make(map[[16]byte]pushedRequest)
+		p.old, p.young = p.young, make(map[[16]byte]pendingRequest)
 	}
-	p.young[hash16(uri)] = pushedRequest{parameters, p.env.Now().Add(pushedLifetime)}
+	p.young[hash16(uri)] = pushed
 }
 
-// find returns what a client pushed. known is false when that is not remembered, or another client's.
-func (p *Pushed) find(uri, clientID string, now time.Time) (parameters url.Values, known bool) {
+// find returns what a client pushed, as a request made now. known is false when that is not remembered, or another client's.
+func (p *Pushed) find(uri, clientID string, now time.Time) (pushed pendingRequest, known bool) {
 	if p == nil {
-		return nil, false
+		return pendingRequest{}, false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	pushed, known := p.young[hash16(uri)]
+	pushed, known = p.young[hash16(uri)]
 	if !known {
 		pushed, known = p.old[hash16(uri)]
 	}
-	by := pushed.parameters.Get("client_id")
-	if !known || !now.Before(pushed.expires) || by != "" && by != clientID {
-		return nil, false
+	if !known || now.Sub(pushed.issued) >= pushedLifetime || pushed.clientID != clientID {
+		return pendingRequest{}, false
 	}
-	return mergedParameters(pushed.parameters, map[string]string{"client_id": clientID}), true
+	pushed.issued = now.Truncate(time.Second)
+	return pushed, true
 }

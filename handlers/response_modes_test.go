@@ -236,7 +236,7 @@ func TestRequestObjectsAndPushedRequestsAreAnswered(t *testing.T) {
 		r := httptest.NewRequest(http.MethodPost, issuer+"/par", strings.NewReader(parameters.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		recorder := httptest.NewRecorder()
-		err := a.pushed.Serve(recorder, r, handler(func(w http.ResponseWriter, r *http.Request) {
+		err := a.pushed.Serve(a.w.op, recorder, r, handler(func(w http.ResponseWriter, r *http.Request) {
 			if body, _ := io.ReadAll(r.Body); string(body) != parameters.Encode() {
 				a.t.Errorf("the OP got %q", body)
 			}
@@ -276,6 +276,7 @@ func TestRequestObjectsAndPushedRequestsAreAnswered(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, hops := range []int{1, 2} {
 				a := newAgent(t, newWorld(t))
+				a.w.op.requestObjects, a.w.op.requestURIs = true, true
 				if tt.push != nil {
 					push(a, tt.push)
 				}
@@ -301,18 +302,117 @@ func TestPushedRequestsAreForgotten(t *testing.T) {
 	w := newWorld(t)
 	p := new(Pushed)
 	p.Setup(w.env)
-	p.remember("urn:first", url.Values{"client_id": {clientID}})
-	if _, known := p.find("urn:first", clientID, w.clock.Now().Add(pushedLifetime)); known {
+	p.remember("urn:first", pend(t, clientID, callback, "s"))
+	if _, known := p.find("urn:first", clientID, noon.Add(pushedLifetime)); known {
 		t.Error("after its lifetime it is known")
 	}
-	for i := range 3 * maxPushed {
-		p.remember(fmt.Sprint("urn:", i), url.Values{"client_id": {clientID}})
+	if _, known := p.find("urn:first", "other", noon); known {
+		t.Error("another client knows it")
 	}
-	if _, known := p.find("urn:first", clientID, w.clock.Now()); known || len(p.young)+len(p.old) > 2*maxPushed {
+	for i := range 3 * maxPushed {
+		p.remember(fmt.Sprint("urn:", i), pend(t, clientID, callback, "s"))
+	}
+	if _, known := p.find("urn:first", clientID, noon); known || len(p.young)+len(p.old) > 2*maxPushed {
 		t.Errorf("%d are remembered", len(p.young)+len(p.old))
 	}
-	if kept := kept(url.Values{"client_secret": {"x"}, "client_assertion": {"y"}, "state": {"s"}}); len(kept) != 1 {
-		t.Errorf("kept %v", kept)
+}
+
+func TestBlindRequestsAreForOPsThatTakeThem(t *testing.T) {
+	for _, request := range []string{"request=e30.e30.e30.e30.e30", "request_uri=urn:x"} {
+		a := newAgent(t, newWorld(t))
+		response := a.get("/authorize?client_id="+clientID+"&"+request, redirect(callback+"?code=c&state=s"))
+		if sessionState(t, response) != "" || a.pendings() != 0 {
+			t.Errorf("%s is taken for a request", request)
+		}
+	}
+}
+
+func TestBlindRequestsOfSeveralClientsAreNotGuessedAt(t *testing.T) {
+	a := newAgent(t, newWorld(t))
+	a.w.op.requestURIs = true
+	a.get("/authorize?request_uri=urn:1&client_id=one", page)
+	a.get("/authorize?request_uri=urn:2&client_id=two", page)
+	if got := sessionState(t, a.get("/login", redirect(callback+"?code=c&state=s"))); got != "" {
+		t.Errorf("session_state is %q", got)
+	}
+}
+
+func TestParametersGivenTwiceAreNotObserved(t *testing.T) {
+	for _, query := range []string{
+		"client_id=other&" + strings.TrimPrefix(authorize("s"), "/authorize?"),
+		strings.TrimPrefix(authorize("s"), "/authorize?") + "&redirect_uri=https://evil.example/cb",
+		strings.TrimPrefix(authorize("s"), "/authorize?") + "&request=" + signed(t, map[string]any{"client_id": "victim"}),
+	} {
+		a := newAgent(t, newWorld(t))
+		a.w.op.requestObjects = true
+		if got := sessionState(t, a.get("/authorize?"+query, redirect(callback+"?code=c&state=s"))); got != "" {
+			t.Errorf("%s: session_state is %q", query, got)
+		}
+	}
+	a := newAgent(t, newWorld(t))
+	r := httptest.NewRequest(http.MethodPost, issuer+authorize("s"), strings.NewReader("client_id=other"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if got := sessionState(t, a.send(r, redirect(callback+"?code=c&state=s"))); got != "" {
+		t.Errorf("in query and body: session_state is %q", got)
+	}
+}
+
+// A page that knows an app's client ID and redirect URI asks in its name, and then uses a redirector of the OP.
+func TestThreatARedirectorAnswersWithWhatItWasGiven(t *testing.T) {
+	forged := signed(t, map[string]any{"iss": issuer, "aud": clientID, "sub": "nobody"})
+	for _, response := range []string{callback + "?code=mallorys&state=s", callback + "#state=s&id_token=" + forged} {
+		for name, path := range map[string]string{
+			"escaped": "/logout?returnTo=" + url.QueryEscape(response), "escaped twice": "/x?next=" + url.QueryEscape("/y?to="+url.QueryEscape(response)),
+			"as it is": "/logout?returnTo=" + strings.ReplaceAll(response, "#", "?"),
+		} {
+			w := newWorld(t)
+			a := newAgent(t, w)
+			a.signIn("alices")
+			session := a.openS().session
+			a.get(authorize("s"), page)
+			if got := a.get(path, redirect(response)); got.Header.Get("Location") != response {
+				t.Errorf("%s: Location is %s", name, got.Header.Get("Location"))
+			}
+			if !w.live(t, session) || a.openS().session != session {
+				t.Errorf("%s: alice's session is over", name)
+			}
+		}
+	}
+}
+
+// A page loads the authorization endpoint hundreds of times at once: as images, and in frames.
+func TestThreatAPageThatAsksManyTimesDoesNotLockTheBrowserOut(t *testing.T) {
+	w := newWorld(t)
+	a := newAgent(t, w)
+	for i := range 200 { // none of these requests carries the cookies of the others
+		one := newAgent(t, w)
+		r := httptest.NewRequest(http.MethodGet, issuer+authorize(fmt.Sprint(i)), nil)
+		mode := "navigate"
+		if i >= 100 {
+			mode = "no-cors"
+		}
+		r.Header.Set("Sec-Fetch-Mode", mode)
+		one.send(r, page)
+		maps.Copy(a.cookies, one.cookies)
+	}
+	if n := a.pendings(); n != 100 {
+		t.Fatalf("%d pending cookies", n)
+	}
+	a.cookies["login"] = "x"
+	var passed string
+	a.get("/login", func(w http.ResponseWriter, r *http.Request) {
+		passed = r.Header.Get("Cookie")
+		respondPage("<p>login")(w, r)
+	})
+	if strings.Contains(passed, "pending") || !strings.Contains(passed, "login=x") {
+		t.Errorf("the OP gets the cookies %q", passed)
+	}
+	a.get("/login", respondPage("<p>login"))
+	if n := a.pendings(); n > maxPending {
+		t.Errorf("%d pending cookies are left", n)
+	}
+	if got := a.get(authorize("mine"), page); got.StatusCode != http.StatusOK || sessionState(t, a.get("/login", redirect(callback+"?code=c&state=mine"))) == "" {
+		t.Error("signing in does not work any more")
 	}
 }
 

@@ -32,10 +32,13 @@ func newVisit(env Env, op *OP, keys *sessionstate.Keyring, r *http.Request) *vis
 			v.openSession(c.Value)
 		case c.Name == op.cookies.state && sessionstate.IsBrowserState(c.Value):
 			v.state = c.Value
-		case op.cookies.isPending(c.Name) && len(v.pending) < 2*maxPending:
+		case op.cookies.isPending(c.Name) && len(v.pending) < maxOpened:
 			v.openPending(c)
+		case op.cookies.isPending(c.Name) && len(v.give) < maxOpened:
+			v.give = append(v.give, op.cookies.deletion(c.Name))
 		}
 	}
+	v.keepNewest(maxPending)
 	return v
 }
 

@@ -129,9 +129,9 @@ type Participation struct {
 type Subject struct {
 	Sub string
 	Sid string // empty: the ID token had none
-	// Since is when the first authorization response was made that the Sub and Sid are known by, in whole milliseconds, UTC.
-	// The registry fills it in.
-	Since time.Time
+	// Since and Last are when the first and the last authorization response were made that the Sub and Sid are known by, in
+	// whole milliseconds, UTC. The registry fills them in.
+	Since, Last time.Time
 }
 
 // Join is one successful authorization response.
@@ -180,7 +180,8 @@ type Join struct {
 //     time of the response.
 //   - Unless the response was silent, and a session before that one had the Sub: the OP holds several accounts at once, and
 //     going back and forth between them is no switch. The Subject joins the session.
-//   - To that session or to its successor, if the response was made before their users': a session under the ID in Fresh is
+//   - Not at this response, but before, if the successor of that session has the Sub: the Subject joins the successor.
+//   - To that session or to its successor, if responses to their users were made later: a session under the ID in Fresh is
 //     recorded as ended (ReasonUserSwitch) with that session or that successor as its Successor.
 //
 // A session that ended otherwise gets the Subject without a switch. A response which does not belong to the session remembered

@@ -114,3 +114,57 @@ func TestIsBrowserState(t *testing.T) {
 		})
 	}
 }
+
+func TestABrowserStateIsThatOfItsSessionUnderAnyKey(t *testing.T) {
+	rotating, later := mustKeyring(t, newSecret, oldSecret), mustKeyring(t, newSecret)
+	tests := []struct {
+		name   string
+		ring   *sessionstate.Keyring
+		issuer string
+		id     sessionstate.SessionID
+		value  string
+		want   bool
+	}{
+		{"under the key in use", rotating, issuer, knownSession, rotating.BrowserState(issuer, knownSession), true},
+		{"under the one before", rotating, issuer, knownSession, knownBrowserState, true},
+		{"not under one that is gone", later, issuer, knownSession, knownBrowserState, false},
+		{"not that of another session", rotating, issuer, sessionstate.SessionID{1}, knownBrowserState, false},
+		{"not that of another issuer", rotating, issuer + "/", knownSession, knownBrowserState, false},
+		{"not that of nobody", rotating, issuer, knownSession, rotating.AnonymousState(issuer), false},
+		{"not nothing", rotating, issuer, knownSession, "", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.ring.IsBrowserState(tt.issuer, tt.id, tt.value); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestVerifyAnonymous(t *testing.T) {
+	const clientID, origin = "shop", "https://rp.example"
+	rotating, later := mustKeyring(t, newSecret, oldSecret), mustKeyring(t, newSecret)
+	before := sessionstate.Compute(clientID, origin, knownAnonymousState, "salt")
+	tests := []struct {
+		name                   string
+		ring                   *sessionstate.Keyring
+		sessionState, clientID string
+		want                   bool
+	}{
+		{"over the state under the key in use", rotating, sessionstate.Compute(clientID, origin, rotating.AnonymousState(issuer), "salt"), clientID, true},
+		{"over that under the one before", rotating, before, clientID, true},
+		{"not under one that is gone", later, before, clientID, false},
+		{"not for another client", rotating, before, "mail", false},
+		{"not over that of a session", rotating, sessionstate.Compute(clientID, origin, knownBrowserState, "salt"), clientID, false},
+		{"not with another salt", rotating, before + "y", clientID, false},
+		{"not nothing", rotating, "", clientID, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := tt.ring.VerifyAnonymous(issuer, tt.sessionState, tt.clientID, origin); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}

@@ -190,7 +190,20 @@ scenarios['the cookie is read anew for each message'] = async (open) => {
 	b.cookie = 'A';
 	equal(rp.ask(DIFFERS), ['unchanged']);
 	await b.settle();
-	equal(rp.ask(FITS), ['changed']);
+	equal(rp.ask(FITS), []);
+	await b.advance(1000);
+	equal(rp.replies, ['unchanged', 'unchanged', 'changed']);
+};
+
+scenarios['what the server said of another cookie decides nothing'] = async (open) => {
+	const b = open({server: (r) => r.form.browser_state === 'B' ? 'unknown' : 'unchanged'});
+	const rp = b.frame();
+	equal(rp.ask(FITS), ['unchanged']);
+	await b.settle();
+	b.cookie = 'A';
+	equal(rp.ask(FITS), []);
+	await b.advance(1000);
+	equal(rp.replies, ['unchanged', 'unchanged']);
 };
 
 scenarios['behind a cookie that agrees the server is asked for the first message'] = async (open) => {
@@ -713,6 +726,22 @@ scenarios['unchanged by the server holds for the cookie it was asked with only']
 	equal(rp.ask(FITS), []);
 	await b.answer('changed');
 	equal(rp.replies, ['unchanged', 'changed']);
+};
+
+scenarios['the page that the frame is in has its place, however many frames crowd it'] = async (open) => {
+	const b = open({cookie: null});
+	const crowd = Array.from({length: 20}, () => b.frame(OTHER));
+	const rp = b.frame(RP);
+	b.window.parent = rp;
+	let n = 0;
+	for (let second = 0; second < 30; second++) {
+		for (const frame of crowd) frame.ask(message('x', {origin: OTHER, salt: 's' + n++}));
+		rp.ask(FITS);
+		if (b.requests.some((r) => r.form.origin === RP)) return;
+		await b.answer('unknown');
+		await b.advance(1000);
+	}
+	assert.fail('the page was never asked about');
 };
 
 scenarios['a request names the browser state where it can be read'] = async (open) => {

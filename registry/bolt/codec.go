@@ -113,7 +113,7 @@ func decodeSession(value []byte) (session registry.Session, err error) {
 func encodeParticipation(participation registry.Participation) []byte {
 	b := binary.BigEndian.AppendUint16(nil, uint16(len(participation.Subjects)))
 	for _, subject := range participation.Subjects {
-		b = appendTime(appendText(appendText(b, subject.Sub), subject.Sid), subject.Since)
+		b = appendTime(appendTime(appendText(appendText(b, subject.Sub), subject.Sid), subject.Since), subject.Last)
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(participation.Origins)))
 	for _, origin := range participation.Origins {
@@ -128,7 +128,7 @@ func decodeParticipation(value []byte) (participation registry.Participation, er
 		if d.err != nil {
 			break
 		}
-		participation.Subjects = append(participation.Subjects, registry.Subject{Sub: d.text(), Sid: d.text(), Since: d.time()})
+		participation.Subjects = append(participation.Subjects, registry.Subject{Sub: d.text(), Sid: d.text(), Since: d.time(), Last: d.time()})
 	}
 	for range d.number() {
 		if d.err != nil {

@@ -241,6 +241,35 @@ var switchTests = []test{
 		equal(t, "bob's session is live", between.Session.Live(start), false)
 		equal(t, "carol's session is live", r.session(last.Session.ID).Live(start), true)
 	}},
+	{"a user between two sign-ins of another has been and gone", func(t *testing.T, r *tester) {
+		alice := aJoin()
+		r.join(alice)
+		r.redeem(redeems(alice, "alice"))
+		bob := again(alice)
+		r.join(bob)
+		back := again(bob)
+		r.join(back)
+		equal(t, "alice is back", r.redeem(redeems(back, "alice")).Session.ID, alice.Fresh)
+		between := r.redeem(redeems(bob, "bob"))
+		equal(t, "switched", between.Switched, false)
+		equal(t, "bob's successor", between.Session.Successor, alice.Fresh)
+		equal(t, "bob's session is live", between.Session.Live(start), false)
+		equal(t, "alice's session is live", r.session(alice.Fresh).Live(start), true)
+	}},
+	{"an earlier code of the new user joins the new session", func(t *testing.T, r *tester) {
+		alice := aJoin()
+		r.join(alice)
+		r.redeem(redeems(alice, "alice"))
+		earlier := again(alice)
+		r.join(earlier)
+		bob := again(earlier)
+		r.join(bob)
+		second := r.redeem(redeems(bob, "bob"))
+		late := r.redeem(redeems(earlier, "bob"))
+		equal(t, "switched", late.Switched, false)
+		equal(t, "session", late.Session, second.Session)
+		equal(t, "its response", r.resolve(alice.Fresh, earlier.Response), second.Session)
+	}},
 	{"a code of the new user for another client follows to the successor", func(t *testing.T, r *tester) {
 		alice := aJoin()
 		r.join(alice)

@@ -23,7 +23,7 @@ type identification struct {
 
 // record records the subject, in the given session of the response or in the one that it belongs to.
 func (i identification) record(session registry.Session) (registry.Redeemed, error) {
-	i.subject.Since = i.response.Made
+	i.subject.Since, i.subject.Last = i.response.Made, i.response.Made
 	own, _ := i.tx.Participation(session.ID, i.response.ClientID)
 	place, switched, err := i.place(session)
 	if err != nil {
@@ -41,18 +41,23 @@ func (i identification) place(session registry.Session) (place registry.Session,
 			session = next
 			continue
 		}
-		same, since := i.compare(session)
+		same, others := i.compare(session)
 		switch {
-		case same || since.IsZero():
+		case same || others.since.IsZero():
 			return session, false, nil
-		case i.response.Made.Before(since):
+		case i.response.Made.Before(others.since):
 			place, err = i.startBefore(session)
 			return place, false, err
+		case hasNext && !i.response.Made.Before(others.last) && i.holds(next): // the switch was before its first known response
+			return next, false, nil
 		case hasNext:
 			place, err = i.startBefore(next)
 			return place, false, err
 		case !session.Live(i.now) || i.response.Silent && i.heldBefore(session):
 			return session, false, nil
+		case i.response.Made.Before(others.last): // they were back before it was known
+			place, err = i.startBefore(session)
+			return place, false, err
 		default:
 			place, err = i.succeed(session)
 			return place, err == nil, err
@@ -61,9 +66,22 @@ func (i identification) place(session registry.Session) (place registry.Session,
 	return session, false, nil
 }
 
-// compare tells whether the session holds the same Sub, and since when it holds others; zero: there is none to compare with.
-// Only Subs of one client can be compared, unless the OP gives all clients the same (OpenID Connect Core 1.0, section 8).
-func (i identification) compare(session registry.Session) (same bool, others time.Time) {
+// span is from the first to the last response to some users; zero: there is none.
+type span struct{ since, last time.Time }
+
+// add widens the span to the responses that a subject is known by.
+func (s *span) add(subject registry.Subject) {
+	if s.since.IsZero() || subject.Since.Before(s.since) {
+		s.since = subject.Since
+	}
+	if subject.Last.After(s.last) {
+		s.last = subject.Last
+	}
+}
+
+// compare tells whether the session holds the same Sub, and from when to when others were known; zero: there is none to compare
+// with. Only Subs of one client can be compared, unless the OP gives all clients the same (OpenID Connect Core 1.0, section 8).
+func (i identification) compare(session registry.Session) (same bool, others span) {
 	own, _ := i.tx.Participation(session.ID, i.response.ClientID)
 	compared := []registry.Participation{own}
 	if i.across {
@@ -71,15 +89,20 @@ func (i identification) compare(session registry.Session) (same bool, others tim
 	}
 	for _, participation := range compared {
 		for _, subject := range participation.Subjects {
-			switch {
-			case subject.Sub == i.subject.Sub:
+			if subject.Sub == i.subject.Sub {
 				same = true
-			case others.IsZero() || subject.Since.Before(others):
-				others = subject.Since
+			} else {
+				others.add(subject)
 			}
 		}
 	}
 	return same, others
+}
+
+// holds tells whether the session holds the same Sub.
+func (i identification) holds(session registry.Session) bool {
+	same, _ := i.compare(session)
+	return same
 }
 
 // heldBefore tells whether a session before this one had the same Sub.
@@ -89,7 +112,7 @@ func (i identification) heldBefore(session registry.Session) bool {
 		if !found || session.Predecessor.IsZero() {
 			return false
 		}
-		if same, _ := i.compare(before); same {
+		if i.holds(before) {
 			return true
 		}
 		session = before
@@ -140,7 +163,11 @@ func (i identification) started(of registry.Session) (registry.Session, error) {
 func (i identification) participate(id sessionstate.SessionID, origins []string) (full bool) {
 	participation, recorded := i.tx.Participation(id, i.response.ClientID)
 	known := func(s registry.Subject) bool { return s.Sub == i.subject.Sub && s.Sid == i.subject.Sid }
-	if slices.ContainsFunc(participation.Subjects, known) {
+	if n := slices.IndexFunc(participation.Subjects, known); n >= 0 {
+		if i.subject.Last.After(participation.Subjects[n].Last) {
+			participation.Subjects[n].Last = i.subject.Last
+			i.tx.PutParticipation(id, participation)
+		}
 		return false
 	}
 	if len(participation.Subjects) >= registry.MaxSubjects || !recorded && len(i.tx.Participations(id)) >= registry.MaxParticipations {

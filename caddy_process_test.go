@@ -1,0 +1,173 @@
+package oidcsession
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+)
+
+// processVariable is the environment variable that makes the test binary a Caddy with this plugin: Caddy is one to a process.
+const processVariable = "OIDC_SESSION_TEST_CADDY"
+
+const (
+	serving   = "serve"   // it loads the configurations that it is told, until its input ends: with the test at the latest
+	commanded = "command" // it is Caddy's command line
+)
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(processVariable) {
+	case serving:
+		serveConfigurations()
+	case commanded:
+		caddycmd.Main()
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// serveConfigurations loads the file that each line of the input names, and answers with one line.
+func serveConfigurations() {
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		config, err := os.ReadFile(lines.Text())
+		if err == nil {
+			err = caddy.Load(config, true)
+		}
+		if err != nil {
+			fmt.Printf("%q\n", err)
+			continue
+		}
+		fmt.Println("loaded")
+	}
+	if err := caddy.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "stopping Caddy:", err)
+	}
+}
+
+// A caddyProcess is a Caddy in a process of its own. It ends with the test.
+type caddyProcess struct {
+	dir     string // its own: data, storage and configurations
+	input   io.WriteCloser
+	answers *bufio.Scanner
+	log     *textLog
+	ended   chan struct{}
+}
+
+// startCaddy runs Caddy in a process of its own with a Caddyfile.
+func startCaddy(t *testing.T, caddyfile string) *caddyProcess {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	p := &caddyProcess{dir: t.TempDir(), log: new(textLog), ended: make(chan struct{})}
+	command := processCommand(ctx, serving, p.dir)
+	var err error
+	if p.input, err = command.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	output, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.answers = bufio.NewScanner(output)
+	command.Stderr = p.log
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cancel)
+	t.Cleanup(func() { p.stop(t) })
+	go func() {
+		_ = command.Wait()
+		close(p.ended)
+	}()
+	p.load(t, caddyfile)
+	return p
+}
+
+// processCommand is the test binary as Caddy, which finds nothing of the user's and leaves nothing behind.
+func processCommand(ctx context.Context, mode, dir string, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, os.Args[0], args...)
+	command.Env = append(os.Environ(), processVariable+"="+mode, "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	return command
+}
+
+// load gives the process another configuration, as a reload does.
+func (p *caddyProcess) load(t *testing.T, caddyfile string) {
+	t.Helper()
+	file := filepath.Join(p.dir, "config.json")
+	if err := os.WriteFile(file, loggedConfig(t, p.dir, caddyfile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintln(p.input, file); err != nil {
+		t.Fatal(err)
+	}
+	if !p.answers.Scan() || p.answers.Text() != "loaded" {
+		t.Fatalf("the other Caddy says %q, its log is\n%s", p.answers.Text(), p.log)
+	}
+}
+
+// stop has the process end by itself, as on a signal. It is killed when it takes too long.
+func (p *caddyProcess) stop(t *testing.T) {
+	t.Helper()
+	_ = p.input.Close()
+	select {
+	case <-p.ended:
+	case <-time.After(20 * time.Second):
+		t.Errorf("the other Caddy does not end, its log is\n%s", p.log)
+	}
+}
+
+// loggedConfig is testConfig with the log on standard error, whatever the test's own verbosity.
+func loggedConfig(t *testing.T, storage, caddyfile string) []byte {
+	t.Helper()
+	var config map[string]any
+	if err := json.Unmarshal(testConfig(t, storage, caddyfile), &config); err != nil {
+		t.Fatal(err)
+	}
+	config["logging"] = map[string]any{"logs": map[string]any{"default": map[string]any{"writer": map[string]any{"output": "stderr"}}}}
+	out, err := json.Marshal(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// A textLog is what was written so far.
+type textLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *textLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *textLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *textLog) has(text string) bool { return strings.Contains(l.String(), text) }
+
+// expect waits a little for a text: another process's log comes when it comes.
+func (l *textLog) expect(t *testing.T, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !l.has(text); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%q is not in the log:\n%s", text, l)
+		}
+	}
+}
