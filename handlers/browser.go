@@ -97,6 +97,7 @@ func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, statu
 		return nil // whoever failed to get them has said so
 	}
 	v := newVisit(b.env, op, keys, r)
+	v.settle()
 	if signedOut {
 		v.end()
 	}

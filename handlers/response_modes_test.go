@@ -442,6 +442,33 @@ func TestTabsThatBeganToSignInAtOnceEndTogether(t *testing.T) {
 	}
 }
 
+func TestASignOutWhileTheRegistryIsAwayIsMadeGood(t *testing.T) {
+	w := newWorld(t)
+	a := newAgent(t, w)
+	a.login = "login"
+	a.signIn("1")
+	first := a.openS()
+	up := w.down()
+	a.cookies["login"] = "x"
+	a.get("/logout", func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Set-Cookie", "login=; Max-Age=0")
+		rw.WriteHeader(http.StatusOK)
+	})
+	delete(a.cookies, "login")
+	a.signIn("2") // by cookies alone
+	second := a.openS()
+	if len(second.owed.ids()) != 1 || second.browser == first.browser || !w.live(t, first.session) {
+		t.Fatalf("owed are %d endings", len(second.owed.ids()))
+	}
+	up()
+	a.signIn("3")
+	third := a.openS()
+	if w.live(t, first.session) || !w.live(t, third.session) || third.session != second.session || len(third.owed.ids()) != 0 {
+		t.Errorf("the first session lives: %v, the second goes on and is recorded: %v, %v", w.live(t, first.session),
+			third.session == second.session, w.live(t, third.session))
+	}
+}
+
 func TestDiscoveryReplacesTheOPsOwnCheckPage(t *testing.T) {
 	document := `{"issuer":"` + issuer + `", "x":{"check_session_iframe":"inner"}, "y":"check_session_iframe", "check_session_iframe" : "https://op/own" ,"z":1e400}`
 	want := strings.Replace(document, `"https://op/own"`, `"https://op.example.com/c"`, 1)

@@ -15,17 +15,41 @@ type sessionCookie struct {
 	registry sessionstate.RegistryID // that recorded the session; zero: none did
 	state    string                  // the session's browser state, fixed here so that key rotation changes nothing
 	expires  time.Time               // of the session, in whole seconds
+	// owed are earlier IDs of the browser, whose sessions ended while the registry could not be told.
+	owed owedEnds
+}
+
+// owedEnds are browser IDs, at most maxOwed; the zero ones behind them are none.
+type owedEnds [maxOwed]sessionstate.BrowserID
+
+// newOwedEnds takes the last of the IDs.
+func newOwedEnds(ids []sessionstate.BrowserID) (owed owedEnds) {
+	copy(owed[:], ids[max(0, len(ids)-maxOwed):])
+	return owed
+}
+
+func (o owedEnds) ids() []sessionstate.BrowserID {
+	n := 0
+	for n < maxOwed && !o[n].IsZero() {
+		n++
+	}
+	return o[:n]
 }
 
 const (
 	sessionPurpose  = "session cookie"
 	sessionSizeNone = 16
 	sessionSizeFull = 16 + 16 + 8 + 32 + 4
+	maxOwed         = 4
 )
 
 // seal returns the cookie's value.
 func (c sessionCookie) seal(keys *sessionstate.Keyring, issuer string) string {
-	value := append(make([]byte, 0, sessionSizeFull), c.browser[:]...)
+	value := append(make([]byte, 0, 1+16*maxOwed+sessionSizeFull), byte(len(c.owed.ids())))
+	for _, browser := range c.owed.ids() {
+		value = append(value, browser[:]...)
+	}
+	value = append(value, c.browser[:]...)
 	if state, err := base64.RawURLEncoding.DecodeString(c.state); !c.session.IsZero() && err == nil {
 		value = append(value, c.session[:]...)
 		value = append(value, c.registry[:]...)
@@ -38,7 +62,14 @@ func (c sessionCookie) seal(keys *sessionstate.Keyring, issuer string) string {
 // openSessionCookie opens a cookie's value. ok is false when it is not ours; current, when it is sealed under an older key.
 func openSessionCookie(keys *sessionstate.Keyring, issuer, sealed string) (c sessionCookie, current, ok bool) {
 	value, current, err := keys.Open(sessionPurpose, issuer, sealed)
-	if err != nil || len(value) != sessionSizeNone && len(value) != sessionSizeFull {
+	if err != nil || len(value) == 0 || value[0] > maxOwed || len(value) < 1+16*int(value[0]) {
+		return sessionCookie{}, false, false
+	}
+	owed, value := int(value[0]), value[1:]
+	for i := range owed {
+		value = value[copy(c.owed[i][:], value):]
+	}
+	if len(value) != sessionSizeNone && len(value) != sessionSizeFull {
 		return sessionCookie{}, false, false
 	}
 	value = value[copy(c.browser[:], value):]
@@ -53,4 +84,6 @@ func openSessionCookie(keys *sessionstate.Keyring, issuer, sealed string) (c ses
 }
 
 // signedOut is the cookie of the same browser without a session.
-func (c sessionCookie) signedOut() sessionCookie { return sessionCookie{browser: c.browser} }
+func (c sessionCookie) signedOut() sessionCookie {
+	return sessionCookie{browser: c.browser, owed: c.owed}
+}

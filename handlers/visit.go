@@ -99,36 +99,54 @@ func (v *visit) currentState() string {
 
 // end ends the browser's sessions: the OP has ended its own. The browser gets the anonymous state, which is set, not deleted:
 // "signed out" and "no cookie to be seen" differ for the check page.
+//
+// What the registry could not be told is owed: it is told at a later visit. The browser goes on under another ID, so that what it
+// signs in to meanwhile does not end then.
 func (v *visit) end() {
-	v.endRecorded()
-	if v.sealed.session.IsZero() && v.keys.IsAnonymousState(v.op.Issuer, v.state) {
+	failed := v.endRecorded(v.browsers())
+	if len(failed) == 0 && v.sealed.session.IsZero() && v.keys.IsAnonymousState(v.op.Issuer, v.state) {
 		return
 	}
 	v.browser()
 	v.sealed = v.sealed.signedOut()
+	if len(failed) > 0 {
+		v.sealed.browser = sessionstate.NewBrowserID()
+		v.sealed.owed = newOwedEnds(append(v.sealed.owed.ids(), failed...))
+	}
 	v.state = v.keys.AnonymousState(v.op.Issuer)
 	v.giveSession()
 	v.giveState(v.state)
 }
 
-// endRecorded ends what the registry has of the browser: under the ID in its sealed cookie, and under those that tabs got which
-// began to sign in at the same time.
-func (v *visit) endRecorded() {
-	for _, browser := range v.browsers() {
+// settle tells the registry what is owed to it.
+func (v *visit) settle() {
+	owed := v.sealed.owed.ids()
+	if len(owed) == 0 {
+		return
+	}
+	v.sealed.owed = newOwedEnds(v.endRecorded(owed))
+	v.giveSession()
+}
+
+// endRecorded ends what the registry has of the browser under the given IDs, and returns those that it could not be told of.
+func (v *visit) endRecorded(browsers []sessionstate.BrowserID) (failed []sessionstate.BrowserID) {
+	for i, browser := range browsers {
 		ended, err := v.env.Registry.End(recording(v.r), registry.Ending{
 			Issuer: v.op.Issuer, Browser: browser, Reason: registry.ReasonLoginCookie, Now: v.now,
 		})
 		if err != nil {
-			unrecorded(v.env.Logger, "the end of a session is in the browser's cookies only", err)
-			return
+			unrecorded(v.env.Logger, "the end of a session is in the browser's cookies only, until the registry can be told", err)
+			return browsers[i:]
 		}
 		for _, session := range ended {
 			logEnd(v.env.Logger, session)
 		}
 	}
+	return nil
 }
 
-// browsers are the IDs that the browser is known by.
+// browsers are the IDs that the browser is known by: that in its sealed cookie, and those that tabs got which began to sign in at
+// the same time.
 func (v *visit) browsers() []sessionstate.BrowserID {
 	var ids []sessionstate.BrowserID
 	add := func(id sessionstate.BrowserID) {
