@@ -143,7 +143,7 @@ type Handler struct {
 	// placeholders that are known at start.
 	//
 	// Default: the issuer of the OP's own document at /.well-known/openid-configuration, if its host is the request's. On
-	// sites for wildcard or any host names it must be set.
+	// sites for several, wildcard or any host names it must be set.
 	Issuer string `json:"issuer,omitempty"`
 
 	// The name of the cookie by which the OP itself remembers that a browser is signed in. When the OP deletes it, the
