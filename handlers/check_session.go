@@ -172,17 +172,20 @@ func (c *CheckSession) serveCheck(op *OP, w http.ResponseWriter, r *http.Request
 		return caddyhttp.Error(http.StatusServiceUnavailable, err)
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	_, err = io.WriteString(w, string(answer))
 	return err
 }
 
+// formType is what the page sends.
+const formType = "application/x-www-form-urlencoded"
+
 var errNoCheck = errors.New("a check has the form parameters client_id, session_state and origin, each once")
 
 func readCheck(w http.ResponseWriter, r *http.Request) (check, error) {
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" {
-		return check{}, errNoCheck
+	if contentType := r.Header.Get("Content-Type"); contentType != formType { // XMLHttpRequest may add a charset
+		if mediaType, _, err := mime.ParseMediaType(contentType); err != nil || mediaType != formType {
+			return check{}, errNoCheck
+		}
 	}
 	body := bytes.NewBuffer(make([]byte, 0, 1<<10))
 	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxCheck)); err != nil {

@@ -10,8 +10,6 @@ import (
 	"testing"
 )
 
-const formType = "application/x-www-form-urlencoded"
-
 // closing tells whether a body was closed.
 type closing struct {
 	io.Reader

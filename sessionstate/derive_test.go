@@ -2,6 +2,8 @@ package sessionstate
 
 import (
 	"bytes"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"testing"
 )
 
@@ -51,4 +53,22 @@ func TestDerivePanicsBeyondWhatHKDFCanGive(t *testing.T) {
 		}
 	}()
 	key.derive(255*32 + 1)
+}
+
+func TestExpandIsHKDFExpand(t *testing.T) {
+	key, err := newDerivedKey([]byte("0123456789abcdef0123456789abcdef"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, info := range []string{"", "a", "a longer label than one block of the hash, which has 64 bytes of its own, and more"} {
+		for _, n := range []int{1, 4, 31, 32, 33, 44, 64, 65, 255} {
+			want, err := hkdf.Expand(sha256.New, key.prk, info, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := key.expand([]byte(info), n); !bytes.Equal(got, want) {
+				t.Errorf("%d bytes for %q: got %x, want %x", n, info, got, want)
+			}
+		}
+	}
 }

@@ -7,6 +7,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
+	"sync"
 )
 
 // MinKeyLength is the least length of a shared key, in bytes.
@@ -31,8 +33,9 @@ type Keyring struct {
 
 // derivedKey is one shared key: what HKDF extracted from it.
 type derivedKey struct {
-	id  [4]byte
-	prk []byte
+	id   [4]byte
+	prk  []byte
+	macs *sync.Pool // of hash.Hash: HMAC-SHA256 under prk
 }
 
 // extractSalt separates this package's keys from whatever else the same secret may serve for.
@@ -72,7 +75,7 @@ func newDerivedKey(secret []byte) (derivedKey, error) {
 	if err != nil {
 		return derivedKey{}, fmt.Errorf("deriving from the shared key: %w", err)
 	}
-	key := derivedKey{prk: prk}
+	key := derivedKey{prk: prk, macs: &sync.Pool{New: func() any { return hmac.New(sha256.New, prk) }}}
 	copy(key.id[:], key.derive(len(key.id), "key id"))
 	return key, nil
 }
@@ -80,14 +83,30 @@ func newDerivedKey(secret []byte) (derivedKey, error) {
 // derive returns n bytes for one use. The parts of the label are kept apart by their lengths, so that no two lists of parts
 // give the same label.
 func (k derivedKey) derive(n int, parts ...string) []byte {
-	var label []byte
+	label := make([]byte, 0, 128)
 	for _, part := range parts {
 		label = append(label, byte(len(part)>>8), byte(len(part)))
 		label = append(label, part...)
 	}
-	out, err := hkdf.Expand(sha256.New, k.prk, string(label), n)
-	if err != nil {
-		panic(err) // only for n over 255 hashes: a programming error
+	return k.expand(label, n)
+}
+
+// expand is HKDF-Expand (RFC 5869, section 2.3) with SHA-256, for up to 255 hashes. crypto/hkdf sets its HMAC up anew each time, which
+// costs more than the rest, and every check of a session_state derives a key.
+func (k derivedKey) expand(info []byte, n int) []byte {
+	if n > 255*sha256.Size {
+		panic("more than HKDF can give") // a programming error
 	}
-	return out
+	mac := k.macs.Get().(hash.Hash)
+	defer k.macs.Put(mac)
+	out := make([]byte, 0, n+sha256.Size)
+	for counter := byte(1); len(out) < n; counter++ {
+		last := out[max(0, len(out)-sha256.Size):]
+		mac.Reset()
+		mac.Write(last)
+		mac.Write(info)
+		mac.Write([]byte{counter})
+		out = mac.Sum(out)
+	}
+	return out[:n]
 }
