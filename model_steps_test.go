@@ -62,7 +62,10 @@ var actions = []struct {
 	{"time passes", 5, func(w *modelWorld, n, _ int) {
 		w.clock.advance([]time.Duration{time.Second, 20 * time.Second, 61 * time.Second, 61 * time.Second, 11 * time.Minute, 61 * time.Minute}[n%6])
 	}},
-	{"the session's lifetime passes", 1, func(w *modelWorld, _, _ int) { w.clock.advance(sessionLifetime) }},
+	{"the session's lifetime passes", 1, func(w *modelWorld, _, _ int) {
+		w.clock.advance(sessionLifetime)
+		w.lifetimes++
+	}},
 	{"reload", 1, func(w *modelWorld, _, _ int) { w.reload() }},
 	{"lose the registry", 1, func(w *modelWorld, _, _ int) {
 		w.loseRegistry()

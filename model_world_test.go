@@ -24,6 +24,8 @@ type modelWorld struct {
 	wrong   string      // what the check said wrongly
 	did     []string
 	asked   []time.Time // for each authorization request
+
+	lifetimes int // of sessions, that passed
 }
 
 // A relyingParty is a client, and how it wants to be answered.
@@ -43,7 +45,6 @@ type modelTab struct {
 	frame    *checkFrame
 	told     string // last
 	asked    time.Time
-	state    int // the number of its request
 	opened   int // in which epoch
 	renewed  int // how often it asked again
 	mayRenew int // how often on account of exceptions
@@ -227,7 +228,7 @@ func (w *modelWorld) judge(o *modelTab, word string, asked time.Time) {
 // renew is what an RP does on `changed`: it asks with prompt=none, in a hidden frame, and goes on with the same user or not at all.
 func (w *modelWorld) renew(o *modelTab) {
 	o.renewed++
-	if allowed := w.truth.epoch - o.opened + o.mayRenew; o.renewed > allowed {
+	if allowed := w.truth.epoch - o.opened + min(o.mayRenew, len(users)+w.lifetimes); o.renewed > allowed {
 		w.wrong = fmt.Sprintf("%s asks for the %d. time, for %d changes", o.rp.name, o.renewed, allowed)
 		return
 	}

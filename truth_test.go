@@ -77,7 +77,14 @@ func (h *truth) mayFollow(r *response, asked time.Time) bool {
 		case !f.known.After(r.made):
 			return false
 		}
-		return r.known.IsZero() || asked.Before(r.known) || h.traits.manyAccounts && f.user != r.user || h.traits.pairwise && f.client != r.client
+		return r.known.IsZero() || asked.Before(r.known) || h.traits.manyAccounts && f.user != r.user || h.isSwitch(f) && f.client != r.client
+	})
+}
+
+// isSwitch tells whether a response was for another user than an earlier one for the same client, whose subs are its own.
+func (h *truth) isSwitch(f *response) bool {
+	return h.traits.pairwise && slices.ContainsFunc(h.responses, func(e *response) bool {
+		return e.client == f.client && e.user != f.user && !e.known.IsZero()
 	})
 }
 
