@@ -76,7 +76,7 @@ func canonicalHost(u *url.URL) (string, error) {
 		return "", fmt.Errorf("%w: its host is no host name", ErrInvalidURI)
 	}
 	host, err := hostProfile.ToASCII(name)
-	if err != nil || host == "" || strings.ContainsAny(host, forbiddenInHost) || hasControl(host) {
+	if err != nil || strings.ContainsAny(host, forbiddenInHost) || hasControl(host) || !isParsedAs(host) {
 		return "", fmt.Errorf("%w: its host is no host name", ErrInvalidURI)
 	}
 	if !endsInNumber(host) {
@@ -86,6 +86,12 @@ func canonicalHost(u *url.URL) (string, error) {
 		return "", fmt.Errorf("%w: its host is no plain IPv4 address", ErrInvalidURI)
 	}
 	return host, nil
+}
+
+// isParsedAs tells whether Go reads a mapped host name as the same: some signs it refuses have wide forms that it does not.
+func isParsedAs(host string) bool {
+	u, err := url.Parse("http://" + host)
+	return err == nil && host != "" && u.Host == host
 }
 
 func canonicalIPv6(name string) (string, error) {
