@@ -242,3 +242,29 @@ func node(t *testing.T, stdin string, args ...string) []byte {
 	}
 	return out
 }
+
+func TestThreat15NoPingPongOfMessages(t *testing.T) {
+	threatScenarios(t, "ping-pong", 2)
+}
+
+func TestThreatCVE20241249FloodsOfMessagesAreBounded(t *testing.T) {
+	threatScenarios(t, "flood", 2)
+}
+
+// threatScenarios tells whether the scenarios with a word in their names, of which there are some, pass.
+func threatScenarios(t *testing.T, word string, atLeast int) {
+	t.Helper()
+	ran := 0
+	for _, r := range runScript(t, map[string]any{"script": checkSessionScript}) {
+		if !strings.Contains(r.Name, word) {
+			continue
+		}
+		ran++
+		if r.Error != "" {
+			t.Errorf("%s: %s", r.Name, r.Error)
+		}
+	}
+	if ran < atLeast {
+		t.Errorf("%d scenarios ran", ran)
+	}
+}
