@@ -26,6 +26,9 @@ type metadata struct {
 	RequestParameter      bool     `json:"request_parameter_supported"`
 	RequestURIParameter   bool     `json:"request_uri_parameter_supported"` // its default, true, counts for nothing here
 	SignedRequestObjects  bool     `json:"require_signed_request_object"`   // RFC 9101, section 10.5
+	JWKSURI               string   `json:"jwks_uri"`
+	SigningAlgorithms     []string `json:"id_token_signing_alg_values_supported"`
+	EndSessionEndpoint    string   `json:"end_session_endpoint"` // RP-Initiated Logout 1.0, section 2.1
 }
 
 // parseMetadata reads the answer to a request for the document.

@@ -16,11 +16,14 @@ type OP struct {
 	Issuer string
 	// Origin is the issuer's origin (RFC 6454).
 	Origin string
-	// DiscoveryPath, AuthorizationPath, TokenPath and PushedPath are the paths of the OP's endpoints on that origin, not
-	// escaped. Empty: not known, or elsewhere.
-	DiscoveryPath, AuthorizationPath, TokenPath, PushedPath string
+	// DiscoveryPath, AuthorizationPath, TokenPath, PushedPath and EndSessionPath are the paths of the OP's endpoints on that
+	// origin, not escaped. Empty: not known, or elsewhere.
+	DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath string
 
 	path           string // of the issuer, without a slash at its end
+	endsSessions   bool     // the OP's document has an end_session_endpoint of its own, wherever that is
+	jwksURI        string   // as the OP's document has it; empty: not known
+	algorithms     []string // that the OP signs ID tokens with, as its document has them
 	publicSubjects bool
 	requestObjects bool // requests may be in request objects
 	requestURIs    bool // requests may be pushed, or elsewhere
@@ -67,6 +70,9 @@ func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
 	known.AuthorizationPath = endpointPath(m.AuthorizationEndpoint, op.Origin)
 	known.TokenPath = endpointPath(m.TokenEndpoint, op.Origin)
 	known.PushedPath = endpointPath(m.PushedEndpoint, op.Origin)
+	known.EndSessionPath = endpointPath(m.EndSessionEndpoint, op.Origin)
+	known.endsSessions = m.EndSessionEndpoint != ""
+	known.jwksURI, known.algorithms = m.JWKSURI, m.SigningAlgorithms
 	known.publicSubjects = m.publicSubjects()
 	known.requestObjects = m.RequestParameter || m.SignedRequestObjects
 	known.requestURIs = m.RequestURIParameter || m.PushedEndpoint != ""
