@@ -166,6 +166,30 @@ func (b *bound) End(ctx context.Context, ending Ending) ([]Session, error) {
 	return r.value, r.err
 }
 
+func (b *bound) Spend(ctx context.Context, spending Spending) (bool, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[bool]) {
+		r.value, r.err = b.registry.Spend(ctx, spending)
+		return r
+	})
+	return r.value, r.err
+}
+
+func (b *bound) KeepKeys(ctx context.Context, keeping Keeping) error {
+	r := within(ctx, b, func(ctx context.Context) (r result[struct{}]) {
+		r.err = b.registry.KeepKeys(ctx, keeping)
+		return r
+	})
+	return r.err
+}
+
+func (b *bound) Keys(ctx context.Context, issuer string, now time.Time) ([]Key, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[[]Key]) {
+		r.value, r.err = b.registry.Keys(ctx, issuer, now)
+		return r
+	})
+	return r.value, r.err
+}
+
 func (b *bound) Expire(ctx context.Context, now time.Time) (int, error) {
 	r := within(ctx, b, func(ctx context.Context) (r result[int]) {
 		r.value, r.err = b.registry.Expire(ctx, now)

@@ -278,6 +278,22 @@ func (l *Lazy) End(ctx context.Context, ending Ending) ([]Session, error) {
 	return on(ctx, l, func(r Registry) ([]Session, error) { return r.End(ctx, ending) })
 }
 
+// Spend implements [Registry].
+func (l *Lazy) Spend(ctx context.Context, spending Spending) (bool, error) {
+	return on(ctx, l, func(r Registry) (bool, error) { return r.Spend(ctx, spending) })
+}
+
+// KeepKeys implements [Registry].
+func (l *Lazy) KeepKeys(ctx context.Context, keeping Keeping) error {
+	_, err := on(ctx, l, func(r Registry) (struct{}, error) { return struct{}{}, r.KeepKeys(ctx, keeping) })
+	return err
+}
+
+// Keys implements [Registry].
+func (l *Lazy) Keys(ctx context.Context, issuer string, now time.Time) ([]Key, error) {
+	return on(ctx, l, func(r Registry) ([]Key, error) { return r.Keys(ctx, issuer, now) })
+}
+
 // Expire implements [Registry].
 func (l *Lazy) Expire(ctx context.Context, now time.Time) (int, error) {
 	return on(ctx, l, func(r Registry) (int, error) { return r.Expire(ctx, now) })

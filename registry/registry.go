@@ -46,8 +46,18 @@ type Registry interface {
 	// End ends all live sessions of a browser and returns them, ended. A browser without live sessions is no error.
 	End(ctx context.Context, ending Ending) ([]Session, error)
 
-	// Expire removes what is past its time: sessions (live or ended), codes and re-bindings; at most 100 of them a call, so
-	// that no logins wait behind it. It returns how many it removed: 100 means that there may be more.
+	// Spend marks a one-time value as used. first is true for the first call with that value, and for none after it until its
+	// time is over. See [Spending].
+	Spend(ctx context.Context, spending Spending) (first bool, err error)
+
+	// KeepKeys records public keys of the issuer's OP. See [Keeping].
+	KeepKeys(ctx context.Context, keeping Keeping) error
+
+	// Keys lists the issuer's recorded keys whose time is not over, ordered by ID.
+	Keys(ctx context.Context, issuer string, now time.Time) ([]Key, error)
+
+	// Expire removes what is past its time: sessions (live or ended), codes, re-bindings, one-time values and keys; at most 100
+	// of them a call, so that no logins wait behind it. It returns how many it removed: 100 means that there may be more.
 	Expire(ctx context.Context, now time.Time) (removed int, err error)
 
 	// Close releases the store. Calls after it, and a second Close, are harmless: the calls return ErrUnavailable.
@@ -77,6 +87,10 @@ const (
 	MaxOrigins = 32
 	// MaxSuccessors is how many successors of a session are followed to the last of them. What has more starts anew.
 	MaxSuccessors = 16
+	// MaxKeys is how many keys are recorded of one issuer. Of more, those whose time is over soonest are forgotten.
+	MaxKeys = 256
+	// MaxKey is the longest public key, in bytes of JSON.
+	MaxKey = 8 << 10
 	// MaxExpired is how many records one call of Expire removes.
 	MaxExpired = 100
 
@@ -212,6 +226,28 @@ type Ending struct {
 	Browser sessionstate.BrowserID
 	Reason  Reason
 	Now     time.Time
+}
+
+// Spending marks a one-time value as used. Expires must be after Now.
+type Spending struct {
+	Issuer  string
+	Value   [16]byte // drawn at random
+	Now     time.Time
+	Expires time.Time // when it may be forgotten: the value itself must count no more then
+}
+
+// Keeping records public keys until a time after Now. A key that is recorded already keeps the later one of both times.
+type Keeping struct {
+	Issuer string
+	Keys   []Key
+	Now    time.Time
+	Until  time.Time
+}
+
+// A Key is one public key of an OP. ID and JWK must not be empty.
+type Key struct {
+	ID  string // its thumbprint (RFC 7638), unpadded base64url
+	JWK []byte // JSON (RFC 7517)
 }
 
 // An Opener opens registries: what a store module configures.

@@ -78,6 +78,34 @@ func (s *Store) End(ctx context.Context, ending registry.Ending) ([]registry.Ses
 	return write(ctx, s, ending.Issuer, func(tx *tx) ([]registry.Session, error) { return rules.End(tx, ending), nil })
 }
 
+// Spend implements [registry.Registry].
+func (s *Store) Spend(ctx context.Context, spending registry.Spending) (bool, error) {
+	if err := rules.CheckSpending(spending); err != nil {
+		return false, err
+	}
+	return write(ctx, s, spending.Issuer, func(tx *tx) (bool, error) { return rules.Spend(tx, spending), nil })
+}
+
+// KeepKeys implements [registry.Registry].
+func (s *Store) KeepKeys(ctx context.Context, keeping registry.Keeping) error {
+	if err := rules.CheckKeeping(keeping); err != nil {
+		return err
+	}
+	_, err := write(ctx, s, keeping.Issuer, func(tx *tx) (struct{}, error) {
+		rules.KeepKeys(tx, keeping)
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// Keys implements [registry.Registry].
+func (s *Store) Keys(ctx context.Context, issuer string, now time.Time) ([]registry.Key, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return nil, err
+	}
+	return read(ctx, s, issuer, func(tx *tx) []registry.Key { return rules.Keys(tx, now) })
+}
+
 // Expire implements [registry.Registry].
 func (s *Store) Expire(ctx context.Context, now time.Time) (int, error) {
 	return write(ctx, s, "", func(tx *tx) (int, error) { return tx.expire(now), nil })

@@ -13,6 +13,8 @@ const (
 	kindSession   = 's'
 	kindResponse  = 'r'
 	kindRebinding = 'b'
+	kindSpent     = 'o'
+	kindKey       = 'k'
 
 	expiryKeyLength = 8 + 1 + 16 + 16
 )
@@ -70,6 +72,10 @@ func (t *tx) remove(kind byte, key []byte) {
 		t.delete(bucketResponses, key)
 	case kindRebinding:
 		t.delete(bucketRebindings, key)
+	case kindSpent:
+		t.delete(bucketSpent, key)
+	case kindKey:
+		t.delete(bucketKeys, key)
 	default:
 		t.fail(errDamaged)
 	}

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -194,16 +195,36 @@ func identify(db *bbolt.DB) (id sessionstate.RegistryID, err error) {
 		}
 		return id, tx.Commit()
 	}
-	for _, name := range allBuckets {
-		if tx.Bucket(name) == nil {
-			return id, corrupt("no bucket %s", name)
-		}
+	added, err := addBuckets(tx)
+	if err != nil {
+		return id, err
 	}
 	value, err := unseal(keyID, tx.Bucket(bucketMeta).Get(keyID))
 	if err != nil || len(value) != len(id) {
 		return id, corrupt("no registry ID")
 	}
-	return sessionstate.RegistryID(value), nil
+	id = sessionstate.RegistryID(value)
+	if added {
+		return id, tx.Commit()
+	}
+	return id, nil
+}
+
+// addBuckets adds to a file of an earlier version the buckets that came later. All others must be there.
+func addBuckets(tx *bbolt.Tx) (added bool, err error) {
+	for _, name := range allBuckets {
+		switch {
+		case tx.Bucket(name) != nil:
+		case bytes.Equal(name, bucketSpent) || bytes.Equal(name, bucketKeys):
+			if _, err := tx.CreateBucket(name); err != nil {
+				return added, err
+			}
+			added = true
+		default:
+			return added, corrupt("no bucket %s", name)
+		}
+	}
+	return added, nil
 }
 
 func initialize(tx *bbolt.Tx) (sessionstate.RegistryID, error) {

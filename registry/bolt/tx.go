@@ -22,9 +22,12 @@ var (
 	bucketResponses      = []byte("responses")      // issuer, response
 	bucketRebindings     = []byte("rebindings")     // issuer, response
 	bucketExpiry         = []byte("expiry")         // time, kind, issuer, ID: see expiry.go
+	bucketSpent          = []byte("spent")          // issuer, one-time value
+	bucketKeys           = []byte("keys")           // issuer, hash of the key's ID
 
 	allBuckets = [][]byte{
 		bucketMeta, bucketSessions, bucketBrowsers, bucketParticipations, bucketResponses, bucketRebindings, bucketExpiry,
+		bucketSpent, bucketKeys,
 	}
 )
 

@@ -13,6 +13,8 @@ const (
 	kindSession = iota
 	kindResponse
 	kindRebinding
+	kindSpent
+	kindKey
 )
 
 // An expiring entry says when to look whether a record is past its time.
@@ -79,6 +81,16 @@ func (t *tx) remove(entry expiring) bool {
 			return false
 		}
 		delete(t.rebindings, id)
+	case kindSpent:
+		if expires, found := t.spent[entry.id]; !found || !expires.Equal(entry.at) {
+			return false
+		}
+		delete(t.spent, entry.id)
+	case kindKey:
+		if key, found := t.keys[entry.id]; !found || !key.Until.Equal(entry.at) {
+			return false
+		}
+		delete(t.keys, entry.id)
 	}
 	return true
 }

@@ -108,6 +108,46 @@ func (s *Store) End(ctx context.Context, ending registry.Ending) ([]registry.Ses
 	return rules.End(s.tx(ending.Issuer), ending), nil
 }
 
+// Spend implements [registry.Registry].
+func (s *Store) Spend(ctx context.Context, spending registry.Spending) (bool, error) {
+	if err := rules.CheckSpending(spending); err != nil {
+		return false, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	return rules.Spend(s.tx(spending.Issuer), spending), nil
+}
+
+// KeepKeys implements [registry.Registry].
+func (s *Store) KeepKeys(ctx context.Context, keeping registry.Keeping) error {
+	if err := rules.CheckKeeping(keeping); err != nil {
+		return err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	rules.KeepKeys(s.tx(keeping.Issuer), keeping)
+	return nil
+}
+
+// Keys implements [registry.Registry].
+func (s *Store) Keys(ctx context.Context, issuer string, now time.Time) ([]registry.Key, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return nil, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return rules.Keys(s.tx(issuer), now), nil
+}
+
 // Expire implements [registry.Registry].
 func (s *Store) Expire(ctx context.Context, now time.Time) (int, error) {
 	release, err := s.acquire(ctx)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/registry/internal/rules"
@@ -18,6 +19,8 @@ type records struct {
 	participations map[sessionstate.SessionID]map[string]registry.Participation
 	responses      map[sessionstate.ResponseID]rules.Response
 	rebindings     map[sessionstate.ResponseID]rules.Rebinding
+	spent          map[[16]byte]time.Time
+	keys           map[[16]byte]rules.Key // by the hash of their IDs
 }
 
 // tx implements [rules.Tx]. Nothing can fail in it, so nothing is ever rolled back.
@@ -46,6 +49,8 @@ func (t *tx) prepare() {
 		participations: make(map[sessionstate.SessionID]map[string]registry.Participation),
 		responses:      make(map[sessionstate.ResponseID]rules.Response),
 		rebindings:     make(map[sessionstate.ResponseID]rules.Rebinding),
+		spent:          make(map[[16]byte]time.Time),
+		keys:           make(map[[16]byte]rules.Key),
 	}
 	t.store.issuers[t.issuer] = t.records
 }

@@ -35,6 +35,8 @@ func Run(t *testing.T, open func(t *testing.T) registry.Registry) {
 		{"subjects in responses", frontChannelTests},
 		{"Resolve", resolveTests},
 		{"End", endTests},
+		{"Spend", spendTests},
+		{"Keys", keyTests},
 		{"Expire", expireTests},
 		{"bounds", boundTests},
 		{"life", lifeTests},
@@ -237,6 +239,9 @@ func callsOf(ctx context.Context, r registry.Registry) map[string]error {
 	_, _, errs["Resolve"] = r.Resolve(ctx, issuer, join.Fresh, join.Response)
 	_, errs["Participations"] = r.Participations(ctx, issuer, join.Fresh)
 	_, errs["End"] = r.End(ctx, registry.Ending{Issuer: issuer, Browser: join.Browser, Reason: registry.ReasonLogout, Now: start})
+	_, errs["Spend"] = r.Spend(ctx, aSpending())
+	errs["KeepKeys"] = r.KeepKeys(ctx, aKeeping("1"))
+	_, errs["Keys"] = r.Keys(ctx, issuer, start)
 	_, errs["Expire"] = r.Expire(ctx, start)
 	return errs
 }

@@ -52,6 +52,33 @@ func CheckEnding(ending registry.Ending) error {
 	)
 }
 
+// CheckSpending tells whether a Spending keeps the bounds.
+func CheckSpending(spending registry.Spending) error {
+	if !instant(spending.Expires).After(spending.Now) {
+		return fmt.Errorf("%w: a one-time value that has expired", registry.ErrInvalid)
+	}
+	return CheckIssuer(spending.Issuer)
+}
+
+// CheckKeeping tells whether a Keeping keeps the bounds.
+func CheckKeeping(keeping registry.Keeping) error {
+	if !instant(keeping.Until).After(keeping.Now) {
+		return fmt.Errorf("%w: keys that have expired", registry.ErrInvalid)
+	}
+	if len(keeping.Keys) > registry.MaxKeys {
+		return fmt.Errorf("%w: %d keys, over %d", registry.ErrInvalid, len(keeping.Keys), registry.MaxKeys)
+	}
+	for _, key := range keeping.Keys {
+		if err := checkName("key ID", key.ID); err != nil {
+			return err
+		}
+		if len(key.JWK) == 0 || len(key.JWK) > registry.MaxKey {
+			return fmt.Errorf("%w: key of %d bytes", registry.ErrInvalid, len(key.JWK))
+		}
+	}
+	return CheckIssuer(keeping.Issuer)
+}
+
 func checkName(what, value string) error {
 	if value == "" {
 		return fmt.Errorf("%w: no %s", registry.ErrInvalid, what)

@@ -38,6 +38,18 @@ type Tx interface {
 	Rebinding(id sessionstate.ResponseID) (rebinding Rebinding, found bool)
 	// PutRebinding records or replaces a re-binding.
 	PutRebinding(id sessionstate.ResponseID, rebinding Rebinding)
+
+	// Spent returns when a used one-time value may be forgotten, also when that is past.
+	Spent(value [16]byte) (expires time.Time, found bool)
+	// PutSpent records or replaces a used one-time value.
+	PutSpent(value [16]byte, expires time.Time)
+
+	// Keys lists the issuer's keys, also those past their time, in the order of their IDs.
+	Keys() []Key
+	// PutKey records or replaces a key.
+	PutKey(key Key)
+	// DeleteKey forgets a key.
+	DeleteKey(key Key)
 }
 
 // A Response is what is remembered of an authorization response.
@@ -53,6 +65,13 @@ type Response struct {
 type Rebinding struct {
 	Session sessionstate.SessionID
 	Expires time.Time // the session's
+}
+
+// A Key is a recorded public key.
+type Key struct {
+	registry.Key
+
+	Until time.Time // in whole milliseconds, UTC
 }
 
 // instant is t as the registry records it: in whole milliseconds, UTC.
