@@ -123,6 +123,28 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //		login_cookie  <name>
 //		session_state keep | replace
 //		check_session <path>
+//		end_session [<path>] {
+//			upstream [<method>] <path> {
+//				header  <field> <value>
+//				form    <field> <value>
+//				body    <text>
+//				success <status...>
+//			}
+//			clear_cookies <name...> {
+//				domain <domain>
+//				path   <path...>
+//			}
+//			confirm   needed | always
+//			templates <dir>
+//			access_log
+//		}
+//		client <client_id> {
+//			name                     <text>
+//			post_logout_redirect_uri <uri...>
+//			insecure_http
+//		}
+//		clients_file <path>
+//		jwks_uri     <url>
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(Handler)
@@ -152,6 +174,14 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				h.CheckSession = new(handlers.CheckSession)
 			}
 			err = scalar(d, &h.CheckSession.Path)
+		case "clients_file":
+			err = scalar(d, &h.ClientsFile)
+		case "jwks_uri":
+			err = scalar(d, &h.JWKSURI)
+		case "end_session":
+			err = h.unmarshalEndSession(d)
+		case "client":
+			err = h.unmarshalClient(d)
 		default:
 			err = d.Errf("unrecognized oidc_session option '%s'", d.Val())
 		}
@@ -174,6 +204,15 @@ func scalar(d *caddyfile.Dispenser, value *string) error {
 	if *value = d.Val(); *value == "" {
 		return d.Errf("%s is empty", name)
 	}
+	return endOfLine(d)
+}
+
+// onOff parses an option without arguments that may be given once.
+func onOff(d *caddyfile.Dispenser, value *bool) error {
+	if *value {
+		return d.Errf("%s is given twice", d.Val())
+	}
+	*value = true
 	return endOfLine(d)
 }
 

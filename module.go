@@ -1,5 +1,6 @@
-// Package oidcsession gives an OpenID Provider (OP) behind Caddy session management, whatever the OP itself supports: the check
-// page (OP iframe) and session_state of OpenID Connect Session Management 1.0.
+// Package oidcsession gives an OpenID Provider (OP) behind Caddy session management and sign-out, whatever the OP itself supports:
+// the check page (OP iframe) and session_state of OpenID Connect Session Management 1.0, and the end_session endpoint of OpenID
+// Connect RP-Initiated Logout 1.0.
 //
 // It has two Caddy modules: the app `oidc_session`, which holds what all sites share, and the HTTP handler
 // `http.handlers.oidc_session` for the site of an OP.
@@ -125,9 +126,10 @@ type sharedRegistry struct{ *registry.Lazy }
 // Destruct closes the registry when no configuration uses it any more.
 func (s sharedRegistry) Destruct() error { return s.Close() }
 
-// Handler gives the OpenID Provider (OP) of a site OpenID Connect Session Management 1.0: it serves the check page (OP iframe),
-// adds `session_state` to the OP's authorization responses and `check_session_iframe` to its discovery document, and keeps
-// track of sessions by what passes between browsers, apps and the OP. Nothing changes in the OP or in the apps.
+// Handler gives the OpenID Provider (OP) of a site OpenID Connect Session Management 1.0 and RP-Initiated Logout 1.0: it serves
+// the check page (OP iframe) and the end_session endpoint, adds `session_state` to the OP's authorization responses and
+// `check_session_iframe` and `end_session_endpoint` to its discovery document, and keeps track of sessions by what passes between
+// browsers, apps and the OP. Nothing changes in the OP or in the apps.
 //
 // These placeholders are set for requests of browsers that are signed in, as their sealed cookie says:
 //
@@ -161,6 +163,28 @@ type Handler struct {
 	// The check page.
 	CheckSession *handlers.CheckSession `json:"check_session,omitempty"`
 
+	// The end_session endpoint, where the OP has none of its own.
+	//
+	// Default: served if `login_cookie` is set: signing out deletes that cookie.
+	EndSession *handlers.EndSession `json:"end_session,omitempty"`
+
+	// Clients (relying parties) of the OP, by what is registered of them.
+	Clients []handlers.Client `json:"clients,omitempty"`
+
+	// A JSON file with more clients: an array of their registration metadata, or an object with such an array as `clients`.
+	// It is read again when it changes. Takes placeholders that are known at start.
+	//
+	// Default: none.
+	ClientsFile string `json:"clients_file,omitempty"`
+
+	// Where the OP's public keys are, by which ID tokens are verified that come back as id_token_hint. Takes placeholders
+	// that are known at start.
+	//
+	// Default: the jwks_uri of the OP's document, if that is on the issuer's origin.
+	JWKSURI string `json:"jwks_uri,omitempty"`
+
+	explicitEnd bool // end_session is configured, and not there by default
+
 	provider  *handlers.Provider
 	discovery handlers.Discovery
 	token     handlers.Token
@@ -182,7 +206,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.CheckSession == nil {
 		h.CheckSession = new(handlers.CheckSession)
 	}
-	if err := resolveAll(&h.Issuer, &h.LoginCookie, &h.SessionState, &h.CheckSession.Path); err != nil {
+	h.explicitEnd = h.EndSession != nil
+	if h.EndSession == nil {
+		h.EndSession = new(handlers.EndSession)
+	}
+	if err := h.resolve(); err != nil {
 		return err
 	}
 	app := loaded.(*App)
@@ -199,7 +227,35 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.pushed.Setup(env)
 	h.browser.Setup(env)
 	h.CheckSession.Setup(env)
-	return h.provider.Setup(env)
+	return errors.Join(h.provider.Setup(env), h.setupEndSession(env))
+}
+
+// resolve replaces the placeholders in settings that are known at start.
+func (h *Handler) resolve() error {
+	settings := []*string{
+		&h.Issuer, &h.LoginCookie, &h.SessionState, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
+		&h.EndSession.Path, &h.EndSession.Confirm, &h.EndSession.Templates,
+	}
+	if h.EndSession.Upstream != nil {
+		settings = append(settings, &h.EndSession.Upstream.Path)
+	}
+	for i := range h.EndSession.ClearCookies {
+		cookie := &h.EndSession.ClearCookies[i]
+		settings = append(settings, &cookie.Name, &cookie.Domain, &cookie.Path)
+	}
+	return resolveAll(settings...)
+}
+
+// setupEndSession gives the end_session endpoint its world.
+func (h *Handler) setupEndSession(env handlers.Env) error {
+	clients := &handlers.Clients{List: h.Clients, File: h.ClientsFile}
+	keys := &handlers.Keys{URI: h.JWKSURI}
+	if err := clients.Setup(env); err != nil {
+		return err
+	}
+	keys.Setup(env)
+	h.EndSession.LoginCookie, h.EndSession.Clients, h.EndSession.Keys = h.LoginCookie, clients, keys
+	return h.EndSession.Setup(env)
 }
 
 // Validate checks what Provision resolved.
@@ -207,7 +263,11 @@ func (h *Handler) Validate() error {
 	if h.LoginCookie != "" && (&http.Cookie{Name: h.LoginCookie, Value: "x"}).Valid() != nil {
 		return errors.New("login_cookie is no cookie name")
 	}
-	return errors.Join(h.browser.Validate(), h.CheckSession.Validate())
+	errs := []error{h.browser.Validate(), h.CheckSession.Validate()}
+	if err := h.EndSession.Validate(); h.explicitEnd || !errors.Is(err, handlers.ErrNothingToEnd) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // ServeHTTP sends a request to where its path belongs.
@@ -219,9 +279,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	switch path := r.URL.Path; {
 	case h.CheckSession.Serves(op, path):
 		return h.CheckSession.Serve(op, w, r)
+	case h.EndSession.Serves(op, path):
+		return h.EndSession.Serve(op, w, r, next)
 	case path == op.DiscoveryPath:
 		h.provider.Refresh(r, next)
-		return h.discovery.Serve(op, w, r, next, h.CheckSession.Members(op, h.SessionState == handlers.SessionStateReplace))
+		return h.discovery.Serve(op, w, r, next, h.members(op))
 	case path == op.TokenPath && path != "":
 		return h.token.Serve(op, w, r, next)
 	case path == op.PushedPath && path != "":
@@ -236,12 +298,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return next.ServeHTTP(w, r)
 }
 
+// members are what this site adds to the OP's discovery document.
+func (h *Handler) members(op *handlers.OP) []handlers.Member {
+	return append(h.CheckSession.Members(op, h.SessionState == handlers.SessionStateReplace), h.EndSession.Members(op)...)
+}
+
 // env is the world of the handlers of one site.
 func (a *App) env(logger *zap.Logger) handlers.Env {
 	return handlers.Env{
 		Keys:            a.keys.get,
 		Registry:        registry.Bound(a.registry, registryLimit, registryInFlight),
 		Prepare:         prepareSubRequest,
+		Replace:         replacePlaceholders,
 		SessionLifetime: sessionLifetime,
 		Logger:          logger,
 		Now:             now,

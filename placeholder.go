@@ -37,3 +37,12 @@ func (h *Handler) setPlaceholders(op *handlers.OP, r *http.Request) {
 		return state, state != ""
 	})
 }
+
+// replacePlaceholders returns a text with the placeholders of a request in place; unknown ones are left out.
+func replacePlaceholders(r *http.Request, text string) string {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return ""
+	}
+	return repl.ReplaceAll(text, "")
+}

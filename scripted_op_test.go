@@ -116,6 +116,7 @@ func (op *scriptedOP) mux() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", op.discovery)
 	mux.HandleFunc("POST /token", op.token)
+	mux.HandleFunc("GET /jwks", op.jwks)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "the OP at %s", r.URL.Path) })
 	for _, below := range []string{"", "/account"} {
 		mux.HandleFunc(below+"/authorize", op.authorize)
@@ -151,6 +152,8 @@ func (op *scriptedOP) discovery(w http.ResponseWriter, _ *http.Request) {
 		"token_endpoint":          op.issuer + "/token",
 		"jwks_uri":                op.issuer + "/jwks",
 		"subject_types_supported": []string{subjects},
+
+		"id_token_signing_alg_values_supported": []string{"ES256"},
 	})
 }
 

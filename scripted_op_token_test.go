@@ -1,6 +1,8 @@
 package oidcsession
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -8,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -38,11 +41,22 @@ func challengeOf(verifier string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// idToken is signed with a key of the moment: nobody verifies it here.
+// opKey is what scripted OPs sign with.
+var opKey = sync.OnceValue(func() jose.JSONWebKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return jose.JSONWebKey{Key: key, KeyID: "of the OP", Algorithm: "ES256", Use: "sig"}
+})
+
+func (op *scriptedOP) jwks(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{opKey().Public()}})
+}
+
 func (op *scriptedOP) idToken(g grant) string {
-	key := make([]byte, 32)
-	_, _ = rand.Read(key)
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: key}, nil)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: opKey()}, nil)
 	if err != nil {
 		panic(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 // What becomes of a session_state that the OP itself sends.
@@ -43,7 +45,7 @@ func (b *Browser) Validate() error {
 // Involved tells whether a request may be part of what is observed: it is an authorization request, or it carries a pending
 // cookie or the login cookie. It costs next to nothing, since every request of the site is asked about.
 func (b *Browser) Involved(op *OP, r *http.Request) bool {
-	if r.URL.Path == op.AuthorizationPath && op.AuthorizationPath != "" {
+	if r.URL.Path == op.AuthorizationPath && op.AuthorizationPath != "" || b.isLogout(op, r) {
 		return true
 	}
 	if len(r.Header["Cookie"]) == 0 {
@@ -74,6 +76,9 @@ func (b *Browser) Session(op *OP, r *http.Request) (id, browserState string) {
 // Serve passes an involved request on and observes the response.
 func (b *Browser) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	asked, r := b.readAuthorizationRequest(op, r)
+	if b.isLogout(op, r) {
+		asked, r = b.readLogoutRequest(r)
+	}
 	passed := r
 	if pending := carries(r, op.cookies.pending); pending || asked != nil && asked.is(posting) {
 		passed = readable(r) // its answer may have to be read
@@ -89,7 +94,8 @@ func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, statu
 	signedOut := b.loginCookieDeleted(op, r, header)
 	response, answers := readRedirect(op, r, status, header)
 	mayPost := status == http.StatusOK && isHTML(header) && (asked != nil || carries(r, op.cookies.pending))
-	if !signedOut && !answers && !mayPost && asked == nil {
+	mayLeave := b.mayLeave(r, status)
+	if !signedOut && !answers && !mayPost && !mayLeave && asked == nil {
 		return nil
 	}
 	keys, err := b.env.Keys(recording(r))
@@ -99,9 +105,13 @@ func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, statu
 	v := newVisit(b.env, op, keys, r)
 	v.settle()
 	if signedOut {
-		v.end()
+		v.end(registry.ReasonLoginCookie)
 	}
 	answered := answers && b.answerRedirect(v, asked, response, header)
+	if mayLeave && !answered && v.leaves(asked, header.Get("Location")) {
+		v.end(registry.ReasonLogout)
+		answered = true
+	}
 	if asked != nil && !answered && status < http.StatusBadRequest {
 		v.await(*asked)
 	}

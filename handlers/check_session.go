@@ -3,14 +3,12 @@ package handlers
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,37 +40,17 @@ func (c *CheckSession) Setup(env Env) {
 	c.limiter = newLimiter(env.Now)
 }
 
-// ErrPath says that a configured path cannot be served.
-var ErrPath = errors.New("invalid path")
-
 // Validate tells why the configuration cannot be served.
-func (c *CheckSession) Validate() error {
-	if c.Path == "" {
-		return nil
-	}
-	u, err := url.ParseRequestURI(c.Path)
-	if err != nil || !strings.HasPrefix(c.Path, "/") || strings.HasPrefix(c.Path, "//") || u.Path != c.Path || u.EscapedPath() != c.Path {
-		return fmt.Errorf("%w %q: it must begin with one slash and have neither a query or fragment nor escapes or what needs them", ErrPath, c.Path)
-	}
-	return nil
-}
+func (c *CheckSession) Validate() error { return validatePath(c.Path) }
 
 // Serves tells whether a path is that of the check page.
 func (c *CheckSession) Serves(op *OP, path string) bool {
-	if c.Path != "" {
-		return path == c.Path
-	}
-	behind, ok := strings.CutPrefix(path, op.path)
-	return ok && behind == DefaultCheckSessionPath
+	return op.isAt(path, c.Path, DefaultCheckSessionPath)
 }
 
 // Members are what the check page adds to the discovery document; replace: in place of the OP's own.
 func (c *CheckSession) Members(op *OP, replace bool) []Member {
-	path := c.Path
-	if path == "" {
-		path = op.path + DefaultCheckSessionPath
-	}
-	return []Member{{Name: "check_session_iframe", Value: op.Origin + path, Replace: replace}}
+	return []Member{{Name: "check_session_iframe", Value: op.Origin + op.place(c.Path, DefaultCheckSessionPath), Replace: replace}}
 }
 
 // Serve answers a request for the check page (GET, HEAD) or from it (POST).

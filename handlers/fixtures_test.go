@@ -60,6 +60,7 @@ func newWorld(t testing.TB) *world {
 		Keys:            func(context.Context) (*sessionstate.Keyring, error) { return w.keys, nil },
 		Registry:        w.store,
 		Prepare:         prepare,
+		Replace:         func(r *http.Request, text string) string { return strings.ReplaceAll(text, "{method}", r.Method) },
 		SessionLifetime: lifetime,
 		Logger:          zap.New(core),
 		Now:             w.clock.Now,
@@ -142,6 +143,24 @@ func (downRegistry) End(context.Context, registry.Ending) ([]registry.Session, e
 
 func (downRegistry) Resolve(context.Context, string, sessionstate.SessionID, sessionstate.ResponseID) (s registry.Session, found bool, err error) {
 	return s, false, registry.ErrUnavailable
+}
+
+func (downRegistry) Session(context.Context, string, sessionstate.SessionID) (s registry.Session, found bool, err error) {
+	return s, false, registry.ErrUnavailable
+}
+
+func (downRegistry) Participations(context.Context, string, sessionstate.SessionID) ([]registry.Participation, error) {
+	return nil, registry.ErrUnavailable
+}
+
+func (downRegistry) Spend(context.Context, registry.Spending) (bool, error) {
+	return false, registry.ErrUnavailable
+}
+
+func (downRegistry) KeepKeys(context.Context, registry.Keeping) error { return registry.ErrUnavailable }
+
+func (downRegistry) Keys(context.Context, string, time.Time) ([]registry.Key, error) {
+	return nil, registry.ErrUnavailable
 }
 
 // down makes the registry unavailable and returns what makes it available again.

@@ -20,7 +20,7 @@ type OP struct {
 	// origin, not escaped. Empty: not known, or elsewhere.
 	DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath string
 
-	path           string // of the issuer, without a slash at its end
+	path           string   // of the issuer, without a slash at its end
 	endsSessions   bool     // the OP's document has an end_session_endpoint of its own, wherever that is
 	jwksURI        string   // as the OP's document has it; empty: not known
 	algorithms     []string // that the OP signs ID tokens with, as its document has them

@@ -31,6 +31,8 @@ const (
 	posting
 	// blind requests are by a request object that cannot be read, so that neither their state nor their redirect URI is known.
 	blind
+	// leaving requests are no authorization requests: the OP's own end_session endpoint was asked to redirect there after a sign-out.
+	leaving
 )
 
 func (p pendingRequest) is(t traits) bool { return p.traits&t != 0 }
@@ -63,7 +65,7 @@ func newBlindRequest(clientID string, now time.Time) (p pendingRequest, ok bool)
 
 // answeredBy tells whether a response to target with state answers the request.
 func (p pendingRequest) answeredBy(target *url.URL, state string) bool {
-	return !p.is(blind) && p.state == hash16(state) && p.target == hashTarget(target)
+	return !p.is(blind|leaving) && p.state == hash16(state) && p.target == hashTarget(target)
 }
 
 // id names the request: the same request sent again gets the same cookie.

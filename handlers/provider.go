@@ -71,7 +71,7 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 		return nil
 	}
 	if p.mayBeInvolved(r) {
-		p.await(r, p.ask(r, next))
+		waitFor(r.Context(), p.ask(r, next), metadataWait)
 	}
 	op := p.known.Load()
 	if op == nil {
@@ -167,16 +167,6 @@ func isListenersPort(r *http.Request) bool {
 	}
 	_, listening, err := net.SplitHostPort(local.String())
 	return err == nil && port == listening
-}
-
-func (p *Provider) await(r *http.Request, flight <-chan struct{}) {
-	timer := time.NewTimer(metadataWait)
-	defer timer.Stop()
-	select {
-	case <-flight:
-	case <-timer.C:
-	case <-r.Context().Done():
-	}
 }
 
 // learn asks the OP and keeps what it says.

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -27,18 +29,31 @@ type subRequest struct {
 	cancel  context.CancelFunc
 }
 
-// newSubRequest makes a GET for a URL on the issuer's origin. It must be made while the caller is being served and before the
-// caller goes on; it may be sent from another goroutine.
+// An opQuestion is what a subRequest asks the OP.
+type opQuestion struct {
+	method string
+	target string // URL on the issuer's origin
+	header http.Header
+	body   string
+}
+
+// newSubRequest makes a GET for a URL on the issuer's origin.
+func newSubRequest(env Env, caller *http.Request, next caddyhttp.Handler, target string) (*subRequest, error) {
+	return opQuestion{method: http.MethodGet, target: target}.prepare(env, caller, next)
+}
+
+// prepare makes the request. It must be made while the caller is being served and before the caller goes on; it may be sent from
+// another goroutine.
 //
 // It is a new request, not a clone: a clone shares the caller's context, in which Caddy keeps which handle groups were taken,
-// so that the caller itself would end in an empty response. Nothing of the client's header goes along.
-func newSubRequest(env Env, caller *http.Request, next caddyhttp.Handler, target string) (*subRequest, error) {
-	u, err := url.Parse(target)
+// so that the caller itself would end in an empty response. Nothing of the client's header goes along by itself.
+func (q opQuestion) prepare(env Env, caller *http.Request, next caddyhttp.Handler) (*subRequest, error) {
+	u, err := url.Parse(q.target)
 	if err != nil {
 		return nil, fmt.Errorf("parsing the URL of a sub-request: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(caller.Context()), subRequestTimeout)
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.RequestURI(), http.NoBody)
+	r, err := http.NewRequestWithContext(ctx, q.method, u.RequestURI(), strings.NewReader(q.body))
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("making a sub-request: %w", err)
@@ -46,6 +61,7 @@ func newSubRequest(env Env, caller *http.Request, next caddyhttp.Handler, target
 	r.RequestURI, r.Host, r.RemoteAddr = u.RequestURI(), u.Host, caller.RemoteAddr
 	r.TLS = tlsOf(u.Scheme, caller)
 	r.Header.Set("Accept", "application/json")
+	maps.Copy(r.Header, q.header)
 	r.Header.Set("Accept-Encoding", "identity")
 	// Behind a proxy that Caddy trusts, these say what that proxy would have said; else reverse_proxy writes its own.
 	r.Header.Set("X-Forwarded-Proto", u.Scheme)

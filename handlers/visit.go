@@ -97,13 +97,13 @@ func (v *visit) currentState() string {
 	}
 }
 
-// end ends the browser's sessions: the OP has ended its own. The browser gets the anonymous state, which is set, not deleted:
+// end ends the browser's sessions for a reason: the OP has ended its own. The browser gets the anonymous state, which is set, not deleted:
 // "signed out" and "no cookie to be seen" differ for the check page.
 //
 // What the registry could not be told is owed: it is told at a later visit. The browser goes on under another ID, so that what it
 // signs in to meanwhile does not end then.
-func (v *visit) end() {
-	failed := v.endRecorded(v.browsers())
+func (v *visit) end(reason registry.Reason) {
+	failed := v.endRecorded(v.browsers(), reason)
 	if len(failed) == 0 && v.sealed.session.IsZero() && v.keys.IsAnonymousState(v.op.Issuer, v.state) {
 		return
 	}
@@ -124,15 +124,15 @@ func (v *visit) settle() {
 	if len(owed) == 0 {
 		return
 	}
-	v.sealed.owed = newOwedEnds(v.endRecorded(owed))
+	v.sealed.owed = newOwedEnds(v.endRecorded(owed, registry.ReasonLogout))
 	v.giveSession()
 }
 
 // endRecorded ends what the registry has of the browser under the given IDs, and returns those that it could not be told of.
-func (v *visit) endRecorded(browsers []sessionstate.BrowserID) (failed []sessionstate.BrowserID) {
+func (v *visit) endRecorded(browsers []sessionstate.BrowserID, reason registry.Reason) (failed []sessionstate.BrowserID) {
 	for i, browser := range browsers {
 		ended, err := v.env.Registry.End(recording(v.r), registry.Ending{
-			Issuer: v.op.Issuer, Browser: browser, Reason: registry.ReasonLoginCookie, Now: v.now,
+			Issuer: v.op.Issuer, Browser: browser, Reason: reason, Now: v.now,
 		})
 		if err != nil {
 			unrecorded(v.env.Logger, "the end of a session is in the browser's cookies only, until the registry can be told", err)

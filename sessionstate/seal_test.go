@@ -82,7 +82,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"a line end within", ring, "cookie", issuer, knownSeal[:8] + "\r\n" + knownSeal[8:]},
 		{"a space in front", ring, "cookie", issuer, " " + knownSeal},
 		{"a character that is not base64url", ring, "cookie", issuer, "+" + knownSeal[1:]},
-		{"a value that would not fit into a cookie", ring, "cookie", issuer, ring.Seal("cookie", issuer, make([]byte, 3072-37+1))},
+		{"a value over the bound", ring, "cookie", issuer, ring.Seal("cookie", issuer, make([]byte, sessionstate.MaxSealed/4*3-37+1))},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { refuses(t, tt.ring, tt.purpose, tt.issuer, tt.sealed) })
@@ -97,9 +97,9 @@ func refuses(t *testing.T, ring *sessionstate.Keyring, purpose, issuer, sealed s
 	}
 }
 
-func TestOpenTakesTheLongestValueThatFitsIntoACookie(t *testing.T) {
+func TestOpenTakesTheLongestValueWithinTheBound(t *testing.T) {
 	ring := mustKeyring(t, oldSecret)
-	sealed := ring.Seal("cookie", issuer, make([]byte, 3072-37))
+	sealed := ring.Seal("cookie", issuer, make([]byte, sessionstate.MaxSealed/4*3-37))
 	if len(sealed) != sessionstate.MaxSealed {
 		t.Fatalf("the sealed value has %d characters", len(sealed))
 	}

@@ -1,0 +1,37 @@
+package assets
+
+import (
+	"strings"
+
+	"golang.org/x/text/language"
+)
+
+// languages are those that the texts are in; the first is the default.
+var languages = []language.Tag{language.English, language.German, language.Spanish, language.French}
+
+var matcher = language.NewMatcher(languages)
+
+// maxLanguages is how much of what a client asks for is looked at, in bytes.
+const maxLanguages = 1 << 10
+
+// ChooseLanguage returns the language to use (BCP 47): the first of ui_locales, which are separated by spaces, that there are texts
+// in (RP-Initiated Logout 1.0, section 2), else the best by the Accept-Language field, else English. What cannot be read counts as not
+// given.
+func ChooseLanguage(uiLocales, acceptLanguage string) string {
+	if len(uiLocales) <= maxLanguages {
+		for _, locale := range strings.Fields(uiLocales) {
+			if tag, err := language.Parse(locale); err == nil {
+				if _, i, confidence := matcher.Match(tag); confidence > language.No {
+					return languages[i].String()
+				}
+			}
+		}
+	}
+	if len(acceptLanguage) <= maxLanguages {
+		if tags, _, err := language.ParseAcceptLanguage(acceptLanguage); err == nil {
+			_, i, _ := matcher.Match(tags...)
+			return languages[i].String()
+		}
+	}
+	return languages[0].String()
+}

@@ -1,0 +1,225 @@
+package assets
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A PageName names a page of sign-out.
+type PageName string
+
+// The pages of sign-out. Each is a template of that name with .html behind it.
+const (
+	PageQuestion  PageName = "question"   // asks the user whether to sign out
+	PageSignedOut PageName = "signed_out" // says that the user is signed out
+	PageSignedIn  PageName = "signed_in"  // says that the user is still signed in
+	PageError     PageName = "error"      // says what is wrong, and may offer to sign out
+)
+
+var pageNames = []PageName{PageQuestion, PageSignedOut, PageSignedIn, PageError}
+
+// A Problem is what the error page is about.
+type Problem string
+
+// The problems.
+const (
+	ProblemInvalidRequest  Problem = "invalid_request"  // the request is not as the specification wants it
+	ProblemUnknownRedirect Problem = "unknown_redirect" // the app may not have users sent there
+	ProblemTooLarge        Problem = "too_large"        // the request is over a bound
+	ProblemExpired         Problem = "expired"          // the answer came too late, or from another window
+	ProblemOPFailed        Problem = "op_failed"        // the OP has not ended its own session
+)
+
+var problems = []Problem{ProblemInvalidRequest, ProblemUnknownRedirect, ProblemTooLarge, ProblemExpired, ProblemOPFailed}
+
+// A View is what a page of sign-out shows.
+type View struct {
+	Page PageName
+	// Language is that of the texts (BCP 47), as ChooseLanguage returns it.
+	Language string
+	// Issuer is the host of the OP, Client the name of the app that asks. Client may be empty: it is not known.
+	Issuer, Client string
+	// Action is where the form of the page posts to, Confirmation the value of its field of that name. Action may be empty on
+	// error pages: there is nothing to offer.
+	Action, Confirmation string
+	// Problem and Detail are for error pages: what is wrong, and with which parameter, if with one.
+	Problem Problem
+	Detail  string
+}
+
+// A filledView is what a template gets: the fields of the View, and its texts.
+type filledView struct {
+	View
+
+	Heading string // what the page says, in short
+	Message string // and at length
+	SignOut string // label of the button that signs out: name "answer", value "sign_out"
+	Stay    string // label of the button that does not: name "answer", value "stay"; for the question
+}
+
+//go:embed pages/*.html
+var builtIn embed.FS
+
+// Pages are the pages of sign-out.
+type Pages struct {
+	templates map[PageName]*template.Template
+	policy    string
+}
+
+// layoutFile defines what the pages have in common, for templates that want it: "head" and "foot".
+const layoutFile = "layout.html"
+
+// LoadPages takes the built-in templates, and in their place those of the same file name in a directory: question.html, signed_out.html,
+// signed_in.html, error.html, and layout.html, which the built-in ones begin and end with. dir "" is none. Templates are Go's
+// html/template; they get the fields of [View] and Heading, Message, SignOut and Stay. Each is tried with all texts, so that what is broken
+// is an error here and not later.
+func LoadPages(dir string) (*Pages, error) {
+	layout, own, err := source(dir, layoutFile)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pages{templates: make(map[PageName]*template.Template)}
+	for _, name := range pageNames {
+		text, given, err := source(dir, string(name)+".html")
+		if err != nil {
+			return nil, err
+		}
+		own = own || given
+		page, err := template.New(string(name) + ".html").Option("missingkey=error").Parse(text)
+		if err == nil {
+			_, err = page.New(layoutFile).Parse(layout)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("parsing a template: %w", err)
+		}
+		p.templates[name] = page
+	}
+	if dir != "" && !own {
+		return nil, fmt.Errorf("directory %s has none of the templates", dir)
+	}
+	return p, p.try(own)
+}
+
+// source returns the text of a template; own: it is the directory's.
+func source(dir, file string) (text string, own bool, err error) {
+	if dir != "" {
+		content, err := os.ReadFile(filepath.Join(dir, file))
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return string(content), true, err
+		}
+	}
+	content, err := builtIn.ReadFile("pages/" + file)
+	return string(content), false, err
+}
+
+// try renders each page with all texts, and allows the styles that it finds in them.
+func (p *Pages) try(own bool) error {
+	var styles []string
+	for _, tag := range languages {
+		for _, view := range samples(tag.String()) {
+			body, err := p.Render(view)
+			if err != nil {
+				return err
+			}
+			styles = append(styles, stylesOf(body)...)
+		}
+	}
+	slices.Sort(styles)
+	styles = slices.Compact(styles)
+	policy := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src"
+	if own {
+		policy = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; img-src 'self' data:; font-src 'self'; style-src 'self'"
+	} else if len(styles) == 0 {
+		policy += " 'none'"
+	}
+	for _, style := range styles {
+		policy += " 'sha256-" + style + "'"
+	}
+	// There is no form-action: browsers apply it to the redirect that follows the form, which leads to the app.
+	p.policy = policy
+	return nil
+}
+
+// samples are views of all kinds.
+func samples(language string) []View {
+	var views []View
+	for _, name := range pageNames {
+		for _, problem := range problems {
+			for _, client := range []string{"", "Shop"} {
+				views = append(views, View{
+					Page: name, Language: language, Issuer: "op.example.com", Client: client,
+					Action: "/", Confirmation: "x", Problem: problem, Detail: "state",
+				})
+			}
+		}
+	}
+	return views
+}
+
+var styleElement = regexp.MustCompile(`(?s)<style[^>]*>(.*?)</style>`)
+
+// stylesOf returns the hashes of the style elements of a page (Content Security Policy Level 3, section 2.3.1).
+func stylesOf(body []byte) []string {
+	var hashes []string
+	for _, style := range styleElement.FindAllSubmatch(body, -1) {
+		sum := sha256.Sum256(style[1])
+		hashes = append(hashes, base64.StdEncoding.EncodeToString(sum[:]))
+	}
+	return hashes
+}
+
+// ContentSecurityPolicy is the value of the header of that name, for each of the pages.
+func (p *Pages) ContentSecurityPolicy() string { return p.policy }
+
+// Render returns a page as HTML in UTF-8. It fails only where a template of one's own does.
+func (p *Pages) Render(view View) ([]byte, error) {
+	page := p.templates[view.Page]
+	if page == nil {
+		return nil, fmt.Errorf("there is no page %q", view.Page)
+	}
+	var out bytes.Buffer
+	if err := page.Execute(&out, filled(view)); err != nil {
+		return nil, fmt.Errorf("rendering a template: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// filled puts the texts to a view.
+func filled(view View) filledView {
+	t, known := texts[view.Language]
+	if !known {
+		view.Language = languages[0].String()
+		t = texts[view.Language]
+	}
+	f := filledView{View: view, SignOut: t.signOut, Stay: t.stay}
+	switch view.Page {
+	case PageQuestion:
+		f.Heading, f.Message = t.question, t.asked
+		if view.Client != "" {
+			f.Message = t.askedBy
+		}
+	case PageSignedOut:
+		f.Heading, f.Message = t.signedOut, t.signedOutMore
+	case PageSignedIn:
+		f.Heading, f.Message = t.signedIn, t.signedInMore
+	case PageError:
+		f.Heading, f.Message = t.problems[view.Problem].heading, t.problems[view.Problem].message
+		if view.Problem == ProblemOPFailed || view.Problem == ProblemExpired {
+			f.SignOut = t.again
+		}
+	}
+	fill := strings.NewReplacer("{issuer}", view.Issuer, "{client}", view.Client)
+	f.Heading, f.Message = fill.Replace(f.Heading), fill.Replace(f.Message)
+	return f
+}

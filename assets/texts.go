@@ -1,0 +1,84 @@
+package assets
+
+// texts are those of the pages, by language. {issuer} stands for the host of the OP, {client} for the name of the app.
+var texts = map[string]text{
+	"en": {
+		question: "Sign out?",
+		asked:    "Do you want to sign out of {issuer}?",
+		askedBy:  "{client} asks to sign you out of {issuer}. Do you want to sign out?",
+		signOut:  "Sign out", stay: "Stay signed in", again: "Try again to sign out",
+		signedOut:     "You are signed out",
+		signedOutMore: "You are no longer signed in to {issuer}. On a computer that others use, too, close the browser now.",
+		signedIn:      "You are still signed in",
+		signedInMore:  "Nothing was changed. You can close this page.",
+		problems: map[Problem]problemText{
+			ProblemInvalidRequest:  {"This sign-out request is not valid", "The app or link that brought you here sent a request that {issuer} cannot follow. You were not signed out."},
+			ProblemUnknownRedirect: {"This app may not send you there", "The app wants you to be sent to an address that is not registered for it. You were not signed out."},
+			ProblemTooLarge:        {"This sign-out request is too large", "The app or link that brought you here sent more than {issuer} takes. You were not signed out."},
+			ProblemExpired:         {"Please answer again", "Your answer came too late, or from another window. You were not signed out."},
+			ProblemOPFailed:        {"You may still be signed in", "Signing out of {issuer} failed. Please try again. If that does not help, close the browser and tell those who run {issuer}."},
+		},
+	},
+	"de": {
+		question: "Abmelden?",
+		asked:    "Möchten Sie sich von {issuer} abmelden?",
+		askedBy:  "{client} bittet darum, Sie von {issuer} abzumelden. Möchten Sie sich abmelden?",
+		signOut:  "Abmelden", stay: "Angemeldet bleiben", again: "Abmelden erneut versuchen",
+		signedOut:     "Sie sind abgemeldet",
+		signedOutMore: "Sie sind nicht mehr bei {issuer} angemeldet. Wenn auch andere diesen Computer benutzen, schließen Sie jetzt den Browser.",
+		signedIn:      "Sie sind weiterhin angemeldet",
+		signedInMore:  "Es wurde nichts geändert. Sie können diese Seite schließen.",
+		problems: map[Problem]problemText{
+			ProblemInvalidRequest:  {"Diese Abmelde-Anfrage ist ungültig", "Die App oder der Link hat eine Anfrage geschickt, der {issuer} nicht folgen kann. Sie wurden nicht abgemeldet."},
+			ProblemUnknownRedirect: {"Diese App darf Sie nicht dorthin leiten", "Die App möchte Sie an eine Adresse leiten, die nicht für sie registriert ist. Sie wurden nicht abgemeldet."},
+			ProblemTooLarge:        {"Diese Abmelde-Anfrage ist zu groß", "Die App oder der Link hat mehr geschickt, als {issuer} annimmt. Sie wurden nicht abgemeldet."},
+			ProblemExpired:         {"Bitte antworten Sie noch einmal", "Ihre Antwort kam zu spät oder aus einem anderen Fenster. Sie wurden nicht abgemeldet."},
+			ProblemOPFailed:        {"Sie sind möglicherweise noch angemeldet", "Die Abmeldung von {issuer} ist fehlgeschlagen. Bitte versuchen Sie es noch einmal. Hilft das nicht, schließen Sie den Browser und wenden Sie sich an die Betreiber von {issuer}."},
+		},
+	},
+	"es": {
+		question: "¿Cerrar la sesión?",
+		asked:    "¿Desea cerrar su sesión en {issuer}?",
+		askedBy:  "{client} solicita cerrar su sesión en {issuer}. ¿Desea cerrarla?",
+		signOut:  "Cerrar la sesión", stay: "Mantener la sesión", again: "Intentar de nuevo cerrar la sesión",
+		signedOut:     "Ha cerrado la sesión",
+		signedOutMore: "Su sesión en {issuer} está cerrada. Si otras personas usan este equipo, cierre ahora el navegador.",
+		signedIn:      "Su sesión sigue abierta",
+		signedInMore:  "No se ha cambiado nada. Puede cerrar esta página.",
+		problems: map[Problem]problemText{
+			ProblemInvalidRequest:  {"Esta solicitud de cierre de sesión no es válida", "La aplicación o el enlace ha enviado una solicitud que {issuer} no puede atender. No se ha cerrado su sesión."},
+			ProblemUnknownRedirect: {"Esta aplicación no puede enviarle allí", "La aplicación quiere enviarle a una dirección que no está registrada para ella. No se ha cerrado su sesión."},
+			ProblemTooLarge:        {"Esta solicitud de cierre de sesión es demasiado grande", "La aplicación o el enlace ha enviado más de lo que {issuer} acepta. No se ha cerrado su sesión."},
+			ProblemExpired:         {"Responda de nuevo, por favor", "Su respuesta llegó demasiado tarde o desde otra ventana. No se ha cerrado su sesión."},
+			ProblemOPFailed:        {"Es posible que su sesión siga abierta", "No se ha podido cerrar la sesión en {issuer}. Inténtelo de nuevo. Si no funciona, cierre el navegador y avise a los responsables de {issuer}."},
+		},
+	},
+	"fr": {
+		question: "Se déconnecter ?",
+		asked:    "Voulez-vous vous déconnecter de {issuer} ?",
+		askedBy:  "{client} demande à vous déconnecter de {issuer}. Voulez-vous vous déconnecter ?",
+		signOut:  "Se déconnecter", stay: "Rester connecté", again: "Réessayer de se déconnecter",
+		signedOut:     "Vous êtes déconnecté",
+		signedOutMore: "Vous n’êtes plus connecté à {issuer}. Si d’autres personnes utilisent cet ordinateur, fermez maintenant le navigateur.",
+		signedIn:      "Vous êtes toujours connecté",
+		signedInMore:  "Rien n’a été modifié. Vous pouvez fermer cette page.",
+		problems: map[Problem]problemText{
+			ProblemInvalidRequest:  {"Cette demande de déconnexion n’est pas valide", "L’application ou le lien a envoyé une demande que {issuer} ne peut pas suivre. Vous n’avez pas été déconnecté."},
+			ProblemUnknownRedirect: {"Cette application ne peut pas vous y envoyer", "L’application veut vous envoyer à une adresse qui n’est pas enregistrée pour elle. Vous n’avez pas été déconnecté."},
+			ProblemTooLarge:        {"Cette demande de déconnexion est trop volumineuse", "L’application ou le lien a envoyé plus que {issuer} n’accepte. Vous n’avez pas été déconnecté."},
+			ProblemExpired:         {"Veuillez répondre à nouveau", "Votre réponse est arrivée trop tard ou d’une autre fenêtre. Vous n’avez pas été déconnecté."},
+			ProblemOPFailed:        {"Vous êtes peut-être encore connecté", "La déconnexion de {issuer} a échoué. Veuillez réessayer. Si cela n’aide pas, fermez le navigateur et prévenez les responsables de {issuer}."},
+		},
+	},
+}
+
+// text holds the texts of one language.
+type text struct {
+	question, asked, askedBy string // askedBy: by an app that is known
+	signOut, stay, again     string
+	signedOut, signedOutMore string
+	signedIn, signedInMore   string
+	problems                 map[Problem]problemText
+}
+
+type problemText struct{ heading, message string }

@@ -1,0 +1,114 @@
+package handlers
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// A Client is what is configured of one relying party (RP), in the words of client registration metadata (OpenID Connect Dynamic
+// Client Registration 1.0, section 2).
+type Client struct {
+	// The client ID, as the OP knows it.
+	ID string `json:"client_id"`
+
+	// The name that users know the app by.
+	// Default: the client ID.
+	Name string `json:"client_name,omitempty"`
+
+	// Where users may be sent after they signed out (RP-Initiated Logout 1.0, section 3.1). Compared byte for byte. They must
+	// be absolute, without fragment, and https; http for loopback hosts; or of a scheme of a native app's own.
+	PostLogoutRedirectURIs []string `json:"post_logout_redirect_uris,omitempty"`
+
+	// Allows http for hosts other than loopback ones.
+	// Default: false.
+	InsecureHTTP bool `json:"insecure_http,omitempty"`
+}
+
+// Bounds of a client.
+const (
+	maxClientURIs = 64
+	maxClientURI  = 2 << 10 // bytes
+	maxClientName = 128     // bytes
+)
+
+// ErrClient says that a client's metadata cannot be used.
+var ErrClient = errors.New("invalid client")
+
+// Validate tells why a client cannot be used. Its errors wrap ErrClient.
+func (c Client) Validate() error {
+	if c.ID == "" || len(c.ID) > maxClientID || !isVSCHAR(c.ID) {
+		return fmt.Errorf("%w: client_id must be 1 to %d visible ASCII characters", ErrClient, maxClientID)
+	}
+	if len(c.Name) > maxClientName {
+		return fmt.Errorf("%w %q: client_name is longer than %d bytes", ErrClient, c.ID, maxClientName)
+	}
+	if len(c.PostLogoutRedirectURIs) > maxClientURIs {
+		return fmt.Errorf("%w %q: more than %d post_logout_redirect_uris", ErrClient, c.ID, maxClientURIs)
+	}
+	for _, uri := range c.PostLogoutRedirectURIs {
+		if reason := c.refuses(uri); reason != "" {
+			return fmt.Errorf("%w %q: post_logout_redirect_uri %q %s", ErrClient, c.ID, uri, reason)
+		}
+	}
+	return nil
+}
+
+// MayReturnTo tells whether users may be sent to an address: it is registered, byte for byte (RP-Initiated Logout 1.0, section 3).
+func (c Client) MayReturnTo(uri string) bool { return slices.Contains(c.PostLogoutRedirectURIs, uri) }
+
+// isVSCHAR tells whether a string is of the characters that client IDs are of (RFC 6749, appendix A.1).
+func isVSCHAR(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c < 0x20 || c > 0x7e })
+}
+
+// refuses tells why an address cannot be registered; empty: it can.
+func (c Client) refuses(uri string) string {
+	if len(uri) > maxClientURI {
+		return "is too long"
+	}
+	if strings.ContainsFunc(uri, func(c rune) bool { return c <= 0x20 || c > 0x7e || strings.ContainsRune("\\\"<>^`{|}", c) }) {
+		return "has characters that a URI cannot have"
+	}
+	if strings.Contains(uri, "#") {
+		return "has a fragment"
+	}
+	u, err := url.Parse(uri)
+	if err != nil || !u.IsAbs() {
+		return "is not absolute"
+	}
+	if u.User != nil {
+		return "has user information"
+	}
+	return c.refusesScheme(u)
+}
+
+func (c Client) refusesScheme(u *url.URL) string {
+	switch {
+	case u.Scheme == "https" || u.Scheme == "http":
+		if u.Hostname() == "" || u.Opaque != "" {
+			return "has no host"
+		}
+		if u.Scheme == "http" && !c.InsecureHTTP && !isLoopback(u.Hostname()) {
+			return "must be https (or the client must have insecure_http)"
+		}
+		return ""
+	case strings.Contains(u.Scheme, "."):
+		return "" // a native app's own, by a domain name of its maker's (RFC 8252, section 7.1)
+	default:
+		return "has a scheme that browsers are not sent to: https, or a native app's own with a dot in it, such as com.example.app"
+	}
+}
+
+// isLoopback tells whether a host is the browser's own machine.
+func isLoopback(host string) bool {
+	host = strings.ToLower(host)
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}

@@ -1,0 +1,100 @@
+package handlers
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// clientsFileLook is how often it is looked whether the file has changed.
+const clientsFileLook = 2 * time.Second
+
+// Clients are the clients of one site: those of the configuration, and those of a file that may change.
+type Clients struct {
+	// List holds the clients of the configuration.
+	List []Client
+	// File is the path of the file; empty: none.
+	File string
+
+	env        Env
+	configured map[string]Client
+	loaded     atomic.Pointer[clientsFile] // the last good one; nil without a file
+
+	mu      sync.Mutex // of those who look
+	looked  time.Time
+	seen    fileStamp // of the file as it was last read, good or not
+	failing bool
+}
+
+// Setup checks the clients and reads the file, which must be there and be good at start.
+func (c *Clients) Setup(env Env) error {
+	c.env = env
+	c.configured = make(map[string]Client)
+	for _, client := range c.List {
+		if err := client.Validate(); err != nil {
+			return err
+		}
+		if _, given := c.configured[client.ID]; given {
+			return fmt.Errorf("%w %q: it is given twice", ErrClient, client.ID)
+		}
+		c.configured[client.ID] = client
+	}
+	if c.File == "" {
+		return nil
+	}
+	loaded, stamp, err := readClientsFile(c.File)
+	if err != nil {
+		return fmt.Errorf("reading the clients_file: %w", err)
+	}
+	c.loaded.Store(loaded)
+	c.seen, c.looked = stamp, env.Now()
+	return nil
+}
+
+// Find returns the client of an ID: the configured one, else that of the file, which is read again if it has changed.
+func (c *Clients) Find(id string) (client Client, known bool) {
+	if client, known = c.configured[id]; known || c.File == "" {
+		return client, known
+	}
+	c.refresh()
+	client, known = c.loaded.Load().clients[id]
+	return client, known
+}
+
+// refresh reads the file again if it has changed. While one request does, the others go on with what is known.
+func (c *Clients) refresh() {
+	if !c.mu.TryLock() {
+		return
+	}
+	defer c.mu.Unlock()
+	now := c.env.Now()
+	if now.Sub(c.looked) < clientsFileLook {
+		return
+	}
+	c.looked = now
+	stamp, err := stampOf(c.File)
+	if err == nil && stamp == c.seen {
+		return
+	}
+	loaded, read, err := readClientsFile(c.File)
+	c.seen = read
+	if err != nil {
+		c.failed(err)
+		return
+	}
+	c.loaded.Store(loaded)
+	c.failing = false
+	c.env.Logger.Info("the clients_file was read again", zap.String("path", c.File), zap.Int("clients", len(loaded.clients)))
+}
+
+// failed says that the file is broken, once, however often that is found.
+func (c *Clients) failed(err error) {
+	if !c.failing {
+		c.env.Logger.Error("the clients_file cannot be used: the clients that it had before stay in use until it is mended",
+			zap.String("path", c.File), zap.Error(err))
+	}
+	c.failing = true
+}

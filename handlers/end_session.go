@@ -1,0 +1,202 @@
+package handlers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/assets"
+)
+
+// DefaultEndSessionPath is where the end_session endpoint is served, behind the issuer's own path.
+const DefaultEndSessionPath = "/oidc/end-session"
+
+// confirmSuffix is where the answer to the question is posted, behind the path of the endpoint: no request of an app is taken for it.
+const confirmSuffix = "/confirm"
+
+// When the user is asked whether to sign out.
+const (
+	ConfirmNeeded = "needed" // when it is not certain that a client of the session asks for the user's own sign-out
+	ConfirmAlways = "always"
+)
+
+// EndSession is the end_session endpoint of OpenID Connect RP-Initiated Logout 1.0, for OPs that have none of their own.
+type EndSession struct {
+	// The path of the endpoint on the issuer's origin; it becomes the `end_session_endpoint` of the discovery document. It
+	// must begin with a slash. Takes placeholders that are known at start.
+	// Default: /oidc/end-session, behind the path of the issuer if it has one.
+	Path string `json:"path,omitempty"`
+
+	// The request that ends the OP's own session.
+	// Default: none; the OP's cookies are cleared.
+	Upstream *Upstream `json:"upstream,omitempty"`
+
+	// The cookies of the OP that are deleted.
+	// Default: the login cookie, on path / of the issuer's host, if there is no upstream.
+	ClearCookies []ClearCookie `json:"clear_cookies,omitempty"`
+
+	// When the user is asked: `needed` or `always`. It is needed unless a valid id_token_hint of a client of the session
+	// asks for the sign-out of its own user.
+	// Default: needed.
+	Confirm string `json:"confirm,omitempty"`
+
+	// A directory with templates in place of the built-in pages: question.html, signed_out.html, signed_in.html, error.html.
+	// Takes placeholders that are known at start.
+	// Default: the built-in pages.
+	Templates string `json:"templates,omitempty"`
+
+	// Whether Caddy's access log keeps the requests of the endpoint, whose URLs hold ID tokens. Without it, one line of our
+	// own, which holds none, stands for each.
+	// Default: false.
+	AccessLog bool `json:"access_log,omitempty"`
+
+	// LoginCookie is the name of the OP's own login cookie; empty: not known.
+	LoginCookie string `json:"-"`
+	// Clients knows where browsers may be sent.
+	Clients *Clients `json:"-"`
+	// Keys knows what the OP signs with.
+	Keys *Keys `json:"-"`
+
+	env   Env
+	pages *assets.Pages
+}
+
+// Setup gives the handler its world.
+func (e *EndSession) Setup(env Env) error {
+	e.env = env
+	if e.Upstream == nil && len(e.ClearCookies) == 0 && e.LoginCookie != "" {
+		e.ClearCookies = []ClearCookie{{Name: e.LoginCookie}}
+	}
+	var err error
+	if e.pages, err = assets.LoadPages(e.Templates); err != nil {
+		return fmt.Errorf("loading the templates: %w", err)
+	}
+	return nil
+}
+
+// ErrNothingToEnd says that the OP's own session cannot be ended by what is configured.
+var ErrNothingToEnd = errors.New("end_session has nothing to end the OP's own session by: set upstream, clear_cookies or login_cookie")
+
+// Validate tells why the configuration cannot be served.
+func (e *EndSession) Validate() error {
+	if !e.isAble() {
+		return ErrNothingToEnd
+	}
+	errs := []error{validatePath(e.Path)}
+	if e.Confirm != "" && e.Confirm != ConfirmNeeded && e.Confirm != ConfirmAlways {
+		errs = append(errs, fmt.Errorf("confirm is %q, but must be %s or %s", e.Confirm, ConfirmNeeded, ConfirmAlways))
+	}
+	if e.Upstream != nil {
+		errs = append(errs, e.Upstream.Validate())
+	}
+	for _, cookie := range e.ClearCookies {
+		errs = append(errs, cookie.Validate())
+	}
+	return errors.Join(errs...)
+}
+
+// isAble tells whether there is something to end the OP's own session by.
+func (e *EndSession) isAble() bool { return e.Upstream != nil || len(e.ClearCookies) > 0 }
+
+// Serves tells whether a path is one of the endpoint's. Where the OP has an endpoint of its own, ours is not there.
+func (e *EndSession) Serves(op *OP, path string) bool {
+	if !e.isAble() || op.endsSessions {
+		return false
+	}
+	return op.isAt(path, e.Path, DefaultEndSessionPath) || e.isConfirmation(op, path)
+}
+
+func (e *EndSession) isConfirmation(op *OP, path string) bool {
+	n := len(path) - len(confirmSuffix)
+	return n > 0 && path[n:] == confirmSuffix && op.isAt(path[:n], e.Path, DefaultEndSessionPath)
+}
+
+// Members are what the endpoint adds to the discovery document.
+func (e *EndSession) Members(op *OP) []Member {
+	if !e.isAble() {
+		return nil
+	}
+	return []Member{{Name: "end_session_endpoint", Value: op.Origin + e.place(op)}}
+}
+
+func (e *EndSession) place(op *OP) string { return op.place(e.Path, DefaultEndSessionPath) }
+
+// Serve answers a request for the endpoint (GET, POST) or the user's answer (POST). It never returns an error: Caddy would log it
+// with the URL, and the hint in that.
+//
+// Only what loads a whole tab is acted upon. A frame or an image is answered and nothing is done: some apps load their sign-out
+// so, and pages that wish the user ill would.
+func (e *EndSession) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if !e.AccessLog {
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	}
+	forbidCaching(w.Header())
+	w.Header().Set("Referrer-Policy", "same-origin")
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	case early(r):
+		w.WriteHeader(http.StatusTooEarly)
+	case r.Method == http.MethodHead || !navigates(r):
+		w.WriteHeader(http.StatusOK)
+	default:
+		e.serve(op, w, r, next)
+	}
+	return nil
+}
+
+func (e *EndSession) serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) {
+	keys, err := e.env.Keys(recording(r))
+	if err != nil {
+		// Without the keys nothing can be known of the session, and no question can be asked.
+		e.show(&leave{op: op, w: w, r: r}, http.StatusServiceUnavailable, assets.View{Page: assets.PageError, Problem: assets.ProblemOPFailed})
+		return
+	}
+	l := &leave{visit: newVisit(e.env, op, keys, r), op: op, w: w, r: r, next: next}
+	l.settle()
+	switch {
+	case e.isConfirmation(op, r.URL.Path):
+		e.serveAnswer(l)
+	case r.Method == http.MethodGet && r.URL.Query().Has(parkedParameter):
+		e.serveParked(l)
+	default:
+		e.serveRequest(l)
+	}
+}
+
+// serveRequest serves what an app, or nobody, asks for.
+func (e *EndSession) serveRequest(l *leave) {
+	values, err := readLogoutParameters(l.w, l.r)
+	if err == nil {
+		l.request, err = e.resolve(l.op, l.r, l.next, values)
+	}
+	if err != nil {
+		e.refuse(l, err)
+		return
+	}
+	if isCrossSitePost(l.op, l.r) {
+		// The OP's Lax cookies do not come with such a POST. They do with a navigation (RFC 6265bis, section 5.6.7.1).
+		e.goOn(l, sealedLogout{Request: l.request})
+		return
+	}
+	e.decide(l)
+}
+
+// refuse says what is wrong with a request, and offers to sign out, if there is something to sign out of (section 4).
+func (e *EndSession) refuse(l *leave, err error) {
+	var bad *badRequest
+	if !errors.As(err, &bad) {
+		bad = &badRequest{problem: assets.ProblemInvalidRequest}
+	}
+	page := assets.View{Page: assets.PageError, Problem: bad.problem, Detail: bad.parameter}
+	l.request = logoutRequest{Locales: l.request.Locales}
+	if e.isSignedIn(l) {
+		page.Action, page.Confirmation = e.place(l.op)+confirmSuffix, l.confirmation(l.request)
+	}
+	e.log(l, "refused", zap.String("parameter", bad.parameter), zap.String("why", bad.reason))
+	e.show(l, http.StatusBadRequest, page)
+}

@@ -1,0 +1,238 @@
+package handlers
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+	"github.com/oidc-session/caddy-oidc-session/tokens"
+)
+
+// Times of asking the OP for its keys.
+const (
+	keysMaxAge   = 10 * time.Minute    // how old they get before they are asked for again, behind the requests
+	keysInterval = 30 * time.Second    // between two questions because of unknown keys
+	keysRetryIn  = 5 * time.Second     // how long a failure is remembered
+	keysKept     = 30 * 24 * time.Hour // how long a key that has left the set is known, for hints only
+	keysRecorded = 24 * time.Hour      // how often an unchanged set is recorded
+)
+
+// Keys learns the OP's public keys from its jwks_uri (OpenID Connect Discovery 1.0, section 3), through the handlers behind. Keys that have
+// left the set are kept in the registry: ID tokens that were signed with them come back as hints.
+type Keys struct {
+	// URI is where the keys are, if not where the OP's document says, on the issuer's origin. It is asked directly.
+	URI string
+
+	env Env
+
+	mu        sync.Mutex
+	current   tokens.KeySet
+	retired   tokens.KeySet
+	known     bool // the OP has answered once
+	fetched   time.Time
+	flight    chan struct{} // closed at the end of the question under way; nil when none is
+	notBefore time.Time     // when the OP may be asked again
+	failing   bool
+	recorded  time.Time // when the set was recorded
+	digest    [32]byte  // of the set that was
+}
+
+// Setup gives the keys their world.
+func (k *Keys) Setup(env Env) { k.env = env }
+
+// Find returns the OP's keys, current and retired. A kid that is not among them has the OP asked, unless it was a moment ago; the
+// request waits for that, at most two seconds.
+func (k *Keys) Find(op *OP, r *http.Request, next caddyhttp.Handler, kid string) tokens.KeySet {
+	keys, fresh := k.have(kid)
+	if fresh {
+		return keys
+	}
+	flight := k.ask(op, r, next)
+	if k.knows(keys, kid) {
+		return keys // old, but there
+	}
+	waitFor(r.Context(), flight, metadataWait)
+	if keys, _ = k.have(kid); k.knows(keys, kid) {
+		return keys
+	}
+	return k.withRecorded(op, r)
+}
+
+// have returns the keys at hand, and whether nothing need be asked.
+func (k *Keys) have(kid string) (keys tokens.KeySet, fresh bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	keys = k.current.With(k.retired)
+	return keys, k.known && k.knows(keys, kid) && k.env.Now().Sub(k.fetched) < keysMaxAge
+}
+
+func (*Keys) knows(keys tokens.KeySet, kid string) bool {
+	return keys.Len() > 0 && (kid == "" || keys.Has(kid))
+}
+
+// withRecorded returns the keys with those that the registry has kept.
+func (k *Keys) withRecorded(op *OP, r *http.Request) tokens.KeySet {
+	recorded, err := k.env.Registry.Keys(r.Context(), op.Issuer, k.env.Now())
+	if err != nil {
+		unrecorded(k.env.Logger, "keys that the OP used before are not known", err)
+	}
+	var kept []tokens.Key
+	for _, key := range recorded {
+		kept = append(kept, tokens.Key{ID: key.ID, JWK: key.JWK})
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.retired = tokens.NewKeySet(kept).With(k.retired)
+	return k.current.With(k.retired)
+}
+
+// ask starts a question unless one is under way or it is too early for one, and returns a channel that is closed when there is
+// nothing more to wait for.
+func (k *Keys) ask(op *OP, r *http.Request, next caddyhttp.Handler) <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.flight != nil {
+		return k.flight
+	}
+	flight := make(chan struct{})
+	if k.env.Now().Before(k.notBefore) {
+		close(flight)
+		return flight
+	}
+	fetch, err := k.question(op, r, next)
+	if err != nil {
+		k.failed(op, err)
+		close(flight)
+		return flight
+	}
+	k.flight = flight
+	go func() {
+		defer close(flight)
+		k.learn(op, fetch)
+	}()
+	return flight
+}
+
+// question prepares the fetch of the document, which may run in another goroutine.
+func (k *Keys) question(op *OP, r *http.Request, next caddyhttp.Handler) (func() ([]byte, error), error) {
+	if k.URI != "" {
+		return func() ([]byte, error) { return fetchDirectly(k.URI) }, nil
+	}
+	if origin, err := sessionstate.Origin(op.jwksURI); err != nil || origin != op.Origin {
+		return nil, errors.New("the jwks_uri is missing or not on the issuer's origin: configure jwks_uri")
+	}
+	asking, err := newSubRequest(k.env, r, next, op.jwksURI)
+	if err != nil {
+		return nil, err
+	}
+	return func() ([]byte, error) {
+		a, err := asking.send()
+		if err != nil {
+			return nil, err
+		}
+		if a.status != http.StatusOK {
+			return nil, fmt.Errorf("the keys are answered with status %d", a.status)
+		}
+		return decoded(a.header, a.body.Bytes(), maxJSON)
+	}, nil
+}
+
+// direct asks addresses that were configured by hand. A redirect would lead elsewhere than what was configured.
+var direct = &http.Client{
+	Timeout:       subRequestTimeout,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+func fetchDirectly(uri string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, uri, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	response, err := direct.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the keys are answered with status %d", response.StatusCode)
+	}
+	document, err := io.ReadAll(io.LimitReader(response.Body, maxJSON+1))
+	if len(document) > maxJSON {
+		return nil, errTooLarge
+	}
+	return document, err
+}
+
+// learn fetches the keys and keeps them.
+func (k *Keys) learn(op *OP, fetch func() ([]byte, error)) {
+	document, err := fetch()
+	var set tokens.KeySet
+	if err == nil {
+		set, err = tokens.ParseKeySet(document)
+	}
+	k.mu.Lock()
+	k.flight = nil
+	if err != nil {
+		k.failed(op, err)
+		k.mu.Unlock()
+		return
+	}
+	now := k.env.Now()
+	k.retired = k.current.With(k.retired)
+	k.current, k.known, k.failing = set, true, false
+	k.fetched, k.notBefore = now, now.Add(keysInterval)
+	digest := sha256.Sum256(document)
+	due := digest != k.digest || now.Sub(k.recorded) >= keysRecorded
+	k.mu.Unlock()
+	if due && k.record(op, set, now) {
+		k.mu.Lock()
+		k.digest, k.recorded = digest, now
+		k.mu.Unlock()
+	}
+}
+
+// record has the registry keep the keys, for the time after they have left the set.
+func (k *Keys) record(op *OP, set tokens.KeySet, now time.Time) bool {
+	keeping := registry.Keeping{Issuer: op.Issuer, Now: now, Until: now.Add(keysKept)}
+	for _, key := range set.Keys() {
+		if len(key.JWK) <= registry.MaxKey {
+			keeping.Keys = append(keeping.Keys, registry.Key{ID: key.ID, JWK: key.JWK})
+		}
+	}
+	err := k.env.Registry.KeepKeys(context.Background(), keeping)
+	if err != nil {
+		unrecorded(k.env.Logger, "the OP's keys are not recorded for the time after they are replaced", err)
+	}
+	return err == nil
+}
+
+// failed notes that the keys cannot be had. The caller holds the lock.
+func (k *Keys) failed(op *OP, err error) {
+	k.notBefore = k.env.Now().Add(keysRetryIn)
+	if !k.failing {
+		k.env.Logger.Warn("the OP's keys cannot be had: no id_token_hint can be verified, so users are asked before they are signed out",
+			zap.String("issuer", op.Issuer), zap.Error(err))
+	}
+	k.failing = true
+}
+
+// waitFor waits until a channel is closed, the time is over, or the client has gone.
+func waitFor(ctx context.Context, done <-chan struct{}, atMost time.Duration) {
+	timer := time.NewTimer(atMost)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,122 @@
+package handlers
+
+import (
+	"net/http"
+	"strconv"
+
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/assets"
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+// The user's answers.
+const (
+	answerSignOut = "sign_out"
+	answerStay    = "stay"
+)
+
+// ask asks the user.
+func (e *EndSession) ask(l *leave) {
+	e.log(l, "asked")
+	e.show(l, http.StatusOK, assets.View{
+		Page: assets.PageQuestion, Action: e.place(l.op) + confirmSuffix, Confirmation: l.confirmation(l.request),
+	})
+}
+
+// askAgain says that an answer came too late or from elsewhere, and asks anew. Who is not signed in is not asked.
+func (e *EndSession) askAgain(l *leave) {
+	if !e.isSignedIn(l) {
+		e.leave(l, "not signed in")
+		return
+	}
+	e.log(l, "asked again")
+	e.show(l, http.StatusBadRequest, assets.View{
+		Page: assets.PageError, Problem: assets.ProblemExpired,
+		Action: e.place(l.op) + confirmSuffix, Confirmation: l.confirmation(l.request),
+	})
+}
+
+// crossOrigin refuses forms of other origins.
+var crossOrigin http.CrossOriginProtection
+
+// serveAnswer takes the user's answer: from a page of this origin, in the browser and the session that were asked, once.
+func (e *EndSession) serveAnswer(l *leave) {
+	if l.r.Method != http.MethodPost {
+		l.redirect(e.place(l.op)) // reloaded, or followed as a link
+		return
+	}
+	form, err := readLogoutForm(l.w, l.r)
+	if err != nil {
+		e.refuse(l, err)
+		return
+	}
+	confirmation, ok := openLogout(l.visit, confirmationPurpose, form.Get("confirmation"))
+	if ok && confirmation.isOfBrowser(l.sealed.browser) {
+		l.request = confirmation.Request
+	}
+	if !ok || crossOrigin.Check(l.r) != nil || !confirmation.isLive(l.now) || !confirmation.isOf(l.visit) || !e.spend(l, confirmation) {
+		e.askAgain(l)
+		return
+	}
+	switch form.Get("answer") {
+	case answerSignOut:
+		e.signOut(l)
+	case answerStay:
+		e.log(l, "stayed")
+		e.show(l, http.StatusOK, assets.View{Page: assets.PageSignedIn})
+	default:
+		e.askAgain(l)
+	}
+}
+
+// spend marks an answer as given. While the registry is away it may be given again: it is still that of this browser and session, and
+// expires.
+func (e *EndSession) spend(l *leave, s sealedLogout) bool {
+	first, err := e.env.Registry.Spend(recording(l.r), registry.Spending{
+		Issuer: l.op.Issuer, Value: [16]byte(s.Value), Now: l.now, Expires: l.now.Add(confirmationLifetime),
+	})
+	if err != nil {
+		unrecorded(e.env.Logger, "that a sign-out was confirmed is not recorded", err)
+		return true
+	}
+	return first
+}
+
+// show shows a page.
+func (e *EndSession) show(l *leave, status int, page assets.View) {
+	page.Language = assets.ChooseLanguage(l.request.Locales, l.r.Header.Get("Accept-Language"))
+	page.Issuer = l.op.host
+	page.Client = l.request.ClientID
+	if client, known := e.Clients.Find(page.Client); known && client.Name != "" {
+		page.Client = client.Name
+	}
+	header := l.w.Header()
+	if l.visit != nil {
+		l.writeCookies(header)
+	}
+	body, err := e.pages.Render(page)
+	if err != nil {
+		e.env.Logger.Error("a page of sign-out cannot be shown", zap.String("page", string(page.Page)), zap.Error(err))
+		l.w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	header.Set("Content-Type", "text/html; charset=utf-8")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	header.Set("Content-Language", page.Language)
+	header.Set("Content-Security-Policy", e.pages.ContentSecurityPolicy())
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("X-Frame-Options", "DENY")
+	l.w.WriteHeader(status)
+	_, _ = l.w.Write(body) // to a client that may have gone
+}
+
+// log writes the one line that stands for a request. It holds nothing of the request but who asked.
+func (e *EndSession) log(l *leave, outcome string, more ...zap.Field) {
+	fields := []zap.Field{
+		zap.String("issuer", l.op.Issuer), zap.String("outcome", outcome),
+		zap.String("client_id", l.request.ClientID), zap.Bool("hinted", l.request.Hinted),
+		zap.Bool("redirect", l.request.Redirect != ""), zap.String("client_ip", clientAddress(l.r)),
+	}
+	e.env.Logger.Info("end_session", append(fields, more...)...)
+}

@@ -1,0 +1,68 @@
+package handlers
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+const (
+	parkedPurpose       = "logout request"      // in the URL that a cross-site POST, or a sign-out that is to be seen, goes on at
+	confirmationPurpose = "logout confirmation" // in the form that asks the user
+
+	// confirmationLifetime is how long the user has to answer, and a parked request to go on.
+	confirmationLifetime = 10 * time.Minute
+)
+
+// A sealedLogout is a logout request that goes on with the browser's next request.
+type sealedLogout struct {
+	Request logoutRequest `json:"request"`
+	Expires int64         `json:"expires"` // Unix time, in seconds
+	// Ended: the OP's own session has been ended; what is left is to see that its cookies are gone.
+	Ended bool `json:"ended,omitempty"`
+	// Browser and Session are those that the user was asked in, Value makes the answer count once. Confirmations have them.
+	Browser []byte `json:"browser,omitempty"`
+	Session []byte `json:"session,omitempty"`
+	Value   []byte `json:"value,omitempty"`
+}
+
+// seal returns the value for a URL or a form.
+func (s sealedLogout) seal(v *visit, purpose string) string {
+	s.Expires = v.now.Add(confirmationLifetime).Unix()
+	value, _ := json.Marshal(s) // strings, bytes and numbers: it cannot fail
+	return v.keys.Seal(purpose, v.op.Issuer, value)
+}
+
+// openLogout opens a value. ok is false when it is not ours; it may have expired.
+func openLogout(v *visit, purpose, sealed string) (s sealedLogout, ok bool) {
+	value, _, err := v.keys.Open(purpose, v.op.Issuer, sealed)
+	if err != nil || json.Unmarshal(value, &s) != nil {
+		return sealedLogout{}, false
+	}
+	return s, true
+}
+
+func (s sealedLogout) isLive(now time.Time) bool { return now.Unix() < s.Expires }
+
+// confirmation returns what lets the user's next answer stand for this request: in this browser, for this session, once.
+func (v *visit) confirmation(q logoutRequest) string {
+	if v.sealed.browser.IsZero() {
+		v.browser()
+		v.giveSession()
+	}
+	value := make([]byte, 16)
+	_, _ = rand.Read(value) // never fails: crypto/rand ends the program instead
+	return sealedLogout{Request: q, Browser: v.sealed.browser[:], Session: v.sealed.session[:], Value: value}.seal(v, confirmationPurpose)
+}
+
+// isOf tells whether a confirmation was made for the browser and its session.
+func (s sealedLogout) isOf(v *visit) bool {
+	return s.isOfBrowser(v.sealed.browser) && bytes.Equal(s.Session, v.sealed.session[:]) && len(s.Value) == 16
+}
+
+func (s sealedLogout) isOfBrowser(browser sessionstate.BrowserID) bool {
+	return !browser.IsZero() && bytes.Equal(s.Browser, browser[:])
+}

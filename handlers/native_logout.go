@@ -1,0 +1,95 @@
+package handlers
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// leavingClient stands for the client in a request of the OP's own end_session endpoint, which need not name one.
+const leavingClient = "end_session"
+
+// isLogout tells whether a request is for the OP's own end_session endpoint, and is looked at. Where the login cookie is known, its
+// deletion says that the user is signed out; a redirect says less, as OPs send users back who chose to stay, too.
+func (b *Browser) isLogout(op *OP, r *http.Request) bool {
+	return b.LoginCookie == "" && op.EndSessionPath != "" && r.URL.Path == op.EndSessionPath
+}
+
+// readLogoutRequest reads a request of the OP's own end_session endpoint (RP-Initiated Logout 1.0, section 2); nil where it asks for no
+// redirect, which alone would show that it was followed. It returns the request to pass on.
+func (b *Browser) readLogoutRequest(r *http.Request) (*pendingRequest, *http.Request) {
+	if !navigates(r) {
+		return nil, r
+	}
+	parameters, _ := url.ParseQuery(r.URL.RawQuery) // what can be read is read: the OP judges the rest
+	if r.Method == http.MethodPost {
+		parameters, r = readForm(r)
+	}
+	if len(parameters["post_logout_redirect_uri"]) != 1 || len(parameters["state"]) > 1 {
+		return nil, r
+	}
+	asked, ok := newPendingRequest(leavingClient, parameters.Get("post_logout_redirect_uri"), parameters.Get("state"), b.env.Now())
+	if !ok {
+		return nil, r
+	}
+	asked.traits = leaving
+	return &asked, r
+}
+
+// mayLeave tells whether a response may be the redirect that ends a sign-out at the OP.
+func (b *Browser) mayLeave(r *http.Request, status int) bool {
+	return b.LoginCookie == "" && isRedirect(status) && navigates(r)
+}
+
+// leaves tells whether a redirect goes where the OP's own end_session endpoint was asked to go after a sign-out, with the state
+// that came along. One whose address was in the URL of the request itself, elsewhere than at that endpoint, comes from a redirector.
+func (v *visit) leaves(asked *pendingRequest, location string) bool {
+	target, ok := resolve(v.op, v.r, location)
+	if !ok || len(location) > maxLocation {
+		return false
+	}
+	state := target.Query().Get("state")
+	is := func(p pendingRequest) bool {
+		return p.is(leaving) && p.state == hash16(state) && p.target == hashTarget(target)
+	}
+	if asked != nil && is(*asked) {
+		return true
+	}
+	if bringsAlong(v.r, target) {
+		return false
+	}
+	for name, p := range v.pending {
+		if is(p) {
+			delete(v.pending, name)
+			v.set(v.op.cookies.deletion(name))
+			return true
+		}
+	}
+	return false
+}
+
+// bringsAlong tells whether a request's own URL has the address of its answer in it.
+func bringsAlong(r *http.Request, target *url.URL) bool {
+	brought, address := r.URL.RequestURI(), target.Host+target.Path
+	for range 3 { // a URL in a URL in a URL
+		if strings.Contains(brought, address) {
+			return true
+		}
+		undone, err := url.QueryUnescape(brought)
+		if err != nil || undone == brought {
+			return false
+		}
+		brought = undone
+	}
+	return false
+}
+
+// navigates tells whether a request loads a whole tab (Fetch Metadata, sections 2.1 and 2.2) for someone to see it. Engines without
+// those header fields count as such.
+func navigates(r *http.Request) bool {
+	dest, mode := r.Header.Get("Sec-Fetch-Dest"), r.Header.Get("Sec-Fetch-Mode")
+	if r.Header.Get("Sec-Purpose") != "" || r.Header.Get("Purpose") == "prefetch" {
+		return false
+	}
+	return (dest == "" || dest == "document") && (mode == "" || mode == "navigate")
+}

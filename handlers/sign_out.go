@@ -1,0 +1,208 @@
+package handlers
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/assets"
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+// A leave is one request of a browser that is to be signed out.
+type leave struct {
+	*visit
+
+	op      *OP
+	w       http.ResponseWriter
+	r       *http.Request
+	next    caddyhttp.Handler
+	request logoutRequest
+}
+
+// parkedParameter is the parameter of our own URL that a parked request goes on at.
+const parkedParameter = "request"
+
+// isCrossSitePost tells whether a POST comes from another site's page, or from one that does not say.
+func isCrossSitePost(op *OP, r *http.Request) bool {
+	if r.Method != http.MethodPost {
+		return false
+	}
+	switch site := r.Header.Get("Sec-Fetch-Site"); site {
+	case "":
+		origin := r.Header.Get("Origin")
+		return origin != "" && origin != op.Origin
+	default:
+		return site != "same-origin" && site != "none"
+	}
+}
+
+// goOn has the browser come back with all of its cookies.
+func (e *EndSession) goOn(l *leave, s sealedLogout) {
+	l.redirect(e.place(l.op) + "?" + url.Values{parkedParameter: {s.seal(l.visit, parkedPurpose)}}.Encode())
+}
+
+// redirect sends the browser elsewhere, by GET whatever it came by.
+func (l *leave) redirect(location string) {
+	l.writeCookies(l.w.Header())
+	l.w.Header().Set("Location", location)
+	l.w.WriteHeader(http.StatusSeeOther)
+}
+
+// serveParked goes on with a request that the browser was sent back with.
+func (e *EndSession) serveParked(l *leave) {
+	parked, ok := openLogout(l.visit, parkedPurpose, l.r.URL.Query().Get(parkedParameter))
+	if !ok || !parked.isLive(l.now) {
+		e.askAgain(l)
+		return
+	}
+	l.request = parked.Request
+	if !parked.Ended {
+		e.decide(l)
+	} else if e.keepsCookies(l.r) {
+		e.log(l, "failed", zap.String("why", "the browser still has the OP's cookies: their domain or path must be another than that of clear_cookies"))
+		e.fail(l)
+	} else {
+		e.leave(l, "signed out")
+	}
+}
+
+// decide signs the user out, or asks first (RP-Initiated Logout 1.0, section 2). Who is not signed in is not asked, and it is no error
+// (section 4).
+func (e *EndSession) decide(l *leave) {
+	switch {
+	case !e.isSignedIn(l):
+		e.leave(l, "not signed in")
+	case e.mustAsk(l):
+		e.ask(l)
+	default:
+		e.signOut(l)
+	}
+}
+
+// isSignedIn tells whether there is, or may be, a session to end: ours as far as it is known, or the OP's own by its cookies.
+func (e *EndSession) isSignedIn(l *leave) bool {
+	if !l.sealed.session.IsZero() {
+		if session, known := e.session(l); !known || session.Live(l.now) {
+			return true
+		}
+	}
+	return e.keepsLogin(l)
+}
+
+// keepsLogin tells whether the browser may be signed in at the OP itself. Where nothing is known of the OP's cookies, any that is
+// not ours may say so.
+func (e *EndSession) keepsLogin(l *leave) bool {
+	if e.LoginCookie != "" {
+		return carriesCookie(l.r, e.LoginCookie)
+	}
+	if len(e.ClearCookies) > 0 {
+		return e.keepsCookies(l.r)
+	}
+	for _, cookie := range l.r.Cookies() {
+		if names := l.op.cookies; cookie.Name != names.session && cookie.Name != names.state && !strings.HasPrefix(cookie.Name, names.pending) {
+			return true
+		}
+	}
+	return false
+}
+
+// keepsCookies tells whether the browser has a cookie that is to be cleared.
+func (e *EndSession) keepsCookies(r *http.Request) bool {
+	for _, cookie := range e.ClearCookies {
+		if carriesCookie(r, cookie.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// session returns the browser's session, or the one that took its place when the user switched. known is false when this registry has
+// not recorded it, or cannot be asked.
+func (e *EndSession) session(l *leave) (session registry.Session, known bool) {
+	ctx := l.r.Context()
+	id, err := e.env.Registry.ID(ctx)
+	if err != nil || id != l.sealed.registry {
+		return registry.Session{}, false
+	}
+	next := l.sealed.session
+	for range registry.MaxSuccessors {
+		session, known, err = e.env.Registry.Session(ctx, l.op.Issuer, next)
+		if err != nil || !known || session.Successor.IsZero() {
+			break
+		}
+		next = session.Successor
+	}
+	return session, known && err == nil
+}
+
+// mustAsk tells whether the user has to be asked: always if configured so, else unless the hint is that of a client which takes part
+// in this very session, as this very user (section 2).
+func (e *EndSession) mustAsk(l *leave) bool {
+	if e.Confirm == ConfirmAlways || !l.request.Hinted || l.sealed.session.IsZero() {
+		return true
+	}
+	session, known := e.session(l)
+	if !known || !session.Live(l.now) {
+		return true
+	}
+	participations, err := e.env.Registry.Participations(l.r.Context(), l.op.Issuer, session.ID)
+	if err != nil {
+		return true
+	}
+	for _, p := range participations {
+		if p.ClientID == l.request.ClientID && l.request.fits(p) {
+			return false
+		}
+	}
+	return true
+}
+
+// fits tells whether the hint names the user, and the OP's session where both name one, as the client's own ID tokens did.
+func (q logoutRequest) fits(p registry.Participation) bool {
+	for _, subject := range p.Subjects {
+		if subject.Sub == q.Subject && (q.SessionID == "" || subject.Sid == "" || subject.Sid == q.SessionID) {
+			return true
+		}
+	}
+	return false
+}
+
+// signOut ends the OP's own session, then ours, and sends the browser on. If the OP's part fails, ours ends all the same, and the
+// user is told.
+func (e *EndSession) signOut(l *leave) {
+	err := e.endAtOP(l)
+	cleared := e.clearCookies(l)
+	l.end(registry.ReasonLogout)
+	if err != nil {
+		e.log(l, "failed", zap.Error(err))
+		e.fail(l)
+		return
+	}
+	if cleared {
+		e.goOn(l, sealedLogout{Request: l.request, Ended: true}) // to see that they are gone
+		return
+	}
+	e.leave(l, "signed out")
+}
+
+// fail tells that the OP's part has failed, and offers to try again.
+func (e *EndSession) fail(l *leave) {
+	e.show(l, http.StatusBadGateway, assets.View{
+		Page: assets.PageError, Problem: assets.ProblemOPFailed,
+		Action: e.place(l.op) + confirmSuffix, Confirmation: l.confirmation(l.request),
+	})
+}
+
+// leave sends a browser that is signed out to where it was asked to go, or says that it is.
+func (e *EndSession) leave(l *leave, outcome string) {
+	e.log(l, outcome)
+	if l.request.Redirect != "" {
+		l.redirect(l.request.location())
+		return
+	}
+	e.show(l, http.StatusOK, assets.View{Page: assets.PageSignedOut})
+}

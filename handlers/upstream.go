@@ -1,0 +1,132 @@
+package handlers
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"golang.org/x/net/http/httpguts"
+)
+
+// Upstream is the request that ends the OP's own session: the one its own sign-out button makes. It goes to the OP through the rest
+// of the site, with the browser's cookies, and the cookies that the OP sets or deletes in its answer reach the browser.
+type Upstream struct {
+	// The method. Default: POST.
+	Method string `json:"method,omitempty"`
+
+	// The path on the issuer's origin, with a query if need be. Takes placeholders that are known at start.
+	Path string `json:"path"`
+
+	// Header fields, in addition to the browser's Cookie, User-Agent and Accept-Language, and to Origin and Referer, which
+	// are those of a page of the OP. Takes placeholders of the request, such as {http.request.cookie.csrftoken}.
+	Headers map[string]string `json:"headers,omitempty"`
+
+	// The fields of a form, which is sent as the body. Their values take placeholders of the request.
+	Form map[string]string `json:"form,omitempty"`
+
+	// The body, instead of a form. Takes placeholders of the request.
+	Body string `json:"body,omitempty"`
+
+	// The status codes by which the OP says that it has ended its session; one digit stands for a class: 2 is 200 to 299.
+	// Default: 2 and 3.
+	Success []int `json:"success,omitempty"`
+}
+
+// Validate tells why the request cannot be made.
+func (u *Upstream) Validate() error {
+	if u.Method != "" && !httpguts.ValidHeaderFieldName(u.Method) {
+		return fmt.Errorf("upstream: %q is no method", u.Method)
+	}
+	path, _, _ := strings.Cut(u.Path, "?")
+	if _, err := url.ParseRequestURI(u.Path); err != nil || path == "" || strings.HasPrefix(path, "//") || path[0] != '/' || strings.Contains(u.Path, "#") {
+		return fmt.Errorf("upstream: %w %q: it must be a path on the issuer's origin", ErrPath, u.Path)
+	}
+	if u.Body != "" && len(u.Form) > 0 {
+		return errors.New("upstream: there can be a body or a form, not both")
+	}
+	for field, value := range u.Headers {
+		if !httpguts.ValidHeaderFieldName(field) || !httpguts.ValidHeaderFieldValue(value) || textproto.CanonicalMIMEHeaderKey(field) == "Cookie" {
+			return fmt.Errorf("upstream: header %q cannot be sent", field)
+		}
+	}
+	for _, status := range u.Success {
+		if status < 1 || status > 599 || status > 5 && status < 100 {
+			return fmt.Errorf("upstream: %d is no status code", status)
+		}
+	}
+	return nil
+}
+
+// errNotEnded says that the OP has not ended its own session.
+var errNotEnded = errors.New("the OP has not ended its own session")
+
+// endAtOP ends the OP's own session by the configured request, if there is one. A browser without the OP's login cookie has none.
+func (e *EndSession) endAtOP(l *leave) error {
+	if e.Upstream == nil || e.LoginCookie != "" && !carriesCookie(l.r, e.LoginCookie) {
+		return nil
+	}
+	asking, err := e.Upstream.question(e.env, l).prepare(e.env, l.r, l.next)
+	if err != nil {
+		return err
+	}
+	a, err := asking.send()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotEnded, err)
+	}
+	e.relayCookies(l.w.Header(), a.header["Set-Cookie"], e.Upstream.Path)
+	if !e.Upstream.succeeded(a.status) {
+		return fmt.Errorf("%w: it answered with status %d", errNotEnded, a.status)
+	}
+	return nil
+}
+
+func (u *Upstream) succeeded(status int) bool {
+	if len(u.Success) == 0 {
+		return status >= 200 && status < 400
+	}
+	for _, configured := range u.Success {
+		if caddyhttp.StatusCodeMatches(status, configured) {
+			return true
+		}
+	}
+	return false
+}
+
+// question is the request as the browser would make it from a page of the OP: frameworks look at Origin and Referer.
+func (u *Upstream) question(env Env, l *leave) opQuestion {
+	replace := func(text string) string { return env.Replace(l.r, text) }
+	q := opQuestion{method: u.Method, target: l.op.Origin + u.Path, header: u.header(l, replace), body: replace(u.Body)}
+	if q.method == "" {
+		q.method = http.MethodPost
+	}
+	if len(u.Form) > 0 {
+		form := url.Values{}
+		for name, value := range u.Form {
+			form.Set(name, replace(value))
+		}
+		q.body = form.Encode()
+		q.header.Set("Content-Type", formType)
+	}
+	return q
+}
+
+func (u *Upstream) header(l *leave, replace func(string) string) http.Header {
+	header := http.Header{"Accept": {"*/*"}, "Origin": {l.op.Origin}, "Referer": {l.op.Origin + "/"}, "Sec-Fetch-Site": {"same-origin"}}
+	for _, field := range []string{"Cookie", "User-Agent", "Accept-Language"} {
+		if values := l.r.Header[field]; len(values) > 0 {
+			header[field] = append([]string(nil), values...)
+		}
+	}
+	stripped := &http.Request{Header: header}
+	l.op.cookies.strip(stripped)
+	for field, value := range u.Headers {
+		if value := replace(value); httpguts.ValidHeaderFieldValue(value) {
+			header[textproto.CanonicalMIMEHeaderKey(field)] = []string{value}
+		}
+	}
+	return header
+}

@@ -1,0 +1,155 @@
+package tokens
+
+import (
+	"crypto"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// A KeySet holds public keys of an OP (RFC 7517, section 5). It never changes. The zero value has none.
+type KeySet struct {
+	keys []setKey
+}
+
+type setKey struct {
+	id  string // the thumbprint (RFC 7638) with SHA-256, unpadded base64url
+	jwk jose.JSONWebKey
+}
+
+// A Key is one public key in a form that can be kept.
+type Key struct {
+	ID  string // its thumbprint (RFC 7638) with SHA-256, unpadded base64url
+	JWK []byte // the public key as JSON (RFC 7517)
+}
+
+// MaxKeys is how many keys of one document are used; what is beyond is passed over.
+const MaxKeys = 64
+
+// maxSetKeys is how many keys a set holds, those of several documents together.
+const maxSetKeys = 4 * MaxKeys
+
+// The sizes of RSA keys that are used, in bits: RFC 7518, section 3.3, asks for 2048 at least; verification gets slow with more.
+const (
+	minRSABits = 2048
+	maxRSABits = 8192
+)
+
+// ErrKeySet says that a document is no key set.
+var ErrKeySet = errors.New("no JSON Web Key Set")
+
+// ParseKeySet reads a document with public keys. A key that is private, symmetric, invalid, not for signatures, or of a size that is
+// not used, is passed over. Its only error is [ErrKeySet].
+func ParseKeySet(document []byte) (KeySet, error) {
+	var raw struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(document, &raw); err != nil || raw.Keys == nil {
+		return KeySet{}, ErrKeySet
+	}
+	var set KeySet
+	for _, one := range raw.Keys[:min(len(raw.Keys), MaxKeys)] {
+		set.add(one)
+	}
+	return set, nil
+}
+
+// NewKeySet makes a set of keys that were kept. One that cannot be read is passed over.
+func NewKeySet(keys []Key) KeySet {
+	var set KeySet
+	for _, key := range keys {
+		set.add(key.JWK)
+	}
+	return set
+}
+
+func (s *KeySet) add(document []byte) {
+	var jwk jose.JSONWebKey
+	if jwk.UnmarshalJSON(document) != nil || !isUsable(jwk) || len(s.keys) >= maxSetKeys {
+		return
+	}
+	sum, err := jwk.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return
+	}
+	s.keys = append(s.keys, setKey{base64.RawURLEncoding.EncodeToString(sum), jwk})
+}
+
+func isUsable(jwk jose.JSONWebKey) bool {
+	if !jwk.Valid() || !jwk.IsPublic() || jwk.Use != "" && jwk.Use != "sig" {
+		return false
+	}
+	if key, isRSA := jwk.Key.(*rsa.PublicKey); isRSA {
+		return key.N.BitLen() >= minRSABits && key.N.BitLen() <= maxRSABits
+	}
+	return true
+}
+
+// Len returns the number of keys.
+func (s KeySet) Len() int { return len(s.keys) }
+
+// Has tells whether there is a key of that kid.
+func (s KeySet) Has(kid string) bool {
+	for _, key := range s.keys {
+		if key.jwk.KeyID == kid {
+			return true
+		}
+	}
+	return false
+}
+
+// Keys returns the keys in a form that can be kept.
+func (s KeySet) Keys() []Key {
+	var keys []Key
+	for _, key := range s.keys {
+		bare := jose.JSONWebKey{Key: key.jwk.Key, KeyID: key.jwk.KeyID, Algorithm: key.jwk.Algorithm, Use: key.jwk.Use}
+		if document, err := bare.MarshalJSON(); err == nil { // without its certificates
+			keys = append(keys, Key{ID: key.id, JWK: document})
+		}
+	}
+	return keys
+}
+
+// With returns the keys of both sets, each once, those of s first.
+func (s KeySet) With(more KeySet) KeySet {
+	both := KeySet{keys: append([]setKey(nil), s.keys...)}
+	for _, key := range more.keys {
+		if !both.holds(key.id, key.jwk.KeyID) && len(both.keys) < maxSetKeys {
+			both.keys = append(both.keys, key)
+		}
+	}
+	return both
+}
+
+func (s KeySet) holds(id, kid string) bool {
+	for _, key := range s.keys {
+		if key.id == id && key.jwk.KeyID == kid {
+			return true
+		}
+	}
+	return false
+}
+
+// maxTried is how many keys a signature without a kid is tried with.
+const maxTried = 8
+
+// candidates are the keys that may have signed: those of the kid, or, where the token names none, all of the algorithm's kind.
+func (s KeySet) candidates(kid string, algorithm jose.SignatureAlgorithm) []jose.JSONWebKey {
+	var fitting []jose.JSONWebKey
+	for _, key := range s.keys {
+		if kid != "" && key.jwk.KeyID != kid || key.jwk.Algorithm != "" && key.jwk.Algorithm != string(algorithm) {
+			continue
+		}
+		if len(fitting) < maxTried {
+			fitting = append(fitting, key.jwk)
+		}
+	}
+	return fitting
+}
+
+// String tells how many keys there are.
+func (s KeySet) String() string { return fmt.Sprintf("%d keys", len(s.keys)) }
