@@ -51,8 +51,10 @@ var opKey = sync.OnceValue(func() jose.JSONWebKey {
 })
 
 func (op *scriptedOP) jwks(w http.ResponseWriter, _ *http.Request) {
+	key := opKey()
+	public := key.Public()
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{opKey().Public()}})
+	_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}})
 }
 
 func (op *scriptedOP) idToken(g grant) string {
