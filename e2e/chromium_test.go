@@ -21,6 +21,14 @@ const (
 	blocked thirdPartyCookies = "blocked"
 )
 
+// order is the place of a mode in tables.
+func (m thirdPartyCookies) order() int {
+	if m == blocked {
+		return 1
+	}
+	return 0
+}
+
 var cookiePreferences = map[thirdPartyCookies]string{
 	allowed: `{"profile":{"cookie_controls_mode":0,"block_third_party_cookies":false}}`,
 	blocked: `{"profile":{"cookie_controls_mode":1,"block_third_party_cookies":true}}`,

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -25,6 +26,7 @@ func TestMain(m *testing.M) {
 	case os.Getenv(caddyVariable) != "":
 		caddycmd.Main()
 	default:
+		flag.Set("test.parallel", "4") // they wait most of the time; -parallel goes before this
 		os.Exit(m.Run())
 	}
 }

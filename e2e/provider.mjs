@@ -1,6 +1,6 @@
 // The OpenID Provider (OP) of the browser tests: npm oidc-provider as it comes, with one login page of one button for each user.
 //
-//	node provider.mjs <issuer> <client>=<origin>...
+//	node provider.mjs <issuer> <client>=<redirect URI>,<redirect URI>...
 //
 // It listens on a free port of the loopback interface and prints that port.
 
@@ -15,12 +15,8 @@ const crossSite = { httpOnly: true, sameSite: 'none', secure: true };
 
 const provider = new Provider(issuer, {
 	clients: registrations.map((registration) => {
-		const [id, origin] = registration.split('=');
-		return {
-			client_id: id,
-			token_endpoint_auth_method: 'none',
-			redirect_uris: [`${origin}/callback.html`, `${origin}/silent.html`],
-		};
+		const [id, uris] = registration.split('=');
+		return { client_id: id, token_endpoint_auth_method: 'none', redirect_uris: uris.split(',') };
 	}),
 	claims: { openid: ['sub', 'sid'] },
 	clientBasedCORS: () => true,

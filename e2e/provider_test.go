@@ -3,15 +3,19 @@ package e2e
 import (
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 )
 
-// startProvider starts the OP and returns the address that it listens on. registrations are of the form client=origin.
-func startProvider(t *testing.T, issuer string, registrations ...string) string {
+// startProvider starts npm oidc-provider and returns the address that it listens on.
+func startProvider(t *testing.T, issuer string, clients map[string][]string) string {
 	t.Helper()
 	node := needProgram(t, "node")
-	dir := filepath.Dir(needPackages(t))
-	p := start(t, dir, nil, node, append([]string{"provider.mjs", issuer}, registrations...)...)
+	args := []string{"provider.mjs", issuer}
+	for id, redirectURIs := range clients {
+		args = append(args, id+"="+strings.Join(redirectURIs, ","))
+	}
+	p := start(t, filepath.Dir(needPackages(t)), nil, node, args...)
 	port := p.waitLine(t, "port", func(line string) (string, bool) {
 		_, err := strconv.ParseUint(line, 10, 16)
 		return line, err == nil

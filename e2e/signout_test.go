@@ -12,7 +12,7 @@ func TestSignOutAtTheProviderSignsOutTheRelyingPartyOnce(t *testing.T) {
 		shop := b.open(t, s.url(shopHost, "/"))
 		signIn(t, shop, "alice")
 		shop.waitFor(t, "replies.unchanged > 1")
-		before := s.authorizations("shop")
+		before := s.authorizations(opHost, "shop")
 
 		hint := eval[string](t, shop, "manager.getUser().then((user) => user.id_token)")
 		provider := b.open(t, s.url(opHost, "/session/end?id_token_hint="+hint))
@@ -21,7 +21,7 @@ func TestSignOutAtTheProviderSignsOutTheRelyingPartyOnce(t *testing.T) {
 
 		// Long enough for several rounds of a loop.
 		time.Sleep(8 * time.Second)
-		if again := s.authorizations("shop") - before; again != 1 {
+		if again := s.authorizations(opHost, "shop") - before; again != 1 {
 			t.Errorf("%d authorization requests after one change, want 1", again)
 		}
 		if got := eval[[]string](t, shop, "events"); len(got) != 1 {

@@ -22,14 +22,14 @@ const (
 
 const checkSessionPath = "/oidc/check-session"
 
-// A site is a running Caddy: an OP with the plugin, two relying parties and a stranger.
+// A site is a running Caddy: OPs with the plugin, two relying parties and a stranger.
 type site struct {
 	caddy       *process
 	certificate certificate
 	port        string
+	ops         []string // blocks of the Caddyfile
 }
 
-// The header block is that of a careful operator, who denies frames; its deferred field is written after all others.
 const siteCaddyfile = `
 {
 	admin off
@@ -49,28 +49,22 @@ const siteCaddyfile = `
 	log
 }
 
-op.provider.test:%[1]s {
-	import common
-	header {
-		X-Frame-Options DENY
-		-Server
-	}
-	oidc_session {
-		issuer https://op.provider.test:%[1]s
-		login_cookie _session
-	}
-	reverse_proxy %[4]s
-}
-
 app.shop.test:%[1]s, www.wiki.test:%[1]s, www.foreign.test:%[1]s {
 	import common
 	handle /oidc-client-ts/* {
-		root %[5]q
+		root %[4]q
 		uri replace /oidc-client-ts/ /oidc-client-ts/dist/browser/
 		file_server
 	}
+	handle /posted {
+		reverse_proxy %[6]s
+	}
 	handle {
-		root %[6]q
+		header /isolated/* {
+			Cross-Origin-Embedder-Policy require-corp
+			Cross-Origin-Opener-Policy same-origin
+		}
+		root %[5]q
 		file_server
 	}
 }
@@ -83,19 +77,58 @@ cookies.provider.test:%[1]s {
 }
 `
 
+// The header block is that of a careful operator, who denies frames; its deferred field is written after all others.
+const opCaddyfile = `
+%[2]s:%[1]s {
+	import common
+	header {
+		X-Frame-Options DENY
+		-Server
+	}
+	oidc_session {
+		issuer https://%[2]s:%[1]s
+		%[4]s
+	}
+	reverse_proxy %[3]s
+}
+`
+
+// startSite starts a site whose OP is npm oidc-provider.
 func startSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{port: freePort(t)}
-	upstream := startProvider(t, s.url(opHost, ""), "shop="+s.url(shopHost, ""), "wiki="+s.url(wikiHost, ""))
+	s := newSite(t)
+	s.addOP(t, opHost, nodeProvider)
+	s.start(t)
+	return s
+}
+
+// newSite returns a site that is to be started once its OPs are added.
+func newSite(t *testing.T) *site { return &site{port: freePort(t)} }
+
+// addOP starts an OP, to be behind Caddy at a host.
+func (s *site) addOP(t *testing.T, host string, p provider) {
+	t.Helper()
+	clients := make(map[string][]string)
+	for id, rp := range map[string]string{"shop": shopHost, "wiki": wikiHost} {
+		for _, path := range []string{"/callback.html", "/silent.html", "/answer.html", "/isolated/answer.html", "/posted"} {
+			clients[id] = append(clients[id], s.url(rp, path))
+		}
+	}
+	upstream := p.start(t, s.url(host, ""), clients)
+	s.ops = append(s.ops, fmt.Sprintf(opCaddyfile, s.port, host, upstream, p.options))
+}
+
+// start starts Caddy.
+func (s *site) start(t *testing.T) {
+	t.Helper()
 	pages, err := filepath.Abs(filepath.Join("testdata", "pages"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.certificate = newCertificate(t, opHost, shopHost, wikiHost, foreignHost, cookieHost)
-	s.caddy = startCaddy(t, fmt.Sprintf(strings.TrimSpace(siteCaddyfile), s.port, s.certificate.file, s.certificate.keyFile,
-		upstream, needPackages(t), pages))
+	s.certificate = newCertificate(t, "*.provider.test", "*.shop.test", "*.wiki.test", "*.foreign.test")
+	caddyfile := fmt.Sprintf(siteCaddyfile, s.port, s.certificate.file, s.certificate.keyFile, needPackages(t), pages, startPosted(t))
+	s.caddy = startCaddy(t, strings.TrimSpace(caddyfile+strings.Join(s.ops, "")))
 	t.Cleanup(func() { expectNoComplaints(t, s.caddy) })
-	return s
 }
 
 // url returns an address on one of the hosts.
@@ -119,10 +152,10 @@ func (s *site) client(t *testing.T) *http.Client {
 	}
 }
 
-// authorizations counts the authorization requests of a client so far.
-func (s *site) authorizations(client string) int {
+// authorizations counts the authorization requests of a client at the OP of a host so far.
+func (s *site) authorizations(host, client string) int {
 	return len(answered(s.caddy, func(e logEntry) bool {
-		return strings.HasPrefix(e.Request.Host, opHost) && strings.HasPrefix(e.Request.URI, "/auth?") &&
+		return strings.HasPrefix(e.Request.Host, host) && strings.HasPrefix(e.Request.URI, "/auth?") &&
 			strings.Contains(e.Request.URI, "client_id="+client)
 	}))
 }

@@ -188,9 +188,9 @@ func (e *EndSession) serveRequest(l *leave) {
 
 // refuse says what is wrong with a request, and offers to sign out, if there is something to sign out of (section 4).
 func (e *EndSession) refuse(l *leave, err error) {
-	var bad *badRequest
+	var bad *badRequestError
 	if !errors.As(err, &bad) {
-		bad = &badRequest{problem: assets.ProblemInvalidRequest}
+		bad = &badRequestError{problem: assets.ProblemInvalidRequest}
 	}
 	page := assets.View{Page: assets.PageError, Problem: bad.problem, Detail: bad.parameter}
 	l.request = logoutRequest{Locales: l.request.Locales}

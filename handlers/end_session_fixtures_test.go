@@ -1,14 +1,12 @@
 package handlers
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
 	"html"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -16,7 +14,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
@@ -272,26 +269,6 @@ func values(pairs ...string) url.Values {
 	}
 	return v
 }
-
-func thumbprint(t testing.TB, key jose.JSONWebKey) string {
-	t.Helper()
-	public := key.Public()
-	sum, err := public.Thumbprint(crypto.SHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(sum)
-}
-
-func without(cookies map[string]string, names ...string) map[string]string {
-	rest := maps.Clone(cookies)
-	for _, name := range names {
-		delete(rest, name)
-	}
-	return rest
-}
-
-const minute = time.Minute
 
 func newRSAKey(t testing.TB) jose.JSONWebKey {
 	t.Helper()

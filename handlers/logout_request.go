@@ -43,14 +43,14 @@ func (q logoutRequest) location() string {
 	}
 }
 
-// A badRequest says what is wrong with a request of the end_session endpoint. Such a request never redirects (section 4).
-type badRequest struct {
+// A badRequestError says what is wrong with a request of the end_session endpoint. Such a request never redirects (section 4).
+type badRequestError struct {
 	problem   assets.Problem
 	parameter string // that is wrong; empty: it is the request as a whole
 	reason    string // for the log; holds nothing of the request
 }
 
-func (b *badRequest) Error() string { return b.parameter + ": " + b.reason }
+func (b *badRequestError) Error() string { return b.parameter + ": " + b.reason }
 
 // maxLocales is how much of ui_locales is looked at, in bytes.
 const maxLocales = 256
@@ -61,11 +61,11 @@ var logoutParameters = []string{"id_token_hint", "logout_hint", "client_id", "po
 // readLogoutParameters reads the parameters of a request: those of its URL and, for POST, of its form. Each may be given once.
 func readLogoutParameters(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if len(r.URL.RawQuery) > maxForm {
-		return nil, &badRequest{problem: assets.ProblemTooLarge, reason: "the query is too large"}
+		return nil, &badRequestError{problem: assets.ProblemTooLarge, reason: "the query is too large"}
 	}
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, &badRequest{problem: assets.ProblemInvalidRequest, reason: "the query cannot be read"}
+		return nil, &badRequestError{problem: assets.ProblemInvalidRequest, reason: "the query cannot be read"}
 	}
 	if r.Method == http.MethodPost {
 		form, err := readLogoutForm(w, r)
@@ -78,7 +78,7 @@ func readLogoutParameters(w http.ResponseWriter, r *http.Request) (url.Values, e
 	}
 	for _, name := range logoutParameters {
 		if len(values[name]) > 1 {
-			return nil, &badRequest{assets.ProblemInvalidRequest, name, "it is given twice"}
+			return nil, &badRequestError{assets.ProblemInvalidRequest, name, "it is given twice"}
 		}
 	}
 	return values, nil
@@ -88,20 +88,20 @@ func readLogoutParameters(w http.ResponseWriter, r *http.Request) (url.Values, e
 func readLogoutForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
 	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-		return nil, &badRequest{problem: assets.ProblemTooLarge, reason: "the form is too large"}
+		return nil, &badRequestError{problem: assets.ProblemTooLarge, reason: "the form is too large"}
 	}
 	mediaType, _, typeErr := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if len(body) > 0 && (typeErr != nil || mediaType != formType) {
-		return nil, &badRequest{problem: assets.ProblemInvalidRequest, reason: "the body is not of type " + formType}
+		return nil, &badRequestError{problem: assets.ProblemInvalidRequest, reason: "the body is not of type " + formType}
 	}
 	form, formErr := url.ParseQuery(string(body))
 	if err != nil || formErr != nil {
-		return nil, &badRequest{problem: assets.ProblemInvalidRequest, reason: "the form cannot be read"}
+		return nil, &badRequestError{problem: assets.ProblemInvalidRequest, reason: "the form cannot be read"}
 	}
 	return form, nil
 }
 
-// resolve finds out who asks, and where the browser may be sent afterwards. Its error is a badRequest.
+// resolve finds out who asks, and where the browser may be sent afterwards. Its error is a badRequestError.
 //
 // logout_hint is not used: the browser itself says whose session it is.
 func (e *EndSession) resolve(op *OP, r *http.Request, next caddyhttp.Handler, values url.Values) (logoutRequest, error) {
@@ -110,10 +110,10 @@ func (e *EndSession) resolve(op *OP, r *http.Request, next caddyhttp.Handler, va
 		q.Locales = locales // others are no error (section 2)
 	}
 	if len(q.State) > maxState {
-		return q, &badRequest{assets.ProblemInvalidRequest, "state", "it is too long"}
+		return q, &badRequestError{assets.ProblemInvalidRequest, "state", "it is too long"}
 	}
 	if len(q.ClientID) > maxClientID {
-		return q, &badRequest{assets.ProblemInvalidRequest, "client_id", "it is too long"}
+		return q, &badRequestError{assets.ProblemInvalidRequest, "client_id", "it is too long"}
 	}
 	if token := values.Get("id_token_hint"); token != "" {
 		if err := e.resolveHint(op, r, next, token, &q); err != nil {
@@ -126,7 +126,7 @@ func (e *EndSession) resolve(op *OP, r *http.Request, next caddyhttp.Handler, va
 	}
 	client, known := e.Clients.Find(q.ClientID)
 	if !known || !client.MayReturnTo(redirect) {
-		return q, &badRequest{assets.ProblemUnknownRedirect, "post_logout_redirect_uri", "it is not registered for the client"}
+		return q, &badRequestError{assets.ProblemUnknownRedirect, "post_logout_redirect_uri", "it is not registered for the client"}
 	}
 	q.Redirect = redirect
 	return q, nil
@@ -140,12 +140,12 @@ func (e *EndSession) resolveHint(op *OP, r *http.Request, next caddyhttp.Handler
 		return nil
 	}
 	if err != nil {
-		return &badRequest{assets.ProblemInvalidRequest, "id_token_hint", err.Error()}
+		return &badRequestError{assets.ProblemInvalidRequest, "id_token_hint", err.Error()}
 	}
 	if q.ClientID == "" {
 		q.ClientID = hint.ClientID()
 	} else if !hint.IsFor(q.ClientID) {
-		return &badRequest{assets.ProblemInvalidRequest, "client_id", "the hint was issued to another client"}
+		return &badRequestError{assets.ProblemInvalidRequest, "client_id", "the hint was issued to another client"}
 	}
 	q.Hinted, q.Subject, q.SessionID = true, hint.Subject, hint.SessionID
 	return nil

@@ -1,7 +1,10 @@
-// A relying party as oidc-client-ts makes it, in the browser alone.
+// A relying party as oidc-client-ts makes it, in the browser alone. The query of its first page names the host of the OP, and
+// `anonymous` in it makes the party watch the OP while nobody is signed in. The tab remembers both.
 'use strict';
 
-const provider = 'https://op.provider.test:' + location.port;
+if (location.search && document.currentScript.dataset.page === 'first') sessionStorage.setItem('options', location.search);
+const options = new URLSearchParams(sessionStorage.getItem('options') || '');
+const provider = 'https://' + (options.get('op') || 'op.provider.test') + ':' + location.port;
 
 const manager = new oidc.UserManager({
 	authority: provider,
@@ -10,13 +13,15 @@ const manager = new oidc.UserManager({
 	silent_redirect_uri: location.origin + '/silent.html',
 	scope: 'openid',
 	monitorSession: true,
+	monitorAnonymousSession: options.has('anonymous'),
 	checkSessionIntervalInSeconds: 1,
 	silentRequestTimeoutInSeconds: 5,
 	automaticSilentRenew: false,
 });
 
-// What the tests look at: how often the check page said what, and what the library made of it.
+// What the tests look at: how often the check page said what, what prompt=none found, and what the library made of it.
 const replies = {};
+const queries = [];
 const events = [];
 let lastReply;
 let longestSilence = 0; // between two replies, in milliseconds
@@ -27,6 +32,17 @@ addEventListener('message', (event) => {
 	longestSilence = Math.max(longestSilence, event.timeStamp - (lastReply ?? event.timeStamp));
 	lastReply = event.timeStamp;
 });
+const query = manager.querySessionStatus.bind(manager);
+manager.querySessionStatus = async (args) => {
+	try {
+		const status = await query(args);
+		queries.push((status.sub || 'nobody') + (status.session_state ? '' : ', without session_state'));
+		return status;
+	} catch (err) {
+		queries.push(err.error || err.message);
+		throw err;
+	}
+};
 manager.events.addUserSignedOut(() => {
 	events.push('signed out');
 	document.getElementById('state').textContent = 'signed out at the provider';

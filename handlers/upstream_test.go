@@ -1,0 +1,200 @@
+package handlers
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func TestTheOPIsAskedAsItsOwnPageWouldAskIt(t *testing.T) {
+	x := newExit(t, func(e *EndSession) {
+		e.Upstream = &Upstream{
+			Method: http.MethodPut, Path: "/logout?next=/",
+			Headers: map[string]string{"x-csrf-token": "token for {method}", "Referer": "https://op.example.com/account"},
+			Form:    map[string]string{"csrf": "a&b {method}", "all": "1"},
+		}
+	})
+	x.signedIn(clientID, "alice")
+	x.get(authorize("pending"), page) // leaves a pending cookie
+	x.ask(values("id_token_hint", x.hint(clientID, "alice")))
+	asked := x.logout
+	if asked == nil {
+		t.Fatal("the OP was not asked")
+	}
+	body, err := io.ReadAll(asked.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if asked.Method != http.MethodPut || asked.URL.String() != "/logout?next=/" || asked.Host != "op.example.com" || string(body) != "all=1&csrf=a%26b+GET" {
+		t.Errorf("the request is %s %s%s with %s", asked.Method, asked.Host, asked.URL, body)
+	}
+	for field, want := range map[string]string{
+		"Origin": issuer, "Referer": "https://op.example.com/account", "X-Csrf-Token": "token for GET",
+		"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin",
+	} {
+		if got := asked.Header.Get(field); got != want {
+			t.Errorf("%s is %q, want %q", field, got, want)
+		}
+	}
+	if cookies := asked.Header.Get("Cookie"); !strings.Contains(cookies, "login=alice") || strings.Contains(cookies, "oidc_pending") {
+		t.Errorf("the cookies are %q", cookies)
+	}
+}
+
+func TestIfTheOPFailsTheUserIsTold(t *testing.T) {
+	for name, fail := range map[string]func(x *exit){
+		"forbidden":      func(x *exit) { x.status = http.StatusForbidden },
+		"broken":         func(x *exit) { x.status = http.StatusInternalServerError },
+		"not as it must": func(x *exit) { x.e.Upstream.Success = []int{204} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := newExit(t)
+			x.signedIn(clientID, "alice")
+			fail(x)
+			request := values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye)
+			failed := x.ask(request)
+			if failed.StatusCode != http.StatusBadGateway || failed.Header.Get("Location") != "" {
+				t.Fatalf("got %s to %q", failed.Status, failed.Header.Get("Location"))
+			}
+			if here, _ := x.isSignedIn(); here {
+				t.Error("our own session goes on")
+			}
+			x.cookies["login"] = "alice"
+			x.status, x.e.Upstream.Success = http.StatusOK, nil
+			if got := outcome(t, x.answer(failed, answerSignOut)); got != "to "+bye {
+				t.Errorf("the second try: %s", got)
+			}
+			x.mustBe(false)
+		})
+	}
+}
+
+func TestAHandlerThatFailsIsAFailureOfTheOP(t *testing.T) {
+	x := newExit(t)
+	x.signedIn(clientID, "alice")
+	hint := x.hint(clientID, "alice")
+	x.ask(nil) // fetches nothing
+	for name, next := range map[string]caddyhttp.HandlerFunc{
+		"an error": func(http.ResponseWriter, *http.Request) error { return errors.New("down") },
+		"a panic":  func(http.ResponseWriter, *http.Request) error { panic("down") },
+	} {
+		r := httptest.NewRequest(http.MethodGet, issuer+endSession+"?id_token_hint="+hint, nil)
+		for cookie, value := range x.cookies {
+			r.AddCookie(&http.Cookie{Name: cookie, Value: value})
+		}
+		x.e.Keys.Find(x.w.op, r, handler(x.op), "")
+		recorder := httptest.NewRecorder()
+		if err := x.e.Serve(x.w.op, recorder, r, next); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if recorder.Code != http.StatusBadGateway && name == "an error" {
+			t.Errorf("%s: got %d", name, recorder.Code)
+		}
+	}
+}
+
+// Both the OP's own answer and the configured deletions reach the browser, each cookie once.
+func TestCookiesOfTheOPAreRelayedAndCleared(t *testing.T) {
+	x := newExit(t, func(e *EndSession) {
+		e.ClearCookies = []ClearCookie{
+			{Name: "login"}, {Name: "csrf", Domain: "example.com", Path: "/app"}, {Name: "csrf", Domain: "example.com", Path: "/app"},
+			{Name: "__Host-x"}, {Name: "__Secure-y", Path: "/y"},
+		}
+		e.Upstream.Path = "/accounts/logout"
+	})
+	x.signedIn(clientID, "alice")
+	r := httptest.NewRequest(http.MethodGet, issuer+endSession+"?id_token_hint="+x.hint(clientID, "alice"), nil)
+	for cookie, value := range x.cookies {
+		r.AddCookie(&http.Cookie{Name: cookie, Value: value})
+	}
+	recorder := httptest.NewRecorder()
+	_ = x.e.Serve(x.w.op, recorder, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		if r.URL.Path != "/accounts/logout" {
+			x.op(w, r)
+			return nil
+		}
+		w.Header().Add("Set-Cookie", "login=; Max-Age=0; Path=/; Secure")
+		w.Header().Add("Set-Cookie", "messages=bye")
+		w.Header().Add("Set-Cookie", `odd={"a": 1}; Path=/`)
+		return nil
+	}))
+	got := recorder.Header()["Set-Cookie"]
+	for _, want := range []string{
+		"messages=bye; Path=/accounts",
+		`odd={"a": 1}; Path=/`,
+		"login=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure",
+		"csrf=; Path=/app; Domain=example.com; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure",
+		"__Host-x=; Path=/; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure",
+		"__Secure-y=; Path=/y; Expires=Thu, 01 Jan 1970 00:00:01 GMT; Max-Age=0; HttpOnly; Secure",
+	} {
+		if n := len(slices.DeleteFunc(slices.Clone(got), func(line string) bool { return line != want })); n != 1 {
+			t.Errorf("%q is given %d times in\n%s", want, n, strings.Join(got, "\n"))
+		}
+	}
+	for _, line := range got {
+		if strings.HasPrefix(line, "login=; Max-Age=0; Path=/; Secure") {
+			t.Error("the OP's own deletion is relayed beside ours")
+		}
+	}
+}
+
+// A deletion for another domain or path than the cookie's does nothing, and nobody is told of it: so it is looked.
+func TestClearedCookiesMustBeGone(t *testing.T) {
+	x := newExit(t, func(e *EndSession) { e.Upstream, e.ClearCookies = nil, nil })
+	x.signedIn(clientID, "alice")
+	request := values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye, "state", "1")
+	if got := outcome(t, x.ask(request)); got != "to "+bye+"?state=1" {
+		t.Errorf("got %s", got)
+	}
+	x.mustBe(false)
+
+	x.signedIn(clientID, "alice")
+	first := x.once(httptest.NewRequest(http.MethodGet, issuer+endSession+"?"+request.Encode(), nil))
+	x.cookies["login"] = "alice" // it was set for a path of its own
+	second := x.once(httptest.NewRequest(http.MethodGet, issuer+first.Header.Get("Location"), nil))
+	if second.StatusCode != http.StatusBadGateway || second.Header.Get("Location") != "" {
+		t.Errorf("a cookie that is still there: %s to %q", second.Status, second.Header.Get("Location"))
+	}
+	if !strings.Contains(x.w.logged(), "their domain or path") {
+		t.Error("the log does not say what to do")
+	}
+}
+
+func TestABrowserWithoutTheLoginCookieIsNotSentToTheOP(t *testing.T) {
+	x := newExit(t)
+	x.signedIn(clientID, "alice")
+	delete(x.cookies, "login")
+	if got := outcome(t, x.ask(values("id_token_hint", x.hint(clientID, "alice")))); got != "signed out" || x.logouts.Load() != 0 {
+		t.Errorf("got %s, the OP was asked %d times", got, x.logouts.Load())
+	}
+}
+
+func TestUpstreamsAndCookiesThatCannotBe(t *testing.T) {
+	for name, u := range map[string]Upstream{
+		"no path": {}, "a path without a slash": {Path: "logout"}, "another host": {Path: "//evil.example/"}, "a URL": {Path: "https://evil.example/"},
+		"a fragment": {Path: "/logout#x"}, "a method with a space": {Path: "/x", Method: "GET /"}, "a body and a form": {Path: "/x", Body: "a", Form: map[string]string{"a": "b"}},
+		"a header that cannot be": {Path: "/x", Headers: map[string]string{"a b": "c"}}, "a header with a line end": {Path: "/x", Headers: map[string]string{"a": "b\nc"}},
+		"cookies": {Path: "/x", Headers: map[string]string{"cookie": "a=b"}}, "a status of 600": {Path: "/x", Success: []int{600}}, "a class of 7": {Path: "/x", Success: []int{7}},
+	} {
+		if u.Validate() == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	for name, c := range map[string]ClearCookie{
+		"no name": {}, "a name with a space": {Name: "a b"}, "a path without a slash": {Name: "a", Path: "x"}, "a domain of a cookie with __Host-": {Name: "__Host-a", Domain: "example.com"},
+		"a path of a cookie with __host-": {Name: "__host-a", Path: "/x"}, "a path with a semicolon": {Name: "a", Path: "/;x"},
+	} {
+		if c.Validate() == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	if err := (&EndSession{}).Validate(); !errors.Is(err, ErrNothingToEnd) {
+		t.Errorf("nothing to end by: %v", err)
+	}
+}
