@@ -40,6 +40,22 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"a check page without a slash":      {"", "check_session check", "invalid path"},
 		"a check page with a query":         {"", "check_session /check?x", "invalid path"},
 		"a check page on another host":      {"", "check_session //evil.example/x", "invalid path"},
+
+		"an end_session with nothing to do":  {"", "end_session", "nothing to end the OP's own session by"},
+		"an end_session on another host":     {"", "login_cookie a\n\t\tend_session //evil.example/", "invalid path"},
+		"an upstream on another host":        {"", "end_session {\n\t\t\tupstream https://evil.example/\n\t\t}", "must be a path on the issuer's origin"},
+		"an upstream that succeeds with 600": {"", "end_session {\n\t\t\tupstream /x {\n\t\t\t\tsuccess 600\n\t\t\t}\n\t\t}", "600 is no status code"},
+		"a question of another kind":         {"", "login_cookie a\n\t\tend_session {\n\t\t\tconfirm never\n\t\t}", `confirm is "never", but must be needed or always`},
+		"a cookie to clear that cannot be":   {"", "end_session {\n\t\t\tclear_cookies __Host-a {\n\t\t\t\tpath /x\n\t\t\t}\n\t\t}", "can have no domain and no other path"},
+		"templates that are not there":       {"", "login_cookie a\n\t\tend_session {\n\t\t\ttemplates " + filepath.Join(dir, "nowhere") + "\n\t\t}", "has none of the templates"},
+		"a template that is broken":          {"", "login_cookie a\n\t\tend_session {\n\t\t\ttemplates " + filepath.Dir(write("error.html", "{{.Nope}}")) + "\n\t\t}", "error.html:1"},
+		"a client with a script for address": {"", "client a {\n\t\t\tpost_logout_redirect_uri javascript:alert(1)\n\t\t}", "has a scheme that browsers are not sent to"},
+		"a client with http":                 {"", "client a {\n\t\t\tpost_logout_redirect_uri http://rp.example.com/\n\t\t}", "must be https"},
+		"a client twice":                     {"", "client a\n\t\tclient a", "given twice"},
+		"a clients_file that is not there":   {"", "clients_file " + filepath.Join(dir, "nowhere.json"), "reading the clients_file"},
+		"a clients_file that is broken":      {"", "clients_file " + write("clients.json", "[\n{]"), "line 2"},
+		"a jwks_uri that is no address":      {"", "jwks_uri /jwks", "jwks_uri"},
+		"a jwks_uri of an empty variable":    {"", "jwks_uri {env.OIDC_TEST_EMPTY}", "is empty"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -19,9 +19,9 @@ const maxLanguages = 1 << 10
 // given.
 func ChooseLanguage(uiLocales, acceptLanguage string) string {
 	if len(uiLocales) <= maxLanguages {
-		for _, locale := range strings.FieldsSeq(uiLocales) {
+		for locale := range strings.FieldsSeq(uiLocales) {
 			if tag, err := language.Parse(locale); err == nil {
-				if _, i, confidence := matcher.Match(tag); confidence > language.No {
+				if _, i, confidence := matcher.Match(tag); confidence > language.Low {
 					return languages[i].String()
 				}
 			}

@@ -82,6 +82,9 @@ var ErrNothingToEnd = errors.New("end_session has nothing to end the OP's own se
 
 // Validate tells why the configuration cannot be served.
 func (e *EndSession) Validate() error {
+	if err := e.Keys.Validate(); err != nil {
+		return err
+	}
 	if !e.isAble() {
 		return ErrNothingToEnd
 	}

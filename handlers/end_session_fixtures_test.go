@@ -278,3 +278,15 @@ func newRSAKey(t testing.TB) jose.JSONWebKey {
 	}
 	return jose.JSONWebKey{Key: key, KeyID: "rsa", Algorithm: "RS256", Use: "sig"}
 }
+
+// raw sends a query or a form as it is.
+func (x *exit) raw(query string, post bool) *http.Response {
+	x.t.Helper()
+	r := httptest.NewRequest(http.MethodGet, issuer+endSession, nil)
+	r.URL.RawQuery = query
+	if post {
+		r = httptest.NewRequest(http.MethodPost, issuer+endSession, strings.NewReader(query))
+		r.Header.Set("Content-Type", formType)
+	}
+	return x.once(r)
+}

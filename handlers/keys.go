@@ -50,6 +50,17 @@ type Keys struct {
 // Setup gives the keys their world.
 func (k *Keys) Setup(env Env) { k.env = env }
 
+// Validate tells why the address cannot be asked.
+func (k *Keys) Validate() error {
+	if k.URI == "" {
+		return nil
+	}
+	if _, err := sessionstate.Origin(k.URI); err != nil {
+		return fmt.Errorf("jwks_uri %q: %w", k.URI, err)
+	}
+	return nil
+}
+
 // Find returns the OP's keys, current and retired. A kid that is not among them has the OP asked, unless it was a moment ago; the
 // request waits for that, at most two seconds.
 func (k *Keys) Find(op *OP, r *http.Request, next caddyhttp.Handler, kid string) tokens.KeySet {

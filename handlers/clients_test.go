@@ -1,0 +1,218 @@
+package handlers
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestAddressesThatCanBeRegistered(t *testing.T) {
+	for _, uri := range []string{
+		"https://rp.example.com", "https://rp.example.com/", "https://rp.example.com:8443/bye?a=b&c=%20", "https://xn--bcher-kva.example/x",
+		"https://[2001:db8::1]/", "http://localhost:3000/", "http://app.localhost/", "http://127.0.0.1/", "http://127.9.9.9:80/x", "http://[::1]:8080/",
+		"com.example.app:/signed-out", "com.example.app://signed-out", "HTTPS://rp.example.com/",
+	} {
+		if err := (Client{ID: "a", PostLogoutRedirectURIs: []string{uri}}).Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := (Client{ID: "a", InsecureHTTP: true, PostLogoutRedirectURIs: []string{"http://nas.lan/x"}}).Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// scriptTargets are addresses that lead browsers astray.
+var scriptTargets = []string{
+	"javascript:alert(1)", "JavaScript://rp.example.com/%0aalert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "blob:https://rp.example.com/x", "about:blank",
+	"//evil", `\\evil`, "https:evil", "https:/evil", "https:///evil", "///evil", `/\evil`, `\/evil`, "/%09//evil", "/bye", "bye", "", "?x", "https://",
+	"https://rp.example.com/#", "https://rp.example.com/#x", "https://user@rp.example.com/", "https://user:pw@rp.example.com/", "https://rp.example.com/a b",
+	"https://rp.example.com/\r\nSet-Cookie: a=b", "https://rp.example.com/\t", `https://rp.example.com\@evil.example/`, "https://bücher.example/", "http://rp.example.com/",
+	"http://localhost.evil.example/", "http://127.0.0.1.evil.example/", "https://rp.example.com/\x00", "https://rp.example.com/%zz", "https://rp.example.com:port/", "app:/x",
+}
+
+// ZITADEL and mod_auth_openidc sent browsers to such addresses.
+func TestThreatCVE202567495ScriptTargetsCannotBeRegistered(t *testing.T) {
+	for _, uri := range append(scriptTargets, "https://rp.example.com/"+strings.Repeat("x", maxClientURI)) {
+		if err := (Client{ID: "a", PostLogoutRedirectURIs: []string{uri}}).Validate(); !errors.Is(err, ErrClient) {
+			t.Errorf("%q: %v", uri, err)
+		}
+	}
+}
+
+// Threat 23: an address is compared byte for byte.
+func TestThreatCaseFoldingOfAddresses(t *testing.T) {
+	c := Client{ID: "a", PostLogoutRedirectURIs: []string{"https://rp.example.com/cb%2f"}}
+	if !c.MayReturnTo("https://rp.example.com/cb%2f") {
+		t.Error("the registered address itself is refused")
+	}
+	for _, uri := range []string{
+		"https://rp.example.com/CB%2f", "https://rp.example.com/cb%2F", "https://rp.example.com/cb/", "https://RP.example.com/cb%2f", "https://rp.example.com:443/cb%2f",
+		"https://rp.example.com/cb%2f/", "https://rp.example.com/cb%2f?", "https://rp.example.com/cb%2f#", "https://rp.example.com/cb%2f?x", "https://rp.example.com/cb%2f ",
+		"http://rp.example.com/cb%2f", "https://rp.example.com//cb%2f", "https://rp.example.com/./cb%2f", "",
+	} {
+		if c.MayReturnTo(uri) {
+			t.Errorf("%q is taken for it", uri)
+		}
+	}
+}
+
+func TestClientsThatCannotBe(t *testing.T) {
+	for name, c := range map[string]Client{
+		"no ID": {}, "a long ID": {ID: strings.Repeat("x", maxClientID+1)}, "an ID with a line end": {ID: "a\n"}, "an ID that is not ASCII": {ID: "ä"},
+		"a long name": {ID: "a", Name: strings.Repeat("x", maxClientName+1)}, "many addresses": {ID: "a", PostLogoutRedirectURIs: make([]string, maxClientURIs+1)},
+	} {
+		if err := c.Validate(); !errors.Is(err, ErrClient) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	twice := &Clients{List: []Client{{ID: "a"}, {ID: "a"}}}
+	if err := twice.Setup(newWorld(t).env); !errors.Is(err, ErrClient) {
+		t.Errorf("one client twice: %v", err)
+	}
+}
+
+// clientsAt sets up clients with a file.
+func clientsAt(t *testing.T, w *world, content string) (*Clients, string, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "clients.json")
+	rewrite(t, path, content)
+	c := &Clients{List: []Client{{ID: "shop", Name: "configured"}}, File: path}
+	return c, path, c.Setup(w.env)
+}
+
+var written time.Duration
+
+// rewrite writes a file with a time that it never had.
+func rewrite(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written += time.Second
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(written)
+	if err := os.Chtimes(path, at, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheClientsFileIsReadAgainWhenItChanges(t *testing.T) {
+	w := newWorld(t)
+	c, path, err := clientsAt(t, w, `[{"client_id": "wiki", "client_name": "Wiki", "post_logout_redirect_uris": ["https://wiki.example.com/"], "token_endpoint_auth_method": "none"}, {"client_id": "shop"}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if wiki, known := c.Find("wiki"); !known || wiki.Name != "Wiki" || !wiki.MayReturnTo("https://wiki.example.com/") {
+		t.Errorf("wiki is %+v, %v", wiki, known)
+	}
+	if shop, _ := c.Find("shop"); shop.Name != "configured" {
+		t.Error("the file goes before the configuration")
+	}
+	rewrite(t, path, `{"clients": [{"client_id": "mail"}]}`)
+	if _, known := c.Find("mail"); known {
+		t.Error("it is looked for changes at each request")
+	}
+	w.clock.advance(3 * time.Second)
+	if _, known := c.Find("mail"); !known {
+		t.Error("the new client is not known")
+	}
+	if _, known := c.Find("wiki"); known {
+		t.Error("the old client is known still")
+	}
+
+	rewrite(t, path, `{"clients": [{"client_id": "mail"},`)
+	for range 3 {
+		w.clock.advance(3 * time.Second)
+		if _, known := c.Find("mail"); !known {
+			t.Error("a broken file made its clients unknown")
+		}
+	}
+	if n := w.logs.FilterMessageSnippet("cannot be used").Len(); n != 1 {
+		t.Errorf("the broken file is logged %d times", n)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.advance(3 * time.Second)
+	if _, known := c.Find("mail"); !known {
+		t.Error("a missing file made its clients unknown")
+	}
+	rewrite(t, path, `[{"client_id": "wiki"}]`)
+	w.clock.advance(3 * time.Second)
+	if _, known := c.Find("wiki"); !known {
+		t.Error("the mended file is not read")
+	}
+}
+
+func TestClientsFilesThatCannotBe(t *testing.T) {
+	for name, tt := range map[string]struct{ content, want string }{
+		"nothing":                {"", "neither a JSON array"},
+		"another document":       {`{"client": []}`, "neither a JSON array"},
+		"a broken line":          {"[\n{\"client_id\": \"a\"},\n{]", "line 3"},
+		"a member of a type":     {"[\n{\"client_id\": 1}]", "line 2: client_id must not be of type number"},
+		"a client without an ID": {`[{"client_id": "a"}, {}]`, "client 2"},
+		"a client twice":         {`[{"client_id": "a"}, {"client_id": "a"}]`, "given twice"},
+		"a bad address":          {`[{"client_id": "a", "post_logout_redirect_uris": ["javascript:x"]}]`, "scheme"},
+		"a large file":           {"[" + strings.Repeat(" ", maxClientsFile) + "]", "larger than"},
+	} {
+		if _, _, err := clientsAt(t, newWorld(t), tt.content); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	missing := &Clients{File: filepath.Join(t.TempDir(), "nowhere")}
+	if err := missing.Setup(newWorld(t).env); err == nil {
+		t.Error("a file that is not there is accepted at start")
+	}
+}
+
+func FuzzClientsFile(f *testing.F) {
+	for _, uri := range scriptTargets {
+		document, err := json.Marshal([]Client{{ID: "a", PostLogoutRedirectURIs: []string{uri}}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(document)
+	}
+	for _, seed := range []string{`[]`, `{"clients":[]}`, `[{"client_id":"a","insecure_http":true,"post_logout_redirect_uris":["http://a/"]}]`, `[null]`, `{"clients":null}`, " \n["} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, document []byte) {
+		clients, err := parseClients(document)
+		if err != nil {
+			return
+		}
+		for id, client := range clients {
+			if id == "" || client.Validate() != nil {
+				t.Errorf("client %q is not valid", id)
+			}
+			for _, uri := range client.PostLogoutRedirectURIs {
+				if lower := strings.ToLower(uri); strings.HasPrefix(lower, "javascript:") || strings.HasPrefix(lower, "data:") || !strings.Contains(uri, ":") || strings.ContainsAny(uri, " \r\n#\\") {
+					t.Errorf("%q is accepted", uri)
+				}
+			}
+		}
+	})
+}
+
+func FuzzLogoutRequest(f *testing.F) {
+	for _, seed := range []string{
+		"", "id_token_hint=x", "state=%ff%00", "client_id=shop&post_logout_redirect_uri=https%3A%2F%2Frp.example.com%2Fbye&state=1", "state=1&state=2", "a;b", "%zz",
+		"client_id=shop&post_logout_redirect_uri=javascript:alert(1)", "request=AAAA", "ui_locales=de fr", fmt.Sprintf("state=%s", strings.Repeat("x", 5000)),
+	} {
+		f.Add(seed, false)
+		f.Add(seed, true)
+	}
+	f.Fuzz(func(t *testing.T, query string, post bool) {
+		x := newExit(t)
+		x.signedIn(clientID, "alice")
+		got := x.raw(query, post)
+		if location := got.Header.Get("Location"); location != "" && !strings.HasPrefix(location, endSession+"?request=") {
+			t.Errorf("without a hint or an answer it redirects to %q", location)
+		}
+		x.mustBe(true)
+	})
+}

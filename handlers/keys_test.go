@@ -1,0 +1,135 @@
+package handlers
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// find looks for a key as a request of the endpoint does.
+func (x *exit) find(kid string) bool {
+	x.t.Helper()
+	r := httptest.NewRequest(http.MethodGet, issuer+endSession, nil)
+	return x.e.Keys.Find(x.w.op, r, handler(x.op), kid).Has(kid)
+}
+
+func TestKeysAreAskedForOnce(t *testing.T) {
+	x := newExit(t)
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			if !x.find("1") {
+				t.Error("the key is not known")
+			}
+			x.find("unknown")
+		})
+	}
+	all.Wait()
+	if got := x.fetches.Load(); got != 1 {
+		t.Errorf("%d questions for 100 requests with a known and an unknown key", got)
+	}
+}
+
+func TestAnUnknownKeyIsAskedForAtMostEveryThirtySeconds(t *testing.T) {
+	x := newExit(t)
+	x.find("1")
+	for range 10 {
+		x.w.clock.advance(3 * time.Second)
+		x.find("unknown")
+	}
+	if got := x.fetches.Load(); got != 2 {
+		t.Errorf("%d questions in 30 s", got)
+	}
+}
+
+func TestANewKeyIsFoundWhenItIsFirstUsed(t *testing.T) {
+	x := newExit(t)
+	x.find("1")
+	x.keySet = append(x.keySet, public(newKey(t, "2")))
+	x.w.clock.advance(31 * time.Second)
+	if !x.find("2") {
+		t.Error("the new key is not known")
+	}
+}
+
+// Threat 22: a hint that was signed before the OP changed its keys.
+func TestThreatKeyRollOver(t *testing.T) {
+	x := newExit(t)
+	x.signedIn(clientID, "alice")
+	hint := x.hint(clientID, "alice")
+	x.find("1")
+	x.keySet = []jose.JSONWebKey{public(newKey(t, "2"))}
+	x.w.clock.advance(11 * time.Minute)
+	if !x.find("2") || !x.find("1") {
+		t.Fatal("both keys must be known while the server runs")
+	}
+	x.setUp() // a restart
+	x.w.clock.advance(time.Hour)
+	if got := outcome(t, x.ask(values("id_token_hint", hint))); got != "signed out" {
+		t.Errorf("after a restart: %s", got)
+	}
+	x.setUp()
+	x.w.clock.advance(31 * 24 * time.Hour)
+	if x.find("1") {
+		t.Error("the old key is known for more than 30 days")
+	}
+}
+
+func TestKeysThatCannotBeHad(t *testing.T) {
+	for name, uri := range map[string]string{"nowhere": "", "on another origin": "https://keys.example.com/jwks", "not there": issuer + "/nothing"} {
+		t.Run(name, func(t *testing.T) {
+			x := newExit(t)
+			x.w.op = knownOP(t, issuer, metadata{JWKSURI: uri, SigningAlgorithms: []string{"ES256"}})
+			x.signedIn(clientID, "alice")
+			for range 3 {
+				if got := outcome(t, x.ask(values("id_token_hint", x.hint(clientID, "alice")))); got != "question" {
+					t.Errorf("got %s", got)
+				}
+			}
+			if n := x.w.logs.FilterMessageSnippet("keys cannot be had").Len(); n != 1 {
+				t.Errorf("it is logged %d times", n)
+			}
+		})
+	}
+}
+
+func TestKeysElsewhereAreAskedForDirectlyWhereConfigured(t *testing.T) {
+	x := newExit(t)
+	asked := 0
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		if r.URL.Path == "/moved" {
+			http.Redirect(w, r, "/jwks", http.StatusFound)
+			return
+		}
+		x.op(w, r)
+	}))
+	t.Cleanup(elsewhere.Close)
+	x.e.Keys.URI = elsewhere.URL + "/jwks"
+	x.setUp()
+	if !x.find("1") || asked != 1 {
+		t.Errorf("the key is not known, or it was asked %d times", asked)
+	}
+	x.e.Keys.URI = elsewhere.URL + "/moved"
+	x.setUp()
+	x.find("1") // kept from before
+	if asked != 2 {
+		t.Errorf("a redirect was followed: asked %d times", asked)
+	}
+}
+
+func TestOldKeysStayInUseWhileTheOPIsAway(t *testing.T) {
+	x := newExit(t)
+	x.find("1")
+	x.w.op = knownOP(t, issuer, metadata{JWKSURI: issuer + "/nothing"})
+	x.w.clock.advance(24 * time.Hour)
+	if !x.find("1") {
+		t.Error("the key is forgotten")
+	}
+}
+
+func public(key jose.JSONWebKey) jose.JSONWebKey { return key.Public() }
