@@ -34,6 +34,7 @@ type checker struct {
 	browser *browser
 
 	checkSessionIframe string
+	endSessionEndpoint string
 	shop, wiki         watchConfig // of the apps' pages, as last seen
 	browserState       string      // the OP's cookie that the check page reads
 }
@@ -45,7 +46,7 @@ type step struct {
 
 func (c *checker) steps() []step {
 	return []step{
-		{"the OP's discovery document has a check_session_iframe, on the OP's own origin", c.discover},
+		{"the OP's discovery document has a check_session_iframe and an end_session_endpoint, on the OP's own origin", c.discover},
 		{"any site may frame the check page, and only its own script runs in it", c.frameCheckPage},
 		{"alice signs in at the shop", c.signIn(&c.shop, "alice", "I am alice")},
 		{"alice signs in at the wiki, and the OP does not ask again", c.signIn(&c.wiki, "alice", "")},
@@ -64,6 +65,16 @@ func (c *checker) steps() []step {
 		{"bob signs in at the wiki, and the OP does not ask again", c.signIn(&c.wiki, "bob", "")},
 		{"in the check page, both new session_states match: unchanged", c.matchBoth},
 		{"without the cookie, the server says unchanged for both", c.serverSaysForBoth("unchanged")},
+		{"an app that may not have users sent somewhere is refused, and nobody is signed out", c.refuseRedirect},
+		{"without a hint of who asks, the user is asked, and may stay", c.askAndStay},
+		{"without the cookie, the server still says unchanged for both", c.serverSaysForBoth("unchanged")},
+		{"bob signs out everywhere at the shop, and comes back to it with the state that it sent", c.signOutEverywhere},
+		{"in the check page, neither session_state matches any more: changed", c.matchNone},
+		{"without the cookie, the server says changed for both", c.serverSaysForBoth("changed")},
+		{"prompt=none says login_required at the wiki, too", c.silentLoginRequired},
+		{"alice signs in at the shop", c.signIn(&c.shop, "alice", "I am alice")},
+		{"asked without a hint, alice signs out", c.askAndSignOut},
+		{"prompt=none says login_required", c.silentLoginRequired},
 	}
 }
 
@@ -80,6 +91,7 @@ func (c *checker) discover(ctx context.Context) error {
 	var metadata struct {
 		Issuer             string `json:"issuer"`
 		CheckSessionIframe string `json:"check_session_iframe"`
+		EndSessionEndpoint string `json:"end_session_endpoint"`
 	}
 	if err := json.NewDecoder(io.LimitReader(response.Body, 1<<20)).Decode(&metadata); err != nil {
 		return err
@@ -90,7 +102,10 @@ func (c *checker) discover(ctx context.Context) error {
 	if !strings.HasPrefix(metadata.CheckSessionIframe, c.demo.issuer+"/") {
 		return fmt.Errorf("it is %q", metadata.CheckSessionIframe)
 	}
-	c.checkSessionIframe = metadata.CheckSessionIframe
+	if !strings.HasPrefix(metadata.EndSessionEndpoint, c.demo.issuer+"/") {
+		return fmt.Errorf("the end_session_endpoint is %q", metadata.EndSessionEndpoint)
+	}
+	c.checkSessionIframe, c.endSessionEndpoint = metadata.CheckSessionIframe, metadata.EndSessionEndpoint
 	return nil
 }
 

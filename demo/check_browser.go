@@ -68,7 +68,11 @@ func (b *browser) submit(ctx context.Context, p *page, label string) (*page, err
 	if name := attribute(button, "name"); name != "" {
 		values.Set(name, attribute(button, "value"))
 	}
-	action, err := p.url.Parse(attribute(form, "action"))
+	target := attribute(form, "action")
+	if own := attribute(button, "formaction"); own != "" {
+		target = own
+	}
+	action, err := p.url.Parse(target)
 	if err != nil {
 		return nil, fmt.Errorf("the form on %s leads nowhere: %w", p.url, err)
 	}

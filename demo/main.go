@@ -1,4 +1,4 @@
-// Command demo shows OpenID Connect Session Management 1.0 with an ordinary OpenID Provider (OP) behind Caddy: two apps notice,
+// Command demo shows OpenID Connect Session Management 1.0 and RP-Initiated Logout 1.0 with an ordinary OpenID Provider (OP) behind Caddy: two apps notice,
 // live, that their user signed out at the OP.
 //
 //	go run -C demo .              start it; then open what it prints
@@ -66,6 +66,8 @@ Two apps and an OpenID Provider (OP) are running behind Caddy. Use Firefox, Chro
   3. Open the OP            %[3]s
      in a third tab, and choose "Sign out at the OP". The OP only deletes its login cookie.
   4. Look at the shop and the wiki: both say "Signed out", and nobody reloaded them.
+  5. Sign in at both again, and choose "Sign out everywhere" at the shop: Caddy ends the OP's session,
+     brings you back to the shop, and the wiki notices.
 
 Then sign in again, and choose "Sign in as somebody else" at the wiki, as bob: within a minute
 the shop notices that, too.

@@ -23,6 +23,7 @@ type relyingParty struct {
 	verifier           *oidc.IDTokenVerifier
 	client             *http.Client // for the back channel to the OP
 	checkSessionIframe string       // URL of the OP iframe; empty if the OP has none
+	endSessionEndpoint string       // URL; empty if the OP has none
 
 	mu       sync.Mutex
 	sessions map[string]rpSession // by the value of the session cookie
@@ -47,6 +48,7 @@ func newRelyingParty(ctx context.Context, issuer string, registered *opClient, l
 	}
 	var metadata struct {
 		CheckSessionIframe string `json:"check_session_iframe"`
+		EndSessionEndpoint string `json:"end_session_endpoint"`
 	}
 	if err := op.Claims(&metadata); err != nil {
 		return nil, fmt.Errorf("reading the discovery document of %s: %w", issuer, err)
@@ -65,6 +67,7 @@ func newRelyingParty(ctx context.Context, issuer string, registered *opClient, l
 		verifier:           op.Verifier(&oidc.Config{ClientID: registered.id}),
 		client:             client,
 		checkSessionIframe: metadata.CheckSessionIframe,
+		endSessionEndpoint: metadata.EndSessionEndpoint,
 		sessions:           make(map[string]rpSession),
 	}, nil
 }
@@ -77,7 +80,10 @@ func (rp *relyingParty) handler() http.Handler {
 	mux.HandleFunc("GET /style.css", serveStyle)
 	mux.HandleFunc("GET /rp_iframe.js", serveRPIframeScript)
 	mux.HandleFunc("GET /rp_page.js", serveRPPageScript)
-	mux.Handle("POST /logout", http.NewCrossOriginProtection().Handler(http.HandlerFunc(rp.logout)))
+	own := http.NewCrossOriginProtection()
+	mux.Handle("POST /logout", own.Handler(http.HandlerFunc(rp.logout)))
+	mux.Handle("POST /logout-everywhere", own.Handler(http.HandlerFunc(rp.logoutEverywhere)))
+	mux.HandleFunc("GET "+signedOutPath, rp.signedOut)
 	return mux
 }
 
