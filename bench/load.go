@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type load struct {
 	name     string
 	requests [][]byte // sent in turn
 	body     string   // of every response: a benchmark of errors is worthless
+	status   int      // of every response; zero: 200
 	next     int
 
 	conns   [connections]net.Conn
@@ -92,7 +94,7 @@ func (l *load) receive(from *bufio.Reader) error {
 	if err != nil {
 		return err
 	}
-	if response.StatusCode != http.StatusOK || string(body) != l.body {
+	if response.StatusCode != cmp.Or(l.status, http.StatusOK) || string(body) != l.body {
 		return fmt.Errorf("the answer is %s: %.100q", response.Status, body)
 	}
 	return nil

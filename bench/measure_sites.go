@@ -40,6 +40,9 @@ func measureSites(ctx context.Context, r *report, l limits, dir string) error {
 	if err := compareChecks(ctx, r, s, l.rounds); err != nil {
 		return fmt.Errorf("server check: %w", err)
 	}
+	if err := compareSignOuts(ctx, r, s, l.rounds); err != nil {
+		return fmt.Errorf("end_session: %w", err)
+	}
 	return nil
 }
 
@@ -84,6 +87,15 @@ func compareChecks(ctx context.Context, r *report, s *sites, rounds int) error {
 
 // compare connects, warms up, measures and reports one comparison.
 func compare(ctx context.Context, r *report, s *sites, c *comparison, at [3]int, rounds int, target float64) error {
+	if err := measure(ctx, r, s, c, at, rounds); err != nil {
+		return err
+	}
+	r.target(c.sites[0].name+" / respond", c.ratio(0).sums, target, c.ratio(2).noise(), "%.2f")
+	return nil
+}
+
+// measure connects, warms up and measures.
+func measure(ctx context.Context, r *report, s *sites, c *comparison, at [3]int, rounds int) error {
 	for i, site := range c.sites {
 		defer site.close()
 		if err := site.dial(ctx, s.address(at[i])); err != nil {
@@ -98,12 +110,10 @@ func compare(ctx context.Context, r *report, s *sites, c *comparison, at [3]int,
 	if err := c.run(ctx, s.server, rounds); err != nil {
 		return err
 	}
-	subject, control := c.ratio(0), c.ratio(2)
 	for i, site := range c.sites {
 		r.info(site.name, "%v", c.perRequest(i))
 	}
-	r.info("ratio", "%v", subject)
-	r.info("A/A control", "%v", control)
-	r.target(c.sites[0].name+" / respond", subject.sums, target, control.noise(), "%.2f")
+	r.info("ratio", "%v", c.ratio(0))
+	r.info("A/A control", "%v", c.ratio(2))
 	return nil
 }

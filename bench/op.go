@@ -1,12 +1,17 @@
 package main
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 )
 
 // An op is the least of an OpenID Provider: it has a discovery document and signs everybody in at once.
@@ -14,6 +19,7 @@ type op struct {
 	issuer  string
 	address string // host:port
 	server  *http.Server
+	key     jose.JSONWebKey // that it signs with: RSA with 2048 bits
 }
 
 // startOP starts an OP for an issuer.
@@ -22,10 +28,15 @@ func startOP(issuer string) (*op, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &op{issuer: issuer, address: listener.Addr().String()}
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	o := &op{issuer: issuer, address: listener.Addr().String(), key: jose.JSONWebKey{Key: key, KeyID: "1", Algorithm: "RS256", Use: "sig"}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+discoveryPath, o.discovery)
 	mux.HandleFunc("GET /authorize", authorize)
+	mux.HandleFunc("GET /jwks", o.jwks)
 	o.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = o.server.Serve(listener) }()
 	return o, nil
@@ -42,7 +53,25 @@ func (o *op) discovery(w http.ResponseWriter, _ *http.Request) {
 		"authorization_endpoint":  o.issuer + "/authorize",
 		"token_endpoint":          o.issuer + "/token",
 		"subject_types_supported": []string{"public"},
+		"jwks_uri":                o.issuer + "/jwks",
 	})
+}
+
+func (o *op) jwks(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{o.key.Public()}})
+}
+
+// hint returns an ID token of the shop's.
+func (o *op) hint() (string, error) {
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: o.key}, nil)
+	if err != nil {
+		return "", err
+	}
+	return jwt.Signed(signer).Claims(map[string]any{
+		"iss": o.issuer, "sub": "alice", "aud": "shop", "sid": "a session of the OP", "nonce": "a nonce",
+		"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
+	}).Serialize()
 }
 
 func authorize(w http.ResponseWriter, r *http.Request) {

@@ -14,13 +14,13 @@ import (
 	"strings"
 )
 
-// sites is Caddy in a process of its own with five sites: the OP's, and two pairs of equal sites that answer like it by `respond`.
+// sites is Caddy in a process of its own with seven sites: the OP's, and three pairs of equal sites that answer like it by `respond`.
 // Each has a port of its own, so that Caddy finds all of them in the same way.
 type sites struct {
 	server *process
 	op     *op
 	key    string
-	ports  [5]int
+	ports  [7]int
 }
 
 // The places of the sites among the ports.
@@ -30,6 +30,8 @@ const (
 	sitePageControl
 	siteVerdict
 	siteVerdictControl
+	siteLeave
+	siteLeaveControl
 )
 
 func (s *sites) host(site int) string { return fmt.Sprintf("op.localhost:%d", s.ports[site]) }
@@ -132,12 +134,16 @@ func (s *sites) caddyfile(dir string, pageSize int) string {
 	site := func(at int, directives string) {
 		fmt.Fprintf(b, "http://%s {\n\tbind 127.0.0.1\n\t%s\n}\n", s.host(at), directives)
 	}
-	site(siteOP, fmt.Sprintf("oidc_session {\n\t\tissuer %s\n\t}\n\treverse_proxy %s", s.issuer(), s.op.address))
+	site(siteOP, fmt.Sprintf("oidc_session {\n\t\tissuer %s\n\t\tlogin_cookie op\n\t\tclient shop {\n\t\t\tpost_logout_redirect_uri %s\n\t\t}\n\t}\n\treverse_proxy %s",
+		s.issuer(), bye, s.op.address))
 	for _, at := range []int{sitePage, sitePageControl} {
 		site(at, "respond "+filler(pageSize))
 	}
 	for _, at := range []int{siteVerdict, siteVerdictControl} {
 		site(at, "respond "+unchanged)
+	}
+	for _, at := range []int{siteLeave, siteLeaveControl} {
+		site(at, "header Location "+bye+"\n\trespond \"\" 303")
 	}
 	return b.String()
 }
@@ -148,7 +154,7 @@ const unchanged = "unchanged"
 func filler(size int) string { return strings.Repeat("x", size) }
 
 // freePorts returns ports that nobody listens on.
-func freePorts() (ports [5]int, err error) {
+func freePorts() (ports [7]int, err error) {
 	for i := range ports {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
