@@ -3,6 +3,7 @@ package oidcsession
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -32,7 +33,12 @@ func blocks(document, language string) []string {
 
 func TestTheCaddyfilesOfTheReadmeAreValid(t *testing.T) {
 	t.Setenv("OIDC_SESSION_KEY", testKey)
+	clients := filepath.Join(t.TempDir(), "clients.json")
+	if err := os.WriteFile(clients, []byte("[]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	known := strings.NewReplacer(
+		"[<path>]\n", "/out\n", "<client_id>", "shop", "clients_file  <path>", "clients_file "+clients,
 		"<secret...>", "{env.OIDC_SESSION_KEY}", "file [<path>] | memory", "memory",
 		" [<matcher>]", "", "<url>", "https://op.example.com", "<name>", "sessionid", "<path>", "/check", "keep | replace", "keep",
 	)

@@ -12,7 +12,7 @@ import (
 // A provider is an OpenID Provider (OP) of the tests: how it is started, and what its users do at it.
 type provider struct {
 	name string
-	// options are those of the oidc_session directive on its site.
+	// options are those of the oidc_session directive on its site. PORT in them is Caddy's.
 	options string
 	// users are the subjects of two users.
 	users [2]string

@@ -2,6 +2,7 @@
 //
 //	node provider.mjs <issuer> <client>=<redirect URI>,<redirect URI>...
 //
+// With NO_LOGOUT in its environment it has no end_session endpoint.
 // It listens on a free port of the loopback interface and prints that port.
 
 import { createServer } from 'node:http';
@@ -21,7 +22,7 @@ const provider = new Provider(issuer, {
 	claims: { openid: ['sub', 'sid'] },
 	clientBasedCORS: () => true,
 	cookies: { long: crossSite, short: crossSite, keys: ['a key that signs the cookies of one test'] },
-	features: { devInteractions: { enabled: false } },
+	features: { devInteractions: { enabled: false }, rpInitiatedLogout: { enabled: !process.env.NO_LOGOUT } },
 	findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
 	interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
 	loadExistingGrant: grantAll,

@@ -10,12 +10,23 @@ import (
 // startProvider starts npm oidc-provider and returns the address that it listens on.
 func startProvider(t *testing.T, issuer string, clients map[string][]string) string {
 	t.Helper()
+	return runProvider(t, nil, issuer, clients)
+}
+
+// startProviderWithoutLogout starts one without an end_session endpoint.
+func startProviderWithoutLogout(t *testing.T, issuer string, clients map[string][]string) string {
+	t.Helper()
+	return runProvider(t, []string{"NO_LOGOUT=1"}, issuer, clients)
+}
+
+func runProvider(t *testing.T, environment []string, issuer string, clients map[string][]string) string {
+	t.Helper()
 	node := needProgram(t, "node")
 	args := []string{"provider.mjs", issuer}
 	for id, redirectURIs := range clients {
 		args = append(args, id+"="+strings.Join(redirectURIs, ","))
 	}
-	p := start(t, filepath.Dir(needPackages(t)), nil, node, args...)
+	p := start(t, filepath.Dir(needPackages(t)), environment, node, args...)
 	port := p.waitLine(t, "port", func(line string) (string, bool) {
 		_, err := strconv.ParseUint(line, 10, 16)
 		return line, err == nil

@@ -115,7 +115,7 @@ func (s *site) addOP(t *testing.T, host string, p provider) {
 		}
 	}
 	upstream := p.start(t, s.url(host, ""), clients)
-	s.ops = append(s.ops, fmt.Sprintf(opCaddyfile, s.port, host, upstream, p.options))
+	s.ops = append(s.ops, fmt.Sprintf(opCaddyfile, s.port, host, upstream, strings.ReplaceAll(p.options, "PORT", s.port)))
 }
 
 // start starts Caddy.

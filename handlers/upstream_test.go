@@ -101,8 +101,11 @@ func TestAHandlerThatFailsIsAFailureOfTheOP(t *testing.T) {
 func TestCookiesOfTheOPAreRelayedAndCleared(t *testing.T) {
 	x := newExit(t, func(e *EndSession) {
 		e.ClearCookies = []ClearCookie{
-			{Name: "login"}, {Name: "csrf", Domain: "example.com", Path: "/app"}, {Name: "csrf", Domain: "example.com", Path: "/app"},
-			{Name: "__Host-x"}, {Name: "__Secure-y", Path: "/y"},
+			{Name: "login"},
+			{Name: "csrf", Domain: "example.com", Path: "/app"},
+			{Name: "csrf", Domain: "example.com", Path: "/app"},
+			{Name: "__Host-x"},
+			{Name: "__Secure-y", Path: "/y"},
 		}
 		e.Upstream.Path = "/accounts/logout"
 	})
