@@ -197,7 +197,8 @@ func (e *EndSession) refuse(l *leave, err error) {
 	}
 	page := assets.View{Page: assets.PageError, Problem: bad.problem, Detail: bad.parameter}
 	l.request = logoutRequest{Locales: l.request.Locales}
-	if e.isSignedIn(l) {
+	// Another site's POST may come without cookies that the browser has: a question would replace them.
+	if e.isSignedIn(l) && (!l.sealed.browser.IsZero() || !isCrossSitePost(l.op, l.r)) {
 		page.Action, page.Confirmation = e.place(l.op)+confirmSuffix, l.confirmation(l.request)
 	}
 	e.log(l, "refused", zap.String("parameter", bad.parameter), zap.String("why", bad.reason))

@@ -87,10 +87,7 @@ func (e *EndSession) spend(l *leave, s sealedLogout) bool {
 func (e *EndSession) show(l *leave, status int, page assets.View) {
 	page.Language = assets.ChooseLanguage(l.request.Locales, l.r.Header.Get("Accept-Language"))
 	page.Issuer = l.op.host
-	page.Client = l.request.ClientID
-	if client, known := e.Clients.Find(page.Client); known && client.Name != "" {
-		page.Client = client.Name
-	}
+	page.Client = e.clientName(l.request)
 	header := l.w.Header()
 	if l.visit != nil {
 		l.writeCookies(header)
@@ -109,6 +106,19 @@ func (e *EndSession) show(l *leave, status int, page assets.View) {
 	header.Set("X-Frame-Options", "DENY")
 	l.w.WriteHeader(status)
 	_, _ = l.w.Write(body) // to a client that may have gone
+}
+
+// clientName is what the user knows the client by; empty for one that nobody vouches for, whose name anybody could have written.
+func (e *EndSession) clientName(q logoutRequest) string {
+	client, known := e.Clients.Find(q.ClientID)
+	switch {
+	case known && client.Name != "":
+		return client.Name
+	case known || q.Hinted:
+		return q.ClientID
+	default:
+		return ""
+	}
 }
 
 // log writes the one line that stands for a request. It holds nothing of the request but who asked.

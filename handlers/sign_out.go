@@ -142,7 +142,7 @@ func (e *EndSession) session(l *leave) (session registry.Session, known bool) {
 // mustAsk tells whether the user has to be asked: always if configured so, else unless the hint is that of a client which takes part
 // in this very session, as this very user (section 2).
 func (e *EndSession) mustAsk(l *leave) bool {
-	if e.Confirm == ConfirmAlways || !l.request.Hinted || l.sealed.session.IsZero() {
+	if e.Confirm == ConfirmAlways || !l.request.Hinted || l.sealed.session.IsZero() || e.mayHide(l) {
 		return true
 	}
 	session, known := e.session(l)
@@ -159,6 +159,13 @@ func (e *EndSession) mustAsk(l *leave) bool {
 		}
 	}
 	return true
+}
+
+// mayHide tells whether the browser may have a login cookie that it did not send, because another site's page sent it here
+// (SameSite=Strict). The answer to a question comes from our own page, and brings it along.
+func (e *EndSession) mayHide(l *leave) bool {
+	site := l.r.Header.Get("Sec-Fetch-Site")
+	return e.LoginCookie != "" && site != "" && site != "same-origin" && site != "none" && !carriesCookie(l.r, e.LoginCookie)
 }
 
 // fits tells whether the hint names the user, and the OP's session where both name one, as the client's own ID tokens did.
