@@ -71,7 +71,8 @@ func (d *direct) load() {
 	config.AppsRaw = caddy.ModuleMap{"oidc_session": json.RawMessage(`{"keys":["` + testKey + `"],"store":{"module":"memory"}}`)}
 	ctx, cancel := caddy.NewContext(provisioned)
 	loaded, err := ctx.LoadModuleByID("http.handlers.oidc_session",
-		json.RawMessage(`{"issuer":"`+d.op.issuer+`","login_cookie":"login","session_state":"replace"}`))
+		json.RawMessage(`{"issuer":"`+d.op.issuer+`","login_cookie":"login","session_state":"replace","end_session":{"path":"`+
+			d.op.at(leavePage)+`","upstream":{"method":"GET","path":"`+d.op.at("/logout")+`"}}}`))
 	if err != nil {
 		cancel()
 		d.t.Fatal(err)
@@ -97,6 +98,9 @@ func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	response.Request = r
 	return response, nil
 }
+
+// leavePage is where the plugin's end_session endpoint is: where the login cookie is.
+const leavePage = "/leave"
 
 func (d *direct) serve(w http.ResponseWriter, r *http.Request) error {
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)

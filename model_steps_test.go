@@ -2,8 +2,10 @@ package oidcsession
 
 import (
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -55,6 +57,7 @@ var actions = []struct {
 		}
 	}},
 	{"sign out", 3, (*modelWorld).signOut},
+	{"sign out at the end_session endpoint", 3, (*modelWorld).leave},
 	{"poll", 12, func(w *modelWorld, n, _ int) {
 		w.clock.advance(time.Duration(1+n%15) * time.Second)
 		w.poll()
@@ -144,4 +147,24 @@ func (w *modelWorld) signOut(_, _ int) {
 	if deletes {
 		h.cookieDeleted(w.clock.Now(), ended)
 	}
+}
+
+// leave asks the plugin's own endpoint to sign out, and says yes if it asks. It ends the OP's session and the plugin's, whatever the OP
+// does about its cookie.
+func (w *modelWorld) leave(_, _ int) {
+	ended := w.truth.epoch
+	page := w.browser.get(w.op.issuer + w.op.at(leavePage))
+	found := confirmationField.FindStringSubmatch(page.body)
+	if page.StatusCode != http.StatusOK || found == nil {
+		if !strings.Contains(page.body, "You are signed out") {
+			w.wrong = "the endpoint neither asks nor says that nobody is signed in: " + page.Status
+		}
+		return
+	}
+	answer := w.browser.post(w.op.issuer+w.op.at(leavePage)+"/confirm", url.Values{"confirmation": {found[1]}, "answer": {"sign_out"}})
+	if !strings.Contains(answer.body, "You are signed out") {
+		w.wrong = "the endpoint does not sign out: " + answer.Status
+	}
+	w.truth.signedOut()
+	w.truth.cookieDeleted(w.clock.Now(), ended)
 }

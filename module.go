@@ -219,7 +219,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.provider = &handlers.Provider{Issuer: h.Issuer, Check: h.CheckSession}
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
-		LoginCookie: h.LoginCookie, SessionState: h.SessionState, Pushed: h.pushed,
+		LoginCookie: h.LoginCookie, SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
 		Issuers: func() []string { return app.issuers },
 	}
 	h.discovery.Setup(env)
@@ -254,7 +254,8 @@ func (h *Handler) setupEndSession(env handlers.Env) error {
 		return err
 	}
 	keys.Setup(env)
-	h.EndSession.LoginCookie, h.EndSession.Clients, h.EndSession.Keys = h.LoginCookie, clients, keys
+	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
+	h.EndSession.Clients, h.EndSession.Keys = clients, keys
 	return h.EndSession.Setup(env)
 }
 

@@ -27,6 +27,9 @@ type Browser struct {
 	// Issuers returns the issuers that are configured beside this one, and this one; empty ones count as none. Nil: none.
 	Issuers func() []string
 
+	// LoginPlace is told where the login cookie is set. Nil: nobody is.
+	LoginPlace *LoginPlace
+
 	env Env
 }
 
@@ -91,6 +94,9 @@ func (b *Browser) Serve(op *OP, w http.ResponseWriter, r *http.Request, next cad
 
 // observed decides on one response. Most are none of our concern, which is told without opening a cookie.
 func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, status int, header http.Header) *hold {
+	if b.LoginPlace != nil && b.LoginCookie != "" {
+		b.LoginPlace.note(header["Set-Cookie"], b.LoginCookie, r.URL.Path)
+	}
 	signedOut := b.loginCookieDeleted(op, r, header)
 	response, answers := readRedirect(op, r, status, header)
 	mayPost := status == http.StatusOK && isHTML(header) && (asked != nil || carries(r, op.cookies.pending))

@@ -55,6 +55,8 @@ type EndSession struct {
 
 	// LoginCookie is the name of the OP's own login cookie; empty: not known.
 	LoginCookie string `json:"-"`
+	// LoginPlace knows where that is set.
+	LoginPlace *LoginPlace `json:"-"`
 	// Clients knows where browsers may be sent.
 	Clients *Clients `json:"-"`
 	// Keys knows what the OP signs with.

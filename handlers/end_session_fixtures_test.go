@@ -66,7 +66,7 @@ func newExit(t testing.TB, configure ...func(*EndSession)) *exit {
 // setUp begins anew, as a restart does.
 func (x *exit) setUp() {
 	x.t.Helper()
-	x.e.Keys = &Keys{URI: x.e.Keys.URI}
+	x.e.Keys, x.e.LoginPlace = &Keys{URI: x.e.Keys.URI}, new(LoginPlace)
 	x.e.Keys.Setup(x.w.env)
 	if err := x.e.Clients.Setup(x.w.env); err != nil {
 		x.t.Fatal(err)

@@ -97,7 +97,7 @@ func (e *EndSession) isSignedIn(l *leave) bool {
 // not ours may say so.
 func (e *EndSession) keepsLogin(l *leave) bool {
 	if e.LoginCookie != "" {
-		return carriesCookie(l.r, e.LoginCookie)
+		return carriesCookie(l.r, e.LoginCookie) || e.LoginPlace.missed(e.place(l.op)) != nil
 	}
 	if len(e.ClearCookies) > 0 {
 		return e.keepsCookies(l.r)

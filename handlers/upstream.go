@@ -64,8 +64,12 @@ func (u *Upstream) Validate() error {
 // errNotEnded says that the OP has not ended its own session.
 var errNotEnded = errors.New("the OP has not ended its own session")
 
-// endAtOP ends the OP's own session by the configured request, if there is one. A browser without the OP's login cookie has none.
+// endAtOP ends the OP's own session by the configured request, if there is one. A browser without the OP's login cookie has none,
+// unless the cookie does not reach us.
 func (e *EndSession) endAtOP(l *leave) error {
+	if err := e.LoginPlace.missed(e.place(l.op)); err != nil {
+		return err
+	}
 	if e.Upstream == nil || e.LoginCookie != "" && !carriesCookie(l.r, e.LoginCookie) {
 		return nil
 	}

@@ -199,3 +199,26 @@ func TestUpstreamsAndCookiesThatCannotBe(t *testing.T) {
 		t.Errorf("nothing to end by: %v", err)
 	}
 }
+
+// A login cookie for a part of the site does not reach an endpoint elsewhere: nothing may be claimed then.
+func TestALoginCookieThatDoesNotReachTheEndpointIsAFailureThatSaysWhatToDo(t *testing.T) {
+	for set, reaches := range map[string]bool{"/account": false, "/oidc/end": false, "/": true, "/oidc": true, "/oidc/": true, endSession: true, "": true} {
+		x := newExit(t)
+		x.signedIn(clientID, "alice")
+		line := "login=alice; Path=" + set
+		x.e.LoginPlace.note([]string{"login=; Max-Age=0; Path=/gone", line, "other=1; Path=/x", "login=; Path=/gone"}, "login", "/account/x")
+		if set == "" {
+			x.e.LoginPlace = new(LoginPlace)
+		}
+		if !reaches {
+			delete(x.cookies, "login")
+		}
+		got := outcome(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))))
+		if want := map[bool]string{true: "signed out", false: "error"}[reaches]; got != want {
+			t.Errorf("set for %q: got %s, want %s", set, got, want)
+		}
+		if !reaches && !strings.Contains(x.w.logged(), "give end_session a path below that") {
+			t.Errorf("set for %q: the log does not say what to do", set)
+		}
+	}
+}
