@@ -206,9 +206,10 @@ func FuzzLogoutRequest(f *testing.F) {
 		f.Add(seed, false)
 		f.Add(seed, true)
 	}
+	x := newExit(f)
+	x.signedIn(clientID, "alice")
 	f.Fuzz(func(t *testing.T, query string, post bool) {
-		x := newExit(t)
-		x.signedIn(clientID, "alice")
+		x.t = t
 		got := x.raw(query, post)
 		if location := got.Header.Get("Location"); location != "" && !strings.HasPrefix(location, endSession+"?request=") {
 			t.Errorf("without a hint or an answer it redirects to %q", location)
