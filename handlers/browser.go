@@ -94,8 +94,8 @@ func (b *Browser) Serve(op *OP, w http.ResponseWriter, r *http.Request, next cad
 
 // observed decides on one response. Most are none of our concern, which is told without opening a cookie.
 func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, status int, header http.Header) *hold {
-	if b.LoginPlace != nil && b.LoginCookie != "" {
-		b.LoginPlace.note(header["Set-Cookie"], b.LoginCookie, r.URL.Path)
+	if b.LoginPlace != nil && b.LoginCookie != "" && len(header["Set-Cookie"]) > 0 {
+		b.LoginPlace.note(b.ownLines(op, r, header), b.LoginCookie, r.URL.Path)
 	}
 	signedOut := b.loginCookieDeleted(op, r, header)
 	response, answers := readRedirect(op, r, status, header)

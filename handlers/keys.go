@@ -37,8 +37,9 @@ type Keys struct {
 
 	mu        sync.Mutex
 	current   tokens.KeySet
-	retired   tokens.KeySet
-	known     bool // the OP has answered once
+	retired   tokens.KeySet // as the registry has kept them; those in use are among them
+	looked    time.Time     // when the registry was asked for them
+	known     bool          // the OP has answered once
 	fetched   time.Time
 	flight    chan struct{} // closed at the end of the question under way; nil when none is
 	notBefore time.Time     // when the OP may be asked again
@@ -91,20 +92,39 @@ func (*Keys) knows(keys tokens.KeySet, kid string) bool {
 	return keys.Len() > 0 && (kid == "" || keys.Has(kid))
 }
 
-// withRecorded returns the keys with those that the registry has kept.
+// withRecorded returns the keys with those that the registry has kept. It is asked for them now and then: a flood of hints by keys
+// that nobody knows must not have it, and the parser, at work all the time.
 func (k *Keys) withRecorded(op *OP, r *http.Request) tokens.KeySet {
-	recorded, err := k.env.Registry.Keys(r.Context(), op.Issuer, k.env.Now())
+	k.mu.Lock()
+	now := k.env.Now()
+	due := k.looked.IsZero() || now.Sub(k.looked) >= keysRetryIn
+	if due {
+		k.looked = now
+	}
+	k.mu.Unlock()
+	if due {
+		k.recall(r.Context(), op, now)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.current.With(k.retired)
+}
+
+// recall takes the keys that the registry has kept, which are those of the last 30 days. While it is away, what was known stays.
+func (k *Keys) recall(ctx context.Context, op *OP, now time.Time) {
+	recorded, err := k.env.Registry.Keys(ctx, op.Issuer, now)
 	if err != nil {
 		unrecorded(k.env.Logger, "keys that the OP used before are not known", err)
+		return
 	}
 	var kept []tokens.Key
 	for _, key := range recorded {
 		kept = append(kept, tokens.Key{ID: key.ID, JWK: key.JWK})
 	}
+	set := tokens.NewKeySet(kept)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.retired = tokens.NewKeySet(kept).With(k.retired)
-	return k.current.With(k.retired)
+	k.retired = set
 }
 
 // ask starts a question unless one is under way or it is too early for one, and returns a channel that is closed when there is
@@ -210,6 +230,7 @@ func (k *Keys) learn(op *OP, fetch func() ([]byte, error)) {
 		k.digest, k.recorded = digest, now
 		k.mu.Unlock()
 	}
+	k.recall(context.Background(), op, now)
 }
 
 // record has the registry keep the keys, for the time after they have left the set.

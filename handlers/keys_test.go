@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 // find looks for a key as a request of the endpoint does.
@@ -72,8 +75,10 @@ func TestThreatKeyRollOver(t *testing.T) {
 	if got := outcome(t, x.ask(values("id_token_hint", hint))); got != "signed out" {
 		t.Errorf("after a restart: %s", got)
 	}
-	x.setUp()
-	x.w.clock.advance(31 * 24 * time.Hour)
+	for range 31 {
+		x.w.clock.advance(24 * time.Hour)
+		x.find("not known") // waits for the OP, and has the old ones looked for
+	}
 	if x.find("1") {
 		t.Error("the old key is known for more than 30 days")
 	}
@@ -119,6 +124,43 @@ func TestKeysElsewhereAreAskedForDirectlyWhereConfigured(t *testing.T) {
 	x.find("1") // kept from before
 	if asked != 2 {
 		t.Errorf("a redirect was followed: asked %d times", asked)
+	}
+}
+
+// countingRegistry counts how often it is asked for keys.
+type countingRegistry struct {
+	registry.Registry
+
+	asked int
+}
+
+func (c *countingRegistry) Keys(ctx context.Context, issuer string, now time.Time) ([]registry.Key, error) {
+	c.asked++
+	return c.Registry.Keys(ctx, issuer, now)
+}
+
+func TestAFloodOfUnknownKeysDoesNotKeepTheRegistryAtWork(t *testing.T) {
+	x := newExit(t)
+	counting := &countingRegistry{Registry: x.w.env.Registry}
+	x.w.env.Registry = counting
+	x.setUp()
+	for range 1000 {
+		x.find("unknown")
+	}
+	if counting.asked > 3 || x.fetches.Load() != 1 {
+		t.Errorf("the registry was asked %d times, the OP %d times", counting.asked, x.fetches.Load())
+	}
+}
+
+func TestKeysAreKnownWhileTheRegistryIsAway(t *testing.T) {
+	x := newExit(t)
+	x.find("1")
+	x.w.down()
+	x.e.Keys.env = x.w.env
+	x.keySet = []jose.JSONWebKey{public(newKey(t, "2"))}
+	x.w.clock.advance(11 * time.Minute)
+	if !x.find("2") || !x.find("1") {
+		t.Error("the old or the new key is not known")
 	}
 }
 

@@ -17,8 +17,12 @@ func (b *Browser) loginCookieDeleted(op *OP, r *http.Request, header http.Header
 	if !carriesCookie(r, b.LoginCookie) {
 		return false
 	}
-	lines := slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool { return b.isAnotherIssuers(op, line, r.URL.Path) })
-	return deletes(lines, b.LoginCookie, r.URL.Path, b.env.Now())
+	return deletes(b.ownLines(op, r, header), b.LoginCookie, r.URL.Path, b.env.Now())
+}
+
+// ownLines are the Set-Cookie lines of a response that are not for another issuer's pages.
+func (b *Browser) ownLines(op *OP, r *http.Request, header http.Header) []string {
+	return slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool { return b.isAnotherIssuers(op, line, r.URL.Path) })
 }
 
 // isAnotherIssuers tells whether a Set-Cookie line is for pages at or below the path of another issuer on the host, and not for those

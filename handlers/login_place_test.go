@@ -1,0 +1,44 @@
+package handlers
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+// seen is what a login place makes of Set-Cookie lines in a response of a realm's OP.
+func seen(t *testing.T, lines ...string) *LoginPlace {
+	t.Helper()
+	w := newWorld(t)
+	w.op = knownOP(t, issuer+"/realms/a", metadata{})
+	place := new(LoginPlace)
+	b := Browser{LoginCookie: "login", LoginPlace: place, Issuers: func() []string { return []string{issuer + "/realms/a", issuer + "/realms/b"} }}
+	b.Setup(w.env)
+	r := httptest.NewRequest(http.MethodGet, issuer+"/realms/a/login", nil)
+	b.observed(w.op, r, nil, http.StatusOK, http.Header{"Set-Cookie": lines})
+	return place
+}
+
+func TestWhereTheLoginCookieIsSet(t *testing.T) {
+	const endpoint = "/realms/a" + DefaultEndSessionPath
+	for _, tt := range []struct {
+		name   string
+		lines  []string
+		missed bool
+	}{
+		{"nowhere yet", nil, false},
+		{"for the realm", []string{"login=x; Path=/realms/a/"}, false},
+		{"for the host", []string{"login=x; Path=/"}, false},
+		{"without a path, by a page of the realm", []string{"login=x"}, false},
+		{"for another part", []string{"login=x; Path=/account"}, true},
+		{"for a path that begins alike", []string{"login=x; Path=/realms/a/oid"}, true},
+		{"at two places, of which one reaches", []string{"login=x; Path=/account", "login=x; Path=/realms/a"}, false},
+		{"for another realm", []string{"login=x; Path=/realms/b/"}, false},
+		{"deleted elsewhere", []string{"login=; Path=/account; Max-Age=0"}, false},
+		{"another cookie", []string{"logins=x; Path=/account", "a=b; Path=/account"}, false},
+	} {
+		if err := seen(t, tt.lines...).missed(endpoint); (err != nil) != tt.missed {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
