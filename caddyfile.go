@@ -3,6 +3,7 @@ package oidcsession
 import (
 	"encoding/json"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -122,6 +123,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //		issuer        <url>
 //		login_cookie  <name>
 //		session_state keep | replace
+//		session_lifetime <duration>
 //		check_session <path>
 //		end_session [<path>] {
 //			upstream [<method>] <path> {
@@ -174,6 +176,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				h.CheckSession = new(handlers.CheckSession)
 			}
 			err = scalar(d, &h.CheckSession.Path)
+		case "session_lifetime":
+			err = duration(d, &h.SessionLifetime)
 		case "clients_file":
 			err = scalar(d, &h.ClientsFile)
 		case "jwks_uri":
@@ -205,6 +209,24 @@ func scalar(d *caddyfile.Dispenser, value *string) error {
 		return d.Errf("%s is empty", name)
 	}
 	return endOfLine(d)
+}
+
+// duration parses an option with a duration, such as 12h or 30d, that may be given once.
+func duration(d *caddyfile.Dispenser, value *caddy.Duration) error {
+	var text string
+	name := d.Val()
+	if *value != 0 {
+		return d.Errf("%s is given twice", name)
+	}
+	if err := scalar(d, &text); err != nil {
+		return err
+	}
+	parsed, err := caddy.ParseDuration(text)
+	if err != nil || parsed == 0 {
+		return d.Errf("%s: '%s' is no duration", name, text)
+	}
+	*value = caddy.Duration(parsed)
+	return nil
 }
 
 // onOff parses an option without arguments that may be given once.

@@ -41,6 +41,9 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"a check page with a query":         {"", "check_session /check?x", "invalid path"},
 		"a check page on another host":      {"", "check_session //evil.example/x", "invalid path"},
 
+		"a lifetime of seconds":              {"", "session_lifetime 30s", "session_lifetime is 30s, but must be 1m0s to 400 days"},
+		"a lifetime of years":                {"", "session_lifetime 401d", "to 400 days"},
+		"a negative lifetime":                {"", "session_lifetime -1h", "to 400 days"},
 		"an end_session with nothing to do":  {"", "end_session", "nothing to end the OP's own session by"},
 		"an end_session on another host":     {"", "login_cookie a\n\t\tend_session //evil.example/", "invalid path"},
 		"an upstream on another host":        {"", "end_session {\n\t\t\tupstream https://evil.example/\n\t\t}", "must be a path on the issuer's origin"},

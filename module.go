@@ -27,8 +27,12 @@ func init() {
 }
 
 const (
-	// sessionLifetime is how long a session lasts from its start.
+	// sessionLifetime is how long a session lasts from its start, if nothing else is configured.
 	sessionLifetime = 30 * 24 * time.Hour
+
+	// Bounds of what may be configured. Browsers keep no cookie for more than 400 days (RFC 6265bis, section 5.5).
+	minSessionLifetime = time.Minute
+	maxSessionLifetime = 400 * 24 * time.Hour
 
 	// registryLimit is how long one call of the registry may take: a login goes on without it then.
 	registryLimit = 250 * time.Millisecond
@@ -160,6 +164,12 @@ type Handler struct {
 	// Default: keep.
 	SessionState string `json:"session_state,omitempty"`
 
+	// How long a session lasts from its start, whatever the OP does: 1 minute to 400 days. It should not be shorter than the
+	// OP's own, or RPs ask again for users who are still signed in. A change is for sessions that start afterwards.
+	//
+	// Default: 30 days.
+	SessionLifetime caddy.Duration `json:"session_lifetime,omitempty"`
+
 	// The check page.
 	CheckSession *handlers.CheckSession `json:"check_session,omitempty"`
 
@@ -216,6 +226,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	app := loaded.(*App)
 	app.issuers = append(app.issuers, h.Issuer)
 	env := app.env(ctx.Logger())
+	if h.SessionLifetime != 0 {
+		env.SessionLifetime = time.Duration(h.SessionLifetime)
+	}
 	h.provider = &handlers.Provider{Issuer: h.Issuer, Check: h.CheckSession}
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
@@ -265,6 +278,9 @@ func (h *Handler) Validate() error {
 		return errors.New("login_cookie is no cookie name")
 	}
 	errs := []error{h.browser.Validate(), h.CheckSession.Validate()}
+	if lifetime := time.Duration(h.SessionLifetime); lifetime != 0 && (lifetime < minSessionLifetime || lifetime > maxSessionLifetime) {
+		errs = append(errs, fmt.Errorf("session_lifetime is %s, but must be %s to 400 days", lifetime, minSessionLifetime))
+	}
 	if err := h.EndSession.Validate(); h.explicitEnd || !errors.Is(err, handlers.ErrNothingToEnd) {
 		errs = append(errs, err)
 	}

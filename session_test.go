@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -219,5 +220,25 @@ func TestValidatingWorksBesideARunningCaddy(t *testing.T) {
 	}
 	if got := b.ask(site, a); got != "unchanged" {
 		t.Errorf("validating broke the running registry: %s", got)
+	}
+}
+
+func TestASessionLastsAsLongAsConfigured(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	clock := &manualClock{now: time.Now()}
+	before := now
+	now = clock.Now
+	t.Cleanup(func() { now = before })
+	runCaddy(t, t.TempDir(), site.caddyfile("oidc_session {\n\t\tstore memory\n\t}", "oidc_session {\n\t\tissuer ISSUER\n\t\tlogin_cookie login\n\t\tsession_lifetime 2h\n\t}\n\t"+op.proxy()))
+	b := newBrowser(t)
+	shop := b.authorize(site, "shop", "alice", nil)
+	clock.advance(119 * time.Minute)
+	if got := b.ask(site, shop); got != "unchanged" {
+		t.Errorf("within its lifetime: %s", got)
+	}
+	clock.advance(time.Minute)
+	if got := b.ask(site, shop); got != "changed" {
+		t.Errorf("after its lifetime: %s", got)
 	}
 }
