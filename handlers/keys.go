@@ -38,6 +38,7 @@ type Keys struct {
 	mu        sync.Mutex
 	current   tokens.KeySet
 	retired   tokens.KeySet // as the registry has kept them; those in use are among them
+	all       tokens.KeySet // both: computed when they change, not with each request
 	looked    time.Time     // when the registry was asked for them
 	known     bool          // the OP has answered once
 	fetched   time.Time
@@ -84,8 +85,7 @@ func (k *Keys) Find(op *OP, r *http.Request, next caddyhttp.Handler, kid string)
 func (k *Keys) have(kid string) (keys tokens.KeySet, fresh bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	keys = k.current.With(k.retired)
-	return keys, k.known && k.knows(keys, kid) && k.env.Now().Sub(k.fetched) < keysMaxAge
+	return k.all, k.known && k.knows(k.all, kid) && k.env.Now().Sub(k.fetched) < keysMaxAge
 }
 
 func (*Keys) knows(keys tokens.KeySet, kid string) bool {
@@ -107,7 +107,7 @@ func (k *Keys) withRecorded(op *OP, r *http.Request) tokens.KeySet {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.current.With(k.retired)
+	return k.all
 }
 
 // recall takes the keys that the registry has kept, which are those of the last 30 days. While it is away, what was known stays.
@@ -124,7 +124,7 @@ func (k *Keys) recall(ctx context.Context, op *OP, now time.Time) {
 	set := tokens.NewKeySet(kept)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.retired = set
+	k.retired, k.all = set, k.current.With(set)
 }
 
 // ask starts a question unless one is under way or it is too early for one, and returns a channel that is closed when there is
@@ -221,6 +221,7 @@ func (k *Keys) learn(op *OP, fetch func() ([]byte, error)) {
 	now := k.env.Now()
 	k.retired = k.current.With(k.retired)
 	k.current, k.known, k.failing = set, true, false
+	k.all = k.current.With(k.retired)
 	k.fetched, k.notBefore = now, now.Add(keysInterval)
 	digest := sha256.Sum256(document)
 	due := digest != k.digest || now.Sub(k.recorded) >= keysRecorded
