@@ -50,7 +50,7 @@ func (c ClearCookie) is(other *http.Cookie) bool {
 	return c.Name == other.Name && c.path() == other.Path && strings.EqualFold(strings.TrimPrefix(c.Domain, "."), strings.TrimPrefix(other.Domain, "."))
 }
 
-// clearCookies deletes the cookies that are configured, each once. It tells whether the browser has any of them.
+// clearCookies deletes the cookies that are configured, each once. It tells whether it has to be looked if they are gone.
 func (e *EndSession) clearCookies(l *leave) bool {
 	given := make(map[string]bool)
 	for _, cookie := range e.ClearCookies {
@@ -59,7 +59,7 @@ func (e *EndSession) clearCookies(l *leave) bool {
 			l.w.Header().Add("Set-Cookie", line)
 		}
 	}
-	return e.keepsCookies(l.r)
+	return e.keepsCleared(l.r)
 }
 
 // relayCookies passes on the cookies of an answer to a request for another path than the browser's own. A cookie without a path is for

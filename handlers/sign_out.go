@@ -62,7 +62,7 @@ func (e *EndSession) serveParked(l *leave) {
 	l.request = parked.Request
 	if !parked.Ended {
 		e.decide(l)
-	} else if e.keepsCookies(l.r) {
+	} else if e.keepsCleared(l.r) {
 		e.log(l, "failed", zap.String("why", "the browser still has the OP's cookies: their domain or path must be another than that of clear_cookies"))
 		e.fail(l)
 	} else {
@@ -114,6 +114,17 @@ func (e *EndSession) keepsLogin(l *leave) bool {
 func (e *EndSession) keepsCookies(r *http.Request) bool {
 	for _, cookie := range e.ClearCookies {
 		if carriesCookie(r, cookie.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// keepsCleared tells whether the browser still has, or may have, what it was signed in by at the OP, of the cookies that are cleared: the
+// login cookie where that is known, for another may be that of a neighbour on the same domain.
+func (e *EndSession) keepsCleared(r *http.Request) bool {
+	for _, cookie := range e.ClearCookies {
+		if (e.LoginCookie == "" || cookie.Name == e.LoginCookie) && carriesCookie(r, cookie.Name) {
 			return true
 		}
 	}

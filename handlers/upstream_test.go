@@ -222,3 +222,19 @@ func TestALoginCookieThatDoesNotReachTheEndpointIsAFailureThatSaysWhatToDo(t *te
 		}
 	}
 }
+
+func TestAClearedCookieOfANeighboursNameIsNoFailure(t *testing.T) {
+	for login, want := range map[string]int{"login": http.StatusOK, "": http.StatusBadGateway} {
+		x := newExit(t, func(e *EndSession) {
+			e.Upstream, e.LoginCookie, e.ClearCookies = nil, login, []ClearCookie{{Name: "login"}, {Name: "csrf"}}
+		})
+		x.signedIn(clientID, "alice")
+		x.cookies["csrf"] = "a token"
+		first := x.once(httptest.NewRequest(http.MethodGet, issuer+endSession+"?id_token_hint="+x.hint(clientID, "alice"), nil))
+		x.cookies["csrf"] = "of the whole domain"
+		second := x.once(httptest.NewRequest(http.MethodGet, issuer+first.Header.Get("Location"), nil))
+		if second.StatusCode != want {
+			t.Errorf("with login cookie %q: got %s", login, second.Status)
+		}
+	}
+}
