@@ -24,6 +24,7 @@ type load struct {
 	requests [][]byte // sent in turn
 	body     string   // of every response: a benchmark of errors is worthless
 	status   int      // of every response; zero: 200
+	location string   // of every response, where it sends the browser; empty: nowhere
 	next     int
 
 	conns   [connections]net.Conn
@@ -96,6 +97,9 @@ func (l *load) receive(from *bufio.Reader) error {
 	}
 	if response.StatusCode != cmp.Or(l.status, http.StatusOK) || string(body) != l.body {
 		return fmt.Errorf("the answer is %s: %.100q", response.Status, body)
+	}
+	if response.Header.Get("Location") != l.location {
+		return fmt.Errorf("the answer is %s, to elsewhere than %q", response.Status, l.location)
 	}
 	return nil
 }

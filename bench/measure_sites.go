@@ -90,7 +90,7 @@ func compare(ctx context.Context, r *report, s *sites, c *comparison, at [3]int,
 	if err := measure(ctx, r, s, c, at, rounds); err != nil {
 		return err
 	}
-	r.target(c.sites[0].name+" / respond", c.ratio(0).sums, target, c.ratio(2).noise(), "%.2f")
+	r.target(c.sites[0].name+" / respond", c.subject().sums, target, c.control().noise(), "%.2f")
 	return nil
 }
 
@@ -113,7 +113,10 @@ func measure(ctx context.Context, r *report, s *sites, c *comparison, at [3]int,
 	for i, site := range c.sites {
 		r.info(site.name, "%v", c.perRequest(i))
 	}
-	r.info("ratio", "%v", c.ratio(0))
-	r.info("A/A control", "%v", c.ratio(2))
+	if c.work != nil {
+		r.info(c.workName, "%v", c.perWork())
+	}
+	r.info("ratio", "%v", c.subject())
+	r.info("A/A control", "%v", c.control())
 	return nil
 }

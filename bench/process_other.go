@@ -19,3 +19,5 @@ func (*process) stop() {}
 func (*process) await(context.Context, func() bool) error { return errors.ErrUnsupported }
 
 func (*process) cpuTime() (int64, error) { return 0, errors.ErrUnsupported }
+
+func threadCPUTime() (int64, error) { return 0, errors.ErrUnsupported }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -15,34 +16,70 @@ const batch = 1000
 // A comparison is of three sites in one process: the subject, the reference, and the reference once more as A/A control. What
 // the control differs by is noise.
 type comparison struct {
-	sites  [3]*load // subject, reference, control
-	rounds [][3]float64
+	sites    [3]*load     // subject, reference, control
+	work     func() error // done in this process, once for each request; its CPU time is added to the reference's. nil: none
+	workName string
+	rounds   []round
+}
+
+// A round is the CPU time, in ns, of one batch to each site and of as many times the work.
+type round struct {
+	sites [3]float64
+	work  float64
 }
 
 // turns are the orders in which the sites have their batches: all there are, so that none follows another more often.
 var turns = [][3]int{{0, 1, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}, {1, 0, 2}, {0, 2, 1}}
 
-// run sends rounds of batches and takes the CPU time of each.
+// run sends rounds of batches and takes the CPU time of each. The work is done in every round too, and not in one go: what slows the
+// machine for a while slows both.
 func (c *comparison) run(ctx context.Context, server *process, rounds int) error {
-	for round := range rounds {
-		var spent [3]float64
-		for _, i := range turns[round%len(turns)] {
-			before, err := server.cpuTime()
+	for n := range rounds {
+		var r round
+		for _, i := range turns[n%len(turns)] {
+			spent, err := spend(server.cpuTime, func() error { return c.sites[i].send(ctx, batch) })
 			if err != nil {
-				return err
-			}
-			if err := c.sites[i].send(ctx, batch); err != nil {
 				return fmt.Errorf("%s: %w", c.sites[i].name, err)
 			}
-			after, err := server.cpuTime()
-			if err != nil {
-				return err
-			}
-			spent[i] = float64(after - before)
+			r.sites[i] = spent
 		}
-		c.rounds = append(c.rounds, spent)
+		if c.work != nil {
+			spent, err := c.doWork()
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.workName, err)
+			}
+			r.work = spent
+		}
+		c.rounds = append(c.rounds, r)
 	}
 	return nil
+}
+
+// doWork does the work for one batch, in a thread that does nothing else meanwhile, and returns the CPU time of that.
+func (c *comparison) doWork() (float64, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	return spend(threadCPUTime, func() error {
+		for range batch {
+			if err := c.work(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// spend does something and returns by how much a clock advanced, in ns.
+func spend(clock func() (int64, error), do func() error) (float64, error) {
+	before, err := clock()
+	if err != nil {
+		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := clock()
+	return float64(after - before), err
 }
 
 // perRequest is the CPU time of a request to a site.
@@ -52,13 +89,22 @@ func (c *comparison) perRequest(site int) time.Duration {
 
 func (c *comparison) sum(site int) float64 {
 	sum := 0.0
-	for _, spent := range c.rounds {
-		sum += spent[site]
+	for _, r := range c.rounds {
+		sum += r.sites[site]
 	}
 	return sum
 }
 
-// A ratio is of a site's CPU time to the reference's.
+// perWork is the CPU time of doing the work once.
+func (c *comparison) perWork() time.Duration {
+	sum := 0.0
+	for _, r := range c.rounds {
+		sum += r.work
+	}
+	return time.Duration(sum / float64(len(c.rounds)*batch))
+}
+
+// A ratio is of CPU times, of the rounds of a comparison.
 type ratio struct {
 	sums      float64 // of the sums over all rounds
 	median    float64 // of the rounds' own ratios
@@ -66,14 +112,27 @@ type ratio struct {
 	deviation float64 // their standard deviation over the square root of their number
 }
 
-func (c *comparison) ratio(site int) ratio {
+// subject is the ratio of the subject to the reference and the work.
+func (c *comparison) subject() ratio {
+	return c.ratio(func(r round) (float64, float64) { return r.sites[0], r.sites[1] + r.work })
+}
+
+// control is the ratio of the two equal sites.
+func (c *comparison) control() ratio {
+	return c.ratio(func(r round) (float64, float64) { return r.sites[2], r.sites[1] })
+}
+
+func (c *comparison) ratio(of func(round) (above, below float64)) ratio {
 	var all []float64
-	for _, spent := range c.rounds {
-		all = append(all, spent[site]/spent[1])
+	var sumAbove, sumBelow float64
+	for _, r := range c.rounds {
+		above, below := of(r)
+		all = append(all, above/below)
+		sumAbove, sumBelow = sumAbove+above, sumBelow+below
 	}
 	slices.Sort(all)
 	return ratio{
-		sums:   c.sum(site) / c.sum(1),
+		sums:   sumAbove / sumBelow,
 		median: percentile(all, 50), low: percentile(all, 10), high: percentile(all, 90),
 		deviation: standardError(all),
 	}

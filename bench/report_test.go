@@ -2,8 +2,12 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"errors"
 	"math"
+	"runtime"
 	"testing"
+	"time"
 )
 
 func TestATargetIsMissedOnlyByMoreThanTheNoise(t *testing.T) {
@@ -35,8 +39,8 @@ func TestATargetIsMissedOnlyByMoreThanTheNoise(t *testing.T) {
 }
 
 func TestARatioIsOfSumsAndOfRounds(t *testing.T) {
-	c := &comparison{rounds: [][3]float64{{2, 1, 1}, {20, 10, 10}, {90, 30, 30}}}
-	subject, control := c.ratio(0), c.ratio(2)
+	c := &comparison{rounds: []round{{sites: [3]float64{2, 1, 1}}, {sites: [3]float64{20, 10, 10}}, {sites: [3]float64{90, 30, 30}}}}
+	subject, control := c.subject(), c.control()
 	if got, want := subject.sums, 112.0/41; math.Abs(got-want) > 1e-9 {
 		t.Errorf("the ratio of sums is %v, not %v", got, want)
 	}
@@ -45,6 +49,46 @@ func TestARatioIsOfSumsAndOfRounds(t *testing.T) {
 	}
 	if subject.noise() <= 1 || control.noise() != 0 {
 		t.Errorf("the noise of another site is %v, of an equal one %v", subject.noise(), control.noise())
+	}
+}
+
+func TestTheWorkCountsWithTheReferenceAndNotInTheControl(t *testing.T) {
+	c := &comparison{rounds: []round{{sites: [3]float64{6, 1, 1}, work: 2}, {sites: [3]float64{60, 10, 10}, work: 20}}}
+	if got := c.subject(); got.sums != 2 || got.median != 2 {
+		t.Errorf("the subject is %v times the reference and the work, by rounds %v, not 2", got.sums, got.median)
+	}
+	if got := c.control(); got.sums != 1 || got.noise() != 0 {
+		t.Errorf("the control is %v times the reference, with noise %v", got.sums, got.noise())
+	}
+}
+
+func TestTheWorkIsDoneAsOftenAsRequestsAreSent(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the CPU time of a thread is known on Linux only")
+	}
+	done := 0
+	c := &comparison{work: func() error { done++; sha256.Sum256(make([]byte, 1<<14)); return nil }}
+	spent, err := c.doWork()
+	if err != nil || done != batch || spent <= 0 {
+		t.Errorf("it is done %d times, not %d, in %v ns of CPU time: %v", done, batch, spent, err)
+	}
+	refused := errors.New("refused")
+	c.work = func() error { return refused }
+	if _, err := c.doWork(); !errors.Is(err, refused) {
+		t.Errorf("work that fails is measured: %v", err)
+	}
+}
+
+func TestTimeWithoutWorkIsNoCPUTime(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the CPU time of a thread is known on Linux only")
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	const wait = 50 * time.Millisecond
+	spent, err := spend(threadCPUTime, func() error { time.Sleep(wait); return nil })
+	if err != nil || spent > float64(wait)/2 {
+		t.Errorf("to wait for %v took %v ns of CPU time: %v", wait, spent, err)
 	}
 }
 

@@ -49,9 +49,10 @@ func (c Client) Validate() error {
 	if len(c.PostLogoutRedirectURIs) > maxClientURIs {
 		return fmt.Errorf("%w %q: more than %d post_logout_redirect_uris", ErrClient, c.ID, maxClientURIs)
 	}
-	for _, uri := range c.PostLogoutRedirectURIs {
+	for i, uri := range c.PostLogoutRedirectURIs {
 		if reason := c.refuses(uri); reason != "" {
-			return fmt.Errorf("%w %q: post_logout_redirect_uri %q %s", ErrClient, c.ID, uri, reason)
+			// By its place: one that is refused may have a password in it, and errors are logged.
+			return fmt.Errorf("%w %q: post_logout_redirect_uri %d %s", ErrClient, c.ID, i+1, reason)
 		}
 	}
 	return nil
@@ -91,6 +92,9 @@ func (c Client) refusesScheme(u *url.URL) string {
 	case u.Scheme == "https" || u.Scheme == "http":
 		if u.Hostname() == "" || u.Opaque != "" {
 			return "has no host"
+		}
+		if strings.Contains(u.Host, "%") || !isVSCHAR(u.Host) {
+			return "has a host with percent-encoding" // browsers would decode it to another name, or refuse it
 		}
 		if u.Scheme == "http" && !c.InsecureHTTP && !isLoopback(u.Hostname()) {
 			return "must be https (or the client must have insecure_http)"

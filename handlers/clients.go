@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,7 @@ type Clients struct {
 
 	mu      sync.Mutex // of those who look
 	looked  time.Time
-	seen    fileStamp // of the file as it was last read, good or not
+	seen    os.FileInfo // of the file as it was last read, good or not; nil: it could not be read
 	failing bool
 }
 
@@ -45,12 +46,12 @@ func (c *Clients) Setup(env Env) error {
 	if c.File == "" {
 		return nil
 	}
-	loaded, stamp, err := readClientsFile(c.File)
+	loaded, seen, err := readClientsFile(c.File)
 	if err != nil {
 		return fmt.Errorf("reading the clients_file: %w", err)
 	}
 	c.loaded.Store(loaded)
-	c.seen, c.looked = stamp, env.Now()
+	c.seen, c.looked = seen, env.Now()
 	return nil
 }
 
@@ -75,19 +76,18 @@ func (c *Clients) refresh() {
 		return
 	}
 	c.looked = now
-	stamp, err := stampOf(c.File)
-	if err == nil && stamp == c.seen {
+	info, err := os.Stat(c.File)
+	if err == nil && sameState(info, c.seen) {
 		return
 	}
-	loaded, read, err := readClientsFile(c.File)
-	c.seen = read
+	loaded, seen, err := readClientsFile(c.File)
+	c.seen = seen
 	if err != nil {
 		c.failed(err)
 		return
 	}
 	c.loaded.Store(loaded)
-	c.failing = false
-	c.env.Logger.Info("the clients_file was read again", zap.String("path", c.File), zap.Int("clients", len(loaded.clients)))
+	c.succeeded(len(loaded.clients))
 }
 
 // failed says that the file is broken, once, however often that is found.
@@ -97,4 +97,14 @@ func (c *Clients) failed(err error) {
 			zap.String("path", c.File), zap.Error(err))
 	}
 	c.failing = true
+}
+
+// succeeded says that the file was read again, and whether it was broken before.
+func (c *Clients) succeeded(clients int) {
+	message := "the clients_file was read again"
+	if c.failing {
+		message = "the clients_file is in order again"
+	}
+	c.failing = false
+	c.env.Logger.Info(message, zap.String("path", c.File), zap.Int("clients", clients))
 }

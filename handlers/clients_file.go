@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 )
 
 // Bounds of the file.
@@ -21,98 +20,121 @@ type clientsFile struct {
 	clients map[string]Client
 }
 
-// A fileStamp tells two states of a file apart.
-type fileStamp struct {
-	modified time.Time
-	size     int64
+// sameState tells whether two looks at a file saw it unchanged: neither written nor replaced. A nil look saw nothing.
+func sameState(a, b os.FileInfo) bool {
+	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-func stampOf(path string) (fileStamp, error) {
+// readClientsFile reads a file, and tells which state of it that was: nil if it could not be read, so that it is tried again even
+// if nothing changes that can be seen (the permission was missing, the disk was away).
+func readClientsFile(path string) (*clientsFile, os.FileInfo, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return fileStamp{}, err
+		return nil, nil, err
 	}
-	return fileStamp{info.ModTime(), info.Size()}, nil
-}
-
-// readClientsFile reads a file, and tells which state of it that was.
-func readClientsFile(path string) (*clientsFile, fileStamp, error) {
-	stamp, err := stampOf(path) // before it is read: what is written meanwhile is read next time
-	if err != nil {
-		return nil, stamp, err
+	if !info.Mode().IsRegular() { // opening a named pipe waits for somebody to write
+		return nil, nil, errNoFile
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, stamp, err
+		return nil, nil, err
 	}
 	defer file.Close()
+	info, err = file.Stat() // before it is read: what is written meanwhile is read next time
+	if err != nil {
+		return nil, nil, err
+	}
 	document, err := io.ReadAll(io.LimitReader(file, maxClientsFile+1))
 	if err != nil {
-		return nil, stamp, err
+		return nil, nil, err
 	}
 	if len(document) > maxClientsFile {
-		return nil, stamp, fmt.Errorf("it is larger than %d bytes", maxClientsFile)
+		return nil, info, fmt.Errorf("it is larger than %d bytes", maxClientsFile)
 	}
 	clients, err := parseClients(document)
 	if err != nil {
-		return nil, stamp, err
+		return nil, info, err
 	}
-	return &clientsFile{clients}, stamp, nil
+	return &clientsFile{clients}, info, nil
 }
 
-var errNoClients = errors.New(`it is neither a JSON array of clients nor an object with such an array as "clients"`)
+var (
+	errNoFile    = errors.New("it is not a regular file")
+	errNoClients = errors.New(`it is neither a JSON array of clients nor an object with such an array as "clients"`)
+)
 
 // parseClients reads registration metadata: an array of objects, or an object with such an array. Members that are not used here are
-// passed over, since there are many.
+// passed over, since there are many. One client is read after the other, so that a document of too many costs no more than the bound.
 func parseClients(document []byte) (map[string]Client, error) {
-	var list []Client
-	if trimmed := bytes.TrimLeft(document, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
-		if err := json.Unmarshal(document, &list); err != nil {
-			return nil, fmt.Errorf("%w: %w", errNoClients, placed(document, err))
-		}
-	} else {
-		var object struct {
-			Clients *[]Client `json:"clients"`
-		}
-		if err := json.Unmarshal(document, &object); err != nil {
-			return nil, fmt.Errorf("%w: %w", errNoClients, placed(document, err))
-		}
-		if object.Clients == nil {
-			return nil, errNoClients
-		}
-		list = *object.Clients
+	if err := json.Unmarshal(document, new(json.RawMessage)); err != nil { // the syntax of all of it
+		return nil, fmt.Errorf("%w: %w", errNoClients, placed(document, 0, err))
 	}
-	if len(list) > maxClients {
-		return nil, fmt.Errorf("it has more than %d clients", maxClients)
+	decoder := json.NewDecoder(bytes.NewReader(document))
+	if err := findClients(decoder); err != nil {
+		return nil, err
 	}
-	clients := make(map[string]Client, len(list))
-	for i, client := range list {
+	clients := make(map[string]Client)
+	for n := 1; decoder.More(); n++ {
+		if n > maxClients {
+			return nil, fmt.Errorf("it has more than %d clients", maxClients)
+		}
+		var client Client
+		start := decoder.InputOffset()
+		if err := decoder.Decode(&client); err != nil {
+			return nil, fmt.Errorf("client %d: %w", n, placed(document, start, err))
+		}
 		if err := client.Validate(); err != nil {
-			return nil, fmt.Errorf("client %d: %w", i+1, err)
+			return nil, fmt.Errorf("client %d: %w", n, err)
 		}
 		if _, given := clients[client.ID]; given {
-			return nil, fmt.Errorf("client %d: %w %q: it is given twice", i+1, ErrClient, client.ID)
+			return nil, fmt.Errorf("client %d: %w %q: it is given twice", n, ErrClient, client.ID)
 		}
 		clients[client.ID] = client
 	}
 	return clients, nil
 }
 
-// placed says in which line of a document an error is.
-func placed(document []byte, err error) error {
-	offset := int64(-1)
+// findClients leads a decoder to the first client.
+func findClients(decoder *json.Decoder) error {
+	begin, err := decoder.Token()
+	if err != nil {
+		return err
+	}
+	if begin == json.Delim('[') {
+		return nil
+	}
+	for begin == json.Delim('{') && decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		if name == "clients" {
+			begin, err = decoder.Token()
+			if err == nil && begin != json.Delim('[') {
+				err = errNoClients
+			}
+			return err
+		}
+		if err := decoder.Decode(new(json.RawMessage)); err != nil {
+			return err
+		}
+	}
+	return errNoClients
+}
+
+// placed says in which line of a document an error is, of a decoder that began at an offset. It shows nothing of the document.
+func placed(document []byte, start int64, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		offset = syntax.Offset
+		return fmt.Errorf("line %d: %w", line(document, start+syntax.Offset), err)
+	case errors.As(err, &kind) && kind.Field == "":
+		return fmt.Errorf("line %d: it must not be of type %s", line(document, start+kind.Offset), kind.Value)
 	case errors.As(err, &kind):
-		return fmt.Errorf("line %d: %s must not be of type %s", line(document, kind.Offset), kind.Field, kind.Value)
+		return fmt.Errorf("line %d: %s must not be of type %s", line(document, start+kind.Offset), kind.Field, kind.Value)
 	}
-	if offset < 0 {
-		return err
-	}
-	return fmt.Errorf("line %d: %w", line(document, offset), err)
+	return err
 }
 
 func line(document []byte, offset int64) int {

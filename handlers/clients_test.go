@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap/zapcore"
 )
 
 func TestAddressesThatCanBeRegistered(t *testing.T) {
@@ -33,6 +36,7 @@ var scriptTargets = []string{
 	"https://rp.example.com/#", "https://rp.example.com/#x", "https://user@rp.example.com/", "https://user:pw@rp.example.com/", "https://rp.example.com/a b",
 	"https://rp.example.com/\r\nSet-Cookie: a=b", "https://rp.example.com/\t", `https://rp.example.com\@evil.example/`, "https://bücher.example/", "http://rp.example.com/",
 	"http://localhost.evil.example/", "http://127.0.0.1.evil.example/", "https://rp.example.com/\x00", "https://rp.example.com/%zz", "https://rp.example.com:port/", "app:/x",
+	"https://@rp.example.com/", "https://:443/", "https://%C3%BC.example/", "https://[::1%25lo]/", "com.example.app://user@host/", "com.example.app:/#",
 }
 
 // ZITADEL and mod_auth_openidc sent browsers to such addresses.
@@ -61,10 +65,28 @@ func TestThreatCaseFoldingOfAddresses(t *testing.T) {
 	}
 }
 
+func TestClientsAtTheirBounds(t *testing.T) {
+	const address = "https://rp.example.com/"
+	c := Client{
+		ID: strings.Repeat("~", maxClientID), Name: strings.Repeat("x", maxClientName),
+		PostLogoutRedirectURIs: slices.Repeat([]string{address + strings.Repeat("x", maxClientURI-len(address))}, maxClientURIs),
+	}
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestErrorsShowNothingOfARefusedAddress(t *testing.T) {
+	c := Client{ID: "a", PostLogoutRedirectURIs: []string{"https://rp.example.com/", "https://user:hunter2@rp.example.com/"}}
+	if err := c.Validate(); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "post_logout_redirect_uri 2 has user information") {
+		t.Error(err)
+	}
+}
+
 func TestClientsThatCannotBe(t *testing.T) {
 	for name, c := range map[string]Client{
 		"no ID": {}, "a long ID": {ID: strings.Repeat("x", maxClientID+1)}, "an ID with a line end": {ID: "a\n"}, "an ID that is not ASCII": {ID: "ä"},
-		"a long name": {ID: "a", Name: strings.Repeat("x", maxClientName+1)}, "many addresses": {ID: "a", PostLogoutRedirectURIs: make([]string, maxClientURIs+1)},
+		"a long name": {ID: "a", Name: strings.Repeat("x", maxClientName+1)}, "many addresses": {ID: "a", PostLogoutRedirectURIs: slices.Repeat([]string{"https://rp.example.com/"}, maxClientURIs+1)},
 	} {
 		if err := c.Validate(); !errors.Is(err, ErrClient) {
 			t.Errorf("%s: %v", name, err)
@@ -131,8 +153,9 @@ func TestTheClientsFileIsReadAgainWhenItChanges(t *testing.T) {
 			t.Error("a broken file made its clients unknown")
 		}
 	}
-	if n := w.logs.FilterMessageSnippet("cannot be used").Len(); n != 1 {
-		t.Errorf("the broken file is logged %d times", n)
+	broken := w.logs.FilterMessageSnippet("cannot be used").All()
+	if len(broken) != 1 || broken[0].Level != zapcore.ErrorLevel || !strings.Contains(broken[0].ContextMap()["error"].(string), "line 1") {
+		t.Errorf("the broken file is logged as %v", broken)
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
@@ -146,18 +169,35 @@ func TestTheClientsFileIsReadAgainWhenItChanges(t *testing.T) {
 	if _, known := c.Find("wiki"); !known {
 		t.Error("the mended file is not read")
 	}
+	if n := w.logs.FilterMessageSnippet("in order again").Len(); n != 1 {
+		t.Errorf("that the file is mended is logged %d times", n)
+	}
+	rewrite(t, path, `{`)
+	w.clock.advance(3 * time.Second)
+	c.Find("wiki")
+	if n := w.logs.FilterMessageSnippet("cannot be used").Len(); n != 2 {
+		t.Errorf("a file that broke twice is logged %d times", n)
+	}
 }
 
 func TestClientsFilesThatCannotBe(t *testing.T) {
 	for name, tt := range map[string]struct{ content, want string }{
-		"nothing":                {"", "neither a JSON array"},
-		"another document":       {`{"client": []}`, "neither a JSON array"},
-		"a broken line":          {"[\n{\"client_id\": \"a\"},\n{]", "line 3"},
-		"a member of a type":     {"[\n{\"client_id\": 1}]", "line 2: client_id must not be of type number"},
-		"a client without an ID": {`[{"client_id": "a"}, {}]`, "client 2"},
-		"a client twice":         {`[{"client_id": "a"}, {"client_id": "a"}]`, "given twice"},
-		"a bad address":          {`[{"client_id": "a", "post_logout_redirect_uris": ["javascript:x"]}]`, "scheme"},
-		"a large file":           {"[" + strings.Repeat(" ", maxClientsFile) + "]", "larger than"},
+		"nothing":                      {"", "neither a JSON array"},
+		"another document":             {`{"client": []}`, "neither a JSON array"},
+		"a broken line":                {"[\n{\"client_id\": \"a\"},\n{]", "line 3"},
+		"a member of a type":           {"[\n{\"client_id\": 1}]", "line 2: client_id must not be of type number"},
+		"a client without an ID":       {`[{"client_id": "a"}, {}]`, "client 2"},
+		"a client twice":               {`[{"client_id": "a"}, {"client_id": "a"}]`, "given twice"},
+		"a bad address":                {`[{"client_id": "a", "post_logout_redirect_uris": ["javascript:x"]}]`, "scheme"},
+		"a client that is a number":    {"[{\"client_id\": \"a\"},\n1]", "client 2: line 2: it must not be of type number"},
+		"an address of a type":         {"[{\"client_id\": \"a\"}\n,\n{\"client_id\": \"b\",\n\"post_logout_redirect_uris\": [\ntrue]}]", "client 2: line 5: post_logout_redirect_uris must not be of type bool"},
+		"null":                         {"null", "neither a JSON array"},
+		"clients that are null":        {`{"clients": null}`, "neither a JSON array"},
+		"a client that is null":        {"[null]", "client 1"},
+		"more after the clients":       {"[] []", "line 1"},
+		"too many clients":             {manyClients(maxClients + 1), "more than 100000 clients"},
+		"a file full of empty objects": {"[" + strings.Repeat("{},", 1<<20) + "{}]", "client 1:"},
+		"a large file":                 {"[" + strings.Repeat(" ", maxClientsFile) + "]", "larger than"},
 	} {
 		if _, _, err := clientsAt(t, newWorld(t), tt.content); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", name, err)
@@ -167,6 +207,51 @@ func TestClientsFilesThatCannotBe(t *testing.T) {
 	if err := missing.Setup(newWorld(t).env); err == nil {
 		t.Error("a file that is not there is accepted at start")
 	}
+}
+
+// manyClients is a file of so many clients.
+func manyClients(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,{"client_id":"%d"}`, i)
+	}
+	return "[" + b.String()[1:] + "]"
+}
+
+// A relative reference, a script or an address with a password never gets into the configuration. The oracle knows nothing of net/url.
+func FuzzPostLogoutRedirectURI(f *testing.F) {
+	for _, uri := range append(scriptTargets, "https://rp.example.com/", "com.example.app:/bye", "http://[::1]:80/", "HTTPS://a?@", "https://a?#") {
+		f.Add(uri, false)
+		f.Add(uri, true)
+	}
+	f.Fuzz(func(t *testing.T, uri string, insecure bool) {
+		c := Client{ID: "a", InsecureHTTP: insecure, PostLogoutRedirectURIs: []string{uri}}
+		if c.Validate() != nil {
+			return
+		}
+		if len(uri) > maxClientURI || strings.ContainsFunc(uri, func(c rune) bool { return c <= ' ' || c > '~' || c == '\\' || c == '#' }) {
+			t.Errorf("%q has characters or a length that none may have", uri)
+		}
+		scheme, rest, _ := strings.Cut(uri, ":")
+		scheme = strings.ToLower(scheme)
+		if scheme != "https" && scheme != "http" && !strings.Contains(scheme, ".") || strings.Contains(scheme, "/") {
+			t.Errorf("%q has the scheme %q", uri, scheme)
+		}
+		authority, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
+		authority, _, _ = strings.Cut(authority, "?")
+		if strings.HasPrefix(rest, "//") && strings.Contains(authority, "@") {
+			t.Errorf("%q has user information", uri)
+		}
+		if strings.HasPrefix(scheme, "http") && !strings.Contains(scheme, ".") && (!strings.HasPrefix(rest, "//") || authority == "" || authority[0] == ':') {
+			t.Errorf("%q has no host", uri)
+		}
+		if scheme == "http" && !insecure && !strings.Contains(strings.ToLower(authority), "localhost") && !strings.HasPrefix(authority, "127.") && !strings.HasPrefix(authority, "[") {
+			t.Errorf("%q is http, but not of a loopback host", uri)
+		}
+		if !c.MayReturnTo(uri) || c.MayReturnTo(uri+"/") || c.MayReturnTo("x"+uri) {
+			t.Errorf("%q is not compared byte for byte", uri)
+		}
+	})
 }
 
 func FuzzClientsFile(f *testing.F) {

@@ -1,0 +1,132 @@
+package handlers
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// As a configuration manager does it: a new file in place of the old one, which keeps its time and happens to be as long.
+func TestAClientsFileThatIsReplacedWithTheSameTimeAndSize(t *testing.T) {
+	w := newWorld(t)
+	c, path, err := clientsAt(t, w, `[{"client_id": "wiki"}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := filepath.Join(t.TempDir(), "next.json")
+	rewrite(t, next, `[{"client_id": "mail"}]`)
+	if err := os.Chtimes(next, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.advance(clientsFileLook)
+	if _, known := c.Find("mail"); !known {
+		t.Error("the file that took its place is not read")
+	}
+}
+
+func TestAClientsFileThatIsWrittenInPlaceWithTheSameTime(t *testing.T) {
+	w := newWorld(t)
+	c, path, err := clientsAt(t, w, `[{"client_id": "wiki"}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, path, `[{"client_id": "wiki"}, {"client_id": "mail"}]`)
+	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.advance(clientsFileLook)
+	if _, known := c.Find("mail"); !known {
+		t.Error("the longer file is not read")
+	}
+}
+
+func TestAnUnchangedClientsFileIsNotReadAgain(t *testing.T) {
+	w := newWorld(t)
+	c, _, err := clientsAt(t, w, `[{"client_id": "wiki"}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := c.loaded.Load()
+	w.clock.advance(time.Hour)
+	if _, known := c.Find("wiki"); !known || c.loaded.Load() != before {
+		t.Error("it was read again")
+	}
+}
+
+func TestRequestsDoNotWaitForTheOneThatReadsTheClientsFile(t *testing.T) {
+	w := newWorld(t)
+	c, path, err := clientsAt(t, w, `[{"client_id": "wiki"}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, path, `[{"client_id": "mail"}]`)
+	w.clock.advance(clientsFileLook)
+	c.mu.Lock() // as one that reads from a slow disk
+	found := make(chan bool, 1)
+	go func() {
+		_, known := c.Find("wiki")
+		found <- known
+	}()
+	select {
+	case known := <-found:
+		if !known {
+			t.Error("what was known is not known meanwhile")
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it waits for the other")
+	}
+	c.mu.Unlock()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() { c.Find("mail") })
+	}
+	all.Wait()
+	if _, known := c.Find("mail"); !known {
+		t.Error("the new client is not known")
+	}
+	if n := w.logs.FilterMessageSnippet("read again").Len(); n != 1 {
+		t.Errorf("the file was read %d times", n)
+	}
+}
+
+func TestTheLogShowsNothingOfABrokenClientsFile(t *testing.T) {
+	for name, content := range map[string]string{
+		"an address with a password": `[{"client_id": "wiki", "post_logout_redirect_uris": ["https://user:hunter2@wiki.example.com/"]}]`,
+		"a secret without its quote": `[{"client_id": "wiki", "client_secret": hunter2}]`,
+		"a secret as client ID":      `[{"client_id": "hunter2\n"}]`,
+		"a secret in another type":   `[{"client_id": ["hunter2"]}]`,
+	} {
+		w := newWorld(t)
+		c, path, err := clientsAt(t, w, `[{"client_id": "wiki"}]`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rewrite(t, path, content)
+		w.clock.advance(clientsFileLook)
+		c.Find("wiki")
+		if logged := w.logged(); !strings.Contains(logged, "cannot be used") || strings.Contains(logged, "hunter2") {
+			t.Errorf("%s: %s", name, logged)
+		}
+	}
+}
+
+func TestADirectoryIsNoClientsFile(t *testing.T) {
+	c := &Clients{File: t.TempDir()}
+	if err := c.Setup(newWorld(t).env); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Error(err)
+	}
+}

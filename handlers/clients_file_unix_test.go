@@ -1,0 +1,58 @@
+//go:build linux || darwin
+
+package handlers
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Opening a named pipe waits for somebody to write: the start of the server would never end.
+func TestANamedPipeIsNoClientsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Skip(err)
+	}
+	env := newWorld(t).env
+	done := make(chan error, 1)
+	go func() { done <- (&Clients{File: path}).Setup(env) }()
+	select {
+	case err := <-done:
+		if err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("it waits for the pipe")
+	}
+}
+
+// A permission that comes back changes neither the time nor the size of a file.
+func TestAClientsFileThatMayBeReadAgain(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may read every file")
+	}
+	w := newWorld(t)
+	c, path, err := clientsAt(t, w, `[{"client_id": "wiki"}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, path, `[{"client_id": "mail"}]`)
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.advance(clientsFileLook)
+	if _, known := c.Find("wiki"); !known {
+		t.Error("what was known is not known meanwhile")
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.advance(clientsFileLook)
+	if _, known := c.Find("mail"); !known {
+		t.Error("the file is not read, now that it may be")
+	}
+}
