@@ -38,11 +38,12 @@ func (h *Handler) setPlaceholders(op *handlers.OP, r *http.Request) {
 	})
 }
 
-// replacePlaceholders returns a text with the placeholders of a request in place; unknown ones are left out.
+// replacePlaceholders returns a text with the placeholders of a request in place. What is none that is known stays, as in Caddy's own
+// respond and header: braces are the body of a JSON request, too.
 func replacePlaceholders(r *http.Request, text string) string {
 	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return ""
 	}
-	return repl.ReplaceAll(text, "")
+	return repl.ReplaceKnown(text, "")
 }

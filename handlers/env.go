@@ -29,7 +29,7 @@ type Env struct {
 	// The response writer is the sub-request's own.
 	Prepare func(sub, caller *http.Request, w http.ResponseWriter) *http.Request
 
-	// Replace returns a text with the placeholders of a request in place; unknown ones are left out.
+	// Replace returns a text with the placeholders of a request in place; what is none that is known stays.
 	Replace func(r *http.Request, text string) string
 
 	// SessionLifetime is how long a session lasts from its start.
