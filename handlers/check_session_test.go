@@ -245,7 +245,7 @@ func TestVerdicts(t *testing.T) {
 		{"expired", func(_ *testing.T, w *world, _ *agent, _ *check) { w.clock.advance(lifetime) }, verdictChanged},
 		{"expired and removed", func(t *testing.T, w *world, _ *agent, _ *check) {
 			w.clock.advance(lifetime * 3)
-			if n, err := w.store.Expire(t.Context(), w.clock.Now()); n == 0 || err != nil {
+			if n, err := w.store.Expire(t.Context(), registry.Expiry{Now: w.clock.Now()}); n == 0 || err != nil {
 				t.Fatal(n, err)
 			}
 		}, verdictChanged},

@@ -190,9 +190,33 @@ func (b *bound) Keys(ctx context.Context, issuer string, now time.Time) ([]Key, 
 	return r.value, r.err
 }
 
-func (b *bound) Expire(ctx context.Context, now time.Time) (int, error) {
+func (b *bound) DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]Notice, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[[]Notice]) {
+		r.value, r.err = b.registry.DueNotices(ctx, issuer, now, limit)
+		return r
+	})
+	return r.value, r.err
+}
+
+func (b *bound) Notices(ctx context.Context, issuer string, ids []NoticeID) ([]Notice, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[[]Notice]) {
+		r.value, r.err = b.registry.Notices(ctx, issuer, ids)
+		return r
+	})
+	return r.value, r.err
+}
+
+func (b *bound) SettleNotices(ctx context.Context, settling Settling) error {
+	r := within(ctx, b, func(ctx context.Context) (r result[struct{}]) {
+		r.err = b.registry.SettleNotices(ctx, settling)
+		return r
+	})
+	return r.err
+}
+
+func (b *bound) Expire(ctx context.Context, expiry Expiry) (int, error) {
 	r := within(ctx, b, func(ctx context.Context) (r result[int]) {
-		r.value, r.err = b.registry.Expire(ctx, now)
+		r.value, r.err = b.registry.Expire(ctx, expiry)
 		return r
 	})
 	return r.value, r.err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,7 +25,7 @@ const (
 var errClosed = fmt.Errorf("%w: closed", ErrUnavailable)
 
 // A Lazy is a [Registry] that opens its store at first use, and again when it could not be opened or broke. Calls wait for an
-// opening under way as long as their contexts allow. While the store is open, what is past its time is removed every minute.
+// opening under way as long as their contexts allow. While the store is open, what is past its time is removed every 15 seconds.
 // Use [NewLazy].
 type Lazy struct {
 	opener Opener
@@ -32,6 +33,8 @@ type Lazy struct {
 
 	work   sync.WaitGroup // of openings and janitors
 	closed chan struct{}
+
+	silentIssuers atomic.Pointer[[]string]
 
 	mu        sync.Mutex
 	store     Registry           // nil: not open
@@ -294,9 +297,25 @@ func (l *Lazy) Keys(ctx context.Context, issuer string, now time.Time) ([]Key, e
 	return on(ctx, l, func(r Registry) ([]Key, error) { return r.Keys(ctx, issuer, now) })
 }
 
+// DueNotices implements [Registry].
+func (l *Lazy) DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]Notice, error) {
+	return on(ctx, l, func(r Registry) ([]Notice, error) { return r.DueNotices(ctx, issuer, now, limit) })
+}
+
+// Notices implements [Registry].
+func (l *Lazy) Notices(ctx context.Context, issuer string, ids []NoticeID) ([]Notice, error) {
+	return on(ctx, l, func(r Registry) ([]Notice, error) { return r.Notices(ctx, issuer, ids) })
+}
+
+// SettleNotices implements [Registry].
+func (l *Lazy) SettleNotices(ctx context.Context, settling Settling) error {
+	_, err := on(ctx, l, func(r Registry) (struct{}, error) { return struct{}{}, r.SettleNotices(ctx, settling) })
+	return err
+}
+
 // Expire implements [Registry].
-func (l *Lazy) Expire(ctx context.Context, now time.Time) (int, error) {
-	return on(ctx, l, func(r Registry) (int, error) { return r.Expire(ctx, now) })
+func (l *Lazy) Expire(ctx context.Context, expiry Expiry) (int, error) {
+	return on(ctx, l, func(r Registry) (int, error) { return r.Expire(ctx, expiry) })
 }
 
 // Interface guard

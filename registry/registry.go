@@ -6,6 +6,8 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"time"
 
@@ -56,9 +58,21 @@ type Registry interface {
 	// Keys lists the issuer's recorded keys whose time is not over, ordered by ID.
 	Keys(ctx context.Context, issuer string, now time.Time) ([]Key, error)
 
-	// Expire removes what is past its time: sessions (live or ended), codes, re-bindings, one-time values and keys; at most 100
-	// of them a call, so that no logins wait behind it. It returns how many it removed: 100 means that there may be more.
-	Expire(ctx context.Context, now time.Time) (removed int, err error)
+	// DueNotices lists up to limit of the issuer's notices that are due by now and not given up, those that are due the longest
+	// first. They stay due until they are settled.
+	DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]Notice, error)
+
+	// Notices returns those of the issuer's notices with the given IDs that are recorded still, in the order of the IDs given. What was
+	// delivered is not; what was given up is, for [DeadLetterLifetime].
+	Notices(ctx context.Context, issuer string, ids []NoticeID) ([]Notice, error)
+
+	// SettleNotices records what became of tries to deliver notices. See [Settling].
+	SettleNotices(ctx context.Context, settling Settling) error
+
+	// Expire ends sessions that are past their time and removes them, and removes codes, re-bindings, one-time values, keys and notices
+	// that are; at most 100 of all of them a call, so that no logins wait behind it. It returns how many it removed: 100 means
+	// that there may be more. See [Expiry].
+	Expire(ctx context.Context, expiry Expiry) (removed int, err error)
 
 	// Close releases the store. Calls after it, and a second Close, are harmless: the calls return ErrUnavailable.
 	Close() error
@@ -91,12 +105,19 @@ const (
 	MaxKeys = 256
 	// MaxKey is the longest public key, in bytes of JSON.
 	MaxKey = 8 << 10
+	// MaxWhy is the longest reason why a notice could not be delivered, in bytes. More is cut off.
+	MaxWhy = 256
 	// MaxExpired is how many records one call of Expire removes.
 	MaxExpired = 100
 
 	// CodeLifetime is how long an authorization code is remembered: OAuth 2.0 (RFC 6749, section 4.1.2) recommends that codes
 	// live for ten minutes at most.
 	CodeLifetime = 10 * time.Minute
+
+	// NoticeLifetime is how long a notice is kept that nobody tries to deliver, or tries in vain.
+	NoticeLifetime = 31 * 24 * time.Hour
+	// DeadLetterLifetime is how long a notice is kept that was given up.
+	DeadLetterLifetime = 7 * 24 * time.Hour
 )
 
 // A Reason says why a session ended.
@@ -108,6 +129,7 @@ const (
 	ReasonUserSwitch  Reason = "user_switch"  // another End-User signed in in the same browser
 	ReasonLogout      Reason = "logout"       // RP-Initiated Logout
 	ReasonOperator    Reason = "operator"     // an operator ended it
+	ReasonExpiry      Reason = "expiry"       // its time was over
 )
 
 // A Session is one sign-in of one End-User in one browser at one issuer.
@@ -115,8 +137,9 @@ type Session struct {
 	ID      sessionstate.SessionID
 	Browser sessionstate.BrowserID
 	Issuer  string
-	// Created is when the session started, Expires when it ends by itself. Both in whole milliseconds, UTC.
-	Created, Expires time.Time
+	// Created is when the session started, Expires when it ends by itself unless it is used before, and Limit when it ends
+	// however much it is used. All in whole milliseconds, UTC.
+	Created, Expires, Limit time.Time
 	// Ended is when the session was ended; zero while it was not.
 	Ended time.Time
 	// Reason says why it ended; empty while it was not.
@@ -178,6 +201,8 @@ type Join struct {
 	AcrossClients bool    // equal End-Users have equal Subs at all clients
 	Now           time.Time
 	Lifetime      time.Duration // of a session started now
+	Idle          time.Duration // after which the session ends unless it is joined again; zero: only after its Lifetime
+	Tell          bool          // clients of a session that ends by this are owed notices
 }
 
 // Redemption is one successful token response with an ID token.
@@ -210,6 +235,8 @@ type Redemption struct {
 	Fresh         sessionstate.SessionID // never used before
 	Now           time.Time
 	Lifetime      time.Duration // of a session started now
+	Idle          time.Duration // as in Join
+	Tell          bool          // clients of a session that ends by this, or has ended, are owed notices
 }
 
 // Redeemed says what a [Redemption] has done.
@@ -226,6 +253,14 @@ type Ending struct {
 	Browser sessionstate.BrowserID
 	Reason  Reason
 	Now     time.Time
+	Tell    bool // its clients are owed notices
+}
+
+// Expiry ends what is past its time by Now. Clients are owed notices of the sessions that end by it, but for those of the issuers in
+// Silent.
+type Expiry struct {
+	Now    time.Time
+	Silent []string
 }
 
 // Spending marks a one-time value as used. Expires must be after Now.
@@ -248,6 +283,58 @@ type Keeping struct {
 type Key struct {
 	ID  string // its thumbprint (RFC 7638), unpadded base64url
 	JWK []byte // JSON (RFC 7517)
+}
+
+// A NoticeID names a notice: it follows from the session, the client, the sub and the sid ([NameNotice]).
+type NoticeID [16]byte
+
+// String returns the ID in hexadecimal digits, for logs.
+func (id NoticeID) String() string { return hex.EncodeToString(id[:]) }
+
+// NameNotice returns the ID of the one notice that a client is owed of the end of a session, for one sub and sid.
+func NameNotice(session sessionstate.SessionID, clientID, sub, sid string) NoticeID {
+	hash := sha256.New()
+	hash.Write(session[:])
+	for _, part := range []string{clientID, sub, sid} {
+		sum := sha256.Sum256([]byte(part))
+		hash.Write(sum[:])
+	}
+	return NoticeID(hash.Sum(nil)[:len(NoticeID{})])
+}
+
+// A Notice is one back-channel notification that is owed to a client: a session that it took part in has ended. It is recorded in the
+// transaction that ends the session, one for each client, sub and sid, and kept until it is delivered or given up.
+//
+// Without a sid it would end all of the user's sessions at that client (Back-Channel Logout 1.0, section 2.4). So when a session ends
+// by [ReasonExpiry] or [ReasonUserSwitch], no such notice is made while another session that has not ended holds the same sub for the
+// same client: the end of that one brings it.
+type Notice struct {
+	ID       NoticeID
+	ClientID string
+	Sub, Sid string // as that client's ID tokens named them; Sid may be empty
+	Reason   Reason // why the session ended
+	// Created is when the notice was made, Due when it is to be tried next. Both in whole milliseconds, UTC.
+	Created, Due time.Time
+	Attempts     int    // how often it was tried
+	Dead         bool   // it was given up
+	Why          string // why it was not delivered, when it was tried
+}
+
+// Settling records what became of tries. A notice that is not recorded any more is passed over.
+type Settling struct {
+	Issuer   string
+	Outcomes []Outcome
+	Now      time.Time
+}
+
+// An Outcome is what became of a notice: it was delivered, and is forgotten; or it is given up (Dead); or else it is due again at Due.
+type Outcome struct {
+	ID        NoticeID
+	Delivered bool
+	Dead      bool
+	Due       time.Time
+	Attempts  int
+	Why       string
 }
 
 // An Opener opens registries: what a store module configures.

@@ -106,9 +106,37 @@ func (s *Store) Keys(ctx context.Context, issuer string, now time.Time) ([]regis
 	return read(ctx, s, issuer, func(tx *tx) []registry.Key { return rules.Keys(tx, now) })
 }
 
+// DueNotices implements [registry.Registry].
+func (s *Store) DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]registry.Notice, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return nil, err
+	}
+	return read(ctx, s, issuer, func(tx *tx) []registry.Notice { return tx.dueNotices(now, limit) })
+}
+
+// Notices implements [registry.Registry].
+func (s *Store) Notices(ctx context.Context, issuer string, ids []registry.NoticeID) ([]registry.Notice, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return nil, err
+	}
+	return read(ctx, s, issuer, func(tx *tx) []registry.Notice { return rules.Notices(tx, ids) })
+}
+
+// SettleNotices implements [registry.Registry].
+func (s *Store) SettleNotices(ctx context.Context, settling registry.Settling) error {
+	if err := rules.CheckSettling(settling); err != nil {
+		return err
+	}
+	_, err := write(ctx, s, settling.Issuer, func(tx *tx) (struct{}, error) {
+		rules.Settle(tx, settling)
+		return struct{}{}, nil
+	})
+	return err
+}
+
 // Expire implements [registry.Registry].
-func (s *Store) Expire(ctx context.Context, now time.Time) (int, error) {
-	return write(ctx, s, "", func(tx *tx) (int, error) { return tx.expire(now), nil })
+func (s *Store) Expire(ctx context.Context, expiry registry.Expiry) (int, error) {
+	return write(ctx, s, "", func(tx *tx) (int, error) { return tx.expire(expiry), nil })
 }
 
 // read runs fn in a read transaction.

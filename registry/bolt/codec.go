@@ -88,11 +88,14 @@ func encodeSession(session registry.Session) []byte {
 	b = appendTime(b, session.Expires)
 	b = append(b, session.Predecessor[:]...)
 	b = appendText(b, string(session.Reason)) // empty: not ended
-	if session.Reason == "" {
-		return b
+	if session.Reason != "" {
+		b = appendTime(b, session.Ended)
+		b = append(b, session.Successor[:]...)
 	}
-	b = appendTime(b, session.Ended)
-	return append(b, session.Successor[:]...)
+	if !session.Limit.Equal(session.Expires) { // left out where it is the same
+		b = appendTime(b, session.Limit)
+	}
+	return b
 }
 
 func decodeSession(value []byte) (session registry.Session, err error) {
@@ -105,6 +108,10 @@ func decodeSession(value []byte) (session registry.Session, err error) {
 	if session.Reason != "" {
 		session.Ended = d.time()
 		session.Successor = d.id()
+	}
+	session.Limit = session.Expires
+	if len(d.rest) > 0 {
+		session.Limit = d.time()
 	}
 	return session, d.end()
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/registry/internal/rules"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 // The kinds of records that expire: the ninth byte of a key in the bucket "expiry". The eight before it are the time, so that
@@ -15,6 +17,7 @@ const (
 	kindRebinding = 'b'
 	kindSpent     = 'o'
 	kindKey       = 'k'
+	kindNotice    = 'n'
 
 	expiryKeyLength = 8 + 1 + 16 + 16
 )
@@ -32,11 +35,19 @@ func (t *tx) dontExpireAt(at time.Time, kind byte, key []byte) {
 }
 
 // expire removes what is past its time, of all issuers, the soonest first, up to [registry.MaxExpired] records.
-func (t *tx) expire(now time.Time) int {
-	due := t.due(now)
+func (t *tx) expire(expiry registry.Expiry) int {
+	silent := make(map[[16]byte]bool, len(expiry.Silent))
+	for _, issuer := range expiry.Silent {
+		silent[prefixOf(issuer)] = true
+	}
+	due := t.due(expiry.Now)
 	for _, key := range due {
-		t.remove(key[8], key[9:])
 		t.delete(bucketExpiry, key)
+		if record := key[9:]; key[8] == kindSession {
+			t.removeSession(record, expiry.Now, !silent[[16]byte(record)])
+		} else {
+			t.remove(key[8], record)
+		}
 	}
 	return len(due)
 }
@@ -63,11 +74,9 @@ func (t *tx) due(now time.Time) [][]byte {
 	return keys
 }
 
-// remove deletes the record that an expiry entry is about.
+// remove deletes the record that an expiry entry is about, if it is no session's.
 func (t *tx) remove(kind byte, key []byte) {
 	switch kind {
-	case kindSession:
-		t.removeSession(key)
 	case kindResponse:
 		t.delete(bucketResponses, key)
 	case kindRebinding:
@@ -76,17 +85,29 @@ func (t *tx) remove(kind byte, key []byte) {
 		t.delete(bucketSpent, key)
 	case kindKey:
 		t.delete(bucketKeys, key)
+	case kindNotice:
+		if notice, found := get(t, bucketNotices, key, decodeNotice); found {
+			t.removeNotice(key, notice)
+		}
 	default:
 		t.fail(errDamaged)
 	}
 }
 
-func (t *tx) removeSession(key []byte) {
+// removeSession ends a session that has not ended yet, and deletes it.
+func (t *tx) removeSession(key []byte, now time.Time, tell bool) {
 	session, found := get(t, bucketSessions, key, decodeSession)
 	if !found {
 		return
 	}
 	issuer, id := key[:16], key[16:]
+	session.ID = sessionstate.SessionID(id)
+	own := &tx{bolt: t.bolt, prefix: [16]byte(issuer)}
+	rules.Expire(own, session, now, tell)
+	if own.err != nil {
+		t.fail(own.err)
+		return
+	}
 	t.delete(bucketBrowsers, bytes.Join([][]byte{issuer, session.Browser[:], id}, nil))
 	for _, participation := range t.keys(bucketParticipations, key) {
 		t.delete(bucketParticipations, participation)

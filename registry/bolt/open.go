@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -210,12 +211,15 @@ func identify(db *bbolt.DB) (id sessionstate.RegistryID, err error) {
 	return id, nil
 }
 
+// laterBuckets are those that earlier versions did not have.
+var laterBuckets = [][]byte{bucketSpent, bucketKeys, bucketSubjects, bucketNotices, bucketDue}
+
 // addBuckets adds to a file of an earlier version the buckets that came later. All others must be there.
 func addBuckets(tx *bbolt.Tx) (added bool, err error) {
 	for _, name := range allBuckets {
 		switch {
 		case tx.Bucket(name) != nil:
-		case bytes.Equal(name, bucketSpent) || bytes.Equal(name, bucketKeys):
+		case slices.ContainsFunc(laterBuckets, func(later []byte) bool { return bytes.Equal(name, later) }):
 			if _, err := tx.CreateBucket(name); err != nil {
 				return added, err
 			}

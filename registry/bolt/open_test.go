@@ -537,7 +537,7 @@ func FuzzOpen(f *testing.F) {
 		if !has(t, store, fill(t, store, 1)) {
 			t.Error("the session is lost")
 		}
-		if _, err := store.Expire(t.Context(), start.Add(24*time.Hour)); err != nil {
+		if _, err := store.Expire(t.Context(), registry.Expiry{Now: start.Add(24 * time.Hour)}); err != nil {
 			t.Error(err)
 		}
 	})

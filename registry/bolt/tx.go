@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -25,9 +26,13 @@ var (
 	bucketSpent          = []byte("spent")          // issuer, one-time value
 	bucketKeys           = []byte("keys")           // issuer, hash of the key's ID
 
+	bucketSubjects = []byte("subjects") // issuer, hash of client ID and sub, session: those not ended
+	bucketNotices  = []byte("notices")  // issuer, notice
+	bucketDue      = []byte("due")      // issuer, time, notice: those not given up
+
 	allBuckets = [][]byte{
 		bucketMeta, bucketSessions, bucketBrowsers, bucketParticipations, bucketResponses, bucketRebindings, bucketExpiry,
-		bucketSpent, bucketKeys,
+		bucketSpent, bucketKeys, bucketSubjects, bucketNotices, bucketDue,
 	}
 )
 
@@ -40,8 +45,13 @@ type tx struct {
 }
 
 func begin(bolt *bbolt.Tx, issuer string) *tx {
+	return &tx{bolt: bolt, issuer: issuer, prefix: prefixOf(issuer)}
+}
+
+// prefixOf is what the keys of an issuer start with.
+func prefixOf(issuer string) [16]byte {
 	sum := sha256.Sum256([]byte(issuer))
-	return &tx{bolt: bolt, issuer: issuer, prefix: [16]byte(sum[:])}
+	return [16]byte(sum[:])
 }
 
 func (t *tx) fail(err error) {
@@ -140,6 +150,13 @@ func (t *tx) StartSession(session registry.Session) {
 func (t *tx) EndSession(session registry.Session) {
 	t.put(bucketSessions, t.key(session.ID[:]), encodeSession(session))
 	t.delete(bucketBrowsers, t.key(session.Browser[:], session.ID[:]))
+}
+
+func (t *tx) RescheduleSession(session registry.Session, before time.Time) {
+	key := t.key(session.ID[:])
+	t.dontExpireAt(before, kindSession, key)
+	t.put(bucketSessions, key, encodeSession(session))
+	t.expireAt(session.Expires, kindSession, key)
 }
 
 func (t *tx) BrowserSessions(browser sessionstate.BrowserID) []registry.Session {

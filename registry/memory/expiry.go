@@ -2,9 +2,11 @@ package memory
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/registry/internal/rules"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -15,6 +17,7 @@ const (
 	kindRebinding
 	kindSpent
 	kindKey
+	kindNotice
 )
 
 // An expiring entry says when to look whether a record is past its time.
@@ -47,11 +50,11 @@ func (s *Store) expireAt(at time.Time, entry expiring) {
 }
 
 // expire removes what is past its time, the soonest first, up to [registry.MaxExpired] records.
-func (s *Store) expire(now time.Time) int {
+func (s *Store) expire(expiry registry.Expiry) int {
 	removed := 0
-	for removed < registry.MaxExpired && len(s.expiry) > 0 && !now.Before(s.expiry[0].at) {
+	for removed < registry.MaxExpired && len(s.expiry) > 0 && !expiry.Now.Before(s.expiry[0].at) {
 		entry := heap.Pop(&s.expiry).(expiring)
-		if s.tx(entry.issuer).remove(entry) {
+		if s.tx(entry.issuer).remove(entry, expiry) {
 			removed++
 		}
 	}
@@ -59,13 +62,14 @@ func (s *Store) expire(now time.Time) int {
 }
 
 // remove deletes the record that an entry is about, unless that has another time by now.
-func (t *tx) remove(entry expiring) bool {
+func (t *tx) remove(entry expiring, expiry registry.Expiry) bool {
 	switch entry.kind {
 	case kindSession:
 		session, found := t.sessions[entry.id]
 		if !found || !session.Expires.Equal(entry.at) {
 			return false
 		}
+		rules.Expire(t, session, expiry.Now, !slices.Contains(expiry.Silent, t.issuer))
 		t.forgetBrowser(session)
 		delete(t.participations, session.ID)
 		delete(t.sessions, session.ID)
@@ -91,6 +95,11 @@ func (t *tx) remove(entry expiring) bool {
 			return false
 		}
 		delete(t.keys, entry.id)
+	case kindNotice:
+		if notice, found := t.notices[entry.id]; !found || !notice.Expires.Equal(entry.at) {
+			return false
+		}
+		delete(t.notices, entry.id)
 	}
 	return true
 }

@@ -148,14 +148,54 @@ func (s *Store) Keys(ctx context.Context, issuer string, now time.Time) ([]regis
 	return rules.Keys(s.tx(issuer), now), nil
 }
 
+// DueNotices implements [registry.Registry].
+func (s *Store) DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]registry.Notice, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return nil, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return s.tx(issuer).dueNotices(now, limit), nil
+}
+
+// Notices implements [registry.Registry].
+func (s *Store) Notices(ctx context.Context, issuer string, ids []registry.NoticeID) ([]registry.Notice, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return nil, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return rules.Notices(s.tx(issuer), ids), nil
+}
+
+// SettleNotices implements [registry.Registry].
+func (s *Store) SettleNotices(ctx context.Context, settling registry.Settling) error {
+	if err := rules.CheckSettling(settling); err != nil {
+		return err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	rules.Settle(s.tx(settling.Issuer), settling)
+	return nil
+}
+
 // Expire implements [registry.Registry].
-func (s *Store) Expire(ctx context.Context, now time.Time) (int, error) {
+func (s *Store) Expire(ctx context.Context, expiry registry.Expiry) (int, error) {
 	release, err := s.acquire(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer release()
-	return s.expire(now), nil
+	return s.expire(expiry), nil
 }
 
 // Close implements [registry.Registry]. It forgets everything.

@@ -21,6 +21,8 @@ type records struct {
 	rebindings     map[sessionstate.ResponseID]rules.Rebinding
 	spent          map[[16]byte]time.Time
 	keys           map[[16]byte]rules.Key // by the hash of their IDs
+	subjects       map[subject]map[sessionstate.SessionID]struct{}
+	notices        map[registry.NoticeID]rules.Notice
 }
 
 // tx implements [rules.Tx]. Nothing can fail in it, so nothing is ever rolled back.
@@ -51,6 +53,8 @@ func (t *tx) prepare() {
 		rebindings:     make(map[sessionstate.ResponseID]rules.Rebinding),
 		spent:          make(map[[16]byte]time.Time),
 		keys:           make(map[[16]byte]rules.Key),
+		subjects:       make(map[subject]map[sessionstate.SessionID]struct{}),
+		notices:        make(map[registry.NoticeID]rules.Notice),
 	}
 	t.store.issuers[t.issuer] = t.records
 }
@@ -75,6 +79,11 @@ func (t *tx) StartSession(session registry.Session) {
 func (t *tx) EndSession(session registry.Session) {
 	t.sessions[session.ID] = session
 	t.forgetBrowser(session)
+}
+
+func (t *tx) RescheduleSession(session registry.Session, _ time.Time) {
+	t.sessions[session.ID] = session
+	t.store.expireAt(session.Expires, expiring{issuer: t.issuer, kind: kindSession, id: session.ID})
 }
 
 func (t *tx) forgetBrowser(session registry.Session) {

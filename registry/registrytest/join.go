@@ -21,7 +21,7 @@ var joinTests = []test{
 	{"a browser without a session starts one under Fresh", func(t *testing.T, r *tester) {
 		join := aJoin()
 		session := r.join(join)
-		want := registry.Session{ID: join.Fresh, Browser: join.Browser, Issuer: issuer, Created: recorded, Expires: recorded.Add(lifetime)}
+		want := registry.Session{ID: join.Fresh, Browser: join.Browser, Issuer: issuer, Created: recorded, Expires: recorded.Add(lifetime), Limit: recorded.Add(lifetime)}
 		equal(t, "session", session, want)
 		equal(t, "recorded", r.session(join.Fresh), want)
 	}},

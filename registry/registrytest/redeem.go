@@ -123,12 +123,12 @@ var switchTests = []test{
 		now := recorded.Add(time.Minute)
 		successor := registry.Session{
 			ID: redemption.Fresh, Browser: alice.Browser, Issuer: issuer,
-			Created: recorded.Add(time.Second), Expires: now.Add(2 * lifetime), Predecessor: alice.Fresh,
+			Created: recorded.Add(time.Second), Expires: now.Add(2 * lifetime), Limit: now.Add(2 * lifetime), Predecessor: alice.Fresh,
 		}
 		equal(t, "redeemed", redeemed, registry.Redeemed{Known: true, Session: successor, Switched: true})
 		equal(t, "successor", r.session(redemption.Fresh), successor)
 		equal(t, "old session", r.session(alice.Fresh), registry.Session{
-			ID: alice.Fresh, Browser: alice.Browser, Issuer: issuer, Created: recorded, Expires: recorded.Add(lifetime),
+			ID: alice.Fresh, Browser: alice.Browser, Issuer: issuer, Created: recorded, Expires: recorded.Add(lifetime), Limit: recorded.Add(lifetime),
 			Ended: now, Reason: registry.ReasonUserSwitch, Successor: redemption.Fresh,
 		})
 		equalSlices(t, "old subjects", named(r.participation(alice.Fresh).Subjects), []registry.Subject{{Sub: "alice", Sid: "sid of alice"}})

@@ -38,6 +38,8 @@ func Run(t *testing.T, open func(t *testing.T) registry.Registry) {
 		{"Spend", spendTests},
 		{"Keys", keyTests},
 		{"Expire", expireTests},
+		{"notices", noticeTests},
+		{"idle sessions", idleTests},
 		{"bounds", boundTests},
 		{"life", lifeTests},
 	}
@@ -171,7 +173,7 @@ func (r *tester) end(ending registry.Ending) []registry.Session {
 
 func (r *tester) expire(now time.Time) int {
 	r.Helper()
-	removed, err := r.r.Expire(r.Context(), now)
+	removed, err := r.r.Expire(r.Context(), registry.Expiry{Now: now, Silent: []string{issuer, issuer + "/tenant"}})
 	r.must(err)
 	return removed
 }
@@ -242,7 +244,10 @@ func callsOf(ctx context.Context, r registry.Registry) map[string]error {
 	_, errs["Spend"] = r.Spend(ctx, aSpending())
 	errs["KeepKeys"] = r.KeepKeys(ctx, aKeeping("1"))
 	_, errs["Keys"] = r.Keys(ctx, issuer, start)
-	_, errs["Expire"] = r.Expire(ctx, start)
+	_, errs["DueNotices"] = r.DueNotices(ctx, issuer, start, 1)
+	_, errs["Notices"] = r.Notices(ctx, issuer, make([]registry.NoticeID, 1))
+	errs["SettleNotices"] = r.SettleNotices(ctx, registry.Settling{Issuer: issuer, Now: start})
+	_, errs["Expire"] = r.Expire(ctx, registry.Expiry{Now: start})
 	return errs
 }
 

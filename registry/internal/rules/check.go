@@ -79,6 +79,9 @@ func CheckKeeping(keeping registry.Keeping) error {
 	return CheckIssuer(keeping.Issuer)
 }
 
+// CheckSettling tells whether a Settling keeps the bounds.
+func CheckSettling(settling registry.Settling) error { return CheckIssuer(settling.Issuer) }
+
 func checkName(what, value string) error {
 	if value == "" {
 		return fmt.Errorf("%w: no %s", registry.ErrInvalid, what)

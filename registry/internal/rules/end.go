@@ -13,7 +13,7 @@ func End(tx Tx, ending registry.Ending) []registry.Session {
 			continue
 		}
 		session.Ended, session.Reason = instant(ending.Now), ending.Reason
-		tx.EndSession(session)
+		end(tx, session, ending.Tell)
 		ended = append(ended, session)
 	}
 	return ended

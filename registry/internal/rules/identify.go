@@ -19,6 +19,8 @@ type identification struct {
 	fresh    sessionstate.SessionID
 	now      time.Time
 	lifetime time.Duration
+	idle     time.Duration
+	tell     bool
 }
 
 // record records the subject, in the given session of the response or in the one that it belongs to.
@@ -29,7 +31,7 @@ func (i identification) record(session registry.Session) (registry.Redeemed, err
 	if err != nil {
 		return registry.Redeemed{}, err
 	}
-	full := i.participate(place.ID, own.Origins)
+	full := i.participate(place, own.Origins)
 	return registry.Redeemed{Known: true, Session: place, Switched: switched, Full: full}, nil
 }
 
@@ -128,8 +130,8 @@ func (i identification) succeed(session registry.Session) (registry.Session, err
 	}
 	successor.Predecessor = session.ID
 	session.Ended, session.Reason, session.Successor = instant(i.now), registry.ReasonUserSwitch, successor.ID
-	i.tx.EndSession(session)
 	i.tx.StartSession(successor)
+	end(i.tx, session, i.tell)
 	return successor, nil
 }
 
@@ -141,7 +143,7 @@ func (i identification) startBefore(successor registry.Session) (registry.Sessio
 	}
 	i.tx.StartSession(session)
 	session.Ended, session.Reason, session.Successor = instant(i.now), registry.ReasonUserSwitch, successor.ID
-	i.tx.EndSession(session)
+	end(i.tx, session, i.tell)
 	return session, nil
 }
 
@@ -150,17 +152,20 @@ func (i identification) started(of registry.Session) (registry.Session, error) {
 	if _, found := i.tx.Session(i.fresh); found {
 		return registry.Session{}, fmt.Errorf("%w: fresh session ID is in use", registry.ErrInvalid)
 	}
+	limit := instant(i.now.Add(i.lifetime))
 	return registry.Session{
 		ID:      i.fresh,
 		Browser: of.Browser,
 		Issuer:  of.Issuer,
 		Created: i.response.Made,
-		Expires: instant(i.now.Add(i.lifetime)),
+		Expires: expires(i.now, limit, i.idle),
+		Limit:   limit,
 	}, nil
 }
 
 // participate adds the subject and the origins to the client's participation. It tells whether there was no room.
-func (i identification) participate(id sessionstate.SessionID, origins []string) (full bool) {
+func (i identification) participate(session registry.Session, origins []string) (full bool) {
+	id := session.ID
 	participation, recorded := i.tx.Participation(id, i.response.ClientID)
 	known := func(s registry.Subject) bool { return s.Sub == i.subject.Sub && s.Sid == i.subject.Sid }
 	if n := slices.IndexFunc(participation.Subjects, known); n >= 0 {
@@ -181,5 +186,6 @@ func (i identification) participate(id sessionstate.SessionID, origins []string)
 		}
 	}
 	i.tx.PutParticipation(id, participation)
+	holdSubject(i.tx, session, participation.ClientID, i.subject, i.tell)
 	return false
 }

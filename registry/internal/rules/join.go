@@ -20,7 +20,7 @@ func Join(tx Tx, join registry.Join) (registry.Session, error) {
 		response := Response{Session: session.ID, ClientID: join.ClientID, Made: instant(join.Now), Silent: join.Silent}
 		i := identification{
 			tx: tx, response: response, subject: join.Subject, across: join.AcrossClients,
-			fresh: join.Fresh, now: join.Now, lifetime: join.Lifetime,
+			fresh: join.Fresh, now: join.Now, lifetime: join.Lifetime, idle: join.Idle, tell: join.Tell,
 		}
 		identified, err := i.record(session)
 		if err != nil {
@@ -45,7 +45,7 @@ func joined(tx Tx, join registry.Join) (registry.Session, error) {
 	}
 	if found {
 		if session, live := continued(tx, held, join.Now); live {
-			return session, nil
+			return use(tx, session, join.Now, join.Idle), nil
 		}
 	}
 	return start(tx, join.Fresh, join)
@@ -71,12 +71,14 @@ func start(tx Tx, id sessionstate.SessionID, join registry.Join) (registry.Sessi
 	if _, found := tx.Session(id); found {
 		return registry.Session{}, fmt.Errorf("%w: fresh session ID is in use", registry.ErrInvalid)
 	}
+	limit := instant(join.Now.Add(join.Lifetime))
 	session := registry.Session{
 		ID:      id,
 		Browser: join.Browser,
 		Issuer:  join.Issuer,
 		Created: instant(join.Now),
-		Expires: instant(join.Now.Add(join.Lifetime)),
+		Expires: expires(join.Now, limit, join.Idle),
+		Limit:   limit,
 	}
 	tx.StartSession(session)
 	return session, nil

@@ -19,6 +19,7 @@ func Redeem(tx Tx, redemption registry.Redemption) (registry.Redeemed, error) {
 	i := identification{
 		tx: tx, response: response, subject: redemption.Subject, across: redemption.AcrossClients,
 		fresh: redemption.Fresh, now: redemption.Now, lifetime: redemption.Lifetime,
+		idle: redemption.Idle, tell: redemption.Tell,
 	}
 	redeemed, err := i.record(session)
 	if err != nil || redeemed.Session.ID == session.ID {
@@ -26,6 +27,6 @@ func Redeem(tx Tx, redemption registry.Redemption) (registry.Redeemed, error) {
 	}
 	response.Session = redeemed.Session.ID
 	tx.PutResponse(redemption.Response, response)
-	tx.PutRebinding(redemption.Response, Rebinding{Session: redeemed.Session.ID, Expires: redeemed.Session.Expires})
+	tx.PutRebinding(redemption.Response, Rebinding{Session: redeemed.Session.ID, Expires: redeemed.Session.Limit})
 	return redeemed, nil
 }

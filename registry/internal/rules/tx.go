@@ -20,6 +20,8 @@ type Tx interface {
 	StartSession(session registry.Session)
 	// EndSession replaces the record of a session by an ended one, which is no longer one of its browser's.
 	EndSession(session registry.Session)
+	// RescheduleSession replaces the record of a session by one with another Expires than before.
+	RescheduleSession(session registry.Session, before time.Time)
 	// BrowserSessions lists the sessions of a browser that have not been ended, in the order of their IDs.
 	BrowserSessions(browser sessionstate.BrowserID) []registry.Session
 
@@ -29,6 +31,19 @@ type Tx interface {
 	PutParticipation(id sessionstate.SessionID, participation registry.Participation)
 	// Participations lists the participations in a session, in the order of their client IDs.
 	Participations(id sessionstate.SessionID) []registry.Participation
+
+	// PutSubject notes that a session which has not ended holds a client's sub; DeleteSubject forgets it.
+	PutSubject(clientID, sub string, session sessionstate.SessionID)
+	DeleteSubject(clientID, sub string, session sessionstate.SessionID)
+	// HasSubject tells whether any session does.
+	HasSubject(clientID, sub string) bool
+
+	// Notice returns a notice, also one that was given up.
+	Notice(id registry.NoticeID) (notice Notice, found bool)
+	// PutNotice records or replaces a notice.
+	PutNotice(notice Notice)
+	// DeleteNotice forgets a notice.
+	DeleteNotice(notice Notice)
 
 	// Response returns what is remembered of a response, also when it is past its time.
 	Response(id sessionstate.ResponseID) (response Response, found bool)
@@ -72,6 +87,13 @@ type Key struct {
 	registry.Key
 
 	Until time.Time // in whole milliseconds, UTC
+}
+
+// A Notice is a recorded notice.
+type Notice struct {
+	registry.Notice
+
+	Expires time.Time // when it is forgotten; in whole milliseconds, UTC
 }
 
 // instant is t as the registry records it: in whole milliseconds, UTC.
