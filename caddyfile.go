@@ -143,9 +143,23 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //		client <client_id> {
 //			name                     <text>
 //			post_logout_redirect_uri <uri...>
+//			backchannel_logout_uri   <uri>
+//			backchannel_logout_session_required
+//			frontchannel_logout_uri  <uri>
+//			frontchannel_logout_session_required
+//			id_token_signed_response_alg <alg>
 //			insecure_http
 //		}
 //		clients_file <path>
+//		idle_timeout <duration>
+//		backchannel_logout {
+//			signing_key   <pem or jwk...>
+//			allow_private <address, range or private_ranges...>
+//			trusted_ca    <path...>
+//			retry_for     <duration>
+//			redirect_wait <duration>
+//		}
+//		frontchannel_timeout <duration>
 //		jwks_uri     <url>
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -178,6 +192,12 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = scalar(d, &h.CheckSession.Path)
 		case "session_lifetime":
 			err = duration(d, &h.SessionLifetime)
+		case "idle_timeout":
+			err = duration(d, &h.IdleTimeout)
+		case "frontchannel_timeout":
+			err = duration(d, &h.FrontChannelTimeout)
+		case "backchannel_logout":
+			err = h.unmarshalBackChannel(d)
 		case "clients_file":
 			err = scalar(d, &h.ClientsFile)
 		case "jwks_uri":

@@ -180,6 +180,16 @@ func (h *Handler) unmarshalClient(d *caddyfile.Dispenser) error {
 			}
 			client.PostLogoutRedirectURIs = append(client.PostLogoutRedirectURIs, uris...)
 			err = endOfLine(d)
+		case "backchannel_logout_uri":
+			err = scalar(d, &client.BackChannelLogoutURI)
+		case "backchannel_logout_session_required":
+			err = onOff(d, &client.BackChannelLogoutSessionRequired)
+		case "frontchannel_logout_uri":
+			err = scalar(d, &client.FrontChannelLogoutURI)
+		case "frontchannel_logout_session_required":
+			err = onOff(d, &client.FrontChannelLogoutSessionRequired)
+		case "id_token_signed_response_alg":
+			err = scalar(d, &client.IDTokenSignedResponseAlg)
 		case "insecure_http":
 			err = onOff(d, &client.InsecureHTTP)
 		default:

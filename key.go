@@ -32,23 +32,33 @@ type keyStorage interface {
 	Store(ctx context.Context, key string, value []byte) error
 }
 
-// A keySource has the shared keys: the configured ones, or one that is generated at first use and kept in Caddy's storage, where
-// all servers with the same storage find it.
-type keySource struct {
-	storage keyStorage
-	logger  *zap.Logger
-	now     func() time.Time
+// A keySource has keys: the configured ones, or such as are generated at first use and kept in Caddy's storage, where all servers
+// with the same storage find them.
+type keySource[T any] struct {
+	storage  keyStorage
+	name     string // in the storage
+	without  string // what goes on how without the keys, for the log
+	parse    func([]byte) (T, error)
+	generate func() ([]byte, error)
+	logger   *zap.Logger
+	now      func() time.Time
 
 	mu        sync.Mutex
-	ring      *sessionstate.Keyring
+	keys      T
+	has       bool
 	err       error         // of the last loading
 	loading   chan struct{} // closed at its end; nil when none is under way
 	notBefore time.Time
 }
 
 // newKeySource returns the source of the configured secrets, or of the generated one when there are none.
-func newKeySource(secrets [][]byte, storage keyStorage, logger *zap.Logger) (*keySource, error) {
-	k := &keySource{storage: storage, logger: logger, now: time.Now}
+func newKeySource(secrets [][]byte, storage keyStorage, logger *zap.Logger) (*keySource[*sessionstate.Keyring], error) {
+	k := &keySource[*sessionstate.Keyring]{
+		storage: storage, name: keyName, logger: logger, now: time.Now,
+		without:  "the shared key cannot be had from Caddy's storage; sign-ins pass without session management until it can",
+		parse:    func(secret []byte) (*sessionstate.Keyring, error) { return sessionstate.NewKeyring(secret) },
+		generate: generateSecret,
+	}
 	if len(secrets) == 0 {
 		return k, nil
 	}
@@ -56,16 +66,23 @@ func newKeySource(secrets [][]byte, storage keyStorage, logger *zap.Logger) (*ke
 	if err != nil {
 		return nil, err
 	}
-	k.ring = ring
+	k.keys, k.has = ring, true
 	return k, nil
 }
 
+// generateSecret makes a shared key.
+func generateSecret() ([]byte, error) {
+	random := make([]byte, sessionstate.MinKeyLength)
+	_, _ = rand.Read(random) // never fails: crypto/rand ends the program instead
+	return base64.StdEncoding.AppendEncode(nil, random), nil
+}
+
 // get returns the keys, or why they cannot be had now.
-func (k *keySource) get(ctx context.Context) (*sessionstate.Keyring, error) {
+func (k *keySource[T]) get(ctx context.Context) (keys T, err error) {
 	k.mu.Lock()
-	if k.ring != nil || k.loading == nil && k.now().Before(k.notBefore) {
+	if k.has || k.loading == nil && k.now().Before(k.notBefore) {
 		defer k.mu.Unlock()
-		return k.ring, k.err
+		return k.keys, k.err
 	}
 	if k.loading == nil {
 		k.loading = make(chan struct{})
@@ -80,61 +97,60 @@ func (k *keySource) get(ctx context.Context) (*sessionstate.Keyring, error) {
 	case <-loading:
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		return k.ring, k.err
+		return k.keys, k.err
 	case <-timer.C:
-		return nil, errors.New("waiting for the shared key took too long")
+		return keys, fmt.Errorf("waiting for %s took too long", k.name)
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return keys, ctx.Err()
 	}
 }
 
 // load gets the generated key. It serves all requests that wait for it, so no single one of them can cancel it.
-func (k *keySource) load(done chan struct{}) {
+func (k *keySource[T]) load(done chan struct{}) {
 	defer close(done)
 	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
 	defer cancel()
-	ring, err := k.loadOrGenerate(ctx)
+	keys, err := k.loadOrGenerate(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.ring, k.err, k.loading = ring, err, nil
+	k.keys, k.has, k.err, k.loading = keys, err == nil, err, nil
 	if err != nil {
 		k.notBefore = k.now().Add(keyRetryIn)
-		k.logger.Error("the shared key cannot be had from Caddy's storage; sign-ins pass without session management until it can",
-			zap.String("storage_key", keyName), zap.Error(err))
+		k.logger.Error(k.without, zap.String("storage_key", k.name), zap.Error(err))
 	}
 }
 
-func (k *keySource) loadOrGenerate(ctx context.Context) (*sessionstate.Keyring, error) {
-	secret, err := k.storage.Load(ctx, keyName)
+func (k *keySource[T]) loadOrGenerate(ctx context.Context) (keys T, err error) {
+	secret, err := k.storage.Load(ctx, k.name)
 	if errors.Is(err, fs.ErrNotExist) {
-		secret, err = k.generate(ctx)
+		secret, err = k.make(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("loading the shared key: %w", err)
+		return keys, fmt.Errorf("loading %s: %w", k.name, err)
 	}
-	return sessionstate.NewKeyring(secret)
+	return k.parse(secret)
 }
 
-// generate makes the key, unless another server has made it meanwhile.
-func (k *keySource) generate(ctx context.Context) (secret []byte, err error) {
-	if err := k.storage.Lock(ctx, keyName); err != nil {
+// make makes the keys, unless another server has made them meanwhile.
+func (k *keySource[T]) make(ctx context.Context) (secret []byte, err error) {
+	if err := k.storage.Lock(ctx, k.name); err != nil {
 		return nil, err
 	}
 	defer func() {
-		if unlockErr := k.storage.Unlock(context.WithoutCancel(ctx), keyName); unlockErr != nil {
-			k.logger.Warn("unlocking the shared key in Caddy's storage", zap.Error(unlockErr))
+		if unlockErr := k.storage.Unlock(context.WithoutCancel(ctx), k.name); unlockErr != nil {
+			k.logger.Warn("unlocking a key in Caddy's storage", zap.String("storage_key", k.name), zap.Error(unlockErr))
 		}
 	}()
-	secret, err = k.storage.Load(ctx, keyName)
+	secret, err = k.storage.Load(ctx, k.name)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return secret, err
 	}
-	random := make([]byte, sessionstate.MinKeyLength)
-	_, _ = rand.Read(random) // never fails: crypto/rand ends the program instead
-	secret = base64.StdEncoding.AppendEncode(nil, random)
-	if err := k.storage.Store(ctx, keyName, secret); err != nil {
+	if secret, err = k.generate(); err != nil {
 		return nil, err
 	}
-	k.logger.Info("generated the shared key in Caddy's storage", zap.String("storage_key", keyName))
+	if err := k.storage.Store(ctx, k.name, secret); err != nil {
+		return nil, err
+	}
+	k.logger.Info("generated a key in Caddy's storage", zap.String("storage_key", k.name))
 	return secret, nil
 }

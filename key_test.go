@@ -49,7 +49,7 @@ func (f *fakeStorage) Store(_ context.Context, key string, value []byte) error {
 	return nil
 }
 
-func newTestKeySource(t *testing.T, storage keyStorage, secrets ...[]byte) *keySource {
+func newTestKeySource(t *testing.T, storage keyStorage, secrets ...[]byte) *keySource[*sessionstate.Keyring] {
 	t.Helper()
 	source, err := newKeySource(secrets, storage, zap.NewNop())
 	if err != nil {

@@ -7,10 +7,12 @@
 package oidcsession
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -18,7 +20,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 func init() {
@@ -33,6 +37,10 @@ const (
 	// Bounds of what may be configured. Browsers keep no cookie for more than 400 days (RFC 6265bis, section 5.5).
 	minSessionLifetime = time.Minute
 	maxSessionLifetime = 400 * 24 * time.Hour
+
+	// frontChannelTimeout is how long the page of sign-out waits for frames, if nothing else is configured.
+	frontChannelTimeout    = 3 * time.Second
+	maxFrontChannelTimeout = 30 * time.Second
 
 	// registryLimit is how long one call of the registry may take: a login goes on without it then.
 	registryLimit = 250 * time.Millisecond
@@ -58,10 +66,14 @@ type App struct {
 
 	http     func() (any, error) // Caddy's HTTP app, once all apps are there
 	logger   *zap.Logger
-	keys     *keySource
+	keys     *keySource[*sessionstate.Keyring]
 	poolKey  string // of the registry; empty: not taken
 	registry *registry.Lazy
 	issuers  []string // of the handlers; complete once all are provisioned
+	silent   []string // those of them whose clients are never told
+	worker   *notify.Worker
+
+	sites *tellingSites
 }
 
 // CaddyModule returns the Caddy module information.
@@ -98,16 +110,18 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.poolKey = opener.SharingKey()
 	a.registry = shared.(sharedRegistry).Lazy
-	return nil
+	return a.takeWorker()
 }
 
-// Start refuses sites that would need an issuer, and begins to open the registry, so that the first login does not wait for it.
+// Start refuses sites that would need an issuer, begins to open the registry, so that the first login does not wait for it, and to
+// deliver what is owed.
 func (a *App) Start() error {
 	if loaded, err := a.http(); err == nil {
 		if err := requireIssuers(loaded.(*caddyhttp.App)); err != nil {
 			return err
 		}
 	}
+	a.startNotices()
 	a.registry.Warm()
 	return nil
 }
@@ -120,8 +134,9 @@ func (a *App) Cleanup() error {
 	if a.poolKey == "" {
 		return nil
 	}
-	_, err := registries.Delete(a.poolKey)
-	return err
+	err := a.releaseWorker() // before the registry, which it writes to
+	_, closeErr := registries.Delete(a.poolKey)
+	return errors.Join(err, closeErr)
 }
 
 // sharedRegistry is a registry in the pool.
@@ -170,6 +185,22 @@ type Handler struct {
 	// Default: 30 days.
 	SessionLifetime caddy.Duration `json:"session_lifetime,omitempty"`
 
+	// After how long a session ends in which nobody signs in to an app, neither by hand nor silently: 1 minute or more.
+	//
+	// Default: none; a session ends at the end of its lifetime at the latest.
+	IdleTimeout caddy.Duration `json:"idle_timeout,omitempty"`
+
+	// How clients are told that a session has ended, from server to server.
+	//
+	// Default: as its own defaults say, if any client has a `backchannel_logout_uri`.
+	BackChannel *BackChannel `json:"backchannel_logout,omitempty"`
+
+	// How long the page of sign-out waits for the frames in which clients with a `frontchannel_logout_uri` are told: up to 30
+	// seconds.
+	//
+	// Default: 3 seconds.
+	FrontChannelTimeout caddy.Duration `json:"frontchannel_timeout,omitempty"`
+
 	// The check page.
 	CheckSession *handlers.CheckSession `json:"check_session,omitempty"`
 
@@ -200,6 +231,8 @@ type Handler struct {
 	token     handlers.Token
 	pushed    *handlers.Pushed
 	browser   handlers.Browser
+	told      *handlers.BackChannel
+	jwks      *handlers.JWKS
 }
 
 // CaddyModule returns the Caddy module information.
@@ -225,11 +258,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	app := loaded.(*App)
 	app.issuers = append(app.issuers, h.Issuer)
-	env := app.env(ctx.Logger())
-	if h.SessionLifetime != 0 {
-		env.SessionLifetime = time.Duration(h.SessionLifetime)
+	clients := &handlers.Clients{List: h.Clients, File: h.ClientsFile}
+	if err := h.provisionBackChannel(ctx, app, clients); err != nil {
+		return err
 	}
-	h.provider = &handlers.Provider{Issuer: h.Issuer, Check: h.CheckSession}
+	env := h.env(app, ctx.Logger())
+	if err := clients.Setup(env); err != nil {
+		return err
+	}
+	h.provider = &handlers.Provider{Issuer: h.Issuer, Check: h.CheckSession, Tells: h.told.MayTell}
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
@@ -240,7 +277,33 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.pushed.Setup(env)
 	h.browser.Setup(env)
 	h.CheckSession.Setup(env)
-	return errors.Join(h.provider.Setup(env), h.setupEndSession(env))
+	h.told.Setup(env)
+	h.jwks = &handlers.JWKS{BackChannel: h.told}
+	h.jwks.Setup(env)
+	if !h.told.MayTell() {
+		app.silent = append(app.silent, h.Issuer)
+	} else if h.Issuer != "" {
+		app.adopt(h.told, h.Issuer)
+	}
+	return errors.Join(h.provider.Setup(env), h.setupEndSession(env, clients))
+}
+
+// provisionBackChannel makes what tells the clients of this site.
+func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *handlers.Clients) (err error) {
+	configured := h.BackChannel
+	if configured == nil {
+		configured = new(BackChannel)
+	}
+	h.told, err = configured.provision(ctx, app, h.BackChannel != nil, clients)
+	if err != nil {
+		return fmt.Errorf("backchannel_logout: %w", err)
+	}
+	h.told.Adopt = func(issuer string) {
+		if h.told.MayTell() {
+			app.adopt(h.told, issuer)
+		}
+	}
+	return nil
 }
 
 // resolve replaces the placeholders in settings that are known at start.
@@ -260,15 +323,12 @@ func (h *Handler) resolve() error {
 }
 
 // setupEndSession gives the end_session endpoint its world.
-func (h *Handler) setupEndSession(env handlers.Env) error {
-	clients := &handlers.Clients{List: h.Clients, File: h.ClientsFile}
+func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) error {
 	keys := &handlers.Keys{URI: h.JWKSURI}
-	if err := clients.Setup(env); err != nil {
-		return err
-	}
 	keys.Setup(env)
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
-	h.EndSession.Clients, h.EndSession.Keys = clients, keys
+	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
+	h.EndSession.FrontChannelTimeout = cmp.Or(time.Duration(h.FrontChannelTimeout), frontChannelTimeout)
 	return h.EndSession.Setup(env)
 }
 
@@ -280,6 +340,15 @@ func (h *Handler) Validate() error {
 	errs := []error{h.browser.Validate(), h.CheckSession.Validate()}
 	if lifetime := time.Duration(h.SessionLifetime); lifetime != 0 && (lifetime < minSessionLifetime || lifetime > maxSessionLifetime) {
 		errs = append(errs, fmt.Errorf("session_lifetime is %s, but must be %s to 400 days", lifetime, minSessionLifetime))
+	}
+	if idle := time.Duration(h.IdleTimeout); idle != 0 && (idle < minSessionLifetime || idle > maxSessionLifetime) {
+		errs = append(errs, fmt.Errorf("idle_timeout is %s, but must be %s to 400 days", idle, minSessionLifetime))
+	}
+	if timeout := time.Duration(h.FrontChannelTimeout); timeout < 0 || timeout > maxFrontChannelTimeout {
+		errs = append(errs, fmt.Errorf("frontchannel_timeout is %s, but must be at most %s", timeout, maxFrontChannelTimeout))
+	}
+	if b := h.BackChannel; b != nil {
+		errs = append(errs, handlers.ValidateBackChannel(time.Duration(b.RetryFor), time.Duration(b.RedirectWait)))
 	}
 	if err := h.EndSession.Validate(); h.explicitEnd || !errors.Is(err, handlers.ErrNothingToEnd) {
 		errs = append(errs, err)
@@ -293,6 +362,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if op == nil {
 		return next.ServeHTTP(w, r)
 	}
+	h.told.See(op)
 	switch path := r.URL.Path; {
 	case h.CheckSession.Serves(op, path):
 		return h.CheckSession.Serve(op, w, r)
@@ -301,6 +371,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case path == op.DiscoveryPath:
 		h.provider.Refresh(r, next)
 		return h.discovery.Serve(op, w, r, next, h.members(op))
+	case h.jwks.Serves(op, path):
+		return h.jwks.Serve(op, w, r, next)
 	case path == op.TokenPath && path != "":
 		return h.token.Serve(op, w, r, next)
 	case path == op.PushedPath && path != "":
@@ -317,17 +389,30 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // members are what this site adds to the OP's discovery document.
 func (h *Handler) members(op *handlers.OP) []handlers.Member {
-	return append(h.CheckSession.Members(op, h.SessionState == handlers.SessionStateReplace), h.EndSession.Members(op)...)
+	replace := h.SessionState == handlers.SessionStateReplace
+	return slices.Concat(h.CheckSession.Members(op, replace), h.EndSession.Members(op), h.told.Members(op))
 }
 
-// env is the world of the handlers of one site.
-func (a *App) env(logger *zap.Logger) handlers.Env {
+// Cleanup ends the connections to clients that are idle.
+func (h *Handler) Cleanup() error {
+	if h.told != nil {
+		h.told.Sender.Close()
+	}
+	return nil
+}
+
+// env is the world of the handlers of this site.
+func (h *Handler) env(a *App, logger *zap.Logger) handlers.Env {
 	return handlers.Env{
 		Keys:            a.keys.get,
 		Registry:        registry.Bound(a.registry, registryLimit, registryInFlight),
 		Prepare:         prepareSubRequest,
 		Replace:         replacePlaceholders,
-		SessionLifetime: sessionLifetime,
+		SessionLifetime: cmp.Or(time.Duration(h.SessionLifetime), sessionLifetime),
+		IdleTimeout:     time.Duration(h.IdleTimeout),
+		Tells:           h.told.Tells,
+		Wake:            h.told.Wake,
+		SawIDToken:      h.told.SawIDToken,
 		Logger:          logger,
 		Now:             now,
 	}
@@ -339,6 +424,7 @@ var (
 	_ caddy.Provisioner           = (*App)(nil)
 	_ caddy.CleanerUpper          = (*App)(nil)
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

@@ -46,6 +46,7 @@ type traits struct {
 	manyAccounts bool // several users are signed in at once; id_token_hint or login_hint chooses
 
 	ownSessionState bool
+	tellsClients    bool          // by back-channel logout of its own
 	codeLifetime    time.Duration // zero: codes do not expire
 	cleansFrames    bool          // in frames, it deletes a login cookie that it does not know, or did not get
 }
@@ -154,6 +155,7 @@ func (op *scriptedOP) discovery(w http.ResponseWriter, _ *http.Request) {
 		"subject_types_supported": []string{subjects},
 
 		"id_token_signing_alg_values_supported": []string{"ES256"},
+		"backchannel_logout_supported":          op.traits.tellsClients,
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -25,9 +26,11 @@ const (
 	PageSignedOut PageName = "signed_out" // says that the user is signed out
 	PageSignedIn  PageName = "signed_in"  // says that the user is still signed in
 	PageError     PageName = "error"      // says what is wrong, and may offer to sign out
+
+	PageFrontChannel PageName = "front_channel" // tells apps in frames, and goes on
 )
 
-var pageNames = []PageName{PageQuestion, PageSignedOut, PageSignedIn, PageError}
+var pageNames = []PageName{PageQuestion, PageSignedOut, PageSignedIn, PageError, PageFrontChannel}
 
 // A Problem is what the error page is about.
 type Problem string
@@ -56,6 +59,25 @@ type View struct {
 	// Problem and Detail are for error pages: what is wrong, and with which parameter, if with one.
 	Problem Problem
 	Detail  string
+	// Told, Retrying, Failed and Untold are the names of apps that were told of the sign-out, that could not be reached yet and
+	// are still tried, that refused or were given up, and that cannot be told. For the page that says the user is signed out,
+	// and for the error page.
+	Told, Retrying, Failed, Untold []string
+	// Frames, Next and Timeout are those of a [FrontChannel], the last one in milliseconds.
+	Frames  []string
+	Next    string
+	Timeout int64
+}
+
+// maxReceipt is how many apps a group of the receipt names.
+const maxReceipt = 20
+
+// A Group is one part of the receipt: what it says of some apps, their names, and what it says of those that are not named; empty: all
+// are.
+type Group struct {
+	Text  string
+	Names []string
+	More  string
 }
 
 // A filledView is what a template gets: the fields of the View, and its texts.
@@ -66,6 +88,9 @@ type filledView struct {
 	Message string // and at length
 	SignOut string // label of the button that signs out: name "answer", value "sign_out"
 	Stay    string // label of the button that does not: name "answer", value "stay"; for the question
+
+	Receipt []Group // which apps were told; empty: there is nothing to say
+	GoOn    string  // label of the link to Next; for the page that tells apps in frames
 }
 
 //go:embed pages/*.html
@@ -75,20 +100,29 @@ var builtIn embed.FS
 type Pages struct {
 	templates map[PageName]*template.Template
 	policy    string
+	own       bool // some are the directory's
 }
 
 // layoutFile defines what the pages have in common, for templates that want it: "head" and "foot".
 const layoutFile = "layout.html"
 
+// receiptFile defines "receipt": which apps were told.
+const receiptFile = "receipt.html"
+
 // LoadPages takes the built-in templates, and in their place those of the same file name in a directory: question.html, signed_out.html,
-// signed_in.html, error.html, and layout.html, which the built-in ones begin and end with. dir "" is none. Templates are Go's
-// html/template; they get the fields of [View] and Heading, Message, SignOut and Stay. Each is tried with all texts, so that what is broken
+// signed_in.html, error.html, front_channel.html, and layout.html and receipt.html, which define what the built-in ones have in common. dir "" is none. Templates are Go's
+// html/template; they get the fields of [View] and Heading, Message, SignOut, Stay, Receipt and GoOn. Each is tried with all texts, so that what is broken
 // is an error here and not later.
 func LoadPages(dir string) (*Pages, error) {
 	layout, own, err := source(dir, layoutFile)
 	if err != nil {
 		return nil, err
 	}
+	receipt, given, err := source(dir, receiptFile)
+	if err != nil {
+		return nil, err
+	}
+	own = own || given
 	p := &Pages{templates: make(map[PageName]*template.Template)}
 	for _, name := range pageNames {
 		text, given, err := source(dir, string(name)+".html")
@@ -97,6 +131,9 @@ func LoadPages(dir string) (*Pages, error) {
 		}
 		own = own || given
 		page, err := template.New(string(name) + ".html").Option("missingkey=error").Parse(text)
+		if err == nil {
+			_, err = page.New(receiptFile).Parse(receipt)
+		}
 		if err == nil {
 			_, err = page.New(layoutFile).Parse(layout)
 		}
@@ -125,6 +162,7 @@ func source(dir, file string) (text string, own bool, err error) {
 
 // try renders each page with all texts, and allows the styles that it finds in them.
 func (p *Pages) try(own bool) error {
+	p.own = own
 	var styles []string
 	for _, tag := range languages {
 		for _, view := range samples(tag.String()) {
@@ -160,6 +198,7 @@ func samples(language string) []View {
 				views = append(views, View{
 					Page: name, Language: language, Issuer: "op.example.com", Client: client,
 					Action: "/", Confirmation: "x", Problem: problem, Detail: "state",
+					Told: []string{"Shop"}, Untold: []string{"Wiki"}, Frames: []string{"https://rp.example.com/"}, Next: "/", Timeout: 1000,
 				})
 			}
 		}
@@ -202,7 +241,7 @@ func filled(view View) filledView {
 		view.Language = languages[0].String()
 		t = texts[view.Language]
 	}
-	f := filledView{View: view, SignOut: t.signOut, Stay: t.stay}
+	f := filledView{View: view, SignOut: t.signOut, Stay: t.stay, Receipt: receipt(view, t), GoOn: t.goOn}
 	switch view.Page {
 	case PageQuestion:
 		f.Heading, f.Message = t.question, t.asked
@@ -211,6 +250,8 @@ func filled(view View) filledView {
 		}
 	case PageSignedOut:
 		f.Heading, f.Message = t.signedOut, t.signedOutMore
+	case PageFrontChannel:
+		f.Heading, f.Message = t.signingOut, t.signingOutMore
 	case PageSignedIn:
 		f.Heading, f.Message = t.signedIn, t.signedInMore
 	case PageError:
@@ -222,4 +263,23 @@ func filled(view View) filledView {
 	fill := strings.NewReplacer("{issuer}", view.Issuer, "{client}", view.Client)
 	f.Heading, f.Message = fill.Replace(f.Heading), fill.Replace(f.Message)
 	return f
+}
+
+// receipt is what a page says of the apps.
+func receipt(view View, t text) []Group {
+	var groups []Group
+	for _, group := range []Group{
+		{Text: t.told, Names: view.Told},
+		{Text: t.retrying, Names: view.Retrying},
+		{Text: t.failed, Names: view.Failed},
+		{Text: t.untold, Names: view.Untold},
+	} {
+		if n := len(group.Names) - maxReceipt; n > 0 {
+			group.Names, group.More = group.Names[:maxReceipt], strings.ReplaceAll(t.more, "{n}", strconv.Itoa(n))
+		}
+		if len(group.Names) > 0 {
+			groups = append(groups, group)
+		}
+	}
+	return groups
 }

@@ -7,10 +7,17 @@ var texts = map[string]text{
 		asked:    "Do you want to sign out of {issuer}?",
 		askedBy:  "{client} asks to sign you out of {issuer}. Do you want to sign out?",
 		signOut:  "Sign out", stay: "Stay signed in", again: "Try again to sign out",
-		signedOut:     "You are signed out",
-		signedOutMore: "You are no longer signed in to {issuer}. On a computer that others use, too, close the browser now.",
-		signedIn:      "You are still signed in",
-		signedInMore:  "Nothing was changed. You can close this page.",
+		signedOut:      "You are signed out",
+		signedOutMore:  "You are no longer signed in to {issuer}. On a computer that others use, too, close the browser now.",
+		signedIn:       "You are still signed in",
+		signedInMore:   "Nothing was changed. You can close this page.",
+		told:           "You were signed out of these apps:",
+		retrying:       "These apps could not be reached yet. They will be told of it as soon as they can be:",
+		failed:         "These apps could not be signed out of:",
+		untold:         "These apps cannot be told. Sign out there yourself, or close the browser:",
+		more:           "and {n} more",
+		signingOut:     "Signing you out of your apps",
+		signingOutMore: "This takes a moment. You are no longer signed in to {issuer}.", goOn: "Continue",
 		problems: map[Problem]problemText{
 			ProblemInvalidRequest:  {"This sign-out request is not valid", "The app or link that brought you here sent a request that {issuer} cannot follow. You were not signed out."},
 			ProblemUnknownRedirect: {"This app may not send you there", "The app wants you to be sent to an address that is not registered for it. You were not signed out."},
@@ -24,10 +31,17 @@ var texts = map[string]text{
 		asked:    "Möchten Sie sich von {issuer} abmelden?",
 		askedBy:  "{client} bittet darum, Sie von {issuer} abzumelden. Möchten Sie sich abmelden?",
 		signOut:  "Abmelden", stay: "Angemeldet bleiben", again: "Abmelden erneut versuchen",
-		signedOut:     "Sie sind abgemeldet",
-		signedOutMore: "Sie sind nicht mehr bei {issuer} angemeldet. Wenn auch andere diesen Computer benutzen, schließen Sie jetzt den Browser.",
-		signedIn:      "Sie sind weiterhin angemeldet",
-		signedInMore:  "Es wurde nichts geändert. Sie können diese Seite schließen.",
+		signedOut:      "Sie sind abgemeldet",
+		signedOutMore:  "Sie sind nicht mehr bei {issuer} angemeldet. Wenn auch andere diesen Computer benutzen, schließen Sie jetzt den Browser.",
+		signedIn:       "Sie sind weiterhin angemeldet",
+		signedInMore:   "Es wurde nichts geändert. Sie können diese Seite schließen.",
+		told:           "Von diesen Apps wurden Sie abgemeldet:",
+		retrying:       "Diese Apps waren noch nicht erreichbar. Sie erfahren davon, sobald sie es sind:",
+		failed:         "Von diesen Apps konnten Sie nicht abgemeldet werden:",
+		untold:         "Diesen Apps kann es nicht mitgeteilt werden. Melden Sie sich dort selbst ab, oder schließen Sie den Browser:",
+		more:           "und {n} weitere",
+		signingOut:     "Sie werden von Ihren Apps abgemeldet",
+		signingOutMore: "Das dauert einen Moment. Bei {issuer} sind Sie nicht mehr angemeldet.", goOn: "Weiter",
 		problems: map[Problem]problemText{
 			ProblemInvalidRequest:  {"Diese Abmelde-Anfrage ist ungültig", "Die App oder der Link hat eine Anfrage geschickt, der {issuer} nicht folgen kann. Sie wurden nicht abgemeldet."},
 			ProblemUnknownRedirect: {"Diese App darf Sie nicht dorthin leiten", "Die App möchte Sie an eine Adresse leiten, die nicht für sie registriert ist. Sie wurden nicht abgemeldet."},
@@ -41,10 +55,17 @@ var texts = map[string]text{
 		asked:    "¿Desea cerrar su sesión en {issuer}?",
 		askedBy:  "{client} solicita cerrar su sesión en {issuer}. ¿Desea cerrarla?",
 		signOut:  "Cerrar la sesión", stay: "Mantener la sesión", again: "Intentar de nuevo cerrar la sesión",
-		signedOut:     "Ha cerrado la sesión",
-		signedOutMore: "Su sesión en {issuer} está cerrada. Si otras personas usan este equipo, cierre ahora el navegador.",
-		signedIn:      "Su sesión sigue abierta",
-		signedInMore:  "No se ha cambiado nada. Puede cerrar esta página.",
+		signedOut:      "Ha cerrado la sesión",
+		signedOutMore:  "Su sesión en {issuer} está cerrada. Si otras personas usan este equipo, cierre ahora el navegador.",
+		signedIn:       "Su sesión sigue abierta",
+		signedInMore:   "No se ha cambiado nada. Puede cerrar esta página.",
+		told:           "Se ha cerrado su sesión en estas aplicaciones:",
+		retrying:       "Todavía no se ha podido contactar con estas aplicaciones. Se les avisará en cuanto sea posible:",
+		failed:         "No se ha podido cerrar su sesión en estas aplicaciones:",
+		untold:         "No es posible avisar a estas aplicaciones. Cierre la sesión en ellas usted mismo o cierre el navegador:",
+		more:           "y {n} más",
+		signingOut:     "Cerrando su sesión en sus aplicaciones",
+		signingOutMore: "Tardará unos segundos. Su sesión en {issuer} ya está cerrada.", goOn: "Continuar",
 		problems: map[Problem]problemText{
 			ProblemInvalidRequest:  {"Esta solicitud de cierre de sesión no es válida", "La aplicación o el enlace ha enviado una solicitud que {issuer} no puede atender. No se ha cerrado su sesión."},
 			ProblemUnknownRedirect: {"Esta aplicación no puede enviarle allí", "La aplicación quiere enviarle a una dirección que no está registrada para ella. No se ha cerrado su sesión."},
@@ -58,10 +79,17 @@ var texts = map[string]text{
 		asked:    "Voulez-vous vous déconnecter de {issuer} ?",
 		askedBy:  "{client} demande à vous déconnecter de {issuer}. Voulez-vous vous déconnecter ?",
 		signOut:  "Se déconnecter", stay: "Rester connecté", again: "Réessayer de se déconnecter",
-		signedOut:     "Vous êtes déconnecté",
-		signedOutMore: "Vous n’êtes plus connecté à {issuer}. Si d’autres personnes utilisent cet ordinateur, fermez maintenant le navigateur.",
-		signedIn:      "Vous êtes toujours connecté",
-		signedInMore:  "Rien n’a été modifié. Vous pouvez fermer cette page.",
+		signedOut:      "Vous êtes déconnecté",
+		signedOutMore:  "Vous n’êtes plus connecté à {issuer}. Si d’autres personnes utilisent cet ordinateur, fermez maintenant le navigateur.",
+		signedIn:       "Vous êtes toujours connecté",
+		signedInMore:   "Rien n’a été modifié. Vous pouvez fermer cette page.",
+		told:           "Vous avez été déconnecté de ces applications :",
+		retrying:       "Ces applications n’ont pas encore pu être jointes. Elles seront averties dès que possible :",
+		failed:         "Ces applications n’ont pas pu vous déconnecter :",
+		untold:         "Ces applications ne peuvent pas être averties. Déconnectez-vous-y vous-même, ou fermez le navigateur :",
+		more:           "et {n} de plus",
+		signingOut:     "Déconnexion de vos applications",
+		signingOutMore: "Cela prend un instant. Vous n’êtes plus connecté à {issuer}.", goOn: "Continuer",
 		problems: map[Problem]problemText{
 			ProblemInvalidRequest:  {"Cette demande de déconnexion n’est pas valide", "L’application ou le lien a envoyé une demande que {issuer} ne peut pas suivre. Vous n’avez pas été déconnecté."},
 			ProblemUnknownRedirect: {"Cette application ne peut pas vous y envoyer", "L’application veut vous envoyer à une adresse qui n’est pas enregistrée pour elle. Vous n’avez pas été déconnecté."},
@@ -74,11 +102,13 @@ var texts = map[string]text{
 
 // text holds the texts of one language.
 type text struct {
-	question, asked, askedBy string // askedBy: by an app that is known
-	signOut, stay, again     string
-	signedOut, signedOutMore string
-	signedIn, signedInMore   string
-	problems                 map[Problem]problemText
+	question, asked, askedBy             string // askedBy: by an app that is known
+	signOut, stay, again                 string
+	signedOut, signedOutMore             string
+	signedIn, signedInMore               string
+	told, retrying, failed, untold, more string
+	signingOut, signingOutMore, goOn     string
+	problems                             map[Problem]problemText
 }
 
 type problemText struct{ heading, message string }

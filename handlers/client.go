@@ -23,6 +23,30 @@ type Client struct {
 	// be absolute, without fragment, and https; http for loopback hosts; or of a scheme of a native app's own.
 	PostLogoutRedirectURIs []string `json:"post_logout_redirect_uris,omitempty"`
 
+	// Where the client is told that a session of its users has ended, from server to server (Back-Channel Logout 1.0, section
+	// 2.2): an https URL; http for loopback hosts.
+	// Default: none; it is not told so.
+	BackChannelLogoutURI string `json:"backchannel_logout_uri,omitempty"`
+
+	// Whether the client must be told which session has ended (sid). It cannot be told at all then if the OP's ID tokens do
+	// not name sessions.
+	// Default: false.
+	BackChannelLogoutSessionRequired bool `json:"backchannel_logout_session_required,omitempty"`
+
+	// Where the client is told in a frame of the user's browser (Front-Channel Logout 1.0, section 2): an https URL; http for
+	// loopback hosts.
+	// Default: none; it is not told so.
+	FrontChannelLogoutURI string `json:"frontchannel_logout_uri,omitempty"`
+
+	// As backchannel_logout_session_required, for the front channel.
+	// Default: false.
+	FrontChannelLogoutSessionRequired bool `json:"frontchannel_logout_session_required,omitempty"`
+
+	// The algorithm that the OP signs this client's ID tokens by; logout tokens are signed by the same: RS256, PS256, ES256 or
+	// EdDSA, as far as there are signing keys for it.
+	// Default: RS256.
+	IDTokenSignedResponseAlg string `json:"id_token_signed_response_alg,omitempty"`
+
 	// Allows http for hosts other than loopback ones.
 	// Default: false.
 	InsecureHTTP bool `json:"insecure_http,omitempty"`
@@ -33,6 +57,7 @@ const (
 	maxClientURIs = 64
 	maxClientURI  = 2 << 10 // bytes
 	maxClientName = 128     // bytes
+	maxAlgorithm  = 16      // bytes
 )
 
 // ErrClient says that a client's metadata cannot be used.
@@ -55,7 +80,23 @@ func (c Client) Validate() error {
 			return fmt.Errorf("%w %q: post_logout_redirect_uri %d %s", ErrClient, c.ID, i+1, reason)
 		}
 	}
+	for name, uri := range map[string]string{"backchannel_logout_uri": c.BackChannelLogoutURI, "frontchannel_logout_uri": c.FrontChannelLogoutURI} {
+		if reason := c.refuses(uri); uri != "" && reason != "" {
+			return fmt.Errorf("%w %q: %s %s", ErrClient, c.ID, name, reason)
+		}
+		if scheme, _, _ := strings.Cut(strings.ToLower(uri), ":"); uri != "" && scheme != "https" && scheme != "http" {
+			return fmt.Errorf("%w %q: %s is no https URL", ErrClient, c.ID, name)
+		}
+	}
+	if len(c.IDTokenSignedResponseAlg) > maxAlgorithm {
+		return fmt.Errorf("%w %q: id_token_signed_response_alg is longer than %d bytes", ErrClient, c.ID, maxAlgorithm)
+	}
 	return nil
+}
+
+// tellable tells whether the client can be told by back channel that a session has ended, which its ID tokens named so, or not.
+func (c Client) tellable(sid string) bool {
+	return c.BackChannelLogoutURI != "" && (sid != "" || !c.BackChannelLogoutSessionRequired)
 }
 
 // MayReturnTo tells whether users may be sent to an address: it is registered, byte for byte (RP-Initiated Logout 1.0, section 3).

@@ -20,9 +20,11 @@ type Clients struct {
 	// File is the path of the file; empty: none.
 	File string
 
-	env        Env
-	configured map[string]Client
-	loaded     atomic.Pointer[clientsFile] // the last good one; nil without a file
+	env         Env
+	configured  map[string]Client
+	anyTellable bool                        // of those
+	anyFramed   bool                        // of those
+	loaded      atomic.Pointer[clientsFile] // the last good one; nil without a file
 
 	mu      sync.Mutex // of those who look
 	looked  time.Time
@@ -42,6 +44,8 @@ func (c *Clients) Setup(env Env) error {
 			return fmt.Errorf("%w %q: it is given twice", ErrClient, client.ID)
 		}
 		c.configured[client.ID] = client
+		c.anyFramed = c.anyFramed || client.FrontChannelLogoutURI != ""
+		c.anyTellable = c.anyTellable || client.BackChannelLogoutURI != ""
 	}
 	if c.File == "" {
 		return nil
@@ -63,6 +67,24 @@ func (c *Clients) Find(id string) (client Client, known bool) {
 	c.refresh()
 	client, known = c.loaded.Load().clients[id]
 	return client, known
+}
+
+// tellable tells whether any client can be told by back channel.
+func (c *Clients) tellable() bool {
+	if c.anyTellable {
+		return true
+	}
+	loaded := c.loaded.Load()
+	return loaded != nil && loaded.anyTellable
+}
+
+// framed tells whether any client can be told by front channel.
+func (c *Clients) framed() bool {
+	if c.anyFramed {
+		return true
+	}
+	loaded := c.loaded.Load()
+	return loaded != nil && loaded.anyFramed
 }
 
 // refresh reads the file again if it has changed. While one request does, the others go on with what is known.

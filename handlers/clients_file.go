@@ -17,7 +17,9 @@ const (
 
 // A clientsFile holds the clients of a file, by their IDs.
 type clientsFile struct {
-	clients map[string]Client
+	clients     map[string]Client
+	anyTellable bool
+	anyFramed   bool
 }
 
 // sameState tells whether two looks at a file saw it unchanged: neither written nor replaced. A nil look saw nothing.
@@ -55,7 +57,12 @@ func readClientsFile(path string) (*clientsFile, os.FileInfo, error) {
 	if err != nil {
 		return nil, info, err
 	}
-	return &clientsFile{clients}, info, nil
+	loaded := &clientsFile{clients: clients}
+	for _, client := range clients {
+		loaded.anyFramed = loaded.anyFramed || client.FrontChannelLogoutURI != ""
+		loaded.anyTellable = loaded.anyTellable || client.BackChannelLogoutURI != ""
+	}
+	return loaded, info, nil
 }
 
 var (

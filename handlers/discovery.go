@@ -24,10 +24,26 @@ func (d *Discovery) Setup(env Env) { d.env = env }
 
 // Serve answers with the OP's document and the members added to it, each only where the OP has none. A document that cannot be
 // read passes as it came.
+func (d *Discovery) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, members []Member) error {
+	return documentEdit{
+		edit: func(document []byte) ([]byte, error) { return addMembers(document, op.Issuer, members) },
+		failed: func(err error) {
+			d.env.Logger.Warn("the OP's discovery document passes as it came", zap.String("issuer", op.Issuer), zap.Error(err))
+		},
+	}.serve(w, r, next)
+}
+
+// A documentEdit edits a JSON document of the OP. One that cannot be edited passes as it came.
+type documentEdit struct {
+	edit   func(document []byte) ([]byte, error)
+	failed func(error)
+}
+
+// serve passes a request for the document on and edits the answer.
 //
 // The OP is asked for the whole document in a form that can be read, whatever the client asked for: without a condition, a
 // range or a content coding, and by GET, since the length and the validators of an answer to HEAD depend on the body.
-func (d *Discovery) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, members []Member) error {
+func (e documentEdit) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return next.ServeHTTP(w, r)
 	}
@@ -42,7 +58,7 @@ func (d *Discovery) Serve(op *OP, w http.ResponseWriter, r *http.Request, next c
 		}
 		return &hold{
 			limit: maxJSON,
-			edit:  func(header http.Header, body []byte) []byte { return d.edit(op, header, body, members) },
+			edit:  e.apply,
 			serve: func(w http.ResponseWriter, body []byte) {
 				http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body)) // conditions, ranges and HEAD
 			},
@@ -50,13 +66,14 @@ func (d *Discovery) Serve(op *OP, w http.ResponseWriter, r *http.Request, next c
 	})
 }
 
-func (d *Discovery) edit(op *OP, header http.Header, body []byte, members []Member) []byte {
+// apply edits the document, and gives it a validator of its own.
+func (e documentEdit) apply(header http.Header, body []byte) []byte {
 	plain, err := decoded(header, body, maxJSON)
 	if err == nil {
-		plain, err = addMembers(plain, op.Issuer, members)
+		plain, err = e.edit(plain)
 	}
 	if err != nil {
-		d.env.Logger.Warn("the OP's discovery document passes as it came", zap.String("issuer", op.Issuer), zap.Error(err))
+		e.failed(err)
 		return nil
 	}
 	sum := sha256.Sum256(plain)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -61,6 +62,10 @@ type EndSession struct {
 	Clients *Clients `json:"-"`
 	// Keys knows what the OP signs with.
 	Keys *Keys `json:"-"`
+	// BackChannel tells the clients.
+	BackChannel *BackChannel `json:"-"`
+	// FrontChannelTimeout is how long a page waits for the frames in which clients are told.
+	FrontChannelTimeout time.Duration `json:"-"`
 
 	env   Env
 	pages *assets.Pages
@@ -124,7 +129,14 @@ func (e *EndSession) Members(op *OP) []Member {
 	if !e.isAble() {
 		return nil
 	}
-	return []Member{{Name: "end_session_endpoint", Value: op.Origin + e.place(op)}}
+	members := []Member{{Name: "end_session_endpoint", Value: op.Origin + e.place(op)}}
+	if e.isFramed(op) {
+		members = append(members, Member{Name: "frontchannel_logout_supported", Value: true, Replace: true})
+		if e.BackChannel.hasSIDs.Load() {
+			members = append(members, Member{Name: "frontchannel_logout_session_supported", Value: true, Replace: true})
+		}
+	}
+	return members
 }
 
 func (e *EndSession) place(op *OP) string { return op.place(e.Path, DefaultEndSessionPath) }

@@ -67,6 +67,7 @@ func newExit(t testing.TB, configure ...func(*EndSession)) *exit {
 func (x *exit) setUp() {
 	x.t.Helper()
 	x.e.Keys, x.e.LoginPlace = &Keys{URI: x.e.Keys.URI}, new(LoginPlace)
+	x.e.BackChannel = x.w.backChannel(x.e.Clients)
 	x.e.Keys.Setup(x.w.env)
 	if err := x.e.Clients.Setup(x.w.env); err != nil {
 		x.t.Fatal(err)

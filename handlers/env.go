@@ -34,6 +34,14 @@ type Env struct {
 
 	// SessionLifetime is how long a session lasts from its start.
 	SessionLifetime time.Duration
+	// IdleTimeout is after how long a session ends that nobody signs in to an app by; zero: it does not end so.
+	IdleTimeout time.Duration
+
+	// Tells tells whether the clients of an OP's sessions are told when those end, and Wake that some may have to be. SawIDToken is
+	// told the sid of each ID token; empty: it had none.
+	Tells      func(op *OP) bool
+	Wake       func()
+	SawIDToken func(sid string)
 
 	Logger *zap.Logger
 	Now    func() time.Time

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,9 @@ type world struct {
 	store *memory.Store
 	logs  *observer.ObservedLogs
 	clock *clock
+	tells bool         // clients are told
+	woken atomic.Int32 // how often new notices were looked for
+	sid   string       // of the last ID token
 }
 
 func newWorld(t testing.TB) *world {
@@ -62,10 +66,23 @@ func newWorld(t testing.TB) *world {
 		Prepare:         prepare,
 		Replace:         func(r *http.Request, text string) string { return strings.ReplaceAll(text, "{method}", r.Method) },
 		SessionLifetime: lifetime,
+		Tells:           func(*OP) bool { return w.tells },
+		Wake:            func() { w.woken.Add(1) },
+		SawIDToken:      func(sid string) { w.sid = sid },
 		Logger:          zap.New(core),
 		Now:             w.clock.Now,
 	}
 	return w
+}
+
+// backChannel tells clients when the test has them told: nothing is sent.
+func (w *world) backChannel(clients *Clients) *BackChannel {
+	b := &BackChannel{
+		Clients: clients, Adopt: func(string) {}, RedirectWait: time.Millisecond,
+		Settled: func() <-chan struct{} { return nil },
+	}
+	b.Setup(w.env)
+	return b
 }
 
 func prepare(sub, _ *http.Request, _ http.ResponseWriter) *http.Request { return sub }

@@ -27,7 +27,7 @@ func (e *EndSession) ask(l *leave) {
 // askAgain says that an answer came too late or from elsewhere, and asks anew. Who is not signed in is not asked.
 func (e *EndSession) askAgain(l *leave) {
 	if !e.isSignedIn(l) {
-		e.leave(l, "not signed in")
+		e.leave(l, "not signed in", sealedLogout{})
 		return
 	}
 	e.log(l, "asked again")
@@ -98,14 +98,20 @@ func (e *EndSession) show(l *leave, status int, page assets.View) {
 		l.w.WriteHeader(http.StatusInternalServerError)
 		return
 	}
+	writePage(l.w, status, page.Language, e.pages.ContentSecurityPolicy(), body)
+}
+
+// writePage writes a page that nobody may frame.
+func writePage(w http.ResponseWriter, status int, language, policy string, body []byte) {
+	header := w.Header()
 	header.Set("Content-Type", "text/html; charset=utf-8")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
-	header.Set("Content-Language", page.Language)
-	header.Set("Content-Security-Policy", e.pages.ContentSecurityPolicy())
+	header.Set("Content-Language", language)
+	header.Set("Content-Security-Policy", policy)
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Frame-Options", "DENY")
-	l.w.WriteHeader(status)
-	_, _ = l.w.Write(body) // to a client that may have gone
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // to a client that may have gone
 }
 
 // clientName is what the user knows the client by; empty for one that nobody vouches for, whose name anybody could have written.

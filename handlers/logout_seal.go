@@ -23,6 +23,9 @@ type sealedLogout struct {
 	Expires int64         `json:"expires"` // Unix time, in seconds
 	// Ended: the OP's own session has been ended; what is left is to see that its cookies are gone.
 	Ended bool `json:"ended,omitempty"`
+	// Sessions are those that ended, whose clients are told, and Framed says that the page which tells them has been shown.
+	Sessions [][]byte `json:"sessions,omitempty"`
+	Framed   bool     `json:"framed,omitempty"`
 	// Browser and Session are those that the user was asked in, Value makes the answer count once. Confirmations have them.
 	Browser []byte `json:"browser,omitempty"`
 	Session []byte `json:"session,omitempty"`
@@ -65,4 +68,15 @@ func (s sealedLogout) isOf(v *visit) bool {
 
 func (s sealedLogout) isOfBrowser(browser sessionstate.BrowserID) bool {
 	return !browser.IsZero() && bytes.Equal(s.Browser, browser[:])
+}
+
+// sessions are the IDs of the sessions that ended.
+func (s sealedLogout) sessions() []sessionstate.SessionID {
+	var ids []sessionstate.SessionID
+	for _, id := range s.Sessions {
+		if len(id) == len(sessionstate.SessionID{}) {
+			ids = append(ids, sessionstate.SessionID(id))
+		}
+	}
+	return ids
 }

@@ -28,7 +28,9 @@ type metadata struct {
 	SignedRequestObjects  bool     `json:"require_signed_request_object"`   // RFC 9101, section 10.5
 	JWKSURI               string   `json:"jwks_uri"`
 	SigningAlgorithms     []string `json:"id_token_signing_alg_values_supported"`
-	EndSessionEndpoint    string   `json:"end_session_endpoint"` // RP-Initiated Logout 1.0, section 2.1
+	BackChannelLogout     bool     `json:"backchannel_logout_supported"`  // Back-Channel Logout 1.0, section 2.1
+	FrontChannelLogout    bool     `json:"frontchannel_logout_supported"` // Front-Channel Logout 1.0, section 3
+	EndSessionEndpoint    string   `json:"end_session_endpoint"`          // RP-Initiated Logout 1.0, section 2.1
 }
 
 // parseMetadata reads the answer to a request for the document.

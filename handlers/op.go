@@ -16,11 +16,14 @@ type OP struct {
 	Issuer string
 	// Origin is the issuer's origin (RFC 6454).
 	Origin string
-	// DiscoveryPath, AuthorizationPath, TokenPath, PushedPath and EndSessionPath are the paths of the OP's endpoints on that
+	// DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath and JWKSPath are the paths of the OP's endpoints on that
 	// origin, not escaped. Empty: not known, or elsewhere.
-	DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath string
+	DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath, JWKSPath string
 
 	path           string   // of the issuer, without a slash at its end
+	learnt         bool     // from the OP's document, which the fields below are of
+	tellsClients   bool     // the OP has back-channel logout of its own
+	framesClients  bool     // the OP has front-channel logout of its own
 	endsSessions   bool     // the OP's document has an end_session_endpoint of its own, wherever that is
 	jwksURI        string   // as the OP's document has it; empty: not known
 	algorithms     []string // that the OP signs ID tokens with, as its document has them
@@ -67,6 +70,9 @@ func newOP(issuer string) (*OP, error) {
 // with returns the OP with what its document says, and the names of the endpoints that cannot be observed.
 func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
 	known := *op
+	known.learnt = true
+	known.tellsClients, known.framesClients = m.BackChannelLogout, m.FrontChannelLogout
+	known.JWKSPath = endpointPath(m.JWKSURI, op.Origin)
 	known.AuthorizationPath = endpointPath(m.AuthorizationEndpoint, op.Origin)
 	known.TokenPath = endpointPath(m.TokenEndpoint, op.Origin)
 	known.PushedPath = endpointPath(m.PushedEndpoint, op.Origin)

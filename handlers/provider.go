@@ -30,6 +30,10 @@ type Provider struct {
 	// requests do not wait.
 	Check *CheckSession
 
+	// Tells: clients are told by tokens that they verify by the OP's keys, to which ours are added. A request by no browser waits
+	// until it is known where the OP's keys are: a client that takes them without ours refuses a token for good.
+	Tells func() bool
+
 	env   Env
 	known atomic.Pointer[OP] // with its endpoints; nil before the first document
 
@@ -87,7 +91,13 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 // OAuth requests have parameters, what follows them has cookies, and documents and the check page have well-known paths.
 func (p *Provider) mayBeInvolved(r *http.Request) bool {
 	return r.Method != http.MethodGet || r.URL.RawQuery != "" || len(r.Header["Cookie"]) > 0 ||
-		strings.HasSuffix(r.URL.Path, wellKnown) || p.isForCheckPage(r)
+		strings.HasSuffix(r.URL.Path, wellKnown) || p.isForCheckPage(r) || p.mayBeForKeys(r)
+}
+
+// mayBeForKeys tells whether a request may be for the OP's keys, as far as can be told without the OP's document: browsers say what
+// they ask for (Fetch Metadata, section 2.1).
+func (p *Provider) mayBeForKeys(r *http.Request) bool {
+	return p.Tells != nil && r.Header.Get("Sec-Fetch-Dest") == "" && p.Tells()
 }
 
 // isForCheckPage tells whether a request is for the check page, also before the issuer's path is known.

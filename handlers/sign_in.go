@@ -22,7 +22,7 @@ func (v *visit) signIn(request pendingRequest, origin string, response url.Value
 		Issuer: v.op.Issuer, Browser: v.browser(), Session: before, Fresh: sessionstate.NewSessionID(),
 		Response: sessionstate.NewResponseID(response.Get("code")), ClientID: request.clientID, Origin: origin, Silent: request.is(silent),
 		Subject: v.subject(request.clientID, response.Get("id_token")), AcrossClients: v.op.publicSubjects,
-		Now: v.now, Lifetime: v.env.SessionLifetime,
+		Now: v.now, Lifetime: v.env.SessionLifetime, Idle: v.env.IdleTimeout, Tell: v.env.Tells(v.op),
 	}
 	v.join(join)
 	if v.sealed.session != before || v.sealed.state == "" {
@@ -45,6 +45,7 @@ func (v *visit) join(join registry.Join) {
 		if session, err = v.env.Registry.Join(ctx, join); err == nil {
 			if !session.Predecessor.IsZero() && session.ID == join.Fresh {
 				logSwitch(v.env.Logger, session)
+				v.env.Wake()
 			}
 			v.sealed.session, v.sealed.registry, v.sealed.expires = session.ID, id, session.Expires
 			return

@@ -42,7 +42,12 @@ func isCrossSitePost(op *OP, r *http.Request) bool {
 
 // goOn has the browser come back with all of its cookies.
 func (e *EndSession) goOn(l *leave, s sealedLogout) {
-	l.redirect(e.place(l.op) + "?" + url.Values{parkedParameter: {s.seal(l.visit, parkedPurpose)}}.Encode())
+	l.redirect(e.next(l, s))
+}
+
+// next is where the browser goes on.
+func (e *EndSession) next(l *leave, s sealedLogout) string {
+	return e.place(l.op) + "?" + url.Values{parkedParameter: {s.seal(l.visit, parkedPurpose)}}.Encode()
 }
 
 // redirect sends the browser elsewhere, by GET whatever it came by.
@@ -64,9 +69,9 @@ func (e *EndSession) serveParked(l *leave) {
 		e.decide(l)
 	} else if e.keepsCleared(l.r) {
 		e.log(l, "failed", zap.String("why", "the browser still has the OP's cookies: their domain or path must be another than that of clear_cookies"))
-		e.fail(l)
+		e.fail(l, parked)
 	} else {
-		e.leave(l, "signed out")
+		e.leave(l, "signed out", parked)
 	}
 }
 
@@ -75,7 +80,7 @@ func (e *EndSession) serveParked(l *leave) {
 func (e *EndSession) decide(l *leave) {
 	switch {
 	case !e.isSignedIn(l):
-		e.leave(l, "not signed in")
+		e.leave(l, "not signed in", sealedLogout{})
 	case e.mustAsk(l):
 		e.ask(l)
 	default:
@@ -195,32 +200,51 @@ func (e *EndSession) signOut(l *leave) {
 	err := e.endAtOP(l)
 	cleared := e.clearCookies(l)
 	l.end(registry.ReasonLogout)
+	signedOut := sealedLogout{Request: l.request, Ended: true, Sessions: sessionIDs(l.ended)}
 	if err != nil {
 		e.log(l, "failed", zap.Error(err))
-		e.fail(l)
+		e.fail(l, signedOut)
 		return
 	}
 	if cleared {
-		e.goOn(l, sealedLogout{Request: l.request, Ended: true}) // to see that they are gone
+		e.goOn(l, signedOut) // to see that they are gone
 		return
 	}
-	e.leave(l, "signed out")
+	e.leave(l, "signed out", signedOut)
 }
 
-// fail tells that the OP's part has failed, and offers to try again.
-func (e *EndSession) fail(l *leave) {
-	e.show(l, http.StatusBadGateway, assets.View{
+// sessionIDs are the IDs of sessions, for the receipt.
+func sessionIDs(sessions []registry.Session) [][]byte {
+	var ids [][]byte
+	for _, session := range sessions[:min(len(sessions), maxReceipts)] {
+		ids = append(ids, session.ID[:])
+	}
+	return ids
+}
+
+// fail tells that the OP's part has failed, and offers to try again. The clients are told all the same.
+func (e *EndSession) fail(l *leave, done sealedLogout) {
+	told := e.receiptFor(l, done.sessions())
+	left := e.await(l.r.Context(), told, e.BackChannel.RedirectWait)
+	e.show(l, http.StatusBadGateway, told.view(assets.View{
 		Page: assets.PageError, Problem: assets.ProblemOPFailed,
 		Action: e.place(l.op) + confirmSuffix, Confirmation: l.confirmation(l.request),
-	})
+	}, left))
 }
 
-// leave sends a browser that is signed out to where it was asked to go, or says that it is.
-func (e *EndSession) leave(l *leave, outcome string) {
+// leave has the clients told (section 2), and then sends a browser that is signed out to where it was asked to go, or says that it is.
+func (e *EndSession) leave(l *leave, outcome string, done sealedLogout) {
+	told := e.receiptFor(l, done.sessions())
+	if len(told.frames) > 0 && !done.Framed {
+		done.Framed = true
+		e.showFrames(l, told.frames, done)
+		return
+	}
+	left := e.await(l.r.Context(), told, e.BackChannel.RedirectWait)
 	e.log(l, outcome)
 	if l.request.Redirect != "" {
 		l.redirect(l.request.location())
 		return
 	}
-	e.show(l, http.StatusOK, assets.View{Page: assets.PageSignedOut})
+	e.show(l, http.StatusOK, told.view(assets.View{Page: assets.PageSignedOut}, left))
 }

@@ -80,7 +80,13 @@ func (t *Token) record(op *OP, r *http.Request, code string, claims tokens.IDTok
 		Fresh:         sessionstate.NewSessionID(),
 		Now:           t.env.Now(),
 		Lifetime:      t.env.SessionLifetime,
+		Idle:          t.env.IdleTimeout,
+		Tell:          t.env.Tells(op),
 	})
+	t.env.SawIDToken(claims.SessionID)
+	if err == nil && (redeemed.Switched || !redeemed.Session.Ended.IsZero()) {
+		t.env.Wake()
+	}
 	switch {
 	case err != nil:
 		unrecorded(t.env.Logger, "who signed in is not recorded", err)

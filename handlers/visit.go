@@ -21,7 +21,8 @@ type visit struct {
 	state   string        // the browser state it presented; empty: none
 	pending map[string]pendingRequest
 
-	give []*http.Cookie
+	give  []*http.Cookie
+	ended []registry.Session // by this visit
 }
 
 func newVisit(env Env, op *OP, keys *sessionstate.Keyring, r *http.Request) *visit {
@@ -132,7 +133,7 @@ func (v *visit) settle() {
 func (v *visit) endRecorded(browsers []sessionstate.BrowserID, reason registry.Reason) (failed []sessionstate.BrowserID) {
 	for i, browser := range browsers {
 		ended, err := v.env.Registry.End(recording(v.r), registry.Ending{
-			Issuer: v.op.Issuer, Browser: browser, Reason: reason, Now: v.now,
+			Issuer: v.op.Issuer, Browser: browser, Reason: reason, Now: v.now, Tell: v.env.Tells(v.op),
 		})
 		if err != nil {
 			unrecorded(v.env.Logger, "the end of a session is in the browser's cookies only, until the registry can be told", err)
@@ -141,8 +142,21 @@ func (v *visit) endRecorded(browsers []sessionstate.BrowserID, reason registry.R
 		for _, session := range ended {
 			logEnd(v.env.Logger, session)
 		}
+		v.ended = append(v.ended, ended...)
+		v.tell(ended)
 	}
 	return nil
+}
+
+// tell has the clients of sessions told that they ended.
+func (v *visit) tell(ended []registry.Session) {
+	if len(ended) == 0 || !v.env.Tells(v.op) {
+		return
+	}
+	v.env.Wake()
+	for _, session := range ended {
+		logUntold(recording(v.r), v.env, session)
+	}
 }
 
 // browsers are the IDs that the browser is known by: that in its sealed cookie, and those that tabs got which began to sign in at

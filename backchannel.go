@@ -1,0 +1,230 @@
+package oidcsession
+
+import (
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/notify"
+	"github.com/oidc-session/caddy-oidc-session/tokens"
+)
+
+// BackChannel configures OpenID Connect Back-Channel Logout 1.0: clients with a `backchannel_logout_uri` are told when a session of
+// theirs ends, from server to server, until they have answered.
+type BackChannel struct {
+	// The private keys that sign logout tokens: PEM or JWK. The first one that fits a client's algorithm signs; the public parts
+	// of all are added to the OP's own keys. Takes placeholders that are known at start, such as {file./run/secrets/key.pem}.
+	// To rotate, put the new key first; the old one may be taken away at once, and stays published for an hour.
+	//
+	// Default: keys for RS256, PS256, ES256 and EdDSA, generated at first use and kept in Caddy's storage under
+	// `oidc_session/signing_keys`.
+	SigningKeys []string `json:"signing_keys,omitempty"`
+
+	// Addresses that are not public, at which clients may be told all the same: IP addresses, ranges (CIDR), or
+	// `private_ranges` for those of private networks and of this machine. Takes placeholders that are known at start.
+	//
+	// Default: none. Addresses of private networks, of this machine, and of cloud metadata services are refused, whatever
+	// name leads there.
+	AllowPrivate []string `json:"allow_private,omitempty"`
+
+	// PEM files with further certificate authorities that clients' certificates may be from. Takes placeholders that are known
+	// at start.
+	//
+	// Default: the system's authorities only.
+	TrustedCA []string `json:"trusted_ca,omitempty"`
+
+	// How long a client that cannot be reached is tried, at growing intervals of up to 10 minutes: up to 30 days. It is logged
+	// when a client is given up.
+	//
+	// Default: 24 hours.
+	RetryFor caddy.Duration `json:"retry_for,omitempty"`
+
+	// How long a browser that signs out waits for clients to be told before it is sent on; they are told all the same. Up to
+	// 30 seconds.
+	//
+	// Default: 2 seconds.
+	RedirectWait caddy.Duration `json:"redirect_wait,omitempty"`
+}
+
+// privateRanges are those that Caddy itself means by this name.
+var privateRanges = []string{"192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.1/8", "fd00::/8", "::1"}
+
+// resolve replaces the placeholders in settings that are known at start.
+func (b *BackChannel) resolve() error {
+	var settings []*string
+	for _, list := range [][]string{b.SigningKeys, b.AllowPrivate, b.TrustedCA} {
+		for i := range list {
+			if list[i] == "" {
+				return errors.New("backchannel_logout: a value is empty")
+			}
+			settings = append(settings, &list[i])
+		}
+	}
+	return resolveAll(settings...)
+}
+
+// allowed parses the addresses that are not public and may be dialed.
+func (b *BackChannel) allowed() ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	add := func(text string) error {
+		if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
+			prefixes = append(prefixes, netip.PrefixFrom(address, address.BitLen()))
+			return nil
+		}
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("allow_private: %q is no IP address or range, such as 10.0.0.0/8", text)
+		}
+		prefixes = append(prefixes, prefix.Masked())
+		return nil
+	}
+	for _, text := range b.AllowPrivate {
+		texts := []string{text}
+		if text == "private_ranges" {
+			texts = privateRanges
+		}
+		for _, text := range texts {
+			if err := add(text); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return prefixes, nil
+}
+
+// roots reads the certificate authorities; nil: the system's.
+func (b *BackChannel) roots() (*x509.CertPool, error) {
+	if len(b.TrustedCA) == 0 {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	for _, path := range b.TrustedCA {
+		pem, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("reading a trusted_ca: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("trusted_ca %s has no certificate in PEM", path)
+		}
+	}
+	return pool, nil
+}
+
+// provision makes the sender of a site.
+func (b *BackChannel) provision(ctx caddy.Context, app *App, configured bool, clients *handlers.Clients) (*handlers.BackChannel, error) {
+	if err := b.resolve(); err != nil {
+		return nil, err
+	}
+	allowed, err := b.allowed()
+	if err != nil {
+		return nil, err
+	}
+	roots, err := b.roots()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := newSigningKeySource(b.SigningKeys, ctx.Storage(), ctx.Logger())
+	if err != nil {
+		return nil, fmt.Errorf("reading the signing_key: %w", err)
+	}
+	if keys.has {
+		warnOfAlgorithms(ctx.Logger(), keys.keys, clients)
+	}
+	guard := notify.Guard{Allow: allowed}
+	return &handlers.BackChannel{
+		Configured:   configured,
+		Keys:         keys.get,
+		Guard:        guard,
+		Sender:       notify.NewSender(guard, roots),
+		RetryFor:     cmp.Or(time.Duration(b.RetryFor), handlers.DefaultRetryFor),
+		RedirectWait: cmp.Or(time.Duration(b.RedirectWait), handlers.DefaultRedirectWait),
+		Wake:         app.worker.Wake,
+		Settled:      app.worker.Settled,
+		Clients:      clients,
+	}, nil
+}
+
+// warnOfAlgorithms tells of clients whose tokens cannot be signed by the configured keys.
+func warnOfAlgorithms(logger *zap.Logger, keys *tokens.SigningKeys, clients *handlers.Clients) {
+	for _, client := range clients.List {
+		if client.BackChannelLogoutURI != "" && !keys.Supports(client.IDTokenSignedResponseAlg) {
+			logger.Error("a client cannot be told of sign-outs: no signing_key fits its id_token_signed_response_alg",
+				zap.String("client_id", client.ID), zap.Strings("algorithms", keys.Algorithms()))
+		}
+	}
+}
+
+// workers are the workers that deliver notices, by their registries' sharing keys. They live on over reloads.
+var workers = caddy.NewUsagePool()
+
+// sharedWorker is a worker in the pool.
+type sharedWorker struct{ *notify.Worker }
+
+// Destruct stops the worker when no configuration uses it any more. What is owed stays in the registry.
+func (s sharedWorker) Destruct() error { return s.Close() }
+
+// takeWorker takes the worker of the app's registry.
+func (a *App) takeWorker() error {
+	shared, _, err := workers.LoadOrNew(a.poolKey, func() (caddy.Destructor, error) {
+		return sharedWorker{notify.NewWorker(a.logger.Named("notify"), now)}, nil
+	})
+	if err != nil {
+		return err
+	}
+	a.worker = shared.(sharedWorker).Worker
+	a.sites = &tellingSites{byIssuer: make(map[string]notify.Site)}
+	return nil
+}
+
+// releaseWorker releases it.
+func (a *App) releaseWorker() error {
+	if a.worker == nil {
+		return nil
+	}
+	a.worker.Release(a)
+	_, err := workers.Delete(a.poolKey)
+	return err
+}
+
+// tellingSites are the sites of one configuration whose clients are told.
+type tellingSites struct {
+	mu       sync.Mutex
+	byIssuer map[string]notify.Site
+	started  bool // the worker serves them
+}
+
+// adopt has the clients of a site told: once the configuration is in use, and the site knows its issuer. Of several sites with the same
+// issuer the first one stands for it.
+func (a *App) adopt(b *handlers.BackChannel, issuer string) {
+	a.sites.mu.Lock()
+	defer a.sites.mu.Unlock()
+	if _, found := a.sites.byIssuer[issuer]; found {
+		return
+	}
+	a.sites.byIssuer[issuer] = &handlers.Notices{Issuer: issuer, BackChannel: b}
+	if a.sites.started {
+		a.worker.Use(a, maps.Clone(a.sites.byIssuer))
+	}
+}
+
+// startNotices begins to deliver what is owed.
+func (a *App) startNotices() {
+	a.sites.mu.Lock()
+	defer a.sites.mu.Unlock()
+	a.sites.started = true
+	a.registry.SetSilent(a.silent)
+	a.worker.Use(a, maps.Clone(a.sites.byIssuer))
+}

@@ -1,0 +1,234 @@
+package oidcsession
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/go-jose/go-jose/v4"
+)
+
+func TestEveryClientOfASessionIsToldThatItEnded(t *testing.T) {
+	ends := map[string]func(b *browser, s site, hint string){
+		"signing out at the endpoint": func(b *browser, s site, hint string) {
+			got := b.leave(s, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
+			if got.Header.Get("Location") != shopBye {
+				b.t.Errorf("got %s to %q", got.Status, got.Header.Get("Location"))
+			}
+		},
+		"signing out at the OP itself": func(b *browser, s site, _ string) { b.get(s.issuer + "/logout") },
+		"another user": func(b *browser, s site, _ string) {
+			b.redeem(s, b.authorize(s, "shop", "bob", url.Values{"prompt": {"login"}}))
+		},
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			site := newSite(t)
+			op := newScriptedOP(t, site.issuer)
+			op.traits.pairwise = true
+			shop, wiki, chat := newReceiver(t, site, "shop"), newReceiver(t, site, "wiki", jose.ES256), newReceiver(t, site, "chat", jose.EdDSA)
+			quiet := newReceiver(t, site, "quiet", jose.PS256)
+			runCaddy(t, t.TempDir(), site.caddyfile("", withReceivers("", shop, wiki, chat, quiet)+op.proxy()))
+			b := newBrowser(t)
+			first := b.authorize(site, "shop", "alice", nil)
+			hint := b.hintFor(site, first)
+			b.redeem(site, b.authorize(site, "shop", "", nil)) // another tab
+			for _, client := range []string{"wiki", "chat"} {
+				b.redeem(site, b.authorize(site, client, "", nil))
+			}
+			end(b, site, hint)
+			for _, r := range []*receiver{shop, wiki, chat} {
+				token := r.told(1)[0]
+				if token.Sub != "alice at "+r.client || token.Sid == "" || token.alg != string(r.algs[0]) {
+					t.Errorf("%s was told of %+v", r.client, token)
+				}
+			}
+			time.Sleep(100 * time.Millisecond) // for what must not come
+			for r, want := range map[*receiver]int{shop: 1, wiki: 1, chat: 1, quiet: 0} {
+				if r.mu.Lock(); r.tries != want {
+					t.Errorf("%s was told %d times", r.client, r.tries)
+				}
+				r.mu.Unlock()
+			}
+		})
+	}
+}
+
+func TestAClientThatIsDownIsToldWhenItIsBack(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	shop := newReceiver(t, site, "shop")
+	shop.answers(http.StatusServiceUnavailable)
+	config := site.caddyfile("", withReceivers("", shop)+op.proxy())
+	runCaddy(t, t.TempDir(), config)
+	b := newBrowser(t)
+	b.redeem(site, b.authorize(site, "shop", "alice", nil))
+	b.get(site.issuer + "/logout")
+	shop.told(1)
+	if shop.tries != 2 {
+		t.Errorf("it was tried %d times", shop.tries)
+	}
+}
+
+func TestNoticesOutlastReloadsAndRestarts(t *testing.T) {
+	for name, again := range map[string]func(t *testing.T, storage, config string){
+		"a reload": func(t *testing.T, storage, config string) {
+			loadCaddy(t, storage, strings.Replace(config, "bind", "log\n\tbind", 1))
+		},
+		"a restart": func(t *testing.T, storage, config string) {
+			if err := caddy.Stop(); err != nil {
+				t.Fatal(err)
+			}
+			loadCaddy(t, storage, config)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			site := newSite(t)
+			op := newScriptedOP(t, site.issuer)
+			shop := newReceiver(t, site, "shop")
+			shop.answers(http.StatusInternalServerError)
+			storage := t.TempDir()
+			config := site.caddyfile("", withReceivers("", shop)+op.proxy())
+			runCaddy(t, storage, config)
+			b := newBrowser(t)
+			b.redeem(site, b.authorize(site, "shop", "alice", nil))
+			b.get(site.issuer + "/logout")
+			shop.tried(1)
+			again(t, storage, config)
+			if got := shop.told(1); got[0].Sub != "alice" {
+				t.Errorf("told %+v", got)
+			}
+		})
+	}
+}
+
+func TestTheReceiptSaysWhoWasTold(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	shop, wiki, chat := newReceiver(t, site, "shop"), newReceiver(t, site, "wiki"), newReceiver(t, site, "chat")
+	wiki.answers(http.StatusServiceUnavailable, http.StatusServiceUnavailable, http.StatusServiceUnavailable)
+	chat.answers(http.StatusBadRequest)
+	runCaddy(t, t.TempDir(), site.caddyfile("", withReceivers("", shop, wiki, chat)+op.proxy()))
+	b := newBrowser(t)
+	hint := b.hintFor(site, b.authorize(site, "shop", "alice", nil))
+	for _, client := range []string{"wiki", "chat", "plain"} {
+		b.redeem(site, b.authorize(site, client, "", nil))
+	}
+	got := b.leave(site, url.Values{"id_token_hint": {hint}})
+	if got.StatusCode != http.StatusOK {
+		t.Fatalf("got %s", got.Status)
+	}
+	position := 0
+	for _, name := range []string{"The shop", "The wiki", "The chat", "plain"} { // told, still tried, refused, not to be told
+		found := strings.Index(got.body[position:], name)
+		if found < 0 {
+			t.Fatalf("%s is missing, or in another place: %s", name, got.body)
+		}
+		position += found
+	}
+}
+
+func TestDiscoveryNamesBackChannelLogout(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	shop := newReceiver(t, site, "shop")
+	runCaddy(t, t.TempDir(), site.caddyfile("", withReceivers("", shop)+op.proxy()))
+	b := newBrowser(t)
+	document := func() (got map[string]any) {
+		if err := json.Unmarshal([]byte(b.get(site.issuer+"/.well-known/openid-configuration").body), &got); err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := document(); got["backchannel_logout_supported"] != true || got["backchannel_logout_session_supported"] != nil {
+		t.Errorf("before any ID token: %v", got)
+	}
+	b.redeem(site, b.authorize(site, "shop", "alice", nil))
+	if got := document(); got["backchannel_logout_session_supported"] != true {
+		t.Errorf("after an ID token with a sid: %v", got)
+	}
+}
+
+func TestAnOPThatTellsItsClientsIsLeftToIt(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	op.traits.tellsClients = true
+	shop := newReceiver(t, site, "shop")
+	runCaddy(t, t.TempDir(), site.caddyfile("", withReceivers("", shop)+op.proxy()))
+	b := newBrowser(t)
+	b.redeem(site, b.authorize(site, "shop", "alice", nil))
+	if body := b.get(site.issuer + "/jwks").body; strings.Count(body, `"kid"`) != 1 {
+		t.Errorf("the OP's keys are %s", body)
+	}
+	b.get(site.issuer + "/logout")
+	time.Sleep(200 * time.Millisecond) // for what must not come
+	if shop.tries != 0 {
+		t.Errorf("the client was told %d times", shop.tries)
+	}
+}
+
+// A key that signs no more stays published while tokens live that it signed.
+func TestAReplacedSigningKeyStaysPublished(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	shop := newReceiver(t, site, "shop", jose.ES256)
+	storage := t.TempDir()
+	config := func(key string) string {
+		return site.caddyfile("", strings.Replace(withReceivers("", shop), "redirect_wait", "signing_key "+key+"\n\t\t\tredirect_wait", 1)+op.proxy())
+	}
+	first, second := pemKey(t), pemKey(t)
+	runCaddy(t, storage, config(first))
+	b := newBrowser(t)
+	kids := func() []string {
+		var keys jose.JSONWebKeySet
+		if err := json.Unmarshal([]byte(b.get(site.issuer+"/jwks").body), &keys); err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, key := range keys.Keys {
+			if !key.IsPublic() {
+				t.Errorf("a private key is published")
+			}
+			all = append(all, key.KeyID)
+		}
+		return all
+	}
+	before := kids()
+	loadCaddy(t, storage, config(second))
+	after := kids()
+	if len(before) != 2 || len(after) != 3 || after[2] != before[1] {
+		t.Errorf("published were %v, and then %v", before, after)
+	}
+	b.redeem(site, b.authorize(site, "shop", "alice", nil))
+	b.get(site.issuer + "/logout")
+	shop.told(1)
+}
+
+// pemKey writes an EC key to a file, and returns the placeholder for it.
+func pemKey(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "{file." + path + "}"
+}

@@ -1,0 +1,131 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/notify"
+	"github.com/oidc-session/caddy-oidc-session/tokens"
+)
+
+// Bounds and defaults of back-channel logout.
+const (
+	// DefaultRetryFor is how long a client that cannot be reached is tried.
+	DefaultRetryFor = 24 * time.Hour
+	// MaxRetryFor is the longest time for that: notices are kept a day longer.
+	MaxRetryFor = 30 * 24 * time.Hour
+	// DefaultRedirectWait is how long a browser waits for notices before it is sent on.
+	DefaultRedirectWait = 2 * time.Second
+	// MaxRedirectWait is the longest time for that.
+	MaxRedirectWait = 30 * time.Second
+)
+
+// A BackChannel is the OP's side of OpenID Connect Back-Channel Logout 1.0, for OPs that have none of their own: when a session ends,
+// its clients are told. What is owed to whom is in the registry; package notify delivers it.
+type BackChannel struct {
+	// Configured: it is on whatever is registered of the clients.
+	Configured bool
+	// Keys has the keys that sign logout tokens. It may fail while they cannot be had.
+	Keys func(context.Context) (*tokens.SigningKeys, error)
+	// Guard says which addresses may be dialed, Sender dials them.
+	Guard  notify.Guard
+	Sender *notify.Sender
+	// RetryFor is how long a client that cannot be reached is tried.
+	RetryFor time.Duration
+	// RedirectWait is how long a browser waits for notices before it is sent on.
+	RedirectWait time.Duration
+	// Wake has new notices looked for, and Settled returns a channel that is closed when some have been delivered or failed.
+	Wake    func()
+	Settled func() <-chan struct{}
+	// Adopt is told an issuer that has been learnt.
+	Adopt func(issuer string)
+	// Clients knows where they can be told.
+	Clients *Clients
+
+	env     Env
+	op      atomic.Pointer[OP] // the last that was seen
+	hasSIDs atomic.Bool        // of the last ID token
+}
+
+// Setup gives it its world, and tells of addresses that will be refused.
+func (b *BackChannel) Setup(env Env) {
+	b.env = env
+	for _, client := range b.Clients.List {
+		u, err := url.Parse(client.BackChannelLogoutURI)
+		if err != nil || client.BackChannelLogoutURI == "" {
+			continue
+		}
+		if address, err := netip.ParseAddr(u.Hostname()); err == nil && !b.Guard.Permits(address) || err != nil && isLoopback(u.Hostname()) && !b.Guard.Permits(loopback) {
+			env.Logger.Warn("the backchannel_logout_uri of a client is at an address that is not public: to have it told, add the address to allow_private",
+				zap.String("client_id", client.ID), zap.String("host", u.Hostname()))
+		}
+	}
+}
+
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// ValidateBackChannel tells why times cannot be used; zero ones stand for the defaults.
+func ValidateBackChannel(retryFor, redirectWait time.Duration) error {
+	var errs []error
+	if retryFor < 0 || retryFor > MaxRetryFor {
+		errs = append(errs, fmt.Errorf("retry_for is %s, but must be 1s to %s", retryFor, MaxRetryFor))
+	}
+	if redirectWait < 0 || redirectWait > MaxRedirectWait {
+		errs = append(errs, fmt.Errorf("redirect_wait is %s, but must be 1ms to %s", redirectWait, MaxRedirectWait))
+	}
+	return errors.Join(errs...)
+}
+
+// MayTell tells whether clients may have to be told, now or when the clients_file changes.
+func (b *BackChannel) MayTell() bool {
+	return b.Configured || b.Clients.File != "" || b.Clients.tellable()
+}
+
+// Tells tells whether clients of an OP are told. An OP that tells its clients itself is left to it; and where our keys cannot join the
+// OP's, nobody could verify a token.
+func (b *BackChannel) Tells(op *OP) bool {
+	return (b.Configured || b.Clients.tellable()) && !op.tellsClients && (!op.learnt || op.JWKSPath != "")
+}
+
+// See notes what is known of the OP, for notices that are due without any request.
+func (b *BackChannel) See(op *OP) {
+	before := b.op.Load()
+	if before == op || !b.op.CompareAndSwap(before, op) {
+		return
+	}
+	if before == nil || before.Issuer != op.Issuer {
+		b.Adopt(op.Issuer)
+	}
+	on := b.Configured || b.Clients.tellable()
+	switch news := before == nil || !before.learnt; {
+	case !on || !news || !op.learnt:
+	case op.tellsClients:
+		b.env.Logger.Info("the OP has back-channel logout of its own, which tells its clients: none are told from here", zap.String("issuer", op.Issuer))
+	case op.JWKSPath == "":
+		b.env.Logger.Error("clients cannot be told of sign-outs: the OP's jwks_uri is missing or not on the issuer's origin, so that the signing key cannot be published there",
+			zap.String("issuer", op.Issuer))
+	}
+}
+
+// Members are what the sender adds to the discovery document (Back-Channel Logout 1.0, section 2.1). That tokens name sessions is said
+// only while the OP's own ID tokens do: clients could not find theirs otherwise.
+func (b *BackChannel) Members(op *OP) []Member {
+	if !b.Tells(op) {
+		return nil
+	}
+	members := []Member{{Name: "backchannel_logout_supported", Value: true, Replace: true}}
+	if b.hasSIDs.Load() {
+		members = append(members, Member{Name: "backchannel_logout_session_supported", Value: true, Replace: true})
+	}
+	return members
+}
+
+// SawIDToken notes whether the OP's ID tokens have a sid.
+func (b *BackChannel) SawIDToken(sid string) { b.hasSIDs.Store(sid != "") }

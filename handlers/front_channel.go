@@ -1,0 +1,69 @@
+package handlers
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/assets"
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+// maxFrames is how many clients one page tells.
+const maxFrames = 512
+
+// framesOf returns the addresses that a page has to load for a client to be told by front channel, one for each of its sids
+// (Front-Channel Logout 1.0, section 2). None: it cannot be told so.
+func (e *EndSession) framesOf(op *OP, client Client, p registry.Participation) []string {
+	if client.FrontChannelLogoutURI == "" || op.framesClients {
+		return nil
+	}
+	var frames []string
+	add := func(frame string) {
+		if !slices.Contains(frames, frame) {
+			frames = append(frames, frame)
+		}
+	}
+	for _, subject := range p.Subjects {
+		if subject.Sid != "" {
+			add(withSession(client.FrontChannelLogoutURI, op.Issuer, subject.Sid))
+		}
+	}
+	if len(frames) == 0 && !client.FrontChannelLogoutSessionRequired {
+		add(client.FrontChannelLogoutURI)
+	}
+	return frames
+}
+
+// withSession adds iss and sid to an address, whose own query is kept as it is.
+func withSession(uri, issuer, sid string) string {
+	separator := "?"
+	if strings.Contains(uri, "?") {
+		separator = "&"
+	}
+	return uri + separator + "iss=" + url.QueryEscape(issuer) + "&sid=" + url.QueryEscape(sid)
+}
+
+// isFramed tells whether clients of an OP are told by front channel: by the page of our own endpoint, unless the OP has one.
+func (e *EndSession) isFramed(op *OP) bool {
+	return e.isAble() && !op.endsSessions && !op.framesClients && e.Clients.framed()
+}
+
+// showFrames shows the page that tells clients, and goes on from there.
+func (e *EndSession) showFrames(l *leave, frames []string, done sealedLogout) {
+	language := assets.ChooseLanguage(l.request.Locales, l.r.Header.Get("Accept-Language"))
+	body, policy, err := e.pages.FrontChannel(assets.FrontChannel{
+		Language: language, Issuer: l.op.host, Frames: frames[:min(len(frames), maxFrames)],
+		Next: e.next(l, done), Timeout: e.FrontChannelTimeout,
+	})
+	if err != nil {
+		e.env.Logger.Error("clients cannot be told by front channel", zap.String("issuer", l.op.Issuer), zap.Error(err))
+		e.goOn(l, done)
+		return
+	}
+	l.writeCookies(l.w.Header())
+	writePage(l.w, http.StatusOK, language, policy, body)
+}

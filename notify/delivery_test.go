@@ -1,0 +1,278 @@
+package notify
+
+import (
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap/zapcore"
+)
+
+func TestANoticeIsDelivered(t *testing.T) {
+	for _, status := range []int{200, 204} {
+		r := newReceiver(t, answers(status))
+		w := newWorld(t, map[string]*receiver{"rp": r})
+		n := w.owe("rp", w.clock.Now())
+		settled := w.Settled()
+		w.begin()
+		<-settled
+		if got := w.settlement(n.ID); got != (Settlement{ID: n.ID, Delivered: true, Attempts: 1}) {
+			t.Errorf("got %+v", got)
+		}
+		if owed, delivered, _ := w.count(); owed != 0 || delivered != 1 {
+			t.Errorf("%d owed, %d delivered", owed, delivered)
+		}
+		if lines := w.logs.FilterMessage("logout delivered").All(); len(lines) != 1 || lines[0].Level != zapcore.InfoLevel {
+			t.Errorf("got lines %v", w.logs.All())
+		} else {
+			fields := lines[0].ContextMap()
+			for name, want := range map[string]any{"notice": n.ID.String(), "issuer": theIssuer, "client_id": "rp", "reason": "logout", "attempts": int64(1), "host": "rp.rp.test"} {
+				if fields[name] != want {
+					t.Errorf("%s is %v, want %v", name, fields[name], want)
+				}
+			}
+		}
+		w.noSecrets(t)
+	}
+}
+
+func TestWakeHasNewNoticesSentAtOnce(t *testing.T) {
+	r := newReceiver(t, answers(200))
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	w.interval = time.Hour
+	w.begin()
+	eventually(t, "the first look", func() bool { return w.dueCalls.Load() > 0 })
+	n := w.owe("rp", w.clock.Now())
+	w.Wake()
+	w.settles(t, n.ID, 1)
+}
+
+func TestWithoutAWakeNoticesAreFoundAtTheInterval(t *testing.T) {
+	r := newReceiver(t, answers(200))
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	w.begin()
+	eventually(t, "the first look", func() bool { return w.dueCalls.Load() > 0 })
+	w.settles(t, w.owe("rp", w.clock.Now()).ID, 1)
+}
+
+func TestAFailureThatMayPassIsTriedAgainAfterADelay(t *testing.T) {
+	r := newReceiver(t, answers(500, 200))
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	n := w.owe("rp", w.clock.Now())
+	w.begin()
+	first := w.settles(t, n.ID, 1)
+	if wait := first.Due.Sub(w.clock.Now()); wait < 800*time.Millisecond || wait > 1200*time.Millisecond {
+		t.Errorf("the next try is due in %v", wait)
+	}
+	if first.Delivered || first.Dead || first.Why != "answered with status 500" {
+		t.Errorf("got %+v", first)
+	}
+
+	// The clock stands still, so nothing is due, however often the worker looks.
+	calls := w.dueCalls.Load()
+	eventually(t, "more looks", func() bool { return w.dueCalls.Load() >= calls+5 })
+	if n := len(r.tokens()); n != 1 {
+		t.Fatalf("%d requests before the delay was over", n)
+	}
+
+	w.forward(1200 * time.Millisecond)
+	w.Wake()
+	if got := w.settles(t, n.ID, 2); !got.Delivered {
+		t.Errorf("got %+v", got)
+	}
+	if warned := w.logs.FilterLevelExact(zapcore.WarnLevel).Len(); warned != 1 {
+		t.Errorf("%d warnings, want one", warned)
+	}
+	w.noSecrets(t)
+}
+
+func TestEachAttemptHasATokenOfItsOwn(t *testing.T) {
+	r := newReceiver(t, answers(500, 503, 429, 200))
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	n := w.owe("rp", w.clock.Now())
+	w.begin()
+	for attempt := 1; attempt <= 4; attempt++ {
+		w.settles(t, n.ID, attempt)
+		w.forward(time.Minute)
+		w.Wake()
+	}
+	tokens := r.tokens()
+	slices.Sort(tokens)
+	if len(slices.Compact(tokens)) != 4 {
+		t.Errorf("got %v", r.tokens())
+	}
+}
+
+func TestAClientThatAsksForTimeGetsIt(t *testing.T) {
+	var asked atomic.Bool
+	r := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+		if asked.CompareAndSwap(false, true) {
+			w.Header().Set("Retry-After", "120")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}
+	})
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	n := w.owe("rp", w.clock.Now())
+	w.begin()
+	if got, want := w.settles(t, n.ID, 1).Due, w.clock.Now().Add(2*time.Minute); !got.Equal(want) {
+		t.Errorf("due %v, want %v", got, want)
+	}
+	w.forward(2 * time.Minute)
+	w.Wake()
+	if !w.settles(t, n.ID, 2).Delivered {
+		t.Error("not delivered")
+	}
+}
+
+func TestAClientThatRefusesIsNotToldAgain(t *testing.T) {
+	for _, status := range []int{400, 302, 307, 404} {
+		r := newReceiver(t, answers(status))
+		w := newWorld(t, map[string]*receiver{"rp": r})
+		n := w.owe("rp", w.clock.Now())
+		w.begin()
+		if got := w.settles(t, n.ID, 1); !got.Dead || got.Delivered || got.Why == "" {
+			t.Errorf("%d: got %+v", status, got)
+		}
+		w.forward(time.Hour)
+		calls := w.dueCalls.Load()
+		eventually(t, "more looks", func() bool { return w.dueCalls.Load() >= calls+3 })
+		if n := len(r.tokens()); n != 1 {
+			t.Errorf("%d: told %d times", status, n)
+		}
+		lines := w.logs.FilterMessage("logout given up").All()
+		if len(lines) != 1 || lines[0].Level != zapcore.ErrorLevel || lines[0].ContextMap()["advice"] != adviceRefused {
+			t.Errorf("%d: got lines %v", status, w.logs.All())
+		}
+		w.noSecrets(t)
+	}
+}
+
+func TestAClientThatIsDownForHoursIsToldWhenItIsBack(t *testing.T) {
+	var up atomic.Bool
+	r := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+		if !up.Load() {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+	})
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	n := w.owe("rp", w.clock.Now())
+	w.begin()
+	begun := w.clock.Now()
+	attempts := 0
+	for w.clock.Now().Sub(begun) < 6*time.Hour {
+		attempts++
+		due := w.settles(t, n.ID, attempts).Due
+		w.forward(due.Sub(w.clock.Now()))
+		w.Wake()
+	}
+	w.settles(t, n.ID, attempts+1)
+	// A second, two, four and so on to ten minutes, then six an hour.
+	if attempts < 35 || attempts > 60 {
+		t.Errorf("%d attempts in six hours", attempts)
+	}
+
+	up.Store(true)
+	w.forward(12 * time.Minute)
+	w.Wake()
+	if !w.settles(t, n.ID, attempts+2).Delivered {
+		t.Error("not delivered")
+	}
+	if warned := w.logs.FilterLevelExact(zapcore.WarnLevel).Len(); warned != 1 {
+		t.Errorf("%d warnings in six hours, want one", warned)
+	}
+}
+
+func TestAClientThatIsDownForTooLongIsGivenUp(t *testing.T) {
+	r := newReceiver(t, answers(500))
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	w.site.retryFor = time.Hour
+	n := w.owe("rp", w.clock.Now())
+	w.begin()
+	w.settles(t, n.ID, 1)
+	w.forward(59 * time.Minute)
+	w.Wake()
+	if w.settles(t, n.ID, 2).Dead {
+		t.Error("given up too early")
+	}
+	w.forward(time.Minute)
+	w.Wake()
+	if got := w.settles(t, n.ID, 3); !got.Dead || got.Attempts != 3 {
+		t.Errorf("got %+v", got)
+	}
+	if lines := w.logs.FilterMessage("logout given up").All(); len(lines) != 1 || lines[0].ContextMap()["advice"] != adviceLate {
+		t.Errorf("got lines %v", w.logs.All())
+	}
+}
+
+// The server was off for long: the notice is old, but its client was not asked in that time.
+func TestANoticeThatWasOldAtTheStartHasOneTry(t *testing.T) {
+	r := newReceiver(t, answers(200))
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	n := w.owe("rp", w.clock.Now().Add(-30*24*time.Hour))
+	w.begin()
+	if !w.settles(t, n.ID, 1).Delivered {
+		t.Error("not delivered")
+	}
+}
+
+func TestAClientWithoutAnAddressIsGivenUp(t *testing.T) {
+	w := newWorld(t, nil)
+	w.site.without = map[string]bool{"rp": true}
+	n := w.owe("rp", w.clock.Now())
+	w.begin()
+	eventually(t, "giving up", func() bool { _, _, dead := w.count(); return dead == 1 })
+	if got := w.settlement(n.ID); got.Attempts != 0 || got.Why == "" {
+		t.Errorf("got %+v", got)
+	}
+	if w.site.signed.Load() != 0 {
+		t.Error("a token was signed")
+	}
+	w.noSecrets(t)
+}
+
+func TestAKeyThatIsAwayIsAFailureThatMayPass(t *testing.T) {
+	r := newReceiver(t, answers(200))
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	w.site.noKey.Store(true)
+	n := w.owe("rp", w.clock.Now())
+	w.begin()
+	if got := w.settles(t, n.ID, 1); got.Dead || got.Why != errNoToken.Error() {
+		t.Errorf("got %+v", got)
+	}
+	w.site.noKey.Store(false)
+	w.forward(2 * time.Second)
+	w.Wake()
+	if !w.settles(t, n.ID, 2).Delivered {
+		t.Error("not delivered")
+	}
+}
+
+func TestAPanicIsAFailureThatMayPass(t *testing.T) {
+	r := newReceiver(t, answers(200))
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	w.site.panics.Store(true)
+	n := w.owe("rp", w.clock.Now())
+	w.begin()
+	if got := w.settles(t, n.ID, 1); got.Dead || got.Why != errPanicked.Error() {
+		t.Errorf("got %+v", got)
+	}
+	w.site.panics.Store(false)
+	w.forward(2 * time.Second)
+	w.Wake()
+	if !w.settles(t, n.ID, 2).Delivered {
+		t.Error("not delivered")
+	}
+	w.noSecrets(t)
+}
+
+func TestAClientThatIsNotThereIsAFailureThatMayPass(t *testing.T) {
+	w := newWorld(t, nil)
+	n := w.owe("rp", w.clock.Now())
+	w.begin()
+	if got := w.settles(t, n.ID, 1); got.Dead || got.Why != "host not found: no such host" {
+		t.Errorf("got %+v", got)
+	}
+	w.noSecrets(t)
+}

@@ -1,0 +1,404 @@
+package notify
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+const (
+	theIssuer = "https://op.example"
+	theSub    = "alice-the-subject"
+	theSID    = "the-session-id"
+)
+
+// theCA is the tests' own certificate authority.
+var theCA = newCA()
+
+type ca struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pool *x509.CertPool
+	leaf tls.Certificate
+}
+
+func newCA() *ca {
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "tests"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	c := &ca{key: newKey(), pool: x509.NewCertPool()}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &c.key.PublicKey, c.key)
+	if err == nil {
+		c.cert, err = x509.ParseCertificate(der)
+	}
+	if err != nil {
+		panic(err)
+	}
+	c.pool.AddCert(c.cert)
+	c.leaf = c.issue("localhost", "*.rp.test")
+	return c
+}
+
+func newKey() *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
+// issue makes a certificate for the names and 127.0.0.1.
+func (c *ca) issue(names ...string) tls.Certificate {
+	key := newKey()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: names, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, c.cert, &key.PublicKey, c.key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// A receiver is a client's back-channel logout endpoint, with a script.
+type receiver struct {
+	server *httptest.Server
+
+	mu   sync.Mutex
+	got  []string // the tokens
+	busy map[string]int
+	most int // how many requests there were at once
+}
+
+// newReceiver starts one over TLS. Requests end when the test does.
+func newReceiver(t testing.TB, script http.HandlerFunc) *receiver {
+	r := unstarted(script)
+	r.server.TLS = &tls.Config{Certificates: []tls.Certificate{theCA.leaf}}
+	r.server.StartTLS()
+	t.Cleanup(r.close)
+	return r
+}
+
+func unstarted(script http.HandlerFunc) *receiver {
+	r := &receiver{busy: make(map[string]int)}
+	r.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		token := req.PostFormValue("logout_token")
+		r.enter(token)
+		defer r.leave(token)
+		script(w, req)
+	}))
+	r.server.Config.ErrorLog = log.New(&bytes.Buffer{}, "", 0)
+	return r
+}
+
+func (r *receiver) close() {
+	r.server.CloseClientConnections()
+	r.server.Close()
+}
+
+func (r *receiver) enter(token string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.got = append(r.got, token)
+	r.busy[token]++
+	r.most = max(r.most, len(r.busy))
+}
+
+func (r *receiver) leave(token string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.busy[token]--; r.busy[token] == 0 {
+		delete(r.busy, token)
+	}
+}
+
+func (r *receiver) tokens() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.got)
+}
+
+func (r *receiver) mostAtOnce() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.most
+}
+
+func (r *receiver) address() string { return r.server.Listener.Addr().String() }
+
+func (r *receiver) port() string {
+	_, port, _ := net.SplitHostPort(r.address())
+	return port
+}
+
+// answers is a script of one status after the other, the last for ever.
+func answers(statuses ...int) http.HandlerFunc {
+	var n atomic.Int64
+	return func(w http.ResponseWriter, _ *http.Request) {
+		i := min(int(n.Add(1)), len(statuses))
+		w.WriteHeader(statuses[i-1])
+	}
+}
+
+// hangs is a script that answers nothing.
+func hangs(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+
+// slow is a script that thinks for a while.
+func slow(d time.Duration) http.HandlerFunc {
+	return func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(d):
+		case <-r.Context().Done():
+		}
+	}
+}
+
+// senderTo returns a sender for which each host is the receiver, by its name without the port; "*" is every other.
+func senderTo(t testing.TB, hosts map[string]*receiver) *Sender {
+	s := NewSender(Guard{}, theCA.pool)
+	s.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		r := cmp.Or(hosts[host], hosts["*"])
+		if r == nil {
+			return nil, &net.DNSError{Err: "no such host", Name: host}
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, r.address())
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// A clock goes when it is told to.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) forward(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+var errStore = errors.New("the disk is full")
+
+// A store is the notices of a fake site, which several configurations share.
+type store struct {
+	away     atomic.Bool // Settle fails
+	dueCalls atomic.Int64
+
+	mu        sync.Mutex
+	owed      map[ID]Notice
+	delivered map[ID]int
+	dead      map[ID]Settlement
+	last      map[ID]Settlement
+	batches   []int // how many settlements each had
+}
+
+func newStore() *store {
+	return &store{owed: make(map[ID]Notice), delivered: make(map[ID]int), dead: make(map[ID]Settlement), last: make(map[ID]Settlement)}
+}
+
+// owe adds a notice to a client.
+func (s *store) owe(clientID string, created time.Time) Notice {
+	var id ID
+	_, _ = rand.Read(id[:])
+	n := Notice{ID: id, Issuer: theIssuer, ClientID: clientID, Subject: theSub, SessionID: theSID, Reason: "logout", Created: created, Due: created}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owed[id] = n
+	return n
+}
+
+func (s *store) count() (owed, delivered, dead int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.owed), len(s.delivered), len(s.dead)
+}
+
+func (s *store) notice(id ID) (Notice, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, ok := s.owed[id]
+	return n, ok
+}
+
+func (s *store) settlement(id ID) Settlement {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last[id]
+}
+
+// A site is a Site over a store. A client's URI is https://CLIENT.rp.test/bcl?key=... unless it is in without.
+type site struct {
+	*store
+	sender   *Sender
+	retryFor time.Duration
+	without  map[string]bool
+	noKey    atomic.Bool
+	panics   atomic.Bool
+	signed   atomic.Int64
+	settles  atomic.Int64
+}
+
+func (s *site) Due(_ context.Context, now time.Time, limit int) ([]Notice, error) {
+	s.dueCalls.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var due []Notice
+	for _, n := range s.owed {
+		if !n.Due.After(now) {
+			due = append(due, n)
+		}
+	}
+	slices.SortFunc(due, func(a, b Notice) int { return cmp.Or(a.Due.Compare(b.Due), bytes.Compare(a.ID[:], b.ID[:])) })
+	return due[:min(len(due), limit)], nil
+}
+
+func (s *site) Settle(_ context.Context, settlements []Settlement) error {
+	if s.away.Load() {
+		return errStore
+	}
+	s.settles.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.batches = append(s.batches, len(settlements))
+	for _, one := range settlements {
+		s.last[one.ID] = one
+		n, ok := s.owed[one.ID]
+		switch {
+		case !ok:
+		case one.Delivered:
+			s.delivered[one.ID]++
+			delete(s.owed, one.ID)
+		case one.Dead:
+			s.dead[one.ID] = one
+			delete(s.owed, one.ID)
+		default:
+			n.Due, n.Attempts = one.Due, one.Attempts
+			s.owed[one.ID] = n
+		}
+	}
+	return nil
+}
+
+func (s *site) Target(n Notice) (Target, bool) {
+	return Target{URI: "https://" + n.ClientID + ".rp.test/bcl?key=querysecret", Sender: s.sender, RetryFor: s.retryFor}, !s.without[n.ClientID]
+}
+
+func (s *site) Token(_ context.Context, n Notice) (string, error) {
+	if s.panics.Load() {
+		panic("a bug with the secret " + theSub)
+	}
+	if s.noKey.Load() {
+		return "", errors.New("the key is away")
+	}
+	return fmt.Sprintf("token.%x.%d", n.ID, s.signed.Add(1)), nil
+}
+
+// noticeOf returns which notice a token is for.
+func noticeOf(token string) string { return strings.Split(token, ".")[1] }
+
+// world is a worker with one site.
+type world struct {
+	*Worker
+	*clock
+	*store
+	site *site
+	logs *observer.ObservedLogs
+}
+
+// newWorld starts a worker for clients that are these receivers, by client ID; "*" is every other.
+func newWorld(t testing.TB, clients map[string]*receiver) *world {
+	hosts := make(map[string]*receiver)
+	for id, r := range clients {
+		if id != "*" {
+			id += ".rp.test"
+		}
+		hosts[id] = r
+	}
+	core, logs := observer.New(zapcore.DebugLevel)
+	w := &world{clock: newClock(), store: newStore(), logs: logs}
+	w.Worker = NewWorker(zap.New(core), w.Now)
+	w.interval = 20 * time.Millisecond
+	w.site = &site{store: w.store, sender: senderTo(t, hosts), retryFor: 24 * time.Hour}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// begin uses the site.
+func (w *world) begin() { w.Use(w, map[string]Site{theIssuer: w.site}) }
+
+// eventually waits, ten seconds at the most, for a condition.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// settles waits until the store has recorded an attempt of the notice.
+func (w *world) settles(t testing.TB, id ID, attempts int) Settlement {
+	t.Helper()
+	eventually(t, fmt.Sprintf("attempt %d of %v", attempts, id), func() bool { return w.settlement(id).Attempts >= attempts })
+	return w.settlement(id)
+}
+
+// noSecrets fails the test if the log has what it must not.
+func (w *world) noSecrets(t testing.TB) {
+	t.Helper()
+	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{MessageKey: "msg"})
+	for _, entry := range w.logs.All() {
+		line, err := encoder.EncodeEntry(entry.Entry, entry.Context)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{theSub, theSID, "token.", "querysecret", "/bcl"} {
+			if strings.Contains(line.String(), secret) {
+				t.Errorf("the log has %q: %s", secret, line)
+			}
+		}
+	}
+}

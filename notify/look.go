@@ -1,0 +1,151 @@
+package notify
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// maxSeen bounds how far a look sees beyond the notices of hosts that have no room.
+	maxSeen = 1 << 14
+	// dueTimeout is for one call of a site's Due.
+	dueTimeout = 5 * time.Second
+	// minGap is the least time between two looks. After a long look it is longer: a tenth of the time may be spent on looking.
+	minGap   = 10 * time.Millisecond
+	gapTimes = 10
+)
+
+// run looks until the worker is closed.
+func (w *Worker) run() {
+	for {
+		begun := time.Now()
+		w.look()
+		gap := min(max(minGap, gapTimes*time.Since(begun)), w.interval)
+		if !w.pause(gap, nil) || !w.pause(w.interval-gap, w.wake) {
+			return
+		}
+	}
+}
+
+// pause waits, and tells whether the worker goes on.
+func (w *Worker) pause(d time.Duration, early <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-w.ctx.Done():
+		return false
+	case <-early:
+	case <-timer.C:
+	}
+	return true
+}
+
+// look begins a try of all that is due and has room. Sites come in an order that differs each time, so that none is always last.
+func (w *Worker) look() {
+	w.mu.Lock()
+	current := w.inUse()
+	w.looking, w.more = true, false
+	w.mu.Unlock()
+
+	if current != nil {
+		for issuer, site := range current.sites {
+			w.guarded("looking for logout notices", issuer, func() { w.lookAt(current, issuer, site) })
+		}
+	}
+
+	w.mu.Lock()
+	w.looking = false
+	clear(w.landed)
+	w.mu.Unlock()
+}
+
+// lookAt looks at one site: further and further while all that it sees belongs to hosts that have no room.
+func (w *Worker) lookAt(from *use, issuer string, site Site) {
+	for limit := w.room(issuer); limit > 0; limit = min(4*limit, maxSeen) {
+		ctx, cancel := context.WithTimeout(w.ctx, dueTimeout)
+		notices, err := site.Due(ctx, w.now(), limit)
+		cancel()
+		if err != nil {
+			// A store that is away says so itself.
+			w.logger.Debug("asking for logout notices", zap.String("issuer", issuer), zap.Error(err))
+			return
+		}
+		if full := w.beginAll(from, issuer, site, notices); full || len(notices) < limit || limit == maxSeen {
+			return
+		}
+	}
+}
+
+// room returns how many notices to ask a site for: as many as there can be tries, beyond those that are in flight. 0: none.
+func (w *Worker) room(issuer string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.tries >= maxTries || w.perSite[issuer] >= maxUnsettled {
+		w.more = true
+		return 0
+	}
+	return maxTries + w.perSite[issuer]
+}
+
+// beginAll begins a try of each notice that has room. It tells whether there is no more room for any.
+func (w *Worker) beginAll(from *use, issuer string, site Site, notices []Notice) (full bool) {
+	for _, n := range notices {
+		target, ok := site.Target(n)
+		if w.begin(from, issuer, site, n, target, ok) {
+			return true
+		}
+	}
+	return false
+}
+
+// begin begins a try unless the notice is in flight or its host has no room. It tells whether there is no room for any other either.
+func (w *Worker) begin(from *use, issuer string, site Site, n Notice, target Target, ok bool) (full bool) {
+	key, host := noticeKey{issuer, n.ID}, hostOf(target.URI)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || w.inUse() != from {
+		return true
+	}
+	if w.knows(key) {
+		return false
+	}
+	if w.tries >= maxTries || w.perSite[issuer] >= maxUnsettled {
+		w.more = true
+		return true
+	}
+	if ok && w.perHost[host] >= maxTriesPerHost {
+		w.more = true
+		return false
+	}
+
+	w.flight[key] = struct{}{}
+	w.perSite[issuer]++
+	if !ok || target.Sender == nil {
+		w.record(from, issuer, w.unreachable(issuer, n))
+		return false
+	}
+	w.tries++
+	w.perHost[host]++
+	w.work.Go(func() { w.try(trial{from, issuer, site, n, target, host}) })
+	return false
+}
+
+// knows tells whether a notice that a site lists is not to be tried now. The caller holds the lock.
+func (w *Worker) knows(key noticeKey) bool {
+	_, flying := w.flight[key]
+	_, landed := w.landed[key]
+	return flying || landed
+}
+
+// hostOf returns the host name that tries are counted by.
+func hostOf(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
+}

@@ -1,0 +1,61 @@
+// Package notify tells clients about ended sessions as OpenID Connect Back-Channel Logout 1.0 has it. What is owed is kept elsewhere, by a
+// [Site]; the [Worker] takes from there what is due, sends it, and has recorded what became of it. So a notice outlives a client that
+// is away and a restart of this server. It is delivered at least once: when the server ends between an answer and its recording,
+// the client is told again, which is no harm to it.
+package notify
+
+import (
+	"context"
+	"encoding/hex"
+	"time"
+)
+
+// ID names a notice.
+type ID [32]byte
+
+// String returns the first 16 bytes in hex: enough to find a notice in a log.
+func (id ID) String() string { return hex.EncodeToString(id[:16]) }
+
+// A Notice is owed to one client about one ended session, or about all sessions of a user there.
+type Notice struct {
+	ID        ID
+	Issuer    string // the OP's
+	ClientID  string
+	Subject   string // the claim sub, as this client knows it; empty when unknown
+	SessionID string // the claim sid; empty when unknown
+	Reason    string // why the session ended; for the log
+	Created   time.Time
+	Due       time.Time // when it is to be tried next
+	Attempts  int       // how often it was tried so far
+}
+
+// A Settlement is what became of an attempt. A notice that was delivered or given up is owed no more.
+type Settlement struct {
+	ID        ID
+	Delivered bool
+	Dead      bool      // given up
+	Due       time.Time // of the next attempt, if neither
+	Attempts  int       // how often it was tried by now
+	Why       string    // what went wrong, short and without secrets; empty when delivered
+}
+
+// A Site is one issuer's clients and keys, as the current configuration has them. Its methods are called from several goroutines.
+type Site interface {
+	// Due lists up to limit notices whose time has come, the oldest first. The limit is above 10,000 when one client is far behind.
+	Due(ctx context.Context, now time.Time, limit int) ([]Notice, error)
+	// Settle records what became of attempts, in one transaction. After an error it is called again with the same; notices that
+	// it does not know (any more) are no error.
+	Settle(ctx context.Context, settlements []Settlement) error
+	// Target returns where a notice goes. When ok is false, its client has no such URI (any more) or cannot be told by it, and the
+	// notice is given up. It is asked often and must not block.
+	Target(n Notice) (target Target, ok bool)
+	// Token signs a fresh logout token for a notice, with jti, iat and exp of its own: a client may refuse one that it has seen.
+	Token(ctx context.Context, n Notice) (string, error)
+}
+
+// A Target is where a notice goes.
+type Target struct {
+	URI      string // the client's backchannel_logout_uri
+	Sender   *Sender
+	RetryFor time.Duration // how old a notice gets before a failed attempt is its last; zero: there is one attempt
+}

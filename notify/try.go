@@ -1,0 +1,147 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+var (
+	errNoToken  = errors.New("no logout token could be signed")
+	errPanicked = errors.New("the try panicked")
+)
+
+// What an operator can do about notices that were given up.
+const (
+	adviceRefused = "the client may still have its session: see its log for why it refuses the logout token, or its registration for the address"
+	adviceLate    = "the client may still have its session: see whether its backchannel_logout_uri can be reached from here"
+	adviceNoURI   = "the client may still have its session: give it a backchannel_logout_uri if it is to be told"
+)
+
+// A trial is one try of a notice.
+type trial struct {
+	from   *use
+	issuer string
+	site   Site
+	notice Notice
+	target Target
+	host   string
+}
+
+// try makes one try, and hands on its outcome.
+func (w *Worker) try(t trial) {
+	begun := time.Now()
+	result := w.attempt(t)
+	ended := w.ctx.Err() != nil && result.Status == 0 // by Close: it does not count
+	var s Settlement
+	if !ended {
+		s = w.judge(t, result, time.Since(begun))
+	}
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.tries--
+	if w.perHost[t.host]--; w.perHost[t.host] == 0 {
+		delete(w.perHost, t.host)
+	}
+	if ended {
+		w.land(noticeKey{t.issuer, t.notice.ID})
+		return
+	}
+	w.record(t.from, t.issuer, s)
+	w.wakeForMore()
+}
+
+// attempt signs a token and sends it. A panic of what it calls is a failure like another.
+func (w *Worker) attempt(t trial) (result Result) {
+	finished := w.guarded("sending logout notice", t.issuer, func() {
+		token, err := w.token(t)
+		if err != nil {
+			result = Result{Outcome: Retry, Err: errNoToken}
+			return
+		}
+		result = t.target.Sender.Send(w.ctx, t.target.URI, token)
+	})
+	if !finished {
+		return Result{Outcome: Retry, Err: errPanicked}
+	}
+	return result
+}
+
+func (w *Worker) token(t trial) (string, error) {
+	ctx, cancel := context.WithTimeout(w.ctx, TryTimeout)
+	defer cancel()
+	token, err := t.site.Token(ctx, t.notice)
+	if err != nil {
+		w.logger.Debug("signing logout token", zap.Stringer("notice", t.notice.ID), zap.String("issuer", t.issuer), zap.Error(err))
+	}
+	return token, err
+}
+
+// judge decides what becomes of the notice, and tells the log.
+func (w *Worker) judge(t trial, result Result, took time.Duration) Settlement {
+	now := w.now()
+	s := Settlement{ID: t.notice.ID, Attempts: t.notice.Attempts + 1}
+	log := w.about(t.issuer, t.notice).With(zap.String("host", t.host), zap.Int("attempts", s.Attempts), zap.Duration("duration", took))
+	if result.Outcome == Delivered {
+		s.Delivered = true
+		log.Info("logout delivered", zap.Duration("age", now.Sub(t.notice.Created)))
+		return s
+	}
+
+	s.Why = why(result)
+	log = log.With(zap.String("why", s.Why))
+	switch {
+	case result.Outcome == Final:
+		s.Dead = true
+		log.Error("logout given up", zap.String("advice", adviceRefused))
+	case now.Sub(t.notice.Created) >= t.target.RetryFor:
+		s.Dead = true
+		log.Error("logout given up", zap.String("advice", adviceLate))
+	default:
+		s.Due = now.Add(Delay(s.Attempts, result.RetryAfter, rand.Float64())) //nolint:gosec // spreads load, guards nothing
+		log = log.With(zap.Time("next", s.Due))
+		if t.notice.Attempts == 0 {
+			log.Warn("logout not delivered, trying again")
+		} else {
+			log.Debug("logout not delivered, trying again")
+		}
+	}
+	return s
+}
+
+// unreachable gives up a notice that has no target.
+func (w *Worker) unreachable(issuer string, n Notice) Settlement {
+	const why = "client has no backchannel_logout_uri that it can be told by"
+	w.about(issuer, n).Error("logout given up",
+		zap.Int("attempts", n.Attempts), zap.String("why", why), zap.String("advice", adviceNoURI))
+	return Settlement{ID: n.ID, Dead: true, Attempts: n.Attempts, Why: why}
+}
+
+// about returns a logger that names a notice. What says who the user is stays out of the log.
+func (w *Worker) about(issuer string, n Notice) *zap.Logger {
+	return w.logger.With(zap.Stringer("notice", n.ID), zap.String("issuer", issuer), zap.String("client_id", n.ClientID), zap.String("reason", n.Reason))
+}
+
+func why(result Result) string {
+	if result.Err != nil {
+		return short(result.Err.Error())
+	}
+	return fmt.Sprintf("answered with status %d", result.Status)
+}
+
+// guarded calls f and tells whether it returned. A panic does not end the server. The log has where it was and not its value, which
+// may have a secret.
+func (w *Worker) guarded(doing, issuer string, f func()) (returned bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.logger.Error("panic while "+doing, zap.String("issuer", issuer), zap.String("type", fmt.Sprintf("%T", p)), zap.Stack("stack"))
+		}
+	}()
+	f()
+	return true
+}

@@ -1,0 +1,196 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	maxTries        = 256 // at once, over all
+	maxTriesPerHost = 8   // at once, so that a host that hangs does not hold up the others
+
+	// maxUnsettled is how many notices of an issuer are in flight, those included whose outcome is not recorded yet. Its site is
+	// not asked for more until then.
+	maxUnsettled = 4 * maxTries
+
+	pollInterval = time.Second
+	closeLimit   = 10 * time.Second
+	// releaseLimit is how long Release waits for outcomes to be recorded.
+	releaseLimit = 2 * time.Second
+)
+
+var errCloseTakesLong = errors.New("logout notices under way take long to end")
+
+// A Worker delivers the notices that sites owe. There is one for all configurations, so that a reload ends no try and begins none
+// twice. Use [NewWorker].
+type Worker struct {
+	logger   *zap.Logger
+	now      func() time.Time
+	interval time.Duration // between looks when nothing happens; tests change it
+
+	ctx    context.Context // of the tries
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+	wake   chan struct{} // holds one: look at once
+
+	mu      sync.Mutex
+	uses    []*use // the last is the one in use
+	started bool
+	closed  bool
+
+	flight  map[noticeKey]struct{} // tried now, or their outcome not recorded yet
+	perSite map[string]int         // how many of those, by issuer
+	tries   int                    // under way
+	perHost map[string]int         // of those, by host name
+	looking bool
+	landed  map[noticeKey]struct{} // recorded since the look under way began: its list may be older
+	more    bool                   // the last look left notices for want of room
+	batches map[batchKey]*batch
+	settled chan struct{} // closed and replaced when a batch was recorded
+}
+
+// A use is the sites of one configuration.
+type use struct {
+	owner any
+	sites map[string]Site // by issuer
+}
+
+type noticeKey struct {
+	issuer string
+	id     ID
+}
+
+// NewWorker returns a worker that does nothing until the first Use. All that depends on when notices were made and when they are due
+// goes by the clock now.
+func NewWorker(logger *zap.Logger, now func() time.Time) *Worker {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Worker{
+		logger: logger, now: now, interval: pollInterval,
+		ctx: ctx, cancel: cancel,
+		wake:    make(chan struct{}, 1),
+		flight:  make(map[noticeKey]struct{}),
+		perSite: make(map[string]int),
+		perHost: make(map[string]int),
+		landed:  make(map[noticeKey]struct{}),
+		batches: make(map[batchKey]*batch),
+		settled: make(chan struct{}),
+	}
+}
+
+// Use puts a configuration's sites, by issuer, into use in place of those before. An owner, which must be comparable (a pointer), that has some
+// replaces them and keeps its rank. Tries under way go on, and count for the new sites.
+func (w *Worker) Use(owner any, sites map[string]Site) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	next := &use{owner: owner, sites: sites}
+	if i := w.indexOf(owner); i >= 0 {
+		w.uses[i] = next
+	} else {
+		w.uses = append(w.uses, next)
+	}
+	if !w.started {
+		w.started = true
+		w.work.Go(w.run)
+	}
+	w.Wake()
+}
+
+// Release ends what Use began; the configuration before it is in use again if it was the last. Outcomes at hand are recorded
+// first, for which it waits two seconds at the most: what Release's caller closes next may be where they go.
+func (w *Worker) Release(owner any) {
+	w.mu.Lock()
+	i := w.indexOf(owner)
+	if i < 0 {
+		w.mu.Unlock()
+		return
+	}
+	leaving := w.uses[i]
+	pending := w.leavingWith(leaving)
+	w.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(w.ctx, releaseLimit)
+	defer cancel()
+	for _, b := range pending {
+		b.hurry()
+		select {
+		case <-b.done:
+		case <-ctx.Done():
+		}
+	}
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.uses = slices.DeleteFunc(w.uses, func(u *use) bool { return u == leaving })
+	w.Wake()
+}
+
+// Wake says that there may be new notices: the sites are asked at once. It never blocks.
+func (w *Worker) Wake() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// Settled returns a channel that is closed when the next outcomes have been recorded.
+func (w *Worker) Settled() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.settled
+}
+
+// Close ends the tries under way, whose notices stay owed, and records the outcomes it has. It waits ten seconds at the most. The
+// worker cannot be used again.
+func (w *Worker) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.cancel()
+
+	done := make(chan struct{})
+	go func() {
+		w.work.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-time.After(closeLimit):
+		return errCloseTakesLong
+	}
+}
+
+// indexOf finds the owner's use; -1: it has none. The caller holds the lock, as for all that follow.
+func (w *Worker) indexOf(owner any) int {
+	return slices.IndexFunc(w.uses, func(u *use) bool { return u.owner == owner })
+}
+
+// inUse returns the configuration that came last; nil: there is none.
+func (w *Worker) inUse() *use {
+	if len(w.uses) == 0 {
+		return nil
+	}
+	return w.uses[len(w.uses)-1]
+}
+
+// siteFor returns where an outcome of the issuer is recorded: with the configuration that the notice is from while that is there,
+// then with the one that came last and has the issuer. nil: with none, and the notice stays owed.
+func (w *Worker) siteFor(from *use, issuer string) Site {
+	if slices.Contains(w.uses, from) {
+		return from.sites[issuer]
+	}
+	for _, u := range slices.Backward(w.uses) {
+		if site := u.sites[issuer]; site != nil {
+			return site
+		}
+	}
+	return nil
+}

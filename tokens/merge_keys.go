@@ -1,0 +1,80 @@
+package tokens
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// errMerge says that a document is no JWK Set to which keys can be added.
+var errMerge = fmt.Errorf("%w: it must be a JSON object with one array \"keys\"", ErrKeySet)
+
+// MergeKeys adds keys at the end of the OP's JWK Set (RFC 7517, section 5). All other bytes stay as they are. A key that is there
+// already is not added again; one whose kid a different key of the OP has is left out, and its kid is among the clashes. Its errors wrap ErrKeySet.
+func MergeKeys(document []byte, keys []PublishedKey) (merged []byte, clashes []string, err error) {
+	elements, end, err := keysMember(document)
+	if err != nil {
+		return nil, nil, err
+	}
+	var added []byte
+	for _, key := range keys {
+		there, same := has(elements, key)
+		if there && !same {
+			clashes = append(clashes, key.ID)
+		}
+		if there {
+			continue
+		}
+		if len(elements) > 0 || added != nil {
+			added = append(added, ',')
+		}
+		added = append(added, key.JWK...)
+	}
+	return slices.Concat(document[:end], added, document[end:]), clashes, nil
+}
+
+// has tells whether a set has a key with the kid of another, and whether it is the same key.
+func has(elements []json.RawMessage, key PublishedKey) (there, same bool) {
+	for _, element := range elements {
+		var other struct {
+			ID string `json:"kid"`
+		}
+		if json.Unmarshal(element, &other) == nil && other.ID == key.ID {
+			return true, bytes.Equal(element, key.JWK)
+		}
+	}
+	return false, false
+}
+
+// keysMember finds the elements of the array "keys", and where it ends: the offset of its closing bracket.
+func keysMember(document []byte) (elements []json.RawMessage, end int64, err error) {
+	if !json.Valid(document) {
+		return nil, 0, errMerge
+	}
+	decoder := json.NewDecoder(bytes.NewReader(document))
+	if begin, err := decoder.Token(); err != nil || begin != json.Delim('{') {
+		return nil, 0, errMerge
+	}
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return nil, 0, errMerge
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return nil, 0, errMerge
+		}
+		if name != "keys" {
+			continue
+		}
+		if end != 0 || len(value) == 0 || value[0] != '[' || json.Unmarshal(value, &elements) != nil {
+			return nil, 0, errMerge
+		}
+		end = decoder.InputOffset() - 1
+	}
+	if end == 0 {
+		return nil, 0, errMerge
+	}
+	return elements, end, nil
+}

@@ -1,0 +1,267 @@
+package tokens
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// Bounds of signing keys.
+const (
+	maxSigningKeys     = 16
+	maxSigningDocument = 64 << 10 // bytes
+	minRSA             = 2048     // bits (RFC 7518, section 3.3)
+	maxRSA             = 8192     // bits
+)
+
+// logoutTyp is the typ of logout tokens (Back-Channel Logout 1.0, section 2.4).
+const logoutTyp = "logout+jwt"
+
+// pssSuffix tells the second kid of an RSA key from its first: one key signs by RS256 and by PS256, and a published key has one alg.
+const pssSuffix = "-ps256"
+
+// SigningKeys are the private keys that sign logout tokens. Of those that fit an algorithm the first one signs; the public parts of all
+// are published. They may be used by many goroutines at once. Use ParseSigningKeys or GenerateSigningKeys.
+type SigningKeys struct {
+	signers   map[jose.SignatureAlgorithm]jose.Signer
+	published []PublishedKey
+}
+
+// A PublishedKey is the public part of a signing key.
+type PublishedKey struct {
+	ID  string          // kid: the key's own, or its thumbprint (RFC 7638, unpadded base64url)
+	JWK json.RawMessage // JSON (RFC 7517), with kid, use and alg
+}
+
+// ErrSigningKey says that a document holds no keys that can sign. The error texts hold nothing of the document.
+var ErrSigningKey = errors.New("invalid signing key")
+
+// ParseSigningKeys reads private keys: each document is one or several blocks of PEM (PKCS #8, PKCS #1, SEC 1), a JWK, or a JWK Set. They
+// must be RSA of at least 2048 bits, EC on P-256, P-384 or P-521, or Ed25519. Its errors wrap ErrSigningKey.
+func ParseSigningKeys(documents ...[]byte) (*SigningKeys, error) {
+	k := &SigningKeys{signers: make(map[jose.SignatureAlgorithm]jose.Signer)}
+	seen := make(map[string]bool) // thumbprints
+	for _, document := range documents {
+		keys, err := parseSigningDocument(document)
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range keys {
+			if err := k.add(key, seen); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(seen) == 0 {
+		return nil, fmt.Errorf("%w: there is none", ErrSigningKey)
+	}
+	return k, nil
+}
+
+func parseSigningDocument(document []byte) ([]jose.JSONWebKey, error) {
+	document = bytes.TrimSpace(document)
+	switch {
+	case len(document) > maxSigningDocument:
+		return nil, fmt.Errorf("%w: larger than %d bytes", ErrSigningKey, maxSigningDocument)
+	case bytes.HasPrefix(document, []byte("{")):
+		return parseSigningJWKs(document)
+	case bytes.HasPrefix(document, []byte("-----BEGIN ")):
+		return parsePEM(document)
+	default:
+		return nil, fmt.Errorf("%w: neither PEM nor a JWK", ErrSigningKey)
+	}
+}
+
+func parseSigningJWKs(document []byte) ([]jose.JSONWebKey, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if json.Unmarshal(document, &set) != nil {
+		return nil, fmt.Errorf("%w: neither a JWK nor a JWK Set", ErrSigningKey)
+	}
+	if set.Keys == nil {
+		set.Keys = []json.RawMessage{document}
+	}
+	if len(set.Keys) > maxSigningKeys {
+		return nil, fmt.Errorf("%w: more than %d keys", ErrSigningKey, maxSigningKeys)
+	}
+	var keys []jose.JSONWebKey
+	for i, text := range set.Keys {
+		var key jose.JSONWebKey
+		if err := key.UnmarshalJSON(text); err != nil {
+			return nil, fmt.Errorf("%w: JWK %d cannot be read", ErrSigningKey, i+1)
+		}
+		if key.Use != "" && key.Use != "sig" {
+			return nil, fmt.Errorf("%w: JWK %d is not for signatures", ErrSigningKey, i+1)
+		}
+		keys = append(keys, key)
+	}
+	return keys, nil
+}
+
+func parsePEM(document []byte) ([]jose.JSONWebKey, error) {
+	var keys []jose.JSONWebKey
+	for len(bytes.TrimSpace(document)) > 0 {
+		block, rest := pem.Decode(document)
+		if block == nil || len(keys) >= maxSigningKeys {
+			return nil, fmt.Errorf("%w: broken PEM, or more than %d blocks", ErrSigningKey, maxSigningKeys)
+		}
+		document = rest
+		if block.Type == "EC PARAMETERS" { // openssl ecparam writes it in front of the key
+			continue
+		}
+		private, err := parseBlock(block)
+		if err != nil {
+			return nil, fmt.Errorf("%w: PEM block %d is no unencrypted private key", ErrSigningKey, len(keys)+1)
+		}
+		keys = append(keys, jose.JSONWebKey{Key: private})
+	}
+	return keys, nil
+}
+
+func parseBlock(block *pem.Block) (any, error) {
+	switch block.Type {
+	case "PRIVATE KEY":
+		return x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		return x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		return x509.ParseECPrivateKey(block.Bytes)
+	default:
+		return nil, ErrSigningKey
+	}
+}
+
+// add takes a key into use.
+func (k *SigningKeys) add(key jose.JSONWebKey, seen map[string]bool) error {
+	algs, err := algorithmsOf(key.Key)
+	if err != nil {
+		return err
+	}
+	if key.Algorithm != "" {
+		if !slices.Contains(algs, jose.SignatureAlgorithm(key.Algorithm)) {
+			return fmt.Errorf("%w: its alg does not fit it", ErrSigningKey)
+		}
+		algs = []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)}
+	}
+	public := key.Public()
+	sum, err := public.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return fmt.Errorf("%w: no thumbprint", ErrSigningKey)
+	}
+	thumbprint := base64.RawURLEncoding.EncodeToString(sum)
+	if key.KeyID == "" {
+		key.KeyID = thumbprint
+	}
+	if id := thumbprint + " " + key.Algorithm; seen[id] {
+		return nil // given twice
+	} else if seen[id] = true; len(seen) > maxSigningKeys {
+		return fmt.Errorf("%w: more than %d keys", ErrSigningKey, maxSigningKeys)
+	}
+	for i, alg := range algs {
+		kid := key.KeyID
+		if i > 0 {
+			kid += pssSuffix
+		}
+		if err := k.publish(key.Key, public.Key, kid, alg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// algorithmsOf are the algorithms that a private key signs by.
+func algorithmsOf(private any) ([]jose.SignatureAlgorithm, error) {
+	switch key := private.(type) {
+	case *rsa.PrivateKey:
+		if bits := key.N.BitLen(); bits < minRSA || bits > maxRSA {
+			return nil, fmt.Errorf("%w: RSA of %d bits: it must have %d to %d", ErrSigningKey, bits, minRSA, maxRSA)
+		}
+		return []jose.SignatureAlgorithm{jose.RS256, jose.PS256}, nil
+	case *ecdsa.PrivateKey:
+		byCurve := map[elliptic.Curve]jose.SignatureAlgorithm{elliptic.P256(): jose.ES256, elliptic.P384(): jose.ES384, elliptic.P521(): jose.ES512}
+		if alg, found := byCurve[key.Curve]; found {
+			return []jose.SignatureAlgorithm{alg}, nil
+		}
+	case ed25519.PrivateKey:
+		return []jose.SignatureAlgorithm{jose.EdDSA}, nil
+	}
+	return nil, fmt.Errorf("%w: it is no private key of RSA, EC (P-256, P-384, P-521) or Ed25519", ErrSigningKey)
+}
+
+// publish makes the signer of an algorithm, unless an earlier key is it, and publishes the public part.
+func (k *SigningKeys) publish(private, public any, kid string, alg jose.SignatureAlgorithm) error {
+	if slices.ContainsFunc(k.published, func(other PublishedKey) bool { return other.ID == kid }) {
+		return fmt.Errorf("%w: two keys have one kid", ErrSigningKey)
+	}
+	document, err := json.Marshal(jose.JSONWebKey{Key: public, KeyID: kid, Algorithm: string(alg), Use: "sig"})
+	if err != nil {
+		return fmt.Errorf("%w: its public part cannot be written", ErrSigningKey)
+	}
+	k.published = append(k.published, PublishedKey{ID: kid, JWK: document})
+	if _, found := k.signers[alg]; found {
+		return nil
+	}
+	signer, err := jose.NewSigner(
+		jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: private, KeyID: kid}}, (&jose.SignerOptions{}).WithType(logoutTyp),
+	)
+	if err != nil {
+		return fmt.Errorf("%w: it cannot sign", ErrSigningKey)
+	}
+	k.signers[alg] = signer
+	return nil
+}
+
+// GenerateSigningKeys makes keys for RS256, PS256, ES256 and EdDSA. document is the JWK Set to keep, secret, which ParseSigningKeys reads.
+func GenerateSigningKeys() (keys *SigningKeys, document []byte, err error) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, minRSA)
+	if err != nil {
+		return nil, nil, fmt.Errorf("generating signing keys: %w", err)
+	}
+	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("generating signing keys: %w", err)
+	}
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("generating signing keys: %w", err)
+	}
+	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: rsaKey, Use: "sig"}, {Key: ecKey, Use: "sig"}, {Key: edKey, Use: "sig"}}}
+	if document, err = json.Marshal(set); err != nil {
+		return nil, nil, fmt.Errorf("generating signing keys: %w", err)
+	}
+	keys, err = ParseSigningKeys(document)
+	return keys, document, err
+}
+
+// Algorithms lists the algorithms that can be signed by, in a fixed order.
+func (k *SigningKeys) Algorithms() []string {
+	var algs []string
+	for alg := range k.signers {
+		algs = append(algs, string(alg))
+	}
+	slices.Sort(algs)
+	return algs
+}
+
+// Supports tells whether tokens can be signed by an algorithm; empty: RS256.
+func (k *SigningKeys) Supports(alg string) bool {
+	_, found := k.signers[algorithm(alg)]
+	return found
+}
+
+// Published returns the public parts, in the order of the keys. An RSA key that signs by two algorithms is there twice, under two kids.
+func (k *SigningKeys) Published() []PublishedKey { return slices.Clone(k.published) }
