@@ -59,6 +59,19 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"a clients_file that is broken":      {"", "clients_file " + write("clients.json", "[\n{]"), "line 2"},
 		"a jwks_uri that is no address":      {"", "jwks_uri /jwks", "jwks_uri"},
 		"a jwks_uri of an empty variable":    {"", "jwks_uri {env.OIDC_TEST_EMPTY}", "is empty"},
+
+		"an idle_timeout of seconds":           {"", "idle_timeout 30s", "idle_timeout is 30s, but must be 1m0s to 400 days"},
+		"a frontchannel_timeout of minutes":    {"", "frontchannel_timeout 5m", "frontchannel_timeout is 5m0s, but must be at most 30s"},
+		"a signing_key that is none":           {"", "backchannel_logout {\n\t\t\tsigning_key {file." + write("none.pem", "0123456789abcdef") + "}\n\t\t}", "neither PEM nor a JWK"},
+		"a signing_key in a file that is away": {"", "backchannel_logout {\n\t\t\tsigning_key {file." + filepath.Join(dir, "away") + "}\n\t\t}", "is empty"},
+		"an allowed address that is none":      {"", "backchannel_logout {\n\t\t\tallow_private example.com\n\t\t}", `allow_private: "example.com" is no IP address or range`},
+		"a trusted_ca that is not there":       {"", "backchannel_logout {\n\t\t\ttrusted_ca " + filepath.Join(dir, "away") + "\n\t\t}", "reading a trusted_ca"},
+		"a trusted_ca without a certificate":   {"", "backchannel_logout {\n\t\t\ttrusted_ca " + write("ca.pem", "none") + "\n\t\t}", "has no certificate in PEM"},
+		"retrying for months":                  {"", "backchannel_logout {\n\t\t\tretry_for 60d\n\t\t}", "retry_for is 1440h0m0s, but must be"},
+		"browsers that wait for minutes":       {"", "backchannel_logout {\n\t\t\tredirect_wait 5m\n\t\t}", "redirect_wait is 5m0s, but must be"},
+		"a backchannel_logout_uri with http":   {"", "client a {\n\t\t\tbackchannel_logout_uri http://rp.example.com/\n\t\t}", "backchannel_logout_uri must be https"},
+		"a backchannel_logout_uri of an app":   {"", "client a {\n\t\t\tbackchannel_logout_uri com.example.app:/x\n\t\t}", "backchannel_logout_uri is no https URL"},
+		"a frontchannel_logout_uri to a part":  {"", "client a {\n\t\t\tfrontchannel_logout_uri https://rp.example.com/#x\n\t\t}", "frontchannel_logout_uri has a fragment"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -38,7 +38,7 @@ func TestTheCaddyfilesOfTheReadmeAreValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := strings.NewReplacer(
-		"[<path>]\n", "/out\n", "<duration>", "12h", "<client_id>", "shop", "clients_file  <path>", "clients_file "+clients,
+		"[<path>]\n", "/out\n", "frontchannel_timeout <duration>", "frontchannel_timeout 5s", "<duration>", "12h", "<client_id>", "shop", "clients_file  <path>", "clients_file "+clients,
 		"<secret...>", "{env.OIDC_SESSION_KEY}", "file [<path>] | memory", "memory",
 		" [<matcher>]", "", "<url>", "https://op.example.com", "<name>", "sessionid", "<path>", "/check", "keep | replace", "keep",
 	)
