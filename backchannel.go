@@ -149,6 +149,7 @@ func (b *BackChannel) provision(ctx caddy.Context, app *App, configured bool, cl
 		Keys:         keys.get,
 		Guard:        guard,
 		Sender:       notify.NewSender(guard, roots),
+		Strict:       notify.NewSender(notify.Guard{}, roots),
 		RetryFor:     cmp.Or(time.Duration(b.RetryFor), handlers.DefaultRetryFor),
 		RedirectWait: cmp.Or(time.Duration(b.RedirectWait), handlers.DefaultRedirectWait),
 		Wake:         app.worker.Wake,

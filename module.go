@@ -196,7 +196,7 @@ type Handler struct {
 	BackChannel *BackChannel `json:"backchannel_logout,omitempty"`
 
 	// How long the page of sign-out waits for the frames in which clients with a `frontchannel_logout_uri` are told: up to 30
-	// seconds.
+	// seconds. If it is set, the discovery document says that clients can be told so, also where none is configured.
 	//
 	// Default: 3 seconds.
 	FrontChannelTimeout caddy.Duration `json:"frontchannel_timeout,omitempty"`
@@ -233,6 +233,7 @@ type Handler struct {
 	browser   handlers.Browser
 	told      *handlers.BackChannel
 	jwks      *handlers.JWKS
+	register  *handlers.Registration
 }
 
 // CaddyModule returns the Caddy module information.
@@ -280,6 +281,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.told.Setup(env)
 	h.jwks = &handlers.JWKS{BackChannel: h.told}
 	h.jwks.Setup(env)
+	h.register = &handlers.Registration{Clients: clients}
+	h.register.Setup(env)
 	if !h.told.MayTell() {
 		app.silent = append(app.silent, h.Issuer)
 	} else if h.Issuer != "" {
@@ -328,6 +331,7 @@ func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) e
 	keys.Setup(env)
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
 	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
+	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
 	h.EndSession.FrontChannelTimeout = cmp.Or(time.Duration(h.FrontChannelTimeout), frontChannelTimeout)
 	return h.EndSession.Setup(env)
 }
@@ -375,6 +379,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.jwks.Serve(op, w, r, next)
 	case path == op.TokenPath && path != "":
 		return h.token.Serve(op, w, r, next)
+	case h.register.Serves(op, r):
+		return h.register.Serve(op, w, r, next)
 	case path == op.PushedPath && path != "":
 		return h.pushed.Serve(op, w, r, next)
 	}
@@ -397,6 +403,7 @@ func (h *Handler) members(op *handlers.OP) []handlers.Member {
 func (h *Handler) Cleanup() error {
 	if h.told != nil {
 		h.told.Sender.Close()
+		h.told.Strict.Close()
 	}
 	return nil
 }

@@ -34,9 +34,11 @@ type BackChannel struct {
 	Configured bool
 	// Keys has the keys that sign logout tokens. It may fail while they cannot be had.
 	Keys func(context.Context) (*tokens.SigningKeys, error)
-	// Guard says which addresses may be dialed, Sender dials them.
+	// Guard says which addresses may be dialed, Sender dials them. Strict dials public ones only: those of clients that have
+	// registered themselves.
 	Guard  notify.Guard
 	Sender *notify.Sender
+	Strict *notify.Sender
 	// RetryFor is how long a client that cannot be reached is tried.
 	RetryFor time.Duration
 	// RedirectWait is how long a browser waits for notices before it is sent on.

@@ -22,6 +22,7 @@ type Clients struct {
 
 	env         Env
 	configured  map[string]Client
+	registered  registeredClients
 	anyTellable bool                        // of those
 	anyFramed   bool                        // of those
 	loaded      atomic.Pointer[clientsFile] // the last good one; nil without a file
@@ -59,14 +60,19 @@ func (c *Clients) Setup(env Env) error {
 	return nil
 }
 
-// Find returns the client of an ID: the configured one, else that of the file, which is read again if it has changed.
+// Find returns the client of an ID: the configured one, else that of the file, which is read again if it has changed, else one that
+// has registered itself, as far as those are loaded.
 func (c *Clients) Find(id string) (client Client, known bool) {
-	if client, known = c.configured[id]; known || c.File == "" {
-		return client, known
+	if client, known = c.configured[id]; known {
+		return client, true
 	}
-	c.refresh()
-	client, known = c.loaded.Load().clients[id]
-	return client, known
+	if c.File != "" {
+		c.refresh()
+		if client, known = c.loaded.Load().clients[id]; known {
+			return client, true
+		}
+	}
+	return c.registered.find(id)
 }
 
 // tellable tells whether any client can be told by back channel.

@@ -68,6 +68,16 @@ func (e documentEdit) serve(w http.ResponseWriter, r *http.Request, next caddyht
 
 // apply edits the document, and gives it a validator of its own.
 func (e documentEdit) apply(header http.Header, body []byte) []byte {
+	plain := e.applyPlain(header, body)
+	if plain != nil {
+		sum := sha256.Sum256(plain)
+		header.Set("Etag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
+	}
+	return plain
+}
+
+// applyPlain edits a document that no cache keeps.
+func (e documentEdit) applyPlain(header http.Header, body []byte) []byte {
 	plain, err := decoded(header, body, maxJSON)
 	if err == nil {
 		plain, err = e.edit(plain)
@@ -76,8 +86,6 @@ func (e documentEdit) apply(header http.Header, body []byte) []byte {
 		e.failed(err)
 		return nil
 	}
-	sum := sha256.Sum256(plain)
-	header.Set("Etag", `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`)
 	return plain
 }
 
@@ -106,6 +114,19 @@ func addMembers(document []byte, issuer string, members []Member) ([]byte, error
 	if json.Unmarshal(has["issuer"], &named) != nil || named != issuer {
 		return nil, errForeignIssuer
 	}
+	return edited(document, has, members)
+}
+
+// appendMembers writes members at the end of a document that has none of their names.
+func appendMembers(document []byte, members []Member) ([]byte, error) {
+	var has map[string]json.RawMessage
+	if err := json.Unmarshal(document, &has); err != nil || has == nil {
+		return nil, errNoDocument
+	}
+	return edited(document, has, members)
+}
+
+func edited(document []byte, has map[string]json.RawMessage, members []Member) ([]byte, error) {
 	var added []byte
 	for _, m := range members {
 		if _, there := has[m.Name]; there && m.Replace {
@@ -129,6 +150,9 @@ func addMembers(document []byte, issuer string, members []Member) ([]byte, error
 	}
 	const space = " \t\r\n"
 	open := bytes.TrimRight(bytes.TrimSuffix(bytes.TrimRight(document, space), []byte("}")), space)
+	if len(has) == 0 {
+		added = added[1:] // no comma behind the brace
+	}
 	return slices.Concat(open, added, []byte("}")), nil
 }
 

@@ -64,6 +64,8 @@ type EndSession struct {
 	Keys *Keys `json:"-"`
 	// BackChannel tells the clients.
 	BackChannel *BackChannel `json:"-"`
+	// FrontChannel: clients may be told by front channel, whatever is registered of them.
+	FrontChannel bool `json:"-"`
 	// FrontChannelTimeout is how long a page waits for the frames in which clients are told.
 	FrontChannelTimeout time.Duration `json:"-"`
 
@@ -175,6 +177,9 @@ func (e *EndSession) serve(op *OP, w http.ResponseWriter, r *http.Request, next 
 	}
 	l := &leave{visit: newVisit(e.env, op, keys, r), op: op, w: w, r: r, next: next}
 	l.settle()
+	if err := e.Clients.Load(recording(r), op.Issuer); err != nil {
+		unrecorded(e.env.Logger, "clients that have registered themselves are not known", err)
+	}
 	switch {
 	case e.isConfirmation(op, r.URL.Path):
 		e.serveAnswer(l)

@@ -180,6 +180,14 @@ func (downRegistry) Keys(context.Context, string, time.Time) ([]registry.Key, er
 	return nil, registry.ErrUnavailable
 }
 
+func (downRegistry) Clients(context.Context, string) ([]registry.Client, error) {
+	return nil, registry.ErrUnavailable
+}
+
+func (downRegistry) Notices(context.Context, string, []registry.NoticeID) ([]registry.Notice, error) {
+	return nil, registry.ErrUnavailable
+}
+
 // down makes the registry unavailable and returns what makes it available again.
 func (w *world) down() (up func()) {
 	before := w.env.Registry

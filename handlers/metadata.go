@@ -21,6 +21,7 @@ type metadata struct {
 	Issuer                string   `json:"issuer"`
 	AuthorizationEndpoint string   `json:"authorization_endpoint"`
 	TokenEndpoint         string   `json:"token_endpoint"`
+	RegistrationEndpoint  string   `json:"registration_endpoint"`
 	PushedEndpoint        string   `json:"pushed_authorization_request_endpoint"` // RFC 9126, section 5
 	SubjectTypesSupported []string `json:"subject_types_supported"`
 	RequestParameter      bool     `json:"request_parameter_supported"`

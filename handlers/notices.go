@@ -20,6 +20,9 @@ type Notices struct {
 
 // Due lists notices that are due. Those of clients that cannot be told are dropped: who they are was logged when the session ended.
 func (n *Notices) Due(ctx context.Context, now time.Time, limit int) ([]notify.Notice, error) {
+	if err := n.BackChannel.Clients.Load(ctx, n.Issuer); err != nil {
+		return nil, err
+	}
 	recorded, err := n.BackChannel.env.Registry.DueNotices(ctx, n.Issuer, now, limit)
 	if err != nil {
 		return nil, err
@@ -78,7 +81,11 @@ func (n *Notices) Target(notice notify.Notice) (notify.Target, bool) {
 	if !known || !client.tellable(notice.SessionID) {
 		return notify.Target{}, false
 	}
-	return notify.Target{URI: client.BackChannelLogoutURI, Sender: n.BackChannel.Sender, RetryFor: n.BackChannel.RetryFor}, true
+	sender := n.BackChannel.Sender
+	if n.BackChannel.Clients.isRegistered(notice.ClientID) {
+		sender = n.BackChannel.Strict
+	}
+	return notify.Target{URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: n.BackChannel.RetryFor}, true
 }
 
 // Token signs a logout token for a notice, by the algorithm that the client's ID tokens are signed by (Back-Channel Logout 1.0,

@@ -16,9 +16,9 @@ type OP struct {
 	Issuer string
 	// Origin is the issuer's origin (RFC 6454).
 	Origin string
-	// DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath and JWKSPath are the paths of the OP's endpoints on that
+	// DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath, JWKSPath and RegistrationPath are the paths of the OP's endpoints on that
 	// origin, not escaped. Empty: not known, or elsewhere.
-	DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath, JWKSPath string
+	DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath, JWKSPath, RegistrationPath string
 
 	path           string   // of the issuer, without a slash at its end
 	learnt         bool     // from the OP's document, which the fields below are of
@@ -72,6 +72,7 @@ func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
 	known := *op
 	known.learnt = true
 	known.tellsClients, known.framesClients = m.BackChannelLogout, m.FrontChannelLogout
+	known.RegistrationPath = endpointPath(m.RegistrationEndpoint, op.Origin)
 	known.JWKSPath = endpointPath(m.JWKSURI, op.Origin)
 	known.AuthorizationPath = endpointPath(m.AuthorizationEndpoint, op.Origin)
 	known.TokenPath = endpointPath(m.TokenEndpoint, op.Origin)

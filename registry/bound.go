@@ -214,6 +214,30 @@ func (b *bound) SettleNotices(ctx context.Context, settling Settling) error {
 	return r.err
 }
 
+func (b *bound) PutClient(ctx context.Context, issuer string, client Client) error {
+	r := within(ctx, b, func(ctx context.Context) (r result[struct{}]) {
+		r.err = b.registry.PutClient(ctx, issuer, client)
+		return r
+	})
+	return r.err
+}
+
+func (b *bound) DeleteClient(ctx context.Context, issuer, id string) error {
+	r := within(ctx, b, func(ctx context.Context) (r result[struct{}]) {
+		r.err = b.registry.DeleteClient(ctx, issuer, id)
+		return r
+	})
+	return r.err
+}
+
+func (b *bound) Clients(ctx context.Context, issuer string) ([]Client, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[[]Client]) {
+		r.value, r.err = b.registry.Clients(ctx, issuer)
+		return r
+	})
+	return r.value, r.err
+}
+
 func (b *bound) Expire(ctx context.Context, expiry Expiry) (int, error) {
 	r := within(ctx, b, func(ctx context.Context) (r result[int]) {
 		r.value, r.err = b.registry.Expire(ctx, expiry)

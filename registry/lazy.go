@@ -313,6 +313,23 @@ func (l *Lazy) SettleNotices(ctx context.Context, settling Settling) error {
 	return err
 }
 
+// PutClient implements [Registry].
+func (l *Lazy) PutClient(ctx context.Context, issuer string, client Client) error {
+	_, err := on(ctx, l, func(r Registry) (struct{}, error) { return struct{}{}, r.PutClient(ctx, issuer, client) })
+	return err
+}
+
+// DeleteClient implements [Registry].
+func (l *Lazy) DeleteClient(ctx context.Context, issuer, id string) error {
+	_, err := on(ctx, l, func(r Registry) (struct{}, error) { return struct{}{}, r.DeleteClient(ctx, issuer, id) })
+	return err
+}
+
+// Clients implements [Registry].
+func (l *Lazy) Clients(ctx context.Context, issuer string) ([]Client, error) {
+	return on(ctx, l, func(r Registry) ([]Client, error) { return r.Clients(ctx, issuer) })
+}
+
 // Expire implements [Registry].
 func (l *Lazy) Expire(ctx context.Context, expiry Expiry) (int, error) {
 	return on(ctx, l, func(r Registry) (int, error) { return r.Expire(ctx, expiry) })

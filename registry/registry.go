@@ -69,6 +69,16 @@ type Registry interface {
 	// SettleNotices records what became of tries to deliver notices. See [Settling].
 	SettleNotices(ctx context.Context, settling Settling) error
 
+	// PutClient records or replaces a client of the issuer that has registered itself. More than [MaxClients] are not recorded: the
+	// error wraps [ErrInvalid].
+	PutClient(ctx context.Context, issuer string, client Client) error
+
+	// DeleteClient forgets a client. One that is not recorded is no error.
+	DeleteClient(ctx context.Context, issuer, id string) error
+
+	// Clients lists the issuer's recorded clients, ordered by ID.
+	Clients(ctx context.Context, issuer string) ([]Client, error)
+
 	// Expire ends sessions that are past their time and removes them, and removes codes, re-bindings, one-time values, keys and notices
 	// that are; at most 100 of all of them a call, so that no logins wait behind it. It returns how many it removed: 100 means
 	// that there may be more. See [Expiry].
@@ -105,6 +115,10 @@ const (
 	MaxKeys = 256
 	// MaxKey is the longest public key, in bytes of JSON.
 	MaxKey = 8 << 10
+	// MaxClients is how many clients one issuer has recorded.
+	MaxClients = 10_000
+	// MaxClient is the longest metadata of a client, in bytes.
+	MaxClient = 256 << 10
 	// MaxWhy is the longest reason why a notice could not be delivered, in bytes. More is cut off.
 	MaxWhy = 256
 	// MaxExpired is how many records one call of Expire removes.
@@ -335,6 +349,12 @@ type Outcome struct {
 	Due       time.Time
 	Attempts  int
 	Why       string
+}
+
+// A Client is a client that has registered itself. Neither must be empty.
+type Client struct {
+	ID       string
+	Metadata []byte // what is kept of it; the registry does not look into it
 }
 
 // An Opener opens registries: what a store module configures.

@@ -134,6 +134,35 @@ func (s *Store) SettleNotices(ctx context.Context, settling registry.Settling) e
 	return err
 }
 
+// PutClient implements [registry.Registry].
+func (s *Store) PutClient(ctx context.Context, issuer string, client registry.Client) error {
+	if err := rules.CheckClient(issuer, client); err != nil {
+		return err
+	}
+	_, err := write(ctx, s, issuer, func(tx *tx) (struct{}, error) { return struct{}{}, rules.PutClient(tx, client) })
+	return err
+}
+
+// DeleteClient implements [registry.Registry].
+func (s *Store) DeleteClient(ctx context.Context, issuer, id string) error {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return err
+	}
+	_, err := write(ctx, s, issuer, func(tx *tx) (struct{}, error) {
+		tx.DeleteClient(id)
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// Clients implements [registry.Registry].
+func (s *Store) Clients(ctx context.Context, issuer string) ([]registry.Client, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return nil, err
+	}
+	return read(ctx, s, issuer, func(tx *tx) []registry.Client { return tx.Clients() })
+}
+
 // Expire implements [registry.Registry].
 func (s *Store) Expire(ctx context.Context, expiry registry.Expiry) (int, error) {
 	return write(ctx, s, "", func(tx *tx) (int, error) { return tx.expire(expiry), nil })

@@ -27,12 +27,13 @@ var (
 	bucketKeys           = []byte("keys")           // issuer, hash of the key's ID
 
 	bucketSubjects = []byte("subjects") // issuer, hash of client ID and sub, session: those not ended
+	bucketClients  = []byte("clients")  // issuer, hash of the client's ID; issuer alone: their number
 	bucketNotices  = []byte("notices")  // issuer, notice
 	bucketDue      = []byte("due")      // issuer, time, notice: those not given up
 
 	allBuckets = [][]byte{
 		bucketMeta, bucketSessions, bucketBrowsers, bucketParticipations, bucketResponses, bucketRebindings, bucketExpiry,
-		bucketSpent, bucketKeys, bucketSubjects, bucketNotices, bucketDue,
+		bucketSpent, bucketKeys, bucketSubjects, bucketClients, bucketNotices, bucketDue,
 	}
 )
 

@@ -188,6 +188,46 @@ func (s *Store) SettleNotices(ctx context.Context, settling registry.Settling) e
 	return nil
 }
 
+// PutClient implements [registry.Registry].
+func (s *Store) PutClient(ctx context.Context, issuer string, client registry.Client) error {
+	if err := rules.CheckClient(issuer, client); err != nil {
+		return err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return rules.PutClient(s.tx(issuer), client)
+}
+
+// DeleteClient implements [registry.Registry].
+func (s *Store) DeleteClient(ctx context.Context, issuer, id string) error {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	s.tx(issuer).DeleteClient(id)
+	return nil
+}
+
+// Clients implements [registry.Registry].
+func (s *Store) Clients(ctx context.Context, issuer string) ([]registry.Client, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return nil, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return s.tx(issuer).Clients(), nil
+}
+
 // Expire implements [registry.Registry].
 func (s *Store) Expire(ctx context.Context, expiry registry.Expiry) (int, error) {
 	release, err := s.acquire(ctx)

@@ -23,6 +23,7 @@ type records struct {
 	keys           map[[16]byte]rules.Key // by the hash of their IDs
 	subjects       map[subject]map[sessionstate.SessionID]struct{}
 	notices        map[registry.NoticeID]rules.Notice
+	clients        map[string]registry.Client
 }
 
 // tx implements [rules.Tx]. Nothing can fail in it, so nothing is ever rolled back.
@@ -55,6 +56,7 @@ func (t *tx) prepare() {
 		keys:           make(map[[16]byte]rules.Key),
 		subjects:       make(map[subject]map[sessionstate.SessionID]struct{}),
 		notices:        make(map[registry.NoticeID]rules.Notice),
+		clients:        make(map[string]registry.Client),
 	}
 	t.store.issuers[t.issuer] = t.records
 }

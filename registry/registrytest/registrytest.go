@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t *testing.T) registry.Registry) {
 		{"Keys", keyTests},
 		{"Expire", expireTests},
 		{"notices", noticeTests},
+		{"clients", clientTests},
 		{"idle sessions", idleTests},
 		{"bounds", boundTests},
 		{"life", lifeTests},
@@ -247,6 +248,9 @@ func callsOf(ctx context.Context, r registry.Registry) map[string]error {
 	_, errs["DueNotices"] = r.DueNotices(ctx, issuer, start, 1)
 	_, errs["Notices"] = r.Notices(ctx, issuer, make([]registry.NoticeID, 1))
 	errs["SettleNotices"] = r.SettleNotices(ctx, registry.Settling{Issuer: issuer, Now: start})
+	errs["PutClient"] = r.PutClient(ctx, issuer, registry.Client{ID: "shop", Metadata: []byte("{}")})
+	errs["DeleteClient"] = r.DeleteClient(ctx, issuer, "shop")
+	_, errs["Clients"] = r.Clients(ctx, issuer)
 	_, errs["Expire"] = r.Expire(ctx, registry.Expiry{Now: start})
 	return errs
 }

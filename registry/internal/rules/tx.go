@@ -65,6 +65,15 @@ type Tx interface {
 	PutKey(key Key)
 	// DeleteKey forgets a key.
 	DeleteKey(key Key)
+
+	// Clients lists the issuer's clients, in the order of their IDs; CountClients says how many there are.
+	Clients() []registry.Client
+	CountClients() int
+	HasClient(id string) bool
+	// PutClient records or replaces a client.
+	PutClient(client registry.Client)
+	// DeleteClient forgets a client, if it is there.
+	DeleteClient(id string)
 }
 
 // A Response is what is remembered of an authorization response.
