@@ -218,11 +218,22 @@ func (k *SigningKeys) publish(private, public any, kid string, alg jose.Signatur
 	signer, err := jose.NewSigner(
 		jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: private, KeyID: kid}}, (&jose.SignerOptions{}).WithType(logoutTyp),
 	)
-	if err != nil {
-		return fmt.Errorf("%w: it cannot sign", ErrSigningKey)
+	if err != nil || !isPair(signer, public) {
+		return fmt.Errorf("%w: it cannot sign, or its public part is another key's", ErrSigningKey)
 	}
 	k.signers[alg] = signer
 	return nil
+}
+
+// isPair tells whether what is signed can be verified: a JWK may hold the parts of two keys.
+func isPair(signer jose.Signer, public any) bool {
+	message := []byte("a pair")
+	signed, err := signer.Sign(message)
+	if err != nil {
+		return false
+	}
+	_, err = signed.Verify(public)
+	return err == nil
 }
 
 // GenerateSigningKeys makes keys for RS256, PS256, ES256 and EdDSA. document is the JWK Set to keep, secret, which ParseSigningKeys reads.

@@ -1,0 +1,181 @@
+package handlers
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/notify"
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+// participationOf is a client's with one subject.
+func participationOf(client, sub, sid string) registry.Participation {
+	return registry.Participation{ClientID: client, Subjects: []registry.Subject{{Sub: sub, Sid: sid}}}
+}
+
+// tellable are clients that are told by back channel, and one that is not.
+func tellable(e *EndSession) {
+	e.Clients = &Clients{List: []Client{
+		{ID: clientID, Name: "The Shop", PostLogoutRedirectURIs: []string{bye}, BackChannelLogoutURI: "https://rp.example.com/back"},
+		{ID: "wiki", Name: "The Wiki", BackChannelLogoutURI: "https://wiki.example.com/back", BackChannelLogoutSessionRequired: true},
+		{ID: "mail", Name: "The Mail"},
+	}}
+}
+
+// signedOut is an exit at whose clients alice was signed in, and the notices of that.
+func signedOut(t *testing.T) (*exit, *Notices) {
+	x := newExit(t, tellable)
+	x.w.tells = true
+	for _, client := range []string{clientID, "wiki", "mail"} {
+		x.signedIn(client, "alice")
+	}
+	if got := x.ask(values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye)); got.Header.Get("Location") != bye {
+		t.Fatalf("got %s", got.Status)
+	}
+	return x, &Notices{Issuer: issuer, BackChannel: x.e.BackChannel}
+}
+
+func TestClientsThatCannotBeToldAreDroppedFromWhatIsOwed(t *testing.T) {
+	x, notices := signedOut(t)
+	if x.w.woken.Load() == 0 {
+		t.Error("new notices were not looked for")
+	}
+	for range 2 {
+		due, err := notices.Due(t.Context(), x.w.clock.Now(), 10)
+		if err != nil || len(due) != 2 {
+			t.Fatalf("due are %+v, %v", due, err)
+		}
+		for _, n := range due {
+			if n.ClientID == "mail" || n.Subject != "alice" || n.SessionID != "sid of alice" || n.Reason != "logout" || n.Issuer != issuer {
+				t.Errorf("due is %+v", n)
+			}
+			if target, ok := notices.Target(n); !ok || !strings.HasPrefix(target.URI, "https://") {
+				t.Errorf("it goes to %+v", target)
+			}
+		}
+	}
+	recorded, err := x.w.store.DueNotices(t.Context(), issuer, x.w.clock.Now(), 10)
+	if err != nil || len(recorded) != 2 {
+		t.Errorf("recorded are %+v, %v", recorded, err)
+	}
+	if _, ok := notices.Target(notify.Notice{ClientID: "wiki", Subject: "alice"}); ok {
+		t.Error("a client that needs a sid is told without one")
+	}
+}
+
+func TestTheReceiptSaysWhatBecameOfEachNotice(t *testing.T) {
+	x := newExit(t, tellable)
+	x.w.tells = true
+	for _, client := range []string{clientID, "wiki", "mail"} {
+		x.signedIn(client, "alice")
+	}
+	id := func(client string) registry.NoticeID {
+		return registry.NameNotice(x.openS().session, client, "alice", "sid of alice")
+	}
+	told, refused := id(clientID), id("wiki")
+	settled := make(chan struct{})
+	close(settled)
+	x.e.BackChannel.Settled = func() <-chan struct{} {
+		outcomes := []registry.Outcome{{ID: told, Delivered: true}, {ID: refused, Dead: true}}
+		if err := x.w.store.SettleNotices(t.Context(), registry.Settling{Issuer: issuer, Outcomes: outcomes, Now: x.w.clock.Now()}); err != nil {
+			t.Error(err)
+		}
+		return settled
+	}
+	x.e.BackChannel.RedirectWait = time.Minute
+	page := readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body)
+	for text, name := range map[string]string{"You were signed out of these": "The Shop", "could not be signed out of": "The Wiki", "cannot be told": "The Mail"} {
+		_, group, found := strings.Cut(page, text)
+		if first, _, _ := strings.Cut(group, "</ul>"); !found || !strings.Contains(first, "<li>"+name+"</li>") || strings.Count(first, "<li>") != 1 {
+			t.Errorf("%s: %s", text, page)
+		}
+	}
+}
+
+func TestWhoCannotBeReachedYetIsStillTried(t *testing.T) {
+	x := newExit(t, tellable)
+	x.w.tells = true
+	x.signedIn(clientID, "alice")
+	page := readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body) // after redirect_wait
+	if _, group, found := strings.Cut(page, "could not be reached yet"); !found || !strings.Contains(group, "The Shop") {
+		t.Errorf("the page is %s", page)
+	}
+}
+
+func TestAClientWithoutAnIDTokenIsNamedInTheLog(t *testing.T) {
+	x := newExit(t, tellable)
+	x.w.tells = true
+	x.signedIn(clientID, "alice")
+	x.get(strings.Replace(authorize("s"), "client_id="+clientID, "client_id=quiet", 1), redirect(callback+"?code=c&state=s"))
+	x.ask(values("id_token_hint", x.hint(clientID, "alice")))
+	logged := x.w.logs.FilterMessageSnippet("no ID token of it was seen").All()
+	if len(logged) != 1 || logged[0].ContextMap()["client_id"] != "quiet" {
+		t.Errorf("logged %+v", logged)
+	}
+}
+
+func TestAnOPThatTellsItsClientsIsNotDoubled(t *testing.T) {
+	x, notices := signedOut(t)
+	for name, tt := range map[string]struct {
+		metadata metadata
+		want     bool
+	}{
+		"an OP without back channel":    {metadata{JWKSURI: issuer + "/jwks"}, true},
+		"an OP with one":                {metadata{JWKSURI: issuer + "/jwks", BackChannelLogout: true}, false},
+		"an OP with its keys elsewhere": {metadata{JWKSURI: "https://keys.example.com/"}, false},
+	} {
+		op := knownOP(t, issuer, tt.metadata)
+		if got := x.e.BackChannel.Tells(op); got != tt.want || (len(x.e.BackChannel.Members(op)) > 0) != tt.want {
+			t.Errorf("%s: told: %v", name, got)
+		}
+	}
+	x.e.BackChannel.See(knownOP(t, issuer, metadata{JWKSURI: issuer + "/jwks", BackChannelLogout: true}))
+	if due, err := notices.Due(t.Context(), x.w.clock.Now(), 10); err != nil || len(due) != 0 {
+		t.Errorf("due are %+v, %v", due, err)
+	}
+}
+
+func TestSigningOutGoesOnWhileTheRegistryIsAway(t *testing.T) {
+	x := newExit(t, tellable)
+	x.w.tells = true
+	x.signedIn(clientID, "alice")
+	defer x.w.down()()
+	x.e.env.Registry = downRegistry{}
+	x.e.BackChannel.RedirectWait = time.Minute
+	asked := x.answer(x.ask(values("id_token_hint", x.hint(clientID, "alice"))), answerSignOut)
+	if asked.StatusCode != http.StatusOK {
+		t.Errorf("got %s", asked.Status)
+	}
+}
+
+// CVE-2026-4874: the address comes from the configuration, and not from any request.
+func TestThreatAddressesComeFromTheConfigurationOnly(t *testing.T) {
+	x := newExit(t, tellable)
+	x.w.tells = true
+	x.signedIn(clientID, "alice")
+	x.ask(values("id_token_hint", x.hint(clientID, "alice"), "backchannel_logout_uri", "https://evil.example/", "client_session_host", "evil.example"))
+	notices := &Notices{Issuer: issuer, BackChannel: x.e.BackChannel}
+	due, err := notices.Due(t.Context(), x.w.clock.Now(), 10)
+	if err != nil || len(due) != 1 {
+		t.Fatalf("due are %+v, %v", due, err)
+	}
+	if target, ok := notices.Target(due[0]); !ok || target.URI != "https://rp.example.com/back" {
+		t.Errorf("it goes to %+v", target)
+	}
+}
+
+func TestWhoIsAtAnAddressThatIsNotPublicIsSaid(t *testing.T) {
+	w := newWorld(t)
+	for uri, want := range map[string]int{
+		"http://127.0.0.1:3000/": 1, "https://192.168.1.20/": 1, "http://app.localhost/": 1, "https://[fd00::1]/": 1,
+		"https://rp.example.com/": 0, "https://93.184.216.34/": 0, "": 0,
+	} {
+		before := w.logs.FilterMessageSnippet("allow_private").Len()
+		w.backChannel(&Clients{List: []Client{{ID: "a", BackChannelLogoutURI: uri}}})
+		if got := w.logs.FilterMessageSnippet("allow_private").Len() - before; got != want {
+			t.Errorf("%q: %d warnings", uri, got)
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package tokens
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestKeysJoinTheOPsOwn(t *testing.T) {
+	ours := []PublishedKey{{ID: "a", JWK: json.RawMessage(`{"kid":"a"}`)}, {ID: "b", JWK: json.RawMessage(`{"kid":"b"}`)}}
+	for name, tt := range map[string]struct{ document, want, clashes string }{
+		"behind the OP's":        {`{"keys":[{"kid":"1","n":1e400}]}`, `{"keys":[{"kid":"1","n":1e400},{"kid":"a"},{"kid":"b"}]}`, ""},
+		"into an empty set":      {`{ "keys" : [ ] }`, `{ "keys" : [ {"kid":"a"},{"kid":"b"}] }`, ""},
+		"other members stay":     {`{"x":[{"keys":[]}],"keys":[{}],"y":"]"}`, `{"x":[{"keys":[]}],"keys":[{},{"kid":"a"},{"kid":"b"}],"y":"]"}`, ""},
+		"one that is there":      {`{"keys":[{"kid":"a"}]}`, `{"keys":[{"kid":"a"},{"kid":"b"}]}`, ""},
+		"a kid of another key":   {`{"keys":[{"kid":"b","kty":"RSA"}]}`, `{"keys":[{"kid":"b","kty":"RSA"},{"kid":"a"}]}`, "b"},
+		"elements of other kind": {`{"keys":[1,null,"a"]}`, `{"keys":[1,null,"a",{"kid":"a"},{"kid":"b"}]}`, ""},
+	} {
+		merged, clashes, err := MergeKeys([]byte(tt.document), ours)
+		if err != nil || string(merged) != tt.want || strings.Join(clashes, " ") != tt.clashes {
+			t.Errorf("%s: %s, clashes %q, %v", name, merged, clashes, err)
+		}
+	}
+}
+
+func TestDocumentsThatAreNoKeySet(t *testing.T) {
+	for _, document := range []string{"", "[]", "null", `"keys"`, `{}`, `{"keys":{}}`, `{"keys":null}`, `{"keys":[]`, `{"keys":[],"keys":[]}`, `{"keys":[]} {}`, `{"Keys":[]}`} {
+		if merged, _, err := MergeKeys([]byte(document), nil); !errors.Is(err, ErrKeySet) {
+			t.Errorf("%s: %s, %v", document, merged, err)
+		}
+	}
+}
+
+func FuzzMergeKeys(f *testing.F) {
+	for _, document := range []string{`{"keys":[{"kid":"1"}]}`, `{"keys":[ ] , "a":[]}`, `{"keys":[],"keys":[1]}`} {
+		f.Add([]byte(document))
+	}
+	ours := []PublishedKey{{ID: "ours", JWK: json.RawMessage(`{"kid":"ours"}`)}}
+	f.Fuzz(func(t *testing.T, document []byte) {
+		merged, clashes, err := MergeKeys(document, ours)
+		if err != nil {
+			return
+		}
+		before, after := keysOf(document), keysOf(merged)
+		if len(after) < len(before) {
+			t.Fatalf("%s became %s", document, merged)
+		}
+		for i, key := range before {
+			if !bytes.Equal(key, after[i]) {
+				t.Errorf("key %d is %s, and was %s", i, after[i], key)
+			}
+		}
+		if added := len(after) - len(before); added > 1 || added == 1 && len(clashes) > 0 {
+			t.Errorf("%d keys were added, clashes %q", added, clashes)
+		}
+	})
+}
+
+// keysOf are the elements of the member "keys", by its exact name.
+func keysOf(document []byte) (keys []json.RawMessage) {
+	var members map[string]json.RawMessage
+	_ = json.Unmarshal(document, &members)
+	_ = json.Unmarshal(members["keys"], &keys)
+	return keys
+}
