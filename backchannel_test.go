@@ -113,6 +113,27 @@ func TestNoticesOutlastReloadsAndRestarts(t *testing.T) {
 	}
 }
 
+// The time of a session may be over while no server runs: its clients are told when one does again.
+func TestClientsOfASessionThatExpiredAreTold(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	clock := setClock(t)
+	shop := newReceiver(t, site, "shop")
+	storage := t.TempDir()
+	config := site.caddyfile("", withReceivers("\t\tsession_lifetime 1h\n", shop)+op.proxy())
+	runCaddy(t, storage, config)
+	b := newBrowser(t)
+	b.redeem(site, b.authorize(site, "shop", "alice", nil))
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	clock.advance(61 * time.Minute)
+	loadCaddy(t, storage, config)
+	if got := shop.told(1); got[0].Sub != "alice" || got[0].Sid == "" {
+		t.Errorf("told %+v", got)
+	}
+}
+
 func TestTheReceiptSaysWhoWasTold(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)

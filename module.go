@@ -103,7 +103,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the store: %w", err)
 	}
 	shared, _, err := registries.LoadOrNew(opener.SharingKey(), func() (caddy.Destructor, error) {
-		return sharedRegistry{registry.NewLazy(opener, a.logger)}, nil
+		return sharedRegistry{registry.NewLazy(opener, a.logger, now)}, nil
 	})
 	if err != nil {
 		return err

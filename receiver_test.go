@@ -99,7 +99,7 @@ func (r *receiver) verify(request *http.Request) (token logoutToken, err error) 
 		return token, err
 	}
 	token.alg = header.Algorithm
-	now := time.Now().Unix()
+	now := now().Unix()
 	switch {
 	case header.ExtraHeaders["typ"] != "logout+jwt":
 		err = fmt.Errorf("typ is %v", header.ExtraHeaders["typ"])

@@ -226,10 +226,7 @@ func TestValidatingWorksBesideARunningCaddy(t *testing.T) {
 func TestASessionLastsAsLongAsConfigured(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
-	clock := &manualClock{now: time.Now()}
-	before := now
-	now = clock.Now
-	t.Cleanup(func() { now = before })
+	clock := setClock(t)
 	runCaddy(t, t.TempDir(), site.caddyfile("oidc_session {\n\t\tstore memory\n\t}", "oidc_session {\n\t\tissuer ISSUER\n\t\tlogin_cookie login\n\t\tsession_lifetime 2h\n\t}\n\t"+op.proxy()))
 	b := newBrowser(t)
 	shop := b.authorize(site, "shop", "alice", nil)
@@ -240,5 +237,37 @@ func TestASessionLastsAsLongAsConfigured(t *testing.T) {
 	clock.advance(time.Minute)
 	if got := b.ask(site, shop); got != "changed" {
 		t.Errorf("after its lifetime: %s", got)
+	}
+}
+
+// setClock gives all that is loaded afterwards a clock that the test has in hand.
+func setClock(t *testing.T) *manualClock {
+	clock := &manualClock{now: time.Now()}
+	before := now
+	now = clock.Now
+	t.Cleanup(func() { now = before })
+	return clock
+}
+
+func TestASessionEndsWhenNobodyUsesItForAWhile(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	clock := setClock(t)
+	runCaddy(t, t.TempDir(), site.caddyfile("", "oidc_session {\n\t\tissuer ISSUER\n\t\tlogin_cookie login\n\t\tidle_timeout 12h\n\t}\n\t"+op.proxy()))
+	b := newBrowser(t)
+	shop := b.authorize(site, "shop", "alice", nil)
+	clock.advance(11 * time.Hour)
+	wiki := b.authorize(site, "wiki", "", nil)
+	clock.advance(11 * time.Hour)
+	for _, a := range []answer{shop, wiki} {
+		if got := b.ask(site, a); got != "unchanged" {
+			t.Errorf("used 11 hours ago, %s: %s", a.clientID, got)
+		}
+	}
+	clock.advance(time.Hour)
+	for _, a := range []answer{shop, wiki} {
+		if got := b.ask(site, a); got != "changed" {
+			t.Errorf("used 12 hours ago, %s: %s", a.clientID, got)
+		}
 	}
 }

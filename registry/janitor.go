@@ -40,7 +40,7 @@ func (l *Lazy) silent() []string {
 // sweep removes what is past its time, in small transactions between which logins get their turn.
 func (l *Lazy) sweep(ctx context.Context, store Registry) {
 	for range maxSweep {
-		removed, err := store.Expire(ctx, Expiry{Now: time.Now(), Silent: l.silent()})
+		removed, err := store.Expire(ctx, Expiry{Now: l.now(), Silent: l.silent()})
 		if err != nil && ctx.Err() == nil {
 			l.logger.Debug("removing expired sessions", zap.Error(err)) // calls will meet it too, and tell
 		}

@@ -30,6 +30,7 @@ var errClosed = fmt.Errorf("%w: closed", ErrUnavailable)
 type Lazy struct {
 	opener Opener
 	logger *zap.Logger
+	now    func() time.Time
 
 	work   sync.WaitGroup // of openings and janitors
 	closed chan struct{}
@@ -47,9 +48,9 @@ type Lazy struct {
 	done      bool // closed
 }
 
-// NewLazy returns a registry whose store is opened by opener.
-func NewLazy(opener Opener, logger *zap.Logger) *Lazy {
-	return &Lazy{opener: opener, logger: logger, closed: make(chan struct{})}
+// NewLazy returns a registry whose store is opened by opener. now says what is past its time.
+func NewLazy(opener Opener, logger *zap.Logger, now func() time.Time) *Lazy {
+	return &Lazy{opener: opener, logger: logger, now: now, closed: make(chan struct{})}
 }
 
 // Warm begins to open the store, so that the first call needs not wait. It does not wait itself.

@@ -67,7 +67,7 @@ func newWorld(t *testing.T) *world {
 		w.last.Store(store)
 		return store, nil
 	}}
-	w.Lazy = registry.NewLazy(w.opener, zap.New(core))
+	w.Lazy = registry.NewLazy(w.opener, zap.New(core), time.Now)
 	t.Cleanup(func() { _ = w.Close() })
 	return w
 }
