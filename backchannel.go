@@ -229,3 +229,11 @@ func (a *App) startNotices() {
 	a.registry.SetSilent(a.silent)
 	a.worker.Use(a, maps.Clone(a.sites.byIssuer))
 }
+
+// tells tells whether clients of an issuer may have to be told.
+func (a *App) tells(issuer string) bool {
+	a.sites.mu.Lock()
+	defer a.sites.mu.Unlock()
+	_, found := a.sites.byIssuer[issuer]
+	return found
+}

@@ -1,9 +1,9 @@
 // Package oidcsession gives an OpenID Provider (OP) behind Caddy session management and sign-out, whatever the OP itself supports:
-// the check page (OP iframe) and session_state of OpenID Connect Session Management 1.0, and the end_session endpoint of OpenID
-// Connect RP-Initiated Logout 1.0.
+// the check page (OP iframe) and session_state of OpenID Connect Session Management 1.0, the end_session endpoint of OpenID
+// Connect RP-Initiated Logout 1.0, and Back-Channel and Front-Channel Logout 1.0 to the clients of each session that ends.
 //
-// It has two Caddy modules: the app `oidc_session`, which holds what all sites share, and the HTTP handler
-// `http.handlers.oidc_session` for the site of an OP.
+// Its Caddy modules are the app `oidc_session`, which holds what all sites share, the HTTP handler `http.handlers.oidc_session` for the
+// site of an OP, `admin.api.oidc_session` for operators, and the stores.
 package oidcsession
 
 import (

@@ -1,0 +1,114 @@
+package oidcsession
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+func init() {
+	caddy.RegisterModule(AdminAPI{})
+}
+
+// sessionsPath is where sessions are in Caddy's admin API; a session's ID follows.
+const sessionsPath = "/oidc_session/sessions/"
+
+// AdminAPI lets operators end a session, through Caddy's admin API:
+//
+//	DELETE /oidc_session/sessions/<id>?issuer=<issuer>
+//
+// The ID is that of the log and of the placeholder {http.oidc_session.id}. All sessions of that browser end, and their clients are told.
+// The answer is a JSON object with their IDs as `ended`. The OP's own session is not ended: a browser that is signed in there starts
+// another one at its next sign-in to an app.
+type AdminAPI struct {
+	app *App // nil: not configured
+}
+
+// CaddyModule returns the Caddy module information.
+func (AdminAPI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "admin.api.oidc_session", New: func() caddy.Module { return new(AdminAPI) }}
+}
+
+// Provision finds the app, if there is one.
+func (a *AdminAPI) Provision(ctx caddy.Context) error {
+	if loaded, err := ctx.AppIfConfigured("oidc_session"); err == nil {
+		a.app = loaded.(*App)
+	}
+	return nil
+}
+
+// Routes are the endpoints.
+func (a *AdminAPI) Routes() []caddy.AdminRoute {
+	return []caddy.AdminRoute{{Pattern: sessionsPath, Handler: caddy.AdminHandlerFunc(a.serveSession)}}
+}
+
+// Errors that the operator sees.
+var (
+	errNoApp         = errors.New("oidc_session is not configured")
+	errIssuerMissing = errors.New("the parameter issuer is missing")
+	errSessionID     = errors.New("the path must end with a session's ID, as it is in the log")
+	errNoSession     = errors.New("no such session of that issuer is recorded")
+)
+
+func (a *AdminAPI) serveSession(w http.ResponseWriter, r *http.Request) error {
+	issuer := r.URL.Query().Get("issuer")
+	id, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(r.URL.Path, sessionsPath))
+	switch {
+	case r.Method != http.MethodDelete:
+		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method not allowed: %s", r.Method)}
+	case a.app == nil:
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errNoApp}
+	case issuer == "":
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errIssuerMissing}
+	case err != nil || len(id) != len(sessionstate.SessionID{}):
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errSessionID}
+	}
+	ended, err := a.app.endSession(r.Context(), issuer, sessionstate.SessionID(id))
+	switch {
+	case errors.Is(err, errNoSession):
+		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
+	case err != nil:
+		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(map[string][]string{"ended": ended})
+}
+
+// endSession ends the sessions of a session's browser on behalf of an operator, and returns their IDs.
+func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.SessionID) ([]string, error) {
+	store := registry.Bound(a.registry, registryLimit, registryInFlight)
+	session, found, err := store.Session(ctx, issuer, id)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, errNoSession
+	}
+	ended, err := store.End(context.WithoutCancel(ctx), registry.Ending{
+		Issuer: issuer, Browser: session.Browser, Reason: registry.ReasonOperator, Now: now(), Tell: a.tells(issuer),
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.worker.Wake()
+	ids := []string{}
+	for _, session := range ended {
+		ids = append(ids, session.ID.String())
+	}
+	return ids, nil
+}
+
+// Interface guards
+var (
+	_ caddy.AdminRouter = (*AdminAPI)(nil)
+	_ caddy.Provisioner = (*AdminAPI)(nil)
+)
