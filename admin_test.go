@@ -2,6 +2,7 @@ package oidcsession
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,8 +21,11 @@ func operate(t *testing.T, method, id, issuer string) (int, string) {
 	}
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(method, sessionsPath+id+"?"+url.Values{"issuer": {issuer}}.Encode(), nil)
-	if err := a.Routes()[0].Handler.ServeHTTP(w, r); err != nil {
-		return err.(caddy.APIError).HTTPStatus, err.Error()
+	var refused caddy.APIError
+	if err := a.Routes()[0].Handler.ServeHTTP(w, r); errors.As(err, &refused) {
+		return refused.HTTPStatus, err.Error()
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	return w.Code, w.Body.String()
 }

@@ -230,7 +230,7 @@ func (a *App) startNotices() {
 	a.worker.Use(a, maps.Clone(a.sites.byIssuer))
 }
 
-// tells tells whether clients of an issuer may have to be told.
+// tells says whether clients of an issuer may have to be told.
 func (a *App) tells(issuer string) bool {
 	a.sites.mu.Lock()
 	defer a.sites.mu.Unlock()

@@ -31,13 +31,20 @@ type Registration struct {
 // Setup gives the handler its world.
 func (g *Registration) Setup(env Env) { g.env = env }
 
-// Serves tells whether a request is for the registration endpoint, or for the configuration of a client that was learnt.
+// Serves tells whether a request is for the registration endpoint, or for the configuration of a client: one that was learnt, or that may
+// change what was registered before anything was learnt.
 func (g *Registration) Serves(op *OP, r *http.Request) bool {
-	if op.RegistrationPath == "" {
+	switch {
+	case op.RegistrationPath == "":
 		return false
+	case r.URL.Path == op.RegistrationPath || g.Clients.registered.at(r.URL.RequestURI()) != "":
+		return true
+	case op.RegistrationPath == "/" || !strings.HasPrefix(r.URL.Path, strings.TrimSuffix(op.RegistrationPath, "/")+"/"):
+		return false
+	case r.Method == http.MethodPut:
+		return true
 	}
-	return r.URL.Path == op.RegistrationPath || strings.HasPrefix(r.URL.Path, strings.TrimSuffix(op.RegistrationPath, "/")+"/") ||
-		g.Clients.registered.at(r.URL.RequestURI()) != ""
+	return g.Clients.Load(recording(r), op.Issuer) == nil && g.Clients.registered.at(r.URL.RequestURI()) != ""
 }
 
 // Serve passes a request on, and learns from it and from the answer.
