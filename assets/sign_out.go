@@ -90,7 +90,11 @@ type filledView struct {
 	Stay    string // label of the button that does not: name "answer", value "stay"; for the question
 
 	Receipt []Group // which apps were told; empty: there is nothing to say
-	GoOn    string  // label of the link to Next; for the page that tells apps in frames
+
+	// For the page that tells apps in frames.
+	GoOn       string // label of the link to Next
+	FrameTitle string // title of each frame
+	Seconds    int64  // Timeout in seconds, rounded up
 }
 
 //go:embed pages/*.html
@@ -101,6 +105,9 @@ type Pages struct {
 	templates map[PageName]*template.Template
 	policy    string
 	own       bool // some are the directory's
+
+	// The sources of the styles of all pages, and of the scripts of the page that tells apps in frames: no other has any.
+	styles, scripts []string
 }
 
 // layoutFile defines what the pages have in common, for templates that want it: "head" and "foot".
@@ -110,9 +117,10 @@ const layoutFile = "layout.html"
 const receiptFile = "receipt.html"
 
 // LoadPages takes the built-in templates, and in their place those of the same file name in a directory: question.html, signed_out.html,
-// signed_in.html, error.html, front_channel.html, and layout.html and receipt.html, which define what the built-in ones have in common. dir "" is none. Templates are Go's
-// html/template; they get the fields of [View] and Heading, Message, SignOut, Stay, Receipt and GoOn. Each is tried with all texts, so that what is broken
-// is an error here and not later.
+// signed_in.html, error.html, front_channel.html, and layout.html and receipt.html, which define what the built-in ones have in
+// common. dir "" is none. Templates are Go's html/template; they get the fields of [View] and Heading, Message, SignOut, Stay and
+// Receipt. front_channel.html gets more: see [Pages.FrontChannel]. Each is tried with all texts, so that what is broken is an error
+// here and not later.
 func LoadPages(dir string) (*Pages, error) {
 	layout, own, err := source(dir, layoutFile)
 	if err != nil {
@@ -160,10 +168,10 @@ func source(dir, file string) (text string, own bool, err error) {
 	return string(content), false, err
 }
 
-// try renders each page with all texts, and allows the styles that it finds in them.
+// try renders each page with all texts, and allows the styles that it finds in them, and the scripts of the one page that has some.
 func (p *Pages) try(own bool) error {
 	p.own = own
-	var styles []string
+	var styles, scripts []string
 	for _, tag := range languages {
 		for _, view := range samples(tag.String()) {
 			body, err := p.Render(view)
@@ -171,10 +179,15 @@ func (p *Pages) try(own bool) error {
 				return err
 			}
 			styles = append(styles, stylesOf(body)...)
+			if view.Page == PageFrontChannel {
+				scripts = append(scripts, scriptsOf(body)...)
+			}
 		}
 	}
 	slices.Sort(styles)
 	styles = slices.Compact(styles)
+	slices.Sort(scripts)
+	p.scripts = slices.Compact(scripts)
 	policy := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src"
 	if own {
 		policy = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; img-src 'self' data:; font-src 'self'; style-src 'self'"
@@ -183,6 +196,7 @@ func (p *Pages) try(own bool) error {
 	}
 	for _, style := range styles {
 		policy += " 'sha256-" + style + "'"
+		p.styles = append(p.styles, "'sha256-"+style+"'")
 	}
 	// There is no form-action: browsers apply it to the redirect that follows the form, which leads to the app.
 	p.policy = policy
@@ -198,7 +212,8 @@ func samples(language string) []View {
 				views = append(views, View{
 					Page: name, Language: language, Issuer: "op.example.com", Client: client,
 					Action: "/", Confirmation: "x", Problem: problem, Detail: "state",
-					Told: []string{"Shop"}, Untold: []string{"Wiki"}, Frames: []string{"https://rp.example.com/"}, Next: "/", Timeout: 1000,
+					Told: []string{"Shop"}, Retrying: []string{"Mail"}, Failed: []string{"Chat"}, Untold: []string{"Wiki"},
+					Frames: []string{"https://rp.example.com/"}, Next: "/", Timeout: 1000,
 				})
 			}
 		}
@@ -241,7 +256,10 @@ func filled(view View) filledView {
 		view.Language = languages[0].String()
 		t = texts[view.Language]
 	}
-	f := filledView{View: view, SignOut: t.signOut, Stay: t.stay, Receipt: receipt(view, t), GoOn: t.goOn}
+	f := filledView{
+		View: view, SignOut: t.signOut, Stay: t.stay, Receipt: receipt(view, t),
+		GoOn: t.goOn, FrameTitle: t.frameTitle, Seconds: (view.Timeout + 999) / 1000,
+	}
 	switch view.Page {
 	case PageQuestion:
 		f.Heading, f.Message = t.question, t.asked

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -156,6 +158,125 @@ func TestThreatCVE202567495NothingGetsOutOfItsPlace(t *testing.T) {
 				t.Errorf("%s with %q is %s", page, payload, body)
 			}
 		}
+	}
+}
+
+// listed are the names of a page's lists, each list with the sentence before it.
+func listed(t *testing.T, body []byte) (sentences []string, lists [][]string) {
+	t.Helper()
+	document, err := html.Parse(bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := ""
+	for node := range document.Descendants() {
+		switch {
+		case node.Type != html.ElementNode:
+		case node.Data == "p" && node.FirstChild != nil:
+			last = node.FirstChild.Data
+		case node.Data == "ul":
+			sentences, lists = append(sentences, last), append(lists, nil)
+		case node.Data == "li" && node.Parent.Data == "ul":
+			lists[len(lists)-1] = append(lists[len(lists)-1], node.FirstChild.Data)
+		}
+	}
+	return sentences, lists
+}
+
+// receiptPages are the pages that a receipt is on.
+var receiptPages = []assets.View{{Page: assets.PageSignedOut}, {Page: assets.PageError, Problem: assets.ProblemOPFailed, Action: "/x"}}
+
+func TestTheReceiptListsEachGroupUnderASentenceOfItsOwn(t *testing.T) {
+	pages := load(t, "")
+	seen := make(map[string]bool)
+	for _, view := range receiptPages {
+		clear(seen)
+		for _, language := range allLanguages {
+			view.Language, view.Issuer = language, "op.example.com"
+			view.Told, view.Retrying, view.Failed, view.Untold = []string{"Shop", "Mail"}, []string{"Wiki"}, []string{"Chat"}, []string{"Notes"}
+			body, err := pages.Render(view)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sentences, lists := listed(t, body)
+			if want := [][]string{{"Shop", "Mail"}, {"Wiki"}, {"Chat"}, {"Notes"}}; !reflect.DeepEqual(lists, want) {
+				t.Errorf("%s in %s: the lists are %q", view.Page, language, lists)
+			}
+			for _, sentence := range sentences {
+				if seen[sentence] || len(sentence) < 10 {
+					t.Errorf("%s in %s: %q", view.Page, language, sentence)
+				}
+				seen[sentence] = true
+			}
+		}
+	}
+}
+
+func TestTheReceiptLeavesOutGroupsThatAreEmpty(t *testing.T) {
+	body, err := load(t, "").Render(assets.View{Page: assets.PageSignedOut, Language: "en", Untold: []string{"Notes"}})
+	sentences, lists := listed(t, body)
+	if err != nil || len(sentences) != 1 || !strings.Contains(sentences[0], "close the browser") || !reflect.DeepEqual(lists, [][]string{{"Notes"}}) {
+		t.Errorf("%q %q, %v", sentences, lists, err)
+	}
+}
+
+func TestAReceiptOfNobodyIsNoReceipt(t *testing.T) {
+	without := load(t, templates(t, map[string]string{"receipt.html": `{{define "receipt"}}{{end}}`}))
+	pages := load(t, "")
+	for _, view := range receiptPages {
+		view.Language, view.Told, view.Untold = "en", []string{}, nil
+		got, err := pages.Render(view)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, err := without.Render(view); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s, want %s, %v", got, want, err)
+		}
+	}
+}
+
+func TestTheReceiptNamesTwentyAppsAndCountsTheOthers(t *testing.T) {
+	pages := load(t, "")
+	seen := make(map[string]bool)
+	for _, language := range allLanguages {
+		for n, want := range map[int]int{20: 20, 21: 21, 123: 21} {
+			body, err := pages.Render(assets.View{Page: assets.PageSignedOut, Language: language, Failed: slices.Repeat([]string{"App"}, n)})
+			_, lists := listed(t, body)
+			if err != nil || len(lists) != 1 || len(lists[0]) != want {
+				t.Fatalf("%d apps in %s: %q, %v", n, language, lists, err)
+			}
+			if last := lists[0][want-1]; n > 20 && (!strings.Contains(last, strconv.Itoa(n-20)) || strings.Contains(last, "{") || seen[last]) {
+				t.Errorf("%d apps in %s: %q", n, language, last)
+			} else if n > 20 {
+				seen[last] = true
+			}
+		}
+	}
+}
+
+func TestNamesOfAppsAreTextsAndNothingElse(t *testing.T) {
+	pages := load(t, "")
+	for _, payload := range []string{`"><script>alert(1)</script>`, "</li></ul><img src=x onerror=alert(1)>", "<b>", "{issuer}{n}", "{{.Action}}"} {
+		for _, view := range receiptPages {
+			view.Language, view.Issuer = "en", "op.example.com"
+			view.Told, view.Retrying, view.Failed, view.Untold = []string{payload}, []string{payload}, []string{payload}, []string{payload}
+			body, err := pages.Render(view)
+			if err != nil {
+				t.Fatal(err)
+			}
+			count, _ := elements(t, body)
+			_, lists := listed(t, body)
+			if want := [][]string{{payload}, {payload}, {payload}, {payload}}; count["script"]+count["img"]+count["b"] != 0 || !reflect.DeepEqual(lists, want) {
+				t.Errorf("%s with %q is %s", view.Page, payload, body)
+			}
+		}
+	}
+}
+
+func TestTemplatesWithoutAReceiptStayAsTheyAre(t *testing.T) {
+	pages := load(t, templates(t, map[string]string{"signed_out.html": `<p>{{.Heading}}</p>{{range .Told}}{{.}}{{end}}`}))
+	if body, err := pages.Render(assets.View{Page: assets.PageSignedOut, Language: "en", Told: []string{"Shop"}}); err != nil || string(body) != "<p>You are signed out</p>Shop" {
+		t.Errorf("%s, %v", body, err)
 	}
 }
 

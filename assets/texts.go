@@ -16,8 +16,8 @@ var texts = map[string]text{
 		failed:         "These apps could not be signed out of:",
 		untold:         "These apps cannot be told. Sign out there yourself, or close the browser:",
 		more:           "and {n} more",
-		signingOut:     "Signing you out of your apps",
-		signingOutMore: "This takes a moment. You are no longer signed in to {issuer}.", goOn: "Continue",
+		signingOut:     "Signing you out of your apps…",
+		signingOutMore: "This takes a moment. You are no longer signed in to {issuer}.", goOn: "Continue", frameTitle: "Signing out of an app",
 		problems: map[Problem]problemText{
 			ProblemInvalidRequest:  {"This sign-out request is not valid", "The app or link that brought you here sent a request that {issuer} cannot follow. You were not signed out."},
 			ProblemUnknownRedirect: {"This app may not send you there", "The app wants you to be sent to an address that is not registered for it. You were not signed out."},
@@ -40,8 +40,8 @@ var texts = map[string]text{
 		failed:         "Von diesen Apps konnten Sie nicht abgemeldet werden:",
 		untold:         "Diesen Apps kann es nicht mitgeteilt werden. Melden Sie sich dort selbst ab, oder schließen Sie den Browser:",
 		more:           "und {n} weitere",
-		signingOut:     "Sie werden von Ihren Apps abgemeldet",
-		signingOutMore: "Das dauert einen Moment. Bei {issuer} sind Sie nicht mehr angemeldet.", goOn: "Weiter",
+		signingOut:     "Sie werden von Ihren Apps abgemeldet…",
+		signingOutMore: "Das dauert einen Moment. Bei {issuer} sind Sie nicht mehr angemeldet.", goOn: "Weiter", frameTitle: "Abmeldung von einer App",
 		problems: map[Problem]problemText{
 			ProblemInvalidRequest:  {"Diese Abmelde-Anfrage ist ungültig", "Die App oder der Link hat eine Anfrage geschickt, der {issuer} nicht folgen kann. Sie wurden nicht abgemeldet."},
 			ProblemUnknownRedirect: {"Diese App darf Sie nicht dorthin leiten", "Die App möchte Sie an eine Adresse leiten, die nicht für sie registriert ist. Sie wurden nicht abgemeldet."},
@@ -64,8 +64,8 @@ var texts = map[string]text{
 		failed:         "No se ha podido cerrar su sesión en estas aplicaciones:",
 		untold:         "No es posible avisar a estas aplicaciones. Cierre la sesión en ellas usted mismo o cierre el navegador:",
 		more:           "y {n} más",
-		signingOut:     "Cerrando su sesión en sus aplicaciones",
-		signingOutMore: "Tardará unos segundos. Su sesión en {issuer} ya está cerrada.", goOn: "Continuar",
+		signingOut:     "Cerrando su sesión en sus aplicaciones…",
+		signingOutMore: "Tardará unos segundos. Su sesión en {issuer} ya está cerrada.", goOn: "Continuar", frameTitle: "Cierre de sesión en una aplicación",
 		problems: map[Problem]problemText{
 			ProblemInvalidRequest:  {"Esta solicitud de cierre de sesión no es válida", "La aplicación o el enlace ha enviado una solicitud que {issuer} no puede atender. No se ha cerrado su sesión."},
 			ProblemUnknownRedirect: {"Esta aplicación no puede enviarle allí", "La aplicación quiere enviarle a una dirección que no está registrada para ella. No se ha cerrado su sesión."},
@@ -88,8 +88,8 @@ var texts = map[string]text{
 		failed:         "Ces applications n’ont pas pu vous déconnecter :",
 		untold:         "Ces applications ne peuvent pas être averties. Déconnectez-vous-y vous-même, ou fermez le navigateur :",
 		more:           "et {n} de plus",
-		signingOut:     "Déconnexion de vos applications",
-		signingOutMore: "Cela prend un instant. Vous n’êtes plus connecté à {issuer}.", goOn: "Continuer",
+		signingOut:     "Déconnexion de vos applications…",
+		signingOutMore: "Cela prend un instant. Vous n’êtes plus connecté à {issuer}.", goOn: "Continuer", frameTitle: "Déconnexion d’une application",
 		problems: map[Problem]problemText{
 			ProblemInvalidRequest:  {"Cette demande de déconnexion n’est pas valide", "L’application ou le lien a envoyé une demande que {issuer} ne peut pas suivre. Vous n’avez pas été déconnecté."},
 			ProblemUnknownRedirect: {"Cette application ne peut pas vous y envoyer", "L’application veut vous envoyer à une adresse qui n’est pas enregistrée pour elle. Vous n’avez pas été déconnecté."},
@@ -108,6 +108,7 @@ type text struct {
 	signedIn, signedInMore               string
 	told, retrying, failed, untold, more string
 	signingOut, signingOutMore, goOn     string
+	frameTitle                           string
 	problems                             map[Problem]problemText
 }
 
