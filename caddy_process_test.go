@@ -63,6 +63,7 @@ type caddyProcess struct {
 	answers *bufio.Scanner
 	log     *textLog
 	ended   chan struct{}
+	process *os.Process
 }
 
 // startCaddy runs Caddy in a process of its own with a Caddyfile.
@@ -84,6 +85,7 @@ func startCaddy(t *testing.T, caddyfile string) *caddyProcess {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
+	p.process = command.Process
 	t.Cleanup(cancel)
 	t.Cleanup(func() { p.stop(t) })
 	go func() {
@@ -114,6 +116,15 @@ func (p *caddyProcess) load(t *testing.T, caddyfile string) {
 	if !p.answers.Scan() || p.answers.Text() != "loaded" {
 		t.Fatalf("the other Caddy says %q, its log is\n%s", p.answers.Text(), p.log)
 	}
+}
+
+// kill ends the process at once, as a power cut would: nothing more is written.
+func (p *caddyProcess) kill(t *testing.T) {
+	t.Helper()
+	if err := p.process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
 }
 
 // stop has the process end by itself, as on a signal. It is killed when it takes too long.

@@ -1,0 +1,173 @@
+package oidcsession
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/registry/bolt"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// manyNotices is how many notices are under way when a server ends, or begins anew.
+const manyNotices = 1000
+
+// A crowd is the endpoints of many clients, which say 200 after a short while.
+type crowd struct {
+	t      *testing.T
+	server *httptest.Server
+
+	mu    sync.Mutex
+	told  map[string][]time.Time // by client, when it was answered
+	count int
+}
+
+func newCrowd(t *testing.T) *crowd {
+	c := &crowd{t: t, told: make(map[string][]time.Time)}
+	c.server = httptest.NewServer(c)
+	t.Cleanup(c.server.Close)
+	return c
+}
+
+func (c *crowd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseForm(); err != nil || strings.Count(r.PostForm.Get("logout_token"), ".") != 2 {
+		c.t.Errorf("a request without a token: %v", err)
+	}
+	time.Sleep(5 * time.Millisecond)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	client := strings.TrimPrefix(r.URL.Path, "/")
+	c.told[client] = append(c.told[client], time.Now())
+	c.count++
+}
+
+// await waits until so many clients have been told.
+func (c *crowd) await(clients int) {
+	c.t.Helper()
+	for range 3000 {
+		c.mu.Lock()
+		n := len(c.told)
+		c.mu.Unlock()
+		if n >= clients {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	c.t.Fatalf("not all of %d clients are told", clients)
+}
+
+// repeated lists the clients that were told more often than once, with the time of the first.
+func (c *crowd) repeated() map[string]time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	repeated := make(map[string]time.Time)
+	for client, times := range c.told {
+		if len(times) > 1 {
+			repeated[client] = times[0]
+		}
+	}
+	return repeated
+}
+
+// owing fills a registry's file with a crowd's notices, and returns a Caddyfile of the site that owes them.
+func (c *crowd) owing(s site, op *scriptedOP) (caddyfile string, ids map[string]registry.NoticeID) {
+	c.t.Helper()
+	dir := c.t.TempDir()
+	file, clients := filepath.Join(dir, "registry.db"), filepath.Join(dir, "clients.json")
+	store, err := bolt.Open(file, zap.NewNop())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ids = make(map[string]registry.NoticeID)
+	var list []handlers.Client
+	for n := 0; n < manyNotices; n += 500 {
+		browser, session := sessionstate.NewBrowserID(), sessionstate.NewSessionID()
+		var joins sync.WaitGroup
+		for i := n; i < n+500; i++ {
+			client := fmt.Sprintf("client-%d", i)
+			list = append(list, handlers.Client{ID: client, BackChannelLogoutURI: c.server.URL + "/" + client})
+			ids[client] = registry.NameNotice(session, client, "alice", "1")
+			joins.Go(func() {
+				_, err := store.Join(c.t.Context(), registry.Join{
+					Issuer: s.issuer, Browser: browser, Session: session, Fresh: sessionstate.NewSessionID(), ClientID: client,
+					Subject: registry.Subject{Sub: "alice", Sid: "1"}, AcrossClients: true, Now: time.Now(), Lifetime: time.Hour,
+				})
+				if err != nil {
+					c.t.Error(err)
+				}
+			})
+		}
+		joins.Wait()
+		ended, err := store.End(c.t.Context(), registry.Ending{Issuer: s.issuer, Browser: browser, Reason: registry.ReasonLogout, Now: time.Now(), Tell: true})
+		if err != nil || len(ended) != 1 {
+			c.t.Fatalf("%d sessions ended: %v", len(ended), err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		c.t.Fatal(err)
+	}
+	document, err := json.Marshal(list)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := os.WriteFile(clients, document, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	return s.caddyfile("oidc_session {\n\t\tkey \""+testKey+"\"\n\t\tstore file "+file+"\n\t}",
+		"oidc_session {\n\t\tissuer ISSUER\n\t\tclients_file "+clients+"\n\t\tbackchannel_logout {\n\t\t\tallow_private 127.0.0.1\n\t\t}\n\t}\n\t"+op.proxy()), ids
+}
+
+// Delivery is at least once: what was answered within the last 50 ms, and is not written yet, may come again, under the same ID.
+func TestNoNoticeIsLostWhenTheServerIsKilled(t *testing.T) {
+	site := newSite(t)
+	op, c := newScriptedOP(t, site.issuer), newCrowd(t)
+	caddyfile, ids := c.owing(site, op)
+	first := startCaddy(t, caddyfile)
+	c.await(manyNotices / 3)
+	first.kill(t)
+	killed := time.Now()
+	before := len(c.told)
+	second := startCaddy(t, caddyfile)
+	c.await(manyNotices)
+	if before == manyNotices {
+		t.Fatal("all were told before the server was killed")
+	}
+	repeated := c.repeated()
+	for client, at := range repeated {
+		if early := killed.Sub(at); early > 50*time.Millisecond+slack {
+			t.Errorf("%s was told again, though it was %s before the end", client, early)
+		}
+		second.log.expect(t, ids[client].String())
+	}
+	t.Logf("%d told before the end, %d of them again", before, len(repeated))
+}
+
+// slack is for the write that was under way, on a slow disk.
+const slack = 250 * time.Millisecond
+
+func TestAReloadInTheMiddleLosesNoNoticeAndRepeatsNone(t *testing.T) {
+	site := newSite(t)
+	op, c := newScriptedOP(t, site.issuer), newCrowd(t)
+	caddyfile, _ := c.owing(site, op)
+	storage := t.TempDir()
+	runCaddy(t, storage, caddyfile)
+	for n := range 3 {
+		c.await((n + 1) * manyNotices / 5)
+		loadCaddy(t, storage, caddyfile)
+	}
+	c.await(manyNotices)
+	if repeated := c.repeated(); len(repeated) > 0 {
+		t.Errorf("told again: %v", repeated)
+	}
+}
