@@ -58,6 +58,7 @@ func (c *checker) steps() []step {
 		{"a session_state for another client is an error", c.askForOtherClient},
 		{"a forged session_state is unknown to the server", c.askForged},
 		{"alice signs out at the OP, which deletes its login cookie", c.signOut},
+		{"both apps are told from server to server, once each, and have signed her out", c.toldByBackChannel(1, 1)},
 		{"in the check page, neither session_state matches any more: changed", c.matchNone},
 		{"without the cookie, the server says changed for both", c.serverSaysForBoth("changed")},
 		{"prompt=none says login_required, still with a session_state, and the shop ends its session", c.silentLoginNobody},
@@ -69,11 +70,13 @@ func (c *checker) steps() []step {
 		{"without a hint of who asks, the user is asked, and may stay", c.askAndStay},
 		{"without the cookie, the server still says unchanged for both", c.serverSaysForBoth("unchanged")},
 		{"bob signs out everywhere at the shop, and comes back to it with the state that it sent", c.signOutEverywhere},
+		{"both apps are told, once each", c.toldByBackChannel(2, 2)},
 		{"in the check page, neither session_state matches any more: changed", c.matchNone},
 		{"without the cookie, the server says changed for both", c.serverSaysForBoth("changed")},
 		{"prompt=none says login_required at the wiki, too", c.silentLoginRequired},
 		{"alice signs in at the shop", c.signIn(&c.shop, "alice", "I am alice")},
-		{"asked without a hint, alice signs out", c.askAndSignOut},
+		{"asked without a hint, alice signs out, and the page says which app was told", c.askAndSignOut},
+		{"the shop is told, and the wiki, where she was not signed in, is not", c.toldByBackChannel(3, 2)},
 		{"prompt=none says login_required", c.silentLoginRequired},
 	}
 }

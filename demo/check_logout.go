@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"golang.org/x/net/html"
 )
 
 // refuseRedirect asks to be sent, after a sign-out, where the shop has not registered to send users.
@@ -24,14 +26,14 @@ func (c *checker) askAndStay(ctx context.Context) error {
 }
 
 func (c *checker) askAndSignOut(ctx context.Context) error {
-	if err := c.answer(ctx, "Sign out", "You are signed out"); err != nil {
+	if err := c.answer(ctx, "Sign out", "You are signed out", "The Shop"); err != nil {
 		return err
 	}
 	return c.loginCookieIsThere(false)
 }
 
-// answer asks to be signed out without saying who asks, presses a button of the question, and expects a heading.
-func (c *checker) answer(ctx context.Context, button, heading string) error {
+// answer asks to be signed out without saying who asks, presses a button of the question, and expects a heading, and a list of apps.
+func (c *checker) answer(ctx context.Context, button, heading string, apps ...string) error {
 	p, err := c.browser.open(ctx, c.endSessionEndpoint, "document")
 	if err != nil {
 		return err
@@ -41,6 +43,10 @@ func (c *checker) answer(ctx context.Context, button, heading string) error {
 	}
 	if h := find(p.root, isHeading); h == nil || text(h) != heading {
 		return fmt.Errorf("the page does not say %q", heading)
+	}
+	list := find(p.root, func(n *html.Node) bool { return n.Data == "ul" })
+	if len(apps) > 0 && (list == nil || text(list) != strings.Join(apps, " ")) {
+		return fmt.Errorf("the page does not name %q", apps)
 	}
 	return nil
 }

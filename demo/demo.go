@@ -18,6 +18,7 @@ import (
 type demo struct {
 	issuer     string // http://op.localhost:8080
 	shop, wiki string // the apps' origins
+	apps       []*relyingParty
 	client     *http.Client
 
 	servers   []*http.Server
@@ -97,6 +98,7 @@ func (d *demo) startApps(ctx context.Context, apps []*opClient, upstreams []net.
 			closeAll(upstreams[i:])
 			return err
 		}
+		d.apps = append(d.apps, rp)
 		d.serve(upstreams[i], rp.handler())
 	}
 	return nil

@@ -27,6 +27,7 @@ type relyingParty struct {
 
 	mu       sync.Mutex
 	sessions map[string]rpSession // by the value of the session cookie
+	notified int                  // how often the OP said that a session ended
 }
 
 // link is one entry of the navigation.
@@ -84,6 +85,7 @@ func (rp *relyingParty) handler() http.Handler {
 	mux.Handle("POST /logout", own.Handler(http.HandlerFunc(rp.logout)))
 	mux.Handle("POST /logout-everywhere", own.Handler(http.HandlerFunc(rp.logoutEverywhere)))
 	mux.HandleFunc("GET "+signedOutPath, rp.signedOut)
+	mux.HandleFunc("POST "+backchannelPath, rp.backchannelLogout) // from the OP's server: it has no cookies to misuse
 	return mux
 }
 
