@@ -17,7 +17,7 @@ import (
 
 func main() {
 	quick := flag.Bool("quick", false, "measure less, and fail only when a target is missed by half as much again")
-	part := flag.String("part", "", "measure only the part of that `name`: sites, handler, states or registry")
+	part := flag.String("part", "", "measure only the part of that `name`: sites, handler, states, registry or notices")
 	flag.Parse()
 	testing.Init() // testing.Benchmark takes its time per benchmark from a flag; after Parse, so that -help is ours
 
@@ -47,13 +47,15 @@ type limits struct {
 	rounds    int           // of one comparison of sites
 	sessions  []int         // in the registry
 	logins    int           // whose times are taken
+	ending    []int         // sessions in the registry while some are ended, the first number being compared with the last
+	fanOut    int           // notices that are delivered
 }
 
 func limitsOf(quick bool) limits {
 	if quick {
-		return limits{total: 4 * time.Minute, benchtime: "300ms", rounds: 30, sessions: []int{1e3}, logins: 300}
+		return limits{total: 4 * time.Minute, benchtime: "300ms", rounds: 30, sessions: []int{1e3}, logins: 300, ending: []int{1e3, 1e4}, fanOut: 1000}
 	}
-	return limits{total: 15 * time.Minute, benchtime: "1s", rounds: 150, sessions: []int{1e3, 1e5}, logins: 2000}
+	return limits{total: 15 * time.Minute, benchtime: "1s", rounds: 150, sessions: []int{1e3, 1e5}, logins: 2000, ending: []int{1e3, 1e6}, fanOut: 10_000}
 }
 
 // parts are what is measured, in this order.
@@ -65,6 +67,7 @@ var parts = []struct {
 	{"handler", measureHandler},
 	{"states", measureSessionState},
 	{"registry", measureRegistry},
+	{"notices", measureNotices},
 }
 
 // run measures one part, or all. Files are in a temporary directory, which is gone afterwards.

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"runtime"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,6 +12,12 @@ const (
 	sweepInterval = 15 * time.Second
 	// maxSweep is how many calls of Expire one sweep makes: what is left waits for the next.
 	maxSweep = 100_000
+	// sweepCall is how long a call of Expire should take at the most: a login may have to wait for one.
+	sweepCall = 3 * time.Millisecond
+	// maxPause is how long a sweep waits between its calls at the most.
+	maxPause = 20 * time.Millisecond
+	// minSweep is how many records a call removes at the least, however slow the disk.
+	minSweep = 20
 )
 
 // janitor sweeps a store until ctx is done.
@@ -37,16 +42,39 @@ func (l *Lazy) silent() []string {
 	return nil
 }
 
-// sweep removes what is past its time, in small transactions between which logins get their turn.
+// sweep removes what is past its time.
 func (l *Lazy) sweep(ctx context.Context, store Registry) {
-	for range maxSweep {
-		removed, err := store.Expire(ctx, Expiry{Now: l.now(), Silent: l.silent()})
-		if err != nil && ctx.Err() == nil {
-			l.logger.Debug("removing expired sessions", zap.Error(err)) // calls will meet it too, and tell
-		}
-		if err != nil || removed < MaxExpired {
-			return
-		}
-		runtime.Gosched()
+	err := Sweep(ctx, store, Expiry{Now: l.now(), Silent: l.silent()})
+	if err != nil && ctx.Err() == nil {
+		l.logger.Debug("removing expired sessions", zap.Error(err)) // calls will meet it too, and tell
 	}
+}
+
+// Sweep removes all that is past its time, in small transactions: the longer one takes, the fewer records the next one removes. Between
+// them it waits as long as they took, so that a login, which is two transactions, waits for one of them and not for two.
+func Sweep(ctx context.Context, store Registry, expiry Expiry) error {
+	expiry.Limit = MaxExpired
+	for range maxSweep {
+		start := time.Now()
+		removed, err := store.Expire(ctx, expiry)
+		if err != nil || removed < expiry.Limit {
+			return err
+		}
+		took := time.Since(start)
+		expiry.Limit = pace(expiry.Limit, took)
+		select {
+		case <-time.After(min(took, maxPause)):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// pace returns how many records to remove next, after so many took so long.
+func pace(limit int, took time.Duration) int {
+	if took > sweepCall {
+		return max(limit/2, minSweep)
+	}
+	return min(limit+limit/4, MaxExpired)
 }

@@ -291,3 +291,30 @@ func TestLazyRemovesWhatIsPastItsTime(t *testing.T) {
 		_ = w.Close()
 	})
 }
+
+func TestASweepGivesWayToLoginsWhereTheDiskIsSlow(t *testing.T) {
+	store := &slowStore{left: 1000, took: 4 * time.Millisecond}
+	if err := registry.Sweep(t.Context(), store, registry.Expiry{}); err != nil || store.left != 0 {
+		t.Errorf("%d are left: %v", store.left, err)
+	}
+	if first, later := store.limits[0], store.limits[5]; first != registry.MaxExpired || later != 20 {
+		t.Errorf("it removed %v at once", store.limits)
+	}
+}
+
+// slowStore is a store in which removals take their time.
+type slowStore struct {
+	registry.Registry
+
+	left   int
+	took   time.Duration
+	limits []int
+}
+
+func (s *slowStore) Expire(_ context.Context, expiry registry.Expiry) (int, error) {
+	time.Sleep(s.took)
+	s.limits = append(s.limits, expiry.Limit)
+	removed := min(s.left, expiry.Limit)
+	s.left -= removed
+	return removed, nil
+}

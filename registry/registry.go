@@ -80,8 +80,8 @@ type Registry interface {
 	Clients(ctx context.Context, issuer string) ([]Client, error)
 
 	// Expire ends sessions that are past their time and removes them, and removes codes, re-bindings, one-time values, keys and notices
-	// that are; at most 100 of all of them a call, so that no logins wait behind it. It returns how many it removed: 100 means
-	// that there may be more. See [Expiry].
+	// that are; at most 100 of all of them a call, so that no logins wait behind it. It returns how many it removed: as many as it
+	// may means that there may be more. See [Expiry].
 	Expire(ctx context.Context, expiry Expiry) (removed int, err error)
 
 	// Close releases the store. Calls after it, and a second Close, are harmless: the calls return ErrUnavailable.
@@ -275,6 +275,16 @@ type Ending struct {
 type Expiry struct {
 	Now    time.Time
 	Silent []string
+	// Limit is how many records are removed at the most: fewer than [MaxExpired]. Zero: MaxExpired.
+	Limit int
+}
+
+// Most is how many records are removed at the most.
+func (e Expiry) Most() int {
+	if e.Limit <= 0 || e.Limit > MaxExpired {
+		return MaxExpired
+	}
+	return e.Limit
 }
 
 // Spending marks a one-time value as used. Expires must be after Now.

@@ -40,7 +40,7 @@ func (t *tx) expire(expiry registry.Expiry) int {
 	for _, issuer := range expiry.Silent {
 		silent[prefixOf(issuer)] = true
 	}
-	due := t.due(expiry.Now)
+	due := t.due(expiry.Now, expiry.Most())
 	for _, key := range due {
 		t.delete(bucketExpiry, key)
 		if record := key[9:]; key[8] == kindSession {
@@ -52,21 +52,21 @@ func (t *tx) expire(expiry registry.Expiry) int {
 	return len(due)
 }
 
-// due lists the keys of expiry entries that are past their time.
-func (t *tx) due(now time.Time) [][]byte {
+// due lists the keys of up to limit expiry entries that are past their time.
+func (t *tx) due(now time.Time, limit int) [][]byte {
 	bucket := t.bucket(bucketExpiry)
 	if bucket == nil {
 		return nil
 	}
-	limit := appendTime(nil, now)
+	last := appendTime(nil, now)
 	var keys [][]byte
 	cursor := bucket.Cursor()
-	for key, _ := cursor.First(); key != nil && len(keys) < registry.MaxExpired; key, _ = cursor.Next() {
+	for key, _ := cursor.First(); key != nil && len(keys) < limit; key, _ = cursor.Next() {
 		if len(key) != expiryKeyLength {
 			t.fail(errDamaged)
 			return nil
 		}
-		if bytes.Compare(key[:8], limit) > 0 {
+		if bytes.Compare(key[:8], last) > 0 {
 			break
 		}
 		keys = append(keys, bytes.Clone(key))

@@ -52,7 +52,7 @@ func (s *Store) expireAt(at time.Time, entry expiring) {
 // expire removes what is past its time, the soonest first, up to [registry.MaxExpired] records.
 func (s *Store) expire(expiry registry.Expiry) int {
 	removed := 0
-	for removed < registry.MaxExpired && len(s.expiry) > 0 && !expiry.Now.Before(s.expiry[0].at) {
+	for removed < expiry.Most() && len(s.expiry) > 0 && !expiry.Now.Before(s.expiry[0].at) {
 		entry := heap.Pop(&s.expiry).(expiring)
 		if s.tx(entry.issuer).remove(entry, expiry) {
 			removed++

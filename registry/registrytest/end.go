@@ -122,6 +122,18 @@ var expireTests = []test{
 		equal(t, "second call", r.expire(late), 50)
 		equal(t, "third call", r.expire(late), 0)
 	}},
+	{"fewer are removed at once if so asked", func(t *testing.T, r *tester) {
+		for range 5 {
+			join := aJoin()
+			join.Response = sessionstate.ResponseID{}
+			r.join(join)
+		}
+		for _, want := range []int{3, 2, 0} {
+			removed, err := r.r.Expire(t.Context(), registry.Expiry{Now: start.Add(lifetime), Silent: []string{issuer}, Limit: 3})
+			r.must(err)
+			equal(t, "removed", removed, want)
+		}
+	}},
 	{"other records stay", func(t *testing.T, r *tester) {
 		short := aJoin()
 		short.Lifetime = time.Minute
