@@ -34,7 +34,8 @@ func addresses(page string) []string {
 	return all
 }
 
-func TestClientsAreToldInFramesBeforeTheRedirect(t *testing.T) {
+// Threat 13: the page of the frames is not blocked by its own policy.
+func TestThreat13ClientsAreToldInFramesBeforeTheRedirect(t *testing.T) {
 	x := newExit(t, framed)
 	x.signedIn(clientID, "alice")
 	x.signedIn("wiki", "alice")
@@ -74,7 +75,7 @@ func TestTheReceiptNamesThoseToldInFrames(t *testing.T) {
 }
 
 // Threat 14: re-entrancy. A frame of an app that asks for sign-out again changes nothing, and gets no frames.
-func TestThreatReEntrancy(t *testing.T) {
+func TestThreat14ReEntrancy(t *testing.T) {
 	x := newExit(t, framed)
 	x.signedIn(clientID, "alice")
 	r := httptest.NewRequest(http.MethodGet, issuer+endSession+"?"+values("id_token_hint", x.hint(clientID, "alice")).Encode(), nil)

@@ -88,7 +88,7 @@ func TestAFailureThatMayPassIsTriedAgainAfterADelay(t *testing.T) {
 	w.noSecrets(t)
 }
 
-func TestEachAttemptHasATokenOfItsOwn(t *testing.T) {
+func TestThreat9EachAttemptHasATokenOfItsOwn(t *testing.T) {
 	r := newReceiver(t, answers(500, 503, 429, 200))
 	w := newWorld(t, map[string]*receiver{"rp": r})
 	n := w.owe("rp", w.clock.Now())

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestTheGuardPermitsPublicAddressesOnly(t *testing.T) {
+func TestThreatCVE20264874TheGuardPermitsPublicAddressesOnly(t *testing.T) {
 	tests := []struct {
 		name    string
 		address string
@@ -126,7 +126,7 @@ func TestTheGuardLooksAtTheAddressWhenItIsDialed(t *testing.T) {
 }
 
 // The resolver here answers with a public address first and with loopback from then on, as a rebinding attacker's does.
-func TestANameThatFlipsBetweenTwoDialsIsRefusedTheSecondTime(t *testing.T) {
+func TestThreatCVE20264874ANameThatFlipsBetweenTwoDialsIsRefusedTheSecondTime(t *testing.T) {
 	answers := []string{"93.184.215.14:443", "127.0.0.1:443"}
 	for i, want := range []error{nil, ErrRefusedAddress} {
 		if err := (Guard{}).Control("tcp4", answers[i], nil); !errors.Is(err, want) {

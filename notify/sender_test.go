@@ -85,7 +85,7 @@ func TestTheRequestIsAFormWithTheTokenAlone(t *testing.T) {
 	}
 }
 
-func TestARedirectIsAFailureAndItsTargetGetsNothing(t *testing.T) {
+func TestThreat6ARedirectIsAFailureAndItsTargetGetsNothing(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			other := newReceiver(t, answers(200))
@@ -144,7 +144,7 @@ func TestRetryAfterIsReadWhereAnotherTryFollows(t *testing.T) {
 	}
 }
 
-func TestCertificatesAreVerified(t *testing.T) {
+func TestThreat7CertificatesAreVerified(t *testing.T) {
 	selfSigned := newCA()
 	tests := []struct {
 		name string
