@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
@@ -102,6 +103,9 @@ func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.Ses
 	a.worker.Wake()
 	ids := []string{}
 	for _, session := range ended {
+		if a.tells(issuer) {
+			handlers.LogUntold(ctx, a.logger, store, issuer, session.ID)
+		}
 		ids = append(ids, session.ID.String())
 	}
 	return ids, nil

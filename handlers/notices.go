@@ -8,6 +8,7 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
@@ -102,16 +103,17 @@ func (n *Notices) Token(ctx context.Context, notice notify.Notice) (string, erro
 	}, client.IDTokenSignedResponseAlg)
 }
 
-// logUntold names the clients of a session that has ended which no notice reaches, since no ID token of theirs was seen.
-func logUntold(ctx context.Context, env Env, session registry.Session) {
-	participations, err := env.Registry.Participations(ctx, session.Issuer, session.ID)
+// LogUntold names the clients of a session that has ended which no notice reaches, since no ID token of theirs was seen. Of sessions that
+// ended by themselves they are not known any more.
+func LogUntold(ctx context.Context, logger *zap.Logger, r registry.Registry, issuer string, session sessionstate.SessionID) {
+	participations, err := r.Participations(ctx, issuer, session)
 	if err != nil {
 		return
 	}
 	for _, p := range participations {
 		if len(p.Subjects) == 0 {
-			env.Logger.Info("a client cannot be told by back channel that a session has ended: no ID token of it was seen",
-				zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID), zap.String("client_id", p.ClientID))
+			logger.Info("a client cannot be told by back channel that a session has ended: no ID token of it was seen",
+				zap.String("issuer", issuer), zap.Stringer("session", session), zap.String("client_id", p.ClientID))
 		}
 	}
 }

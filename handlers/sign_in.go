@@ -45,7 +45,7 @@ func (v *visit) join(join registry.Join) {
 		if session, err = v.env.Registry.Join(ctx, join); err == nil {
 			if !session.Predecessor.IsZero() && session.ID == join.Fresh {
 				logSwitch(v.env.Logger, session)
-				v.env.Wake()
+				v.env.tellOfSwitch(ctx, v.op, session)
 			}
 			v.sealed.session, v.sealed.registry, v.sealed.expires = session.ID, id, session.Expires
 			return

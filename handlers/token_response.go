@@ -84,14 +84,15 @@ func (t *Token) record(op *OP, r *http.Request, code string, claims tokens.IDTok
 		Tell:          t.env.Tells(op),
 	})
 	t.env.SawIDToken(claims.SessionID)
-	if err == nil && (redeemed.Switched || !redeemed.Session.Ended.IsZero()) {
-		t.env.Wake()
+	if err == nil && !redeemed.Session.Ended.IsZero() {
+		t.env.Wake() // it joined a session that has ended
 	}
 	switch {
 	case err != nil:
 		unrecorded(t.env.Logger, "who signed in is not recorded", err)
 	case redeemed.Switched:
 		logSwitch(t.env.Logger, redeemed.Session)
+		t.env.tellOfSwitch(recording(r), op, redeemed.Session)
 	case redeemed.Full:
 		t.env.Logger.Warn("a session has more clients or subjects than are recorded", zap.String("issuer", op.Issuer),
 			zap.Stringer("session", redeemed.Session.ID))

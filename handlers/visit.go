@@ -155,7 +155,7 @@ func (v *visit) tell(ended []registry.Session) {
 	}
 	v.env.Wake()
 	for _, session := range ended {
-		logUntold(recording(v.r), v.env, session)
+		LogUntold(recording(v.r), v.env.Logger, v.env.Registry, session.Issuer, session.ID)
 	}
 }
 
