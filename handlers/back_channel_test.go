@@ -8,6 +8,7 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 // participationOf is a client's with one subject.
@@ -177,5 +178,38 @@ func TestWhoIsAtAnAddressThatIsNotPublicIsSaid(t *testing.T) {
 		if got := w.logs.FilterMessageSnippet("allow_private").Len() - before; got != want {
 			t.Errorf("%q: %d warnings", uri, got)
 		}
+	}
+}
+
+func TestThoseWhoCannotBeToldDoNotHoldUpTheOthers(t *testing.T) {
+	x := newExit(t, tellable)
+	x.w.tells = true
+	leave := func(client string, sessions int) {
+		for range sessions {
+			browser := sessionstate.NewBrowserID()
+			_, err := x.w.store.Join(t.Context(), registry.Join{
+				Issuer: issuer, Browser: browser, Fresh: sessionstate.NewSessionID(), ClientID: client,
+				Subject: registry.Subject{Sub: "alice", Sid: "1"}, Now: x.w.clock.Now(), Lifetime: lifetime,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ending := registry.Ending{Issuer: issuer, Browser: browser, Reason: registry.ReasonLogout, Now: x.w.clock.Now(), Tell: true}
+			if _, err := x.w.store.End(t.Context(), ending); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	leave("mail", 5*dropsAtOnce)
+	x.w.clock.advance(time.Second)
+	leave(clientID, 3)
+	notices := &Notices{Issuer: issuer, BackChannel: x.e.BackChannel}
+	due, err := notices.Due(t.Context(), x.w.clock.Now(), 2)
+	if err != nil || len(due) != 2 || due[0].ClientID != clientID {
+		t.Errorf("due are %d: %v", len(due), err)
+	}
+	left, err := x.w.store.DueNotices(t.Context(), issuer, x.w.clock.Now(), 10)
+	if err != nil || len(left) != 3 {
+		t.Errorf("%d are left: %v", len(left), err)
 	}
 }

@@ -24,11 +24,28 @@ func (n *Notices) Due(ctx context.Context, now time.Time, limit int) ([]notify.N
 	if err := n.BackChannel.Clients.Load(ctx, n.Issuer); err != nil {
 		return nil, err
 	}
+	for range maxDrops {
+		due, dropped, err := n.sift(ctx, now, limit+dropsAtOnce)
+		if err != nil || dropped == 0 {
+			return due[:min(len(due), limit)], err
+		}
+	}
+	return nil, nil // the rest is looked at next time
+}
+
+const (
+	// dropsAtOnce is how many notices are dropped in one transaction, beside those that can be delivered.
+	dropsAtOnce = 500
+	// maxDrops is how many of these transactions are made until others get their turn.
+	maxDrops = 50
+)
+
+// sift looks at the notices that are due the longest: it lists those that can be delivered and drops the others.
+func (n *Notices) sift(ctx context.Context, now time.Time, limit int) (due []notify.Notice, drops int, err error) {
 	recorded, err := n.BackChannel.env.Registry.DueNotices(ctx, n.Issuer, now, limit)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var due []notify.Notice
 	var dropped []registry.Outcome
 	for _, notice := range recorded {
 		if !n.canTell(notice.ClientID, notice.Sid) {
@@ -39,11 +56,9 @@ func (n *Notices) Due(ctx context.Context, now time.Time, limit int) ([]notify.N
 	}
 	if len(dropped) > 0 {
 		settling := registry.Settling{Issuer: n.Issuer, Outcomes: dropped, Now: now}
-		if err := n.BackChannel.env.Registry.SettleNotices(ctx, settling); err != nil {
-			return due, err
-		}
+		err = n.BackChannel.env.Registry.SettleNotices(ctx, settling)
 	}
-	return due, nil
+	return due, len(dropped), err
 }
 
 func (n *Notices) notice(recorded registry.Notice) notify.Notice {
