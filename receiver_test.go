@@ -153,7 +153,7 @@ func (r *receiver) answers(status ...int) {
 // told waits until the receiver was told so often, and returns of whom: sub and sid, sorted by time.
 func (r *receiver) told(n int) []logoutToken {
 	r.t.Helper()
-	for range 500 {
+	for range 3000 {
 		r.mu.Lock()
 		tokens := append([]logoutToken(nil), r.tokens...)
 		r.mu.Unlock()
@@ -169,7 +169,7 @@ func (r *receiver) told(n int) []logoutToken {
 // tried waits until the receiver was asked so often.
 func (r *receiver) tried(n int) {
 	r.t.Helper()
-	for range 500 {
+	for range 3000 {
 		r.mu.Lock()
 		tries := r.tries
 		r.mu.Unlock()

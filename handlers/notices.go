@@ -62,12 +62,10 @@ func (n *Notices) sift(ctx context.Context, now time.Time, limit int) (due []not
 }
 
 func (n *Notices) notice(recorded registry.Notice) notify.Notice {
-	notice := notify.Notice{
-		Issuer: n.Issuer, ClientID: recorded.ClientID, Subject: recorded.Sub, SessionID: recorded.Sid, Reason: string(recorded.Reason),
+	return notify.Notice{
+		ID: notify.ID(recorded.ID), Issuer: n.Issuer, ClientID: recorded.ClientID, Subject: recorded.Sub, SessionID: recorded.Sid, Reason: string(recorded.Reason),
 		Created: recorded.Created, Due: recorded.Due, Attempts: recorded.Attempts,
 	}
-	copy(notice.ID[:], recorded.ID[:])
-	return notice
 }
 
 // canTell tells whether a client can be told by back channel.
@@ -84,7 +82,7 @@ func (n *Notices) Settle(ctx context.Context, settlements []notify.Settlement) e
 	settling := registry.Settling{Issuer: n.Issuer, Now: n.BackChannel.env.Now()}
 	for _, s := range settlements {
 		settling.Outcomes = append(settling.Outcomes, registry.Outcome{
-			ID: registry.NoticeID(s.ID[:len(registry.NoticeID{})]), Delivered: s.Delivered, Dead: s.Dead,
+			ID: registry.NoticeID(s.ID), Delivered: s.Delivered, Dead: s.Dead,
 			Due: s.Due, Attempts: s.Attempts, Why: s.Why,
 		})
 	}

@@ -11,10 +11,10 @@ import (
 )
 
 // ID names a notice.
-type ID [32]byte
+type ID [16]byte
 
-// String returns the first 16 bytes in hex: enough to find a notice in a log.
-func (id ID) String() string { return hex.EncodeToString(id[:16]) }
+// String returns the ID in hexadecimal digits, for logs.
+func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
 // A Notice is owed to one client about one ended session, or about all sessions of a user there.
 type Notice struct {
