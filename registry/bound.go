@@ -13,7 +13,7 @@ import (
 // hangs cannot be told to stop. A call that is out of time returns an error that wraps [ErrUnavailable] and runs on; at most
 // inFlight calls run at once. While all of those are out of time, further calls fail at once; else they wait within their limit.
 //
-// ID and Resolve run in the caller's goroutine: their limit is in their context only.
+// ID, Resolve, Client and ClientAt run in the caller's goroutine: their limit is in their context only.
 //
 // Close is not bounded.
 func Bound(r Registry, limit time.Duration, inFlight int) Registry {
@@ -230,12 +230,20 @@ func (b *bound) DeleteClient(ctx context.Context, issuer, id string) error {
 	return r.err
 }
 
-func (b *bound) Clients(ctx context.Context, issuer string) ([]Client, error) {
-	r := within(ctx, b, func(ctx context.Context) (r result[[]Client]) {
-		r.value, r.err = b.registry.Clients(ctx, issuer)
+func (b *bound) Client(ctx context.Context, issuer, id string) (Client, bool, error) {
+	r := inline(ctx, b, func(ctx context.Context) (r result[Client]) {
+		r.value, r.found, r.err = b.registry.Client(ctx, issuer, id)
 		return r
 	})
-	return r.value, r.err
+	return r.value, r.found, r.err
+}
+
+func (b *bound) ClientAt(ctx context.Context, issuer, uri string) (Client, bool, error) {
+	r := inline(ctx, b, func(ctx context.Context) (r result[Client]) {
+		r.value, r.found, r.err = b.registry.ClientAt(ctx, issuer, uri)
+		return r
+	})
+	return r.value, r.found, r.err
 }
 
 func (b *bound) Expire(ctx context.Context, expiry Expiry) (int, error) {

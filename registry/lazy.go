@@ -326,9 +326,22 @@ func (l *Lazy) DeleteClient(ctx context.Context, issuer, id string) error {
 	return err
 }
 
-// Clients implements [Registry].
-func (l *Lazy) Clients(ctx context.Context, issuer string) ([]Client, error) {
-	return on(ctx, l, func(r Registry) ([]Client, error) { return r.Clients(ctx, issuer) })
+// Client implements [Registry].
+func (l *Lazy) Client(ctx context.Context, issuer, id string) (Client, bool, error) {
+	store, err := l.open(ctx)
+	if err != nil {
+		return Client{}, false, err
+	}
+	return store.Client(ctx, issuer, id)
+}
+
+// ClientAt implements [Registry].
+func (l *Lazy) ClientAt(ctx context.Context, issuer, uri string) (Client, bool, error) {
+	store, err := l.open(ctx)
+	if err != nil {
+		return Client{}, false, err
+	}
+	return store.ClientAt(ctx, issuer, uri)
 }
 
 // Expire implements [Registry].

@@ -70,14 +70,17 @@ type Registry interface {
 	SettleNotices(ctx context.Context, settling Settling) error
 
 	// PutClient records or replaces a client of the issuer that has registered itself. More than [MaxClients] are not recorded: the
-	// error wraps [ErrInvalid].
+	// error wraps [ErrInvalid]. A URI that is another client's stays that one's.
 	PutClient(ctx context.Context, issuer string, client Client) error
 
 	// DeleteClient forgets a client. One that is not recorded is no error.
 	DeleteClient(ctx context.Context, issuer, id string) error
 
-	// Clients lists the issuer's recorded clients, ordered by ID.
-	Clients(ctx context.Context, issuer string) ([]Client, error)
+	// Client returns the issuer's client with an ID.
+	Client(ctx context.Context, issuer, id string) (client Client, found bool, err error)
+
+	// ClientAt returns the issuer's client with a URI.
+	ClientAt(ctx context.Context, issuer, uri string) (client Client, found bool, err error)
 
 	// Expire ends sessions that are past their time and removes them, and removes codes, re-bindings, one-time values, keys and notices
 	// that are; at most 100 of all of them a call, so that no logins wait behind it. It returns how many it removed: as many as it
@@ -118,7 +121,7 @@ const (
 	// MaxClients is how many clients one issuer has recorded.
 	MaxClients = 10_000
 	// MaxClient is the longest metadata of a client, in bytes.
-	MaxClient = 256 << 10
+	MaxClient = 16 << 10
 	// MaxWhy is the longest reason why a notice could not be delivered, in bytes. More is cut off.
 	MaxWhy = 256
 	// MaxExpired is how many records one call of Expire removes.
@@ -361,9 +364,10 @@ type Outcome struct {
 	Why       string
 }
 
-// A Client is a client that has registered itself. Neither must be empty.
+// A Client is a client that has registered itself. ID and Metadata must not be empty.
 type Client struct {
 	ID       string
+	URI      string // where its registration is changed; empty: not known, or another client's
 	Metadata []byte // what is kept of it; the registry does not look into it
 }
 

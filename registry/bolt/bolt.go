@@ -47,19 +47,7 @@ func (s *Store) Session(ctx context.Context, issuer string, id sessionstate.Sess
 
 // Resolve implements [registry.Registry].
 func (s *Store) Resolve(ctx context.Context, issuer string, id sessionstate.SessionID, response sessionstate.ResponseID) (registry.Session, bool, error) {
-	if err := rules.CheckIssuer(issuer); err != nil {
-		return registry.Session{}, false, err
-	}
-	session, err := read(ctx, s, issuer, func(tx *tx) *registry.Session {
-		if session, found := rules.Resolve(tx, id, response); found {
-			return &session
-		}
-		return nil
-	})
-	if session == nil || err != nil {
-		return registry.Session{}, false, err
-	}
-	return *session, true, nil
+	return look(ctx, s, issuer, func(tx *tx) (registry.Session, bool) { return rules.Resolve(tx, id, response) })
 }
 
 // Participations implements [registry.Registry].
@@ -149,18 +137,20 @@ func (s *Store) DeleteClient(ctx context.Context, issuer, id string) error {
 		return err
 	}
 	_, err := write(ctx, s, issuer, func(tx *tx) (struct{}, error) {
-		tx.DeleteClient(id)
+		rules.DeleteClient(tx, id)
 		return struct{}{}, nil
 	})
 	return err
 }
 
-// Clients implements [registry.Registry].
-func (s *Store) Clients(ctx context.Context, issuer string) ([]registry.Client, error) {
-	if err := rules.CheckIssuer(issuer); err != nil {
-		return nil, err
-	}
-	return read(ctx, s, issuer, func(tx *tx) []registry.Client { return tx.Clients() })
+// Client implements [registry.Registry].
+func (s *Store) Client(ctx context.Context, issuer, id string) (registry.Client, bool, error) {
+	return look(ctx, s, issuer, func(tx *tx) (registry.Client, bool) { return tx.Client(id) })
+}
+
+// ClientAt implements [registry.Registry].
+func (s *Store) ClientAt(ctx context.Context, issuer, uri string) (registry.Client, bool, error) {
+	return look(ctx, s, issuer, func(tx *tx) (registry.Client, bool) { return rules.ClientAt(tx, uri) })
 }
 
 // Expire implements [registry.Registry].
@@ -181,6 +171,22 @@ func read[T any](ctx context.Context, s *Store, issuer string, fn func(*tx) T) (
 		return zero, err
 	}
 	return value, nil
+}
+
+// look looks something up in a read transaction.
+func look[T any](ctx context.Context, s *Store, issuer string, fn func(*tx) (T, bool)) (value T, found bool, err error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return value, false, err
+	}
+	type result struct {
+		value T
+		found bool
+	}
+	r, err := read(ctx, s, issuer, func(tx *tx) (r result) {
+		r.value, r.found = fn(tx)
+		return r
+	})
+	return r.value, r.found, err
 }
 
 // write runs fn in a write transaction. fn may run more than once, each time on a fresh tx.

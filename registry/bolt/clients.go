@@ -2,15 +2,21 @@ package bolt
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
-	"slices"
-	"strings"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// countKey is the key of the number of an issuer's clients; a client's own keys are longer.
+// The keys of the bucket "clients" are told apart by their lengths: the issuer alone for the number of its clients, with the hash of
+// an ID for a client, and with that of a URI and a byte before it for the ID of the client there.
+
 func (t *tx) countKey() []byte { return t.key() }
+
+func (t *tx) uriKey(uri string) []byte {
+	sum := sha256.Sum256([]byte(uri))
+	return t.key([]byte("u"), sum[:16])
+}
 
 func (t *tx) CountClients() int {
 	count, _ := get(t, bucketClients, t.countKey(), func(value []byte) (int, error) {
@@ -25,41 +31,44 @@ func (t *tx) count(n int) {
 	t.put(bucketClients, t.countKey(), binary.BigEndian.AppendUint32(nil, uint32(n)))
 }
 
-func (t *tx) HasClient(id string) bool {
-	_, found := get(t, bucketClients, t.keyKey(id), decodeClient)
-	return found
+func (t *tx) Client(id string) (registry.Client, bool) {
+	client, found := get(t, bucketClients, t.keyKey(id), decodeClient)
+	return client, found && client.ID == id
+}
+
+func (t *tx) ClientIDAt(uri string) string {
+	if uri == "" {
+		return ""
+	}
+	id, _ := get(t, bucketClients, t.uriKey(uri), decodeText)
+	return id
 }
 
 func (t *tx) PutClient(client registry.Client) {
-	if !t.HasClient(client.ID) {
-		t.count(t.CountClients() + 1)
-	}
-	t.put(bucketClients, t.keyKey(client.ID), append(appendText(nil, client.ID), client.Metadata...))
-}
-
-func (t *tx) DeleteClient(id string) {
-	if t.HasClient(id) {
-		t.count(t.CountClients() - 1)
-		t.delete(bucketClients, t.keyKey(id))
+	t.count(t.CountClients() + 1)
+	t.put(bucketClients, t.keyKey(client.ID), append(appendText(appendText(nil, client.ID), client.URI), client.Metadata...))
+	if client.URI != "" {
+		t.put(bucketClients, t.uriKey(client.URI), appendText(nil, client.ID))
 	}
 }
 
-func (t *tx) Clients() []registry.Client {
-	var clients []registry.Client
-	for _, key := range t.keys(bucketClients, t.key()) {
-		if bytes.Equal(key, t.countKey()) {
-			continue
-		}
-		if client, found := get(t, bucketClients, key, decodeClient); found {
-			clients = append(clients, client)
-		}
+func (t *tx) DeleteClient(client registry.Client) {
+	t.count(t.CountClients() - 1)
+	t.delete(bucketClients, t.keyKey(client.ID))
+	if client.URI != "" {
+		t.delete(bucketClients, t.uriKey(client.URI))
 	}
-	slices.SortFunc(clients, func(a, b registry.Client) int { return strings.Compare(a.ID, b.ID) })
-	return clients
 }
 
-func decodeClient(value []byte) (registry.Client, error) {
+func decodeClient(value []byte) (client registry.Client, err error) {
 	d := decoder{rest: value}
-	id := d.text()
-	return registry.Client{ID: id, Metadata: bytes.Clone(d.rest)}, d.err
+	client.ID, client.URI = d.text(), d.text()
+	client.Metadata = bytes.Clone(d.rest)
+	return client, d.err
+}
+
+func decodeText(value []byte) (string, error) {
+	d := decoder{rest: value}
+	text := d.text()
+	return text, d.end()
 }

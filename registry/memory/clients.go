@@ -2,32 +2,30 @@ package memory
 
 import (
 	"bytes"
-	"maps"
-	"slices"
-	"strings"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 func (t *tx) CountClients() int { return len(t.clients) }
 
-func (t *tx) HasClient(id string) bool {
-	_, found := t.clients[id]
-	return found
+func (t *tx) Client(id string) (registry.Client, bool) {
+	client, found := t.clients[id]
+	client.Metadata = bytes.Clone(client.Metadata)
+	return client, found
 }
+
+func (t *tx) ClientIDAt(uri string) string { return t.clientAt[uri] }
 
 func (t *tx) PutClient(client registry.Client) {
 	t.prepare()
 	client.Metadata = bytes.Clone(client.Metadata)
 	t.clients[client.ID] = client
+	if client.URI != "" {
+		t.clientAt[client.URI] = client.ID
+	}
 }
 
-func (t *tx) DeleteClient(id string) { delete(t.clients, id) }
-
-func (t *tx) Clients() []registry.Client {
-	clients := slices.SortedFunc(maps.Values(t.clients), func(a, b registry.Client) int { return strings.Compare(a.ID, b.ID) })
-	for i := range clients {
-		clients[i].Metadata = bytes.Clone(clients[i].Metadata)
-	}
-	return clients
+func (t *tx) DeleteClient(client registry.Client) {
+	delete(t.clients, client.ID)
+	delete(t.clientAt, client.URI)
 }

@@ -70,16 +70,7 @@ func (s *Store) Session(ctx context.Context, issuer string, id sessionstate.Sess
 
 // Resolve implements [registry.Registry].
 func (s *Store) Resolve(ctx context.Context, issuer string, id sessionstate.SessionID, response sessionstate.ResponseID) (registry.Session, bool, error) {
-	if err := rules.CheckIssuer(issuer); err != nil {
-		return registry.Session{}, false, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return registry.Session{}, false, err
-	}
-	defer release()
-	session, found := rules.Resolve(s.tx(issuer), id, response)
-	return session, found, nil
+	return look(ctx, s, issuer, func(tx *tx) (registry.Session, bool) { return rules.Resolve(tx, id, response) })
 }
 
 // Participations implements [registry.Registry].
@@ -211,21 +202,18 @@ func (s *Store) DeleteClient(ctx context.Context, issuer, id string) error {
 		return err
 	}
 	defer release()
-	s.tx(issuer).DeleteClient(id)
+	rules.DeleteClient(s.tx(issuer), id)
 	return nil
 }
 
-// Clients implements [registry.Registry].
-func (s *Store) Clients(ctx context.Context, issuer string) ([]registry.Client, error) {
-	if err := rules.CheckIssuer(issuer); err != nil {
-		return nil, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	return s.tx(issuer).Clients(), nil
+// Client implements [registry.Registry].
+func (s *Store) Client(ctx context.Context, issuer, id string) (registry.Client, bool, error) {
+	return look(ctx, s, issuer, func(tx *tx) (registry.Client, bool) { return tx.Client(id) })
+}
+
+// ClientAt implements [registry.Registry].
+func (s *Store) ClientAt(ctx context.Context, issuer, uri string) (registry.Client, bool, error) {
+	return look(ctx, s, issuer, func(tx *tx) (registry.Client, bool) { return rules.ClientAt(tx, uri) })
 }
 
 // Expire implements [registry.Registry].
@@ -244,6 +232,20 @@ func (s *Store) Close() error {
 	defer s.mu.Unlock()
 	s.closed, s.issuers, s.expiry = true, nil, nil
 	return nil
+}
+
+// look looks something up.
+func look[T any](ctx context.Context, s *Store, issuer string, fn func(*tx) (T, bool)) (value T, found bool, err error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return value, false, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return value, false, err
+	}
+	defer release()
+	value, found = fn(s.tx(issuer))
+	return value, found, nil
 }
 
 // acquire takes the lock for one call; no call holds it for long.

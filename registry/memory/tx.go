@@ -24,6 +24,7 @@ type records struct {
 	subjects       map[subject]map[sessionstate.SessionID]struct{}
 	notices        map[registry.NoticeID]rules.Notice
 	clients        map[string]registry.Client
+	clientAt       map[string]string // their IDs, by URI
 }
 
 // tx implements [rules.Tx]. Nothing can fail in it, so nothing is ever rolled back.
@@ -57,6 +58,7 @@ func (t *tx) prepare() {
 		subjects:       make(map[subject]map[sessionstate.SessionID]struct{}),
 		notices:        make(map[registry.NoticeID]rules.Notice),
 		clients:        make(map[string]registry.Client),
+		clientAt:       make(map[string]string),
 	}
 	t.store.issuers[t.issuer] = t.records
 }

@@ -250,7 +250,8 @@ func callsOf(ctx context.Context, r registry.Registry) map[string]error {
 	errs["SettleNotices"] = r.SettleNotices(ctx, registry.Settling{Issuer: issuer, Now: start})
 	errs["PutClient"] = r.PutClient(ctx, issuer, registry.Client{ID: "shop", Metadata: []byte("{}")})
 	errs["DeleteClient"] = r.DeleteClient(ctx, issuer, "shop")
-	_, errs["Clients"] = r.Clients(ctx, issuer)
+	_, _, errs["Client"] = r.Client(ctx, issuer, "shop")
+	_, _, errs["ClientAt"] = r.ClientAt(ctx, issuer, "/register/shop")
 	_, errs["Expire"] = r.Expire(ctx, registry.Expiry{Now: start})
 	return errs
 }

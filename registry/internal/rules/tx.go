@@ -66,14 +66,14 @@ type Tx interface {
 	// DeleteKey forgets a key.
 	DeleteKey(key Key)
 
-	// Clients lists the issuer's clients, in the order of their IDs; CountClients says how many there are.
-	Clients() []registry.Client
+	// Client returns the client with an ID, ClientIDAt the ID of the one with a URI; empty: there is none.
+	Client(id string) (client registry.Client, found bool)
+	ClientIDAt(uri string) (id string)
+	// CountClients says how many clients there are.
 	CountClients() int
-	HasClient(id string) bool
-	// PutClient records or replaces a client.
+	// PutClient records a client that is not there, and DeleteClient forgets one that is.
 	PutClient(client registry.Client)
-	// DeleteClient forgets a client, if it is there.
-	DeleteClient(id string)
+	DeleteClient(client registry.Client)
 }
 
 // A Response is what is remembered of an authorization response.
