@@ -95,7 +95,7 @@ func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.Ses
 		return nil, errNoSession
 	}
 	ended, err := store.End(context.WithoutCancel(ctx), registry.Ending{
-		Issuer: issuer, Browser: session.Browser, Reason: registry.ReasonOperator, Now: now(), Tell: a.tells(issuer),
+		Issuer: issuer, Browser: session.Browser, Reason: registry.ReasonOperator, Now: now(), Tell: a.sites.tells(issuer),
 	})
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.Ses
 	a.worker.Wake()
 	ids := []string{}
 	for _, session := range ended {
-		if a.tells(issuer) {
+		if a.sites.tells(issuer) {
 			handlers.LogUntold(ctx, a.logger, store, issuer, session.ID)
 		}
 		ids = append(ids, session.ID.String())

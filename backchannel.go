@@ -5,10 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -166,74 +164,4 @@ func warnOfAlgorithms(logger *zap.Logger, keys *tokens.SigningKeys, clients *han
 				zap.String("client_id", client.ID), zap.Strings("algorithms", keys.Algorithms()))
 		}
 	}
-}
-
-// workers are the workers that deliver notices, by their registries' sharing keys. They live on over reloads.
-var workers = caddy.NewUsagePool()
-
-// sharedWorker is a worker in the pool.
-type sharedWorker struct{ *notify.Worker }
-
-// Destruct stops the worker when no configuration uses it any more. What is owed stays in the registry.
-func (s sharedWorker) Destruct() error { return s.Close() }
-
-// takeWorker takes the worker of the app's registry.
-func (a *App) takeWorker() error {
-	shared, _, err := workers.LoadOrNew(a.poolKey, func() (caddy.Destructor, error) {
-		return sharedWorker{notify.NewWorker(a.logger.Named("notify"), now)}, nil
-	})
-	if err != nil {
-		return err
-	}
-	a.worker = shared.(sharedWorker).Worker
-	a.sites = &tellingSites{byIssuer: make(map[string]notify.Site)}
-	return nil
-}
-
-// releaseWorker releases it.
-func (a *App) releaseWorker() error {
-	if a.worker == nil {
-		return nil
-	}
-	a.worker.Release(a)
-	_, err := workers.Delete(a.poolKey)
-	return err
-}
-
-// tellingSites are the sites of one configuration whose clients are told.
-type tellingSites struct {
-	mu       sync.Mutex
-	byIssuer map[string]notify.Site
-	started  bool // the worker serves them
-}
-
-// adopt has the clients of a site told: once the configuration is in use, and the site knows its issuer. Of several sites with the same
-// issuer the first one stands for it.
-func (a *App) adopt(b *handlers.BackChannel, issuer string) {
-	a.sites.mu.Lock()
-	defer a.sites.mu.Unlock()
-	if _, found := a.sites.byIssuer[issuer]; found {
-		return
-	}
-	a.sites.byIssuer[issuer] = &handlers.Notices{Issuer: issuer, BackChannel: b}
-	if a.sites.started {
-		a.worker.Use(a, maps.Clone(a.sites.byIssuer))
-	}
-}
-
-// startNotices begins to deliver what is owed.
-func (a *App) startNotices() {
-	a.sites.mu.Lock()
-	defer a.sites.mu.Unlock()
-	a.sites.started = true
-	a.registry.SetSilent(a.silent)
-	a.worker.Use(a, maps.Clone(a.sites.byIssuer))
-}
-
-// tells says whether clients of an issuer may have to be told.
-func (a *App) tells(issuer string) bool {
-	a.sites.mu.Lock()
-	defer a.sites.mu.Unlock()
-	_, found := a.sites.byIssuer[issuer]
-	return found
 }

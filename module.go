@@ -70,10 +70,8 @@ type App struct {
 	poolKey  string // of the registry; empty: not taken
 	registry *registry.Lazy
 	issuers  []string // of the handlers; complete once all are provisioned
-	silent   []string // those of them whose clients are never told
 	worker   *notify.Worker
-
-	sites *tellingSites
+	sites    *sites
 }
 
 // CaddyModule returns the Caddy module information.
@@ -121,7 +119,7 @@ func (a *App) Start() error {
 			return err
 		}
 	}
-	a.startNotices()
+	a.sites.start()
 	a.registry.Warm()
 	return nil
 }
@@ -281,13 +279,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.told.Setup(env)
 	h.jwks = &handlers.JWKS{BackChannel: h.told}
 	h.jwks.Setup(env)
-	h.register = &handlers.Registration{Clients: clients}
+	h.register = &handlers.Registration{Clients: clients, EndSession: h.EndSession, BackChannel: h.told}
 	h.register.Setup(env)
-	if !h.told.MayTell() {
-		app.silent = append(app.silent, h.Issuer)
-	} else if h.Issuer != "" {
-		app.adopt(h.told, h.Issuer)
-	}
+	app.sites.provisioned(h.told, h.Issuer)
 	return errors.Join(h.provider.Setup(env), h.setupEndSession(env, clients))
 }
 
@@ -301,11 +295,7 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 	if err != nil {
 		return fmt.Errorf("backchannel_logout: %w", err)
 	}
-	h.told.Adopt = func(issuer string) {
-		if h.told.MayTell() {
-			app.adopt(h.told, issuer)
-		}
-	}
+	h.told.Adopt = func(issuer string) { app.sites.adopt(h.told, issuer) }
 	return nil
 }
 

@@ -35,17 +35,18 @@ func measureFanOut(ctx context.Context, r *report, count int) error {
 	if err != nil {
 		return err
 	}
-	s := &owing{clients: clients, keys: keys, due: make(map[notify.ID]notify.Notice), done: make(chan struct{})}
+	s := &owing{keys: keys, due: make(map[notify.ID]notify.Notice), done: make(chan struct{})}
 	s.sender = notify.NewSender(notify.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, nil)
 	defer s.sender.Close()
 	for i := range count {
 		n := notify.Notice{Issuer: registryIssuer, ClientID: fmt.Sprintf("client %d", i), Subject: "alice", Created: time.Now()}
 		binary.BigEndian.PutUint64(n.ID[:], uint64(i))
+		n.Target = notify.Target{URI: clients[i%len(clients)], Sender: s.sender, RetryFor: time.Hour}
 		s.due[n.ID] = n
 	}
-	worker := notify.NewWorker(zap.NewNop(), time.Now)
+	worker := notify.NewWorker(time.Now)
 	start := time.Now()
-	worker.Use(s, map[string]notify.Site{registryIssuer: s})
+	worker.Use(s, zap.NewNop(), map[string]notify.Site{registryIssuer: s})
 	select {
 	case <-s.done:
 	case <-ctx.Done():
@@ -82,9 +83,8 @@ func startClients(received *atomic.Int64) (addresses []string, stop func(), err 
 
 // owing is a site in memory, which owes notices.
 type owing struct {
-	clients []string
-	keys    *tokens.SigningKeys
-	sender  *notify.Sender
+	keys   *tokens.SigningKeys
+	sender *notify.Sender
 
 	mu   sync.Mutex
 	due  map[notify.ID]notify.Notice
@@ -116,11 +116,6 @@ func (s *owing) Settle(_ context.Context, settlements []notify.Settlement) error
 		close(s.done)
 	}
 	return nil
-}
-
-func (s *owing) Target(n notify.Notice) (notify.Target, bool) {
-	i := binary.BigEndian.Uint64(n.ID[:]) % uint64(len(s.clients))
-	return notify.Target{URI: s.clients[i], Sender: s.sender, RetryFor: time.Hour}, true
 }
 
 func (s *owing) Token(_ context.Context, n notify.Notice) (string, error) {

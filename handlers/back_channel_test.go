@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
@@ -25,6 +24,11 @@ func tellable(e *EndSession) {
 	}}
 }
 
+// notices are those of the exit's issuer.
+func (x *exit) notices() *Notices {
+	return &Notices{Issuer: issuer, BackChannels: []*BackChannel{x.e.BackChannel}, Registry: x.w.store}
+}
+
 // signedOut is an exit at whose clients alice was signed in, and the notices of that.
 func signedOut(t *testing.T) (*exit, *Notices) {
 	x := newExit(t, tellable)
@@ -35,7 +39,7 @@ func signedOut(t *testing.T) (*exit, *Notices) {
 	if got := x.ask(values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye)); got.Header.Get("Location") != bye {
 		t.Fatalf("got %s", got.Status)
 	}
-	return x, &Notices{Issuer: issuer, BackChannel: x.e.BackChannel}
+	return x, x.notices()
 }
 
 func TestClientsThatCannotBeToldAreDroppedFromWhatIsOwed(t *testing.T) {
@@ -52,8 +56,8 @@ func TestClientsThatCannotBeToldAreDroppedFromWhatIsOwed(t *testing.T) {
 			if n.ClientID == "mail" || n.Subject != "alice" || n.SessionID != "sid of alice" || n.Reason != "logout" || n.Issuer != issuer {
 				t.Errorf("due is %+v", n)
 			}
-			if target, ok := notices.Target(n); !ok || !strings.HasPrefix(target.URI, "https://") {
-				t.Errorf("it goes to %+v", target)
+			if n.Target.Sender == nil || !strings.HasPrefix(n.Target.URI, "https://") || n.Target.RetryFor != DefaultRetryFor {
+				t.Errorf("it goes to %+v", n.Target)
 			}
 		}
 	}
@@ -61,7 +65,7 @@ func TestClientsThatCannotBeToldAreDroppedFromWhatIsOwed(t *testing.T) {
 	if err != nil || len(recorded) != 2 {
 		t.Errorf("recorded are %+v, %v", recorded, err)
 	}
-	if _, ok := notices.Target(notify.Notice{ClientID: "wiki", Subject: "alice"}); ok {
+	if b, _, err := notices.how(t.Context(), "wiki", ""); b != nil || err != nil {
 		t.Error("a client that needs a sid is told without one")
 	}
 }
@@ -157,13 +161,13 @@ func TestThreatAddressesComeFromTheConfigurationOnly(t *testing.T) {
 	x.w.tells = true
 	x.signedIn(clientID, "alice")
 	x.ask(values("id_token_hint", x.hint(clientID, "alice"), "backchannel_logout_uri", "https://evil.example/", "client_session_host", "evil.example"))
-	notices := &Notices{Issuer: issuer, BackChannel: x.e.BackChannel}
+	notices := x.notices()
 	due, err := notices.Due(t.Context(), x.w.clock.Now(), 10)
 	if err != nil || len(due) != 1 {
 		t.Fatalf("due are %+v, %v", due, err)
 	}
-	if target, ok := notices.Target(due[0]); !ok || target.URI != "https://rp.example.com/back" {
-		t.Errorf("it goes to %+v", target)
+	if due[0].Target.URI != "https://rp.example.com/back" {
+		t.Errorf("it goes to %+v", due[0].Target)
 	}
 }
 
@@ -203,7 +207,7 @@ func TestThoseWhoCannotBeToldDoNotHoldUpTheOthers(t *testing.T) {
 	leave("mail", 5*dropsAtOnce)
 	x.w.clock.advance(time.Second)
 	leave(clientID, 3)
-	notices := &Notices{Issuer: issuer, BackChannel: x.e.BackChannel}
+	notices := x.notices()
 	due, err := notices.Due(t.Context(), x.w.clock.Now(), 2)
 	if err != nil || len(due) != 2 || due[0].ClientID != clientID {
 		t.Errorf("due are %d: %v", len(due), err)

@@ -50,6 +50,8 @@ type Client struct {
 	// Allows http for hosts other than loopback ones.
 	// Default: false.
 	InsecureHTTP bool `json:"insecure_http,omitempty"`
+
+	registered bool // the client has registered itself, and nobody has configured it
 }
 
 // Bounds of a client.

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"sync"
@@ -13,7 +14,8 @@ import (
 // clientsFileLook is how often it is looked whether the file has changed.
 const clientsFileLook = 2 * time.Second
 
-// Clients are the clients of one site: those of the configuration, and those of a file that may change.
+// Clients are the clients of one site: those of the configuration, those of a file that may change, and those that have registered
+// themselves at the OP, which are in the registry.
 type Clients struct {
 	// List holds the clients of the configuration.
 	List []Client
@@ -22,7 +24,6 @@ type Clients struct {
 
 	env         Env
 	configured  map[string]Client
-	registered  registeredClients
 	anyTellable bool                        // of those
 	anyFramed   bool                        // of those
 	loaded      atomic.Pointer[clientsFile] // the last good one; nil without a file
@@ -60,38 +61,43 @@ func (c *Clients) Setup(env Env) error {
 	return nil
 }
 
-// Find returns the client of an ID: the configured one, else that of the file, which is read again if it has changed, else one that
-// has registered itself, as far as those are loaded.
-func (c *Clients) Find(id string) (client Client, known bool) {
+// Find returns the client of an ID: the configured one, else that of the file, else one that has registered itself with the issuer. While
+// the registry is away, none of those is known.
+func (c *Clients) Find(ctx context.Context, issuer, id string) (client Client, known bool) {
+	client, known, err := c.lookUp(ctx, issuer, id)
+	if err != nil {
+		unrecorded(c.env.Logger, "clients that have registered themselves are not known", err)
+	}
+	return client, known
+}
+
+// lookUp is Find for those who must not take a client for unknown while the registry is away.
+func (c *Clients) lookUp(ctx context.Context, issuer, id string) (client Client, known bool, err error) {
 	if client, known = c.configured[id]; known {
-		return client, true
+		return client, true, nil
 	}
-	if c.File != "" {
-		c.refresh()
-		if client, known = c.loaded.Load().clients[id]; known {
-			return client, true
-		}
+	if client, known = c.listed().clients[id]; known {
+		return client, true, nil
 	}
-	return c.registered.find(id)
+	return c.registered(ctx, issuer, id)
 }
 
-// tellable tells whether any client can be told by back channel.
-func (c *Clients) tellable() bool {
-	if c.anyTellable {
-		return true
+// tellable tells whether any client of the configuration or the file can be told by back channel.
+func (c *Clients) tellable() bool { return c.anyTellable || c.listed().anyTellable }
+
+// framed tells whether any client of the configuration or the file can be told by front channel.
+func (c *Clients) framed() bool { return c.anyFramed || c.listed().anyFramed }
+
+// listed returns what the file holds, which is read again if it has changed. Without a file that is nothing.
+func (c *Clients) listed() *clientsFile {
+	if c.File == "" {
+		return &noFile
 	}
-	loaded := c.loaded.Load()
-	return loaded != nil && loaded.anyTellable
+	c.refresh()
+	return c.loaded.Load()
 }
 
-// framed tells whether any client can be told by front channel.
-func (c *Clients) framed() bool {
-	if c.anyFramed {
-		return true
-	}
-	loaded := c.loaded.Load()
-	return loaded != nil && loaded.anyFramed
-}
+var noFile clientsFile
 
 // refresh reads the file again if it has changed. While one request does, the others go on with what is known.
 func (c *Clients) refresh() {

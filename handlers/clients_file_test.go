@@ -29,7 +29,7 @@ func TestAClientsFileThatIsReplacedWithTheSameTimeAndSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.clock.advance(clientsFileLook)
-	if _, known := c.Find("mail"); !known {
+	if _, known := c.Find(t.Context(), issuer, "mail"); !known {
 		t.Error("the file that took its place is not read")
 	}
 }
@@ -49,7 +49,7 @@ func TestAClientsFileThatIsWrittenInPlaceWithTheSameTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.clock.advance(clientsFileLook)
-	if _, known := c.Find("mail"); !known {
+	if _, known := c.Find(t.Context(), issuer, "mail"); !known {
 		t.Error("the longer file is not read")
 	}
 }
@@ -62,7 +62,7 @@ func TestAnUnchangedClientsFileIsNotReadAgain(t *testing.T) {
 	}
 	before := c.loaded.Load()
 	w.clock.advance(time.Hour)
-	if _, known := c.Find("wiki"); !known || c.loaded.Load() != before {
+	if _, known := c.Find(t.Context(), issuer, "wiki"); !known || c.loaded.Load() != before {
 		t.Error("it was read again")
 	}
 }
@@ -78,7 +78,7 @@ func TestRequestsDoNotWaitForTheOneThatReadsTheClientsFile(t *testing.T) {
 	c.mu.Lock() // as one that reads from a slow disk
 	found := make(chan bool, 1)
 	go func() {
-		_, known := c.Find("wiki")
+		_, known := c.Find(t.Context(), issuer, "wiki")
 		found <- known
 	}()
 	select {
@@ -92,10 +92,10 @@ func TestRequestsDoNotWaitForTheOneThatReadsTheClientsFile(t *testing.T) {
 	c.mu.Unlock()
 	var all sync.WaitGroup
 	for range 8 {
-		all.Go(func() { c.Find("mail") })
+		all.Go(func() { c.Find(t.Context(), issuer, "mail") })
 	}
 	all.Wait()
-	if _, known := c.Find("mail"); !known {
+	if _, known := c.Find(t.Context(), issuer, "mail"); !known {
 		t.Error("the new client is not known")
 	}
 	if n := w.logs.FilterMessageSnippet("read again").Len(); n != 1 {
@@ -117,7 +117,7 @@ func TestTheLogShowsNothingOfABrokenClientsFile(t *testing.T) {
 		}
 		rewrite(t, path, content)
 		w.clock.advance(clientsFileLook)
-		c.Find("wiki")
+		c.Find(t.Context(), issuer, "wiki")
 		if logged := w.logged(); !strings.Contains(logged, "cannot be used") || strings.Contains(logged, "hunter2") {
 			t.Errorf("%s: %s", name, logged)
 		}

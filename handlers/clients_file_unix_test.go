@@ -45,14 +45,14 @@ func TestAClientsFileThatMayBeReadAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.clock.advance(clientsFileLook)
-	if _, known := c.Find("wiki"); !known {
+	if _, known := c.Find(t.Context(), issuer, "wiki"); !known {
 		t.Error("what was known is not known meanwhile")
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.advance(clientsFileLook)
-	if _, known := c.Find("mail"); !known {
+	if _, known := c.Find(t.Context(), issuer, "mail"); !known {
 		t.Error("the file is not read, now that it may be")
 	}
 }

@@ -128,28 +128,28 @@ func TestTheClientsFileIsReadAgainWhenItChanges(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if wiki, known := c.Find("wiki"); !known || wiki.Name != "Wiki" || !wiki.MayReturnTo("https://wiki.example.com/") {
+	if wiki, known := c.Find(t.Context(), issuer, "wiki"); !known || wiki.Name != "Wiki" || !wiki.MayReturnTo("https://wiki.example.com/") {
 		t.Errorf("wiki is %+v, %v", wiki, known)
 	}
-	if shop, _ := c.Find("shop"); shop.Name != "configured" {
+	if shop, _ := c.Find(t.Context(), issuer, "shop"); shop.Name != "configured" {
 		t.Error("the file goes before the configuration")
 	}
 	rewrite(t, path, `{"clients": [{"client_id": "mail"}]}`)
-	if _, known := c.Find("mail"); known {
+	if _, known := c.Find(t.Context(), issuer, "mail"); known {
 		t.Error("it is looked for changes at each request")
 	}
 	w.clock.advance(3 * time.Second)
-	if _, known := c.Find("mail"); !known {
+	if _, known := c.Find(t.Context(), issuer, "mail"); !known {
 		t.Error("the new client is not known")
 	}
-	if _, known := c.Find("wiki"); known {
+	if _, known := c.Find(t.Context(), issuer, "wiki"); known {
 		t.Error("the old client is known still")
 	}
 
 	rewrite(t, path, `{"clients": [{"client_id": "mail"},`)
 	for range 3 {
 		w.clock.advance(3 * time.Second)
-		if _, known := c.Find("mail"); !known {
+		if _, known := c.Find(t.Context(), issuer, "mail"); !known {
 			t.Error("a broken file made its clients unknown")
 		}
 	}
@@ -161,12 +161,12 @@ func TestTheClientsFileIsReadAgainWhenItChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.clock.advance(3 * time.Second)
-	if _, known := c.Find("mail"); !known {
+	if _, known := c.Find(t.Context(), issuer, "mail"); !known {
 		t.Error("a missing file made its clients unknown")
 	}
 	rewrite(t, path, `[{"client_id": "wiki"}]`)
 	w.clock.advance(3 * time.Second)
-	if _, known := c.Find("wiki"); !known {
+	if _, known := c.Find(t.Context(), issuer, "wiki"); !known {
 		t.Error("the mended file is not read")
 	}
 	if n := w.logs.FilterMessageSnippet("in order again").Len(); n != 1 {
@@ -174,7 +174,7 @@ func TestTheClientsFileIsReadAgainWhenItChanges(t *testing.T) {
 	}
 	rewrite(t, path, `{`)
 	w.clock.advance(3 * time.Second)
-	c.Find("wiki")
+	c.Find(t.Context(), issuer, "wiki")
 	if n := w.logs.FilterMessageSnippet("cannot be used").Len(); n != 2 {
 		t.Errorf("a file that broke twice is logged %d times", n)
 	}

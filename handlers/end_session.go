@@ -113,9 +113,12 @@ func (e *EndSession) Validate() error {
 // isAble tells whether there is something to end the OP's own session by.
 func (e *EndSession) isAble() bool { return e.Upstream != nil || len(e.ClearCookies) > 0 }
 
-// Serves tells whether a path is one of the endpoint's. Where the OP has an endpoint of its own, ours is not there.
+// isServed tells whether the endpoint is there. Where the OP has one of its own, ours is not.
+func (e *EndSession) isServed(op *OP) bool { return e.isAble() && !op.endsSessions }
+
+// Serves tells whether a path is one of the endpoint's.
 func (e *EndSession) Serves(op *OP, path string) bool {
-	if !e.isAble() || op.endsSessions {
+	if !e.isServed(op) {
 		return false
 	}
 	return op.isAt(path, e.Path, DefaultEndSessionPath) || e.isConfirmation(op, path)
@@ -177,9 +180,6 @@ func (e *EndSession) serve(op *OP, w http.ResponseWriter, r *http.Request, next 
 	}
 	l := &leave{visit: newVisit(e.env, op, keys, r), op: op, w: w, r: r, next: next}
 	l.settle()
-	if err := e.Clients.Load(recording(r), op.Issuer); err != nil {
-		unrecorded(e.env.Logger, "clients that have registered themselves are not known", err)
-	}
 	switch {
 	case e.isConfirmation(op, r.URL.Path):
 		e.serveAnswer(l)

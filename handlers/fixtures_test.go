@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/registry/memory"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
@@ -78,8 +79,9 @@ func newWorld(t testing.TB) *world {
 // backChannel tells clients when the test has them told: nothing is sent.
 func (w *world) backChannel(clients *Clients) *BackChannel {
 	b := &BackChannel{
-		Clients: clients, Adopt: func(string) {}, RedirectWait: time.Millisecond,
+		Clients: clients, Adopt: func(string) {}, RedirectWait: time.Millisecond, RetryFor: DefaultRetryFor,
 		Settled: func() <-chan struct{} { return nil },
+		Sender:  notify.NewSender(notify.Guard{}, nil), Strict: notify.NewSender(notify.Guard{}, nil),
 	}
 	b.Setup(w.env)
 	return b
@@ -180,8 +182,20 @@ func (downRegistry) Keys(context.Context, string, time.Time) ([]registry.Key, er
 	return nil, registry.ErrUnavailable
 }
 
-func (downRegistry) Clients(context.Context, string) ([]registry.Client, error) {
-	return nil, registry.ErrUnavailable
+func (downRegistry) Client(context.Context, string, string) (c registry.Client, found bool, err error) {
+	return c, false, registry.ErrUnavailable
+}
+
+func (downRegistry) ClientAt(context.Context, string, string) (c registry.Client, found bool, err error) {
+	return c, false, registry.ErrUnavailable
+}
+
+func (downRegistry) PutClient(context.Context, string, registry.Client) error {
+	return registry.ErrUnavailable
+}
+
+func (downRegistry) DeleteClient(context.Context, string, string) error {
+	return registry.ErrUnavailable
 }
 
 func (downRegistry) Notices(context.Context, string, []registry.NoticeID) ([]registry.Notice, error) {

@@ -49,7 +49,7 @@ func withSession(uri, issuer, sid string) string {
 
 // isFramed tells whether clients of an OP are told by front channel: by the page of our own endpoint, unless the OP has one.
 func (e *EndSession) isFramed(op *OP) bool {
-	return e.isAble() && !op.endsSessions && !op.framesClients && (e.FrontChannel || e.Clients.framed())
+	return e.isServed(op) && !op.framesClients && (e.FrontChannel || e.Clients.framed())
 }
 
 // showFrames shows the page that tells clients, and goes on from there.

@@ -87,7 +87,7 @@ func (e *EndSession) spend(l *leave, s sealedLogout) bool {
 func (e *EndSession) show(l *leave, status int, page assets.View) {
 	page.Language = assets.ChooseLanguage(l.request.Locales, l.r.Header.Get("Accept-Language"))
 	page.Issuer = l.op.host
-	page.Client = e.clientName(l.request)
+	page.Client = e.clientName(l)
 	header := l.w.Header()
 	if l.visit != nil {
 		l.writeCookies(header)
@@ -115,13 +115,13 @@ func writePage(w http.ResponseWriter, status int, language, policy string, body 
 }
 
 // clientName is what the user knows the client by; empty for one that nobody vouches for, whose name anybody could have written.
-func (e *EndSession) clientName(q logoutRequest) string {
-	client, known := e.Clients.Find(q.ClientID)
+func (e *EndSession) clientName(l *leave) string {
+	client, known := e.Clients.Find(recording(l.r), l.op.Issuer, l.request.ClientID)
 	switch {
 	case known && client.Name != "":
 		return client.Name
-	case known || q.Hinted:
-		return q.ClientID
+	case known || l.request.Hinted:
+		return l.request.ClientID
 	default:
 		return ""
 	}

@@ -124,7 +124,7 @@ func (e *EndSession) resolve(op *OP, r *http.Request, next caddyhttp.Handler, va
 	if redirect == "" || q.ClientID == "" {
 		return q, nil // who cannot be told who asks for it is not sent there (section 3)
 	}
-	client, known := e.Clients.Find(q.ClientID)
+	client, known := e.Clients.Find(recording(r), op.Issuer, q.ClientID)
 	if !known || !client.MayReturnTo(redirect) {
 		return q, &badRequestError{assets.ProblemUnknownRedirect, "post_logout_redirect_uri", "it is not registered for the client"}
 	}

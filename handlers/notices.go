@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,14 +17,50 @@ import (
 // Notices are the notices of one issuer: what is owed is in the registry, and how each client is told in the configuration.
 // It is the notify.Site of that issuer.
 type Notices struct {
-	Issuer      string
-	BackChannel *BackChannel
+	Issuer string
+	// BackChannels are those of the issuer's sites, one at least: each client is told as the first of them has it that knows how.
+	BackChannels []*BackChannel
+	// Registry is the one of all. No login waits for what is asked of it here, so it may be given more time.
+	Registry registry.Registry
 }
 
-// Due lists notices that are due. Those of clients that cannot be told are dropped: who they are was logged when the session ended.
+// errNotTold says that the client of a notice cannot be told any more.
+var errNotTold = errors.New("the client cannot be told by back channel")
+
+// how returns how a client is told of the end of a session; nil: it cannot be told.
+func (n *Notices) how(ctx context.Context, clientID, sid string) (*BackChannel, Client, error) {
+	for _, b := range n.BackChannels {
+		client, known, err := b.Clients.lookUp(ctx, n.Issuer, clientID)
+		if err != nil {
+			return nil, Client{}, err
+		}
+		if known && client.tellable(sid) {
+			return b, client, nil
+		}
+	}
+	return nil, Client{}, nil
+}
+
+// mayDeliver tells whether notices can be delivered now, for all that is known of the OP. Where its keys are not known where they should
+// be, which may pass, they wait.
+func (b *BackChannel) mayDeliver(issuer string) bool {
+	op := b.op.Load()
+	return op == nil || op.Issuer != issuer || op.tellsClients || b.Tells(op)
+}
+
+// leavesToOP tells whether the OP tells its clients itself.
+func (b *BackChannel) leavesToOP(issuer string) bool {
+	op := b.op.Load()
+	return op != nil && op.Issuer == issuer && op.tellsClients
+}
+
+// env is the world of the issuer's sites.
+func (n *Notices) env() Env { return n.BackChannels[0].env }
+
+// Due lists notices that are due, with where they go. Those of clients that cannot be told are dropped.
 func (n *Notices) Due(ctx context.Context, now time.Time, limit int) ([]notify.Notice, error) {
-	if err := n.BackChannel.Clients.Load(ctx, n.Issuer); err != nil {
-		return nil, err
+	if !slices.ContainsFunc(n.BackChannels, func(b *BackChannel) bool { return b.mayDeliver(n.Issuer) }) {
+		return nil, nil
 	}
 	for range maxDrops {
 		due, dropped, err := n.sift(ctx, now, limit+dropsAtOnce)
@@ -42,77 +80,103 @@ const (
 
 // sift looks at the notices that are due the longest: it lists those that can be delivered and drops the others.
 func (n *Notices) sift(ctx context.Context, now time.Time, limit int) (due []notify.Notice, drops int, err error) {
-	recorded, err := n.BackChannel.env.Registry.DueNotices(ctx, n.Issuer, now, limit)
+	recorded, err := n.Registry.DueNotices(ctx, n.Issuer, now, limit)
 	if err != nil {
 		return nil, 0, err
 	}
 	var dropped []registry.Outcome
 	for _, notice := range recorded {
-		if !n.canTell(notice.ClientID, notice.Sid) {
-			dropped = append(dropped, registry.Outcome{ID: notice.ID, Delivered: true})
+		b, client, err := n.how(ctx, notice.ClientID, notice.Sid)
+		if err != nil {
+			return nil, 0, err
+		}
+		if why := n.drops(b, notice, now); why != "" {
+			dropped = append(dropped, n.drop(notice, why))
 			continue
 		}
-		due = append(due, n.notice(notice))
+		due = append(due, n.notice(notice, b, client))
 	}
 	if len(dropped) > 0 {
 		settling := registry.Settling{Issuer: n.Issuer, Outcomes: dropped, Now: now}
-		err = n.BackChannel.env.Registry.SettleNotices(ctx, settling)
+		err = n.Registry.SettleNotices(ctx, settling)
 	}
 	return due, len(dropped), err
 }
 
-func (n *Notices) notice(recorded registry.Notice) notify.Notice {
-	return notify.Notice{
-		ID: notify.ID(recorded.ID), Issuer: n.Issuer, ClientID: recorded.ClientID, Subject: recorded.Sub, SessionID: recorded.Sid, Reason: string(recorded.Reason),
-		Created: recorded.Created, Due: recorded.Due, Attempts: recorded.Attempts,
+// drops tells why a notice is owed no more; empty: it is.
+func (n *Notices) drops(b *BackChannel, notice registry.Notice, now time.Time) string {
+	switch {
+	case b == nil:
+		return "the client has no backchannel_logout_uri, or has to be told a sid that its ID tokens did not have"
+	case b.leavesToOP(n.Issuer):
+		return "the OP tells its clients itself"
+	case notice.Attempts == 0 && isPassive(notice.Reason) && now.Sub(notice.Created) > b.RetryFor:
+		// From before clients were told: nobody has tried, and the user may have signed in again since.
+		return "it is from before clients were told by back channel"
+	default:
+		return ""
 	}
 }
 
-// canTell tells whether a client can be told by back channel.
-func (n *Notices) canTell(clientID, sid string) bool {
-	if op := n.BackChannel.op.Load(); op != nil && op.Issuer == n.Issuer && !n.BackChannel.Tells(op) {
-		return false
+// isPassive tells whether a session ended without anybody asking for it.
+func isPassive(reason registry.Reason) bool {
+	return reason == registry.ReasonExpiry || reason == registry.ReasonUserSwitch
+}
+
+// drop says what becomes of a notice that is owed no more. Most clients have never been to be told, which is no news; one that was tried
+// before has lost its address since.
+func (n *Notices) drop(notice registry.Notice, why string) registry.Outcome {
+	log := n.env().Logger.With(zap.String("issuer", n.Issuer), zap.Stringer("notice", notice.ID), zap.String("client_id", notice.ClientID),
+		zap.String("reason", string(notice.Reason)), zap.Int("attempts", notice.Attempts), zap.String("why", why))
+	if notice.Attempts > 0 {
+		log.Error("logout given up")
+		return registry.Outcome{ID: notice.ID, Dead: true, Attempts: notice.Attempts, Why: why}
 	}
-	client, known := n.BackChannel.Clients.Find(clientID)
-	return known && client.tellable(sid)
+	log.Debug("a logout notice is dropped")
+	return registry.Outcome{ID: notice.ID, Delivered: true}
+}
+
+func (n *Notices) notice(recorded registry.Notice, b *BackChannel, client Client) notify.Notice {
+	sender := b.Sender
+	if client.registered {
+		sender = b.Strict
+	}
+	return notify.Notice{
+		ID: notify.ID(recorded.ID), Issuer: n.Issuer, ClientID: recorded.ClientID, Subject: recorded.Sub, SessionID: recorded.Sid,
+		Reason: string(recorded.Reason), Created: recorded.Created, Due: recorded.Due, Attempts: recorded.Attempts,
+		Target: notify.Target{URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: b.RetryFor},
+	}
 }
 
 // Settle records what became of tries.
 func (n *Notices) Settle(ctx context.Context, settlements []notify.Settlement) error {
-	settling := registry.Settling{Issuer: n.Issuer, Now: n.BackChannel.env.Now()}
+	settling := registry.Settling{Issuer: n.Issuer, Now: n.env().Now()}
 	for _, s := range settlements {
 		settling.Outcomes = append(settling.Outcomes, registry.Outcome{
 			ID: registry.NoticeID(s.ID), Delivered: s.Delivered, Dead: s.Dead,
 			Due: s.Due, Attempts: s.Attempts, Why: s.Why,
 		})
 	}
-	return n.BackChannel.env.Registry.SettleNotices(ctx, settling)
-}
-
-// Target returns where a notice goes.
-func (n *Notices) Target(notice notify.Notice) (notify.Target, bool) {
-	client, known := n.BackChannel.Clients.Find(notice.ClientID)
-	if !known || !client.tellable(notice.SessionID) {
-		return notify.Target{}, false
-	}
-	sender := n.BackChannel.Sender
-	if n.BackChannel.Clients.isRegistered(notice.ClientID) {
-		sender = n.BackChannel.Strict
-	}
-	return notify.Target{URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: n.BackChannel.RetryFor}, true
+	return n.Registry.SettleNotices(ctx, settling)
 }
 
 // Token signs a logout token for a notice, by the algorithm that the client's ID tokens are signed by (Back-Channel Logout 1.0,
 // section 2.6).
 func (n *Notices) Token(ctx context.Context, notice notify.Notice) (string, error) {
-	keys, err := n.BackChannel.Keys(ctx)
+	b, client, err := n.how(ctx, notice.ClientID, notice.SessionID)
 	if err != nil {
 		return "", err
 	}
-	client, _ := n.BackChannel.Clients.Find(notice.ClientID)
+	if b == nil {
+		return "", errNotTold
+	}
+	keys, err := b.Keys(ctx)
+	if err != nil {
+		return "", err
+	}
 	return keys.Sign(tokens.LogoutToken{
 		Issuer: n.Issuer, ClientID: notice.ClientID, Subject: notice.Subject, SessionID: notice.SessionID,
-		IssuedAt: n.BackChannel.env.Now(),
+		IssuedAt: b.env.Now(),
 	}, client.IDTokenSignedResponseAlg)
 }
 

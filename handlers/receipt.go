@@ -38,7 +38,7 @@ func (e *EndSession) receiptFor(l *leave, sessions []sessionstate.SessionID) *re
 }
 
 func (e *EndSession) addClient(l *leave, r *receipt, session sessionstate.SessionID, p registry.Participation) {
-	client, _ := e.Clients.Find(p.ClientID)
+	client, _ := e.Clients.Find(recording(l.r), l.op.Issuer, p.ClientID)
 	name := client.Name
 	if name == "" {
 		name = p.ClientID

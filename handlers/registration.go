@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,13 +18,18 @@ import (
 )
 
 // A Registration observes the OP's registration endpoint (OpenID Connect Dynamic Client Registration 1.0, section 3) and the clients'
-// own configuration endpoints (section 4; RFC 7592): what clients register for logout is kept here, and echoed where the OP drops it.
+// own configuration endpoints (section 4; RFC 7592) at or below it: what clients register for logout is kept here, and echoed where the
+// OP drops it.
 //
 // The OP decides who may register what; only what it has accepted is learnt. A member that could not be configured by hand either is
-// not learnt, and not echoed, which tells the client so (RFC 7591, section 3.2.1).
+// not learnt. One that is not learnt, or that nobody would act upon, is not echoed, which tells the client so (RFC 7591, section
+// 3.2.1).
 type Registration struct {
 	// Clients keeps what is learnt.
 	Clients *Clients
+	// EndSession and BackChannel act upon what is learnt.
+	EndSession  *EndSession
+	BackChannel *BackChannel
 
 	env Env
 }
@@ -31,36 +37,36 @@ type Registration struct {
 // Setup gives the handler its world.
 func (g *Registration) Setup(env Env) { g.env = env }
 
-// Serves tells whether a request is for the registration endpoint, or for the configuration of a client: one that was learnt, or that may
-// change what was registered before anything was learnt.
+// Serves tells whether a request registers a client, or reads, changes or deletes a registration. The latter come with a token of
+// their own (RFC 7592, section 1.1), and not from pages, which may be below that path as well.
 func (g *Registration) Serves(op *OP, r *http.Request) bool {
-	switch {
-	case op.RegistrationPath == "":
+	if !isRegistration(op, r.URL.Path) {
 		return false
-	case r.URL.Path == op.RegistrationPath || g.Clients.registered.at(r.URL.RequestURI()) != "":
-		return true
-	case op.RegistrationPath == "/" || !strings.HasPrefix(r.URL.Path, strings.TrimSuffix(op.RegistrationPath, "/")+"/"):
-		return false
-	case r.Method == http.MethodPut:
-		return true
 	}
-	return g.Clients.Load(recording(r), op.Issuer) == nil && g.Clients.registered.at(r.URL.RequestURI()) != ""
+	switch r.Method {
+	case http.MethodPost:
+		return r.URL.Path == op.RegistrationPath
+	case http.MethodPut, http.MethodDelete:
+		return true
+	case http.MethodGet:
+		return strings.HasPrefix(strings.ToLower(r.Header.Get("Authorization")), "bearer ")
+	}
+	return false
+}
+
+// isRegistration tells whether a path is that of the registration endpoint, or below it.
+func isRegistration(op *OP, path string) bool {
+	if op.RegistrationPath == "" || op.RegistrationPath == "/" {
+		return op.RegistrationPath != "" && path == op.RegistrationPath
+	}
+	return isBelow(path, strings.TrimSuffix(op.RegistrationPath, "/"))
 }
 
 // Serve passes a request on, and learns from it and from the answer.
 func (g *Registration) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if err := g.Clients.Load(recording(r), op.Issuer); err != nil {
-		unrecorded(g.env.Logger, "registrations pass without being learnt", err)
-		return next.ServeHTTP(w, r)
-	}
 	switch r.Method {
-	case http.MethodPost, http.MethodPut:
-		body, r := readBody(r)
-		return g.serve(w, r, next, []int{http.StatusOK, http.StatusCreated}, func(document []byte) ([]byte, error) {
-			return g.learn(op, r, body, document)
-		})
 	case http.MethodGet:
-		return g.serve(w, r, next, []int{http.StatusOK}, g.echo)
+		return g.serve(w, r, next, []int{http.StatusOK}, func(answer []byte) ([]byte, error) { return g.echo(recording(r), op, answer) })
 	case http.MethodDelete:
 		return observe(w, r, next, func(status int, _ http.Header) *hold {
 			if status == http.StatusNoContent || status == http.StatusOK {
@@ -69,7 +75,10 @@ func (g *Registration) Serve(op *OP, w http.ResponseWriter, r *http.Request, nex
 			return nil
 		})
 	}
-	return next.ServeHTTP(w, r)
+	body, r := readBody(r)
+	return g.serve(w, r, next, []int{http.StatusOK, http.StatusCreated}, func(answer []byte) ([]byte, error) {
+		return g.learn(op, r, body, answer)
+	})
 }
 
 // serve holds an answer that says what is registered now.
@@ -99,65 +108,144 @@ func readBody(r *http.Request) ([]byte, *http.Request) {
 	return body, replayed
 }
 
-// errNoRegistration says that an answer does not say which client was registered.
-var errNoRegistration = errors.New("it is no JSON object with a client_id")
-
-// A registrationDocument is what is used of a request and of the answer to it.
-type registrationDocument struct {
-	registeredClient
-
-	RedirectURIs []string `json:"redirect_uris"`
-}
-
 // learn keeps what a client has registered: what the answer says, and else what was asked for.
 func (g *Registration) learn(op *OP, r *http.Request, request, answer []byte) ([]byte, error) {
-	var effective registrationDocument
-	if json.Unmarshal(request, &effective) != nil {
-		effective = registrationDocument{} // the OP took it all the same: only what it says counts
+	asked, _ := readRegistration(request) // the OP took it all the same if it is none: only what it says counts
+	answered, err := readRegistration(answer)
+	if err != nil {
+		return nil, err
 	}
-	asked := effective.registeredClient
-	effective.ID, effective.URI = "", ""
-	if err := json.Unmarshal(answer, &effective); err != nil || effective.ID == "" {
-		return nil, errNoRegistration
-	}
-	client := g.acceptable(op, effective)
-	if r.Method == http.MethodPut && client.URI == "" {
-		client.URI = g.Clients.registered.uriOf(client.ID)
-	}
-	if err := g.Clients.learn(recording(r), op.Issuer, client); err != nil {
+	ctx := recording(r)
+	client := acceptable(answered, asked)
+	if err := g.Clients.learn(ctx, op.Issuer, g.uri(ctx, op, client.ID, answered, asked), client); err != nil {
 		unrecorded(g.env.Logger, "a registration is not learnt", err)
 		return nil, err
 	}
 	g.env.Logger.Info("learnt a client's registration", zap.String("issuer", op.Issuer), zap.String("client_id", client.ID),
 		zap.Bool("backchannel_logout", client.BackChannelLogoutURI != ""), zap.Bool("frontchannel_logout", client.FrontChannelLogoutURI != ""))
-	if dropped := asked.logoutMembers(); len(dropped) > len(client.logoutMembers()) {
+	if dropped := asked.client().logoutMembers(); len(dropped) > len(client.logoutMembers()) {
 		g.env.Logger.Warn("members of a registration cannot be used, and are not learnt", zap.String("client_id", client.ID))
 	}
-	return appendMembers(answer, client.logoutMembers())
+	return appendMembers(answer, g.acted(op, client))
 }
 
+// uri returns where the registration of a client is changed, as a request names it: path and query; empty: not known. The OP says so, and
+// not the client, who must not (RFC 7592, section 2.2): an OP may echo what it does not know.
+func (g *Registration) uri(ctx context.Context, op *OP, id string, answered, asked registration) string {
+	uri := text(answered, "registration_client_uri")
+	_, echoed := asked["registration_client_uri"]
+	u, err := url.Parse(uri)
+	if err == nil && !echoed && len(uri) <= maxClientURI && isRegistration(op, endpointPath(uri, op.Origin)) {
+		return u.RequestURI()
+	}
+	before, _, err := g.env.Registry.Client(ctx, op.Issuer, id)
+	if err != nil {
+		unrecorded(g.env.Logger, "where a registration is changed is not known", err)
+	}
+	return before.URI
+}
+
+// echo adds what is kept of a client to an answer that says what is registered.
+func (g *Registration) echo(ctx context.Context, op *OP, answer []byte) ([]byte, error) {
+	answered, err := readRegistration(answer)
+	if err != nil {
+		return nil, err
+	}
+	client, known, err := g.Clients.registered(ctx, op.Issuer, text(answered, "client_id"))
+	if err != nil {
+		unrecorded(g.env.Logger, "what a client has registered for logout is not known", err)
+	}
+	if !known {
+		return answer, nil
+	}
+	return appendMembers(answer, g.acted(op, client))
+}
+
+// forget forgets the client whose registration was deleted: that of the address, or, where none was learnt, of the ID at its end.
+func (g *Registration) forget(op *OP, r *http.Request) {
+	ctx := recording(r)
+	client, found, err := g.env.Registry.ClientAt(ctx, op.Issuer, r.URL.RequestURI())
+	if id := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]; err == nil && !found {
+		client, found, err = g.env.Registry.Client(ctx, op.Issuer, id)
+		found = found && client.URI == ""
+	}
+	if err == nil && found {
+		err = g.Clients.forget(ctx, op.Issuer, client.ID)
+	}
+	if err != nil {
+		unrecorded(g.env.Logger, "a client that was deleted is still known", err)
+	}
+}
+
+// A registration is a request to register, or an answer to it: its members by their exact names. Go's own reading would take
+// Client_ID for client_id, and an OP may echo what it does not know.
+type registration map[string]json.RawMessage
+
+// errNoRegistration says that an answer does not say which client was registered.
+var errNoRegistration = errors.New("it is no JSON object with a client_id")
+
+func readRegistration(document []byte) (registration, error) {
+	var members registration
+	if err := json.Unmarshal(document, &members); err != nil || text(members, "client_id") == "" {
+		return members, errNoRegistration
+	}
+	return members, nil
+}
+
+// member returns the value of a member in the first document that has it; zero: none has, or of another type.
+func member[T any](name string, documents ...registration) (value T) {
+	for _, document := range documents {
+		var own T
+		raw := document[name]
+		if len(raw) > 0 && !bytes.Equal(raw, []byte("null")) && json.Unmarshal(raw, &own) == nil {
+			return own
+		}
+	}
+	return value
+}
+
+func text(document registration, name string) string { return member[string](name, document) }
+
+// client returns what the first document says that says something.
+func (r registration) client(others ...registration) Client {
+	all := append([]registration{r}, others...)
+	return Client{
+		ID:                                text(r, "client_id"),
+		Name:                              member[string]("client_name", all...),
+		PostLogoutRedirectURIs:            member[[]string]("post_logout_redirect_uris", all...),
+		BackChannelLogoutURI:              member[string]("backchannel_logout_uri", all...),
+		BackChannelLogoutSessionRequired:  member[bool]("backchannel_logout_session_required", all...),
+		FrontChannelLogoutURI:             member[string]("frontchannel_logout_uri", all...),
+		FrontChannelLogoutSessionRequired: member[bool]("frontchannel_logout_session_required", all...),
+		IDTokenSignedResponseAlg:          member[string]("id_token_signed_response_alg", all...),
+	}
+}
+
+// maxRegisteredURIs bounds the post_logout_redirect_uris of a client that registers itself, in bytes of all.
+const maxRegisteredURIs = 8 << 10
+
 // acceptable leaves out what cannot be used. Of a client that registers itself nothing is plain http but on loopback hosts.
-func (g *Registration) acceptable(op *OP, d registrationDocument) registeredClient {
-	client := registeredClient{Client: Client{ID: d.ID}}
+func acceptable(answered, asked registration) Client {
+	d := answered.client(asked)
+	client := Client{ID: d.ID}
 	try := func(set func(*Client)) {
-		with := client.Client
+		with := client
 		if set(&with); with.Validate() == nil {
-			client.Client = with
+			client = with
 		}
 	}
 	try(func(c *Client) { c.Name = d.Name })
-	try(func(c *Client) { c.PostLogoutRedirectURIs = d.PostLogoutRedirectURIs })
 	try(func(c *Client) { c.IDTokenSignedResponseAlg = d.IDTokenSignedResponseAlg })
+	if len(strings.Join(d.PostLogoutRedirectURIs, "")) <= maxRegisteredURIs {
+		try(func(c *Client) { c.PostLogoutRedirectURIs = d.PostLogoutRedirectURIs })
+	}
 	try(func(c *Client) {
 		c.BackChannelLogoutURI, c.BackChannelLogoutSessionRequired = d.BackChannelLogoutURI, d.BackChannelLogoutSessionRequired
 	})
-	if sharesOrigin(d.FrontChannelLogoutURI, d.RedirectURIs) {
+	if sharesOrigin(d.FrontChannelLogoutURI, member[[]string]("redirect_uris", answered, asked)) {
 		try(func(c *Client) {
 			c.FrontChannelLogoutURI, c.FrontChannelLogoutSessionRequired = d.FrontChannelLogoutURI, d.FrontChannelLogoutSessionRequired
 		})
-	}
-	if u, err := url.Parse(d.URI); err == nil && endpointPath(d.URI, op.Origin) != "" && len(d.URI) <= maxClientURI {
-		client.URI = u.RequestURI()
 	}
 	return client
 }
@@ -172,28 +260,18 @@ func sharesOrigin(uri string, redirectURIs []string) bool {
 	})
 }
 
-// echo adds what is kept of a client to an answer that says what is registered.
-func (g *Registration) echo(answer []byte) ([]byte, error) {
-	var named Client
-	if err := json.Unmarshal(answer, &named); err != nil || named.ID == "" {
-		return nil, errNoRegistration
+// acted returns the members of a registration that are acted upon at an OP.
+func (g *Registration) acted(op *OP, client Client) []Member {
+	if !g.BackChannel.Tells(op) {
+		client.BackChannelLogoutURI, client.BackChannelLogoutSessionRequired = "", false
 	}
-	client, known := g.Clients.registered.find(named.ID)
-	if !known {
-		return answer, nil
+	if !g.EndSession.isServed(op) {
+		client.PostLogoutRedirectURIs = nil
 	}
-	return appendMembers(answer, client.logoutMembers())
-}
-
-// forget forgets the client whose configuration was deleted.
-func (g *Registration) forget(op *OP, r *http.Request) {
-	id := g.Clients.registered.at(r.URL.RequestURI())
-	if id == "" {
-		return
+	if !g.EndSession.isServed(op) || op.framesClients {
+		client.FrontChannelLogoutURI, client.FrontChannelLogoutSessionRequired = "", false
 	}
-	if err := g.Clients.forget(recording(r), op.Issuer, id); err != nil {
-		unrecorded(g.env.Logger, "a client that was deleted is still known", err)
-	}
+	return client.logoutMembers()
 }
 
 // logoutMembers are the members of a registration that are about logout, as far as they are set.

@@ -3,8 +3,10 @@ package handlers
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -15,16 +17,17 @@ type registrar struct {
 	w *world
 	g *Registration
 
-	members []string // that it keeps
+	members []string // that it keeps; nil: whatever it is sent
 	clients map[string]map[string]any
-	status  int // zero: as it should be
+	says    map[string]any // in each answer, whatever it is asked
+	status  int            // zero: as it should be
 }
 
-const registration = "/register"
+const registrationPath = "/register"
 
 func newRegistrar(t *testing.T) *registrar {
 	w := newWorld(t)
-	w.op = knownOP(t, issuer, metadata{RegistrationEndpoint: issuer + registration})
+	w.op = knownOP(t, issuer, metadata{RegistrationEndpoint: issuer + registrationPath, JWKSURI: issuer + "/jwks"})
 	r := &registrar{t: t, w: w, members: []string{"client_name", "redirect_uris"}, clients: make(map[string]map[string]any)}
 	r.restart()
 	return r
@@ -32,15 +35,18 @@ func newRegistrar(t *testing.T) *registrar {
 
 // restart begins anew with the same registry.
 func (o *registrar) restart() {
-	o.g = &Registration{Clients: new(Clients)}
-	if err := o.g.Clients.Setup(o.w.env); err != nil {
+	clients := new(Clients)
+	if err := clients.Setup(o.w.env); err != nil {
 		o.t.Fatal(err)
 	}
+	back := o.w.backChannel(clients)
+	back.Configured = true
+	o.g = &Registration{Clients: clients, BackChannel: back, EndSession: &EndSession{Upstream: new(Upstream)}}
 	o.g.Setup(o.w.env)
 }
 
 func (o *registrar) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
-	id, found := strings.CutPrefix(r.URL.Path, registration+"/")
+	id, found := strings.CutPrefix(r.URL.Path, registrationPath+"/")
 	if !found {
 		id = fmt.Sprintf("client %d", len(o.clients)+1)
 	}
@@ -56,12 +62,13 @@ func (o *registrar) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 			w.WriteHeader(http.StatusBadRequest)
 			return nil
 		}
-		kept := map[string]any{"client_id": id, "client_secret": "s3cret", "registration_client_uri": issuer + registration + "/" + strings.ReplaceAll(id, " ", "%20")}
-		for _, name := range o.members {
-			if value, given := asked[name]; given {
+		kept := map[string]any{"client_id": id, "client_secret": "s3cret", "registration_client_uri": issuer + registrationPath + "/" + strings.ReplaceAll(id, " ", "%20")}
+		for name, value := range asked {
+			if o.members == nil || slices.Contains(o.members, name) {
 				kept[name] = value
 			}
 		}
+		maps.Copy(kept, o.says)
 		o.clients[id] = kept
 	case http.MethodDelete:
 		w.WriteHeader(status)
@@ -77,6 +84,7 @@ func (o *registrar) send(method, path, body string) (int, map[string]any) {
 	o.t.Helper()
 	r := httptest.NewRequest(method, issuer+path, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer of-the-registration")
 	if !o.g.Serves(o.w.op, r) {
 		o.t.Fatalf("%s is not observed", path)
 	}
@@ -95,10 +103,11 @@ func (o *registrar) send(method, path, body string) (int, map[string]any) {
 
 func (o *registrar) find(id string) (Client, bool) {
 	o.t.Helper()
-	if err := o.g.Clients.Load(o.t.Context(), issuer); err != nil {
+	client, known, err := o.g.Clients.lookUp(o.t.Context(), issuer, id)
+	if err != nil {
 		o.t.Fatal(err)
 	}
-	return o.g.Clients.Find(id)
+	return client, known
 }
 
 const fullRegistration = `{"client_name":"The Shop","redirect_uris":["https://rp.example.com/cb"],"post_logout_redirect_uris":["https://rp.example.com/bye"],
@@ -107,7 +116,7 @@ const fullRegistration = `{"client_name":"The Shop","redirect_uris":["https://rp
 
 func TestWhatAClientRegistersForLogoutIsLearntAndEchoed(t *testing.T) {
 	o := newRegistrar(t)
-	status, answer := o.send("POST", registration, fullRegistration)
+	status, answer := o.send("POST", registrationPath, fullRegistration)
 	if status != http.StatusCreated || answer["client_secret"] != "s3cret" || answer["backchannel_logout_uri"] != "https://rp.example.com/back" ||
 		answer["backchannel_logout_session_required"] != true || answer["frontchannel_logout_uri"] != "https://rp.example.com/front?a=b" ||
 		fmt.Sprint(answer["post_logout_redirect_uris"]) != "[https://rp.example.com/bye]" {
@@ -119,10 +128,10 @@ func TestWhatAClientRegistersForLogoutIsLearntAndEchoed(t *testing.T) {
 			client.IDTokenSignedResponseAlg != "ES256" || client.InsecureHTTP {
 			t.Errorf("known %v: %+v", known, client)
 		}
-		if !o.g.Clients.isRegistered("client 1") || o.g.Clients.isRegistered("client 2") {
-			t.Error("it is not known how clients came to be known")
+		if !client.registered {
+			t.Error("it is not known that it has registered itself")
 		}
-		if _, read := o.send("GET", registration+"/client%201", ""); read["backchannel_logout_uri"] != "https://rp.example.com/back" {
+		if _, read := o.send("GET", registrationPath+"/client%201", ""); read["backchannel_logout_uri"] != "https://rp.example.com/back" {
 			t.Errorf("reading it gives %v", read)
 		}
 		o.restart()
@@ -134,22 +143,22 @@ func TestWhatAClientRegistersForLogoutIsLearntAndEchoed(t *testing.T) {
 
 func TestUpdatesAndDeletionsAreFollowed(t *testing.T) {
 	o := newRegistrar(t)
-	o.send("POST", registration, fullRegistration)
+	o.send("POST", registrationPath, fullRegistration)
 	o.restart()
-	if _, answer := o.send("PUT", registration+"/client%201", `{"redirect_uris":["https://rp.example.com/cb"],"backchannel_logout_uri":"https://rp.example.com/new"}`); answer["post_logout_redirect_uris"] != nil || answer["backchannel_logout_uri"] != "https://rp.example.com/new" {
+	if _, answer := o.send("PUT", registrationPath+"/client%201", `{"redirect_uris":["https://rp.example.com/cb"],"backchannel_logout_uri":"https://rp.example.com/new"}`); answer["post_logout_redirect_uris"] != nil || answer["backchannel_logout_uri"] != "https://rp.example.com/new" {
 		t.Errorf("the update is answered with %v", answer)
 	}
 	if client, _ := o.find("client 1"); client.BackChannelLogoutURI != "https://rp.example.com/new" || len(client.PostLogoutRedirectURIs) != 0 || client.FrontChannelLogoutURI != "" {
 		t.Errorf("after the update: %+v", client)
 	}
 	o.status = http.StatusUnauthorized
-	o.send("DELETE", registration+"/client%201", "")
-	o.send("PUT", registration+"/client%201", fullRegistration)
+	o.send("DELETE", registrationPath+"/client%201", "")
+	o.send("PUT", registrationPath+"/client%201", fullRegistration)
 	if client, known := o.find("client 1"); !known || client.BackChannelLogoutURI != "https://rp.example.com/new" {
 		t.Errorf("what the OP refused has an effect: %+v", client)
 	}
 	o.status = 0
-	o.send("DELETE", registration+"/client%201", "")
+	o.send("DELETE", registrationPath+"/client%201", "")
 	for range 2 {
 		if client, known := o.find("client 1"); known {
 			t.Errorf("after its deletion: %+v", client)
@@ -169,7 +178,7 @@ func TestWhatCannotBeConfiguredCannotBeRegistered(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newRegistrar(t)
-			status, answer := o.send("POST", registration, `{"client_name":"a","redirect_uris":["https://rp.example.com/cb"],"backchannel_logout_session_required":true,`+tt.request+`}`)
+			status, answer := o.send("POST", registrationPath, `{"client_name":"a","redirect_uris":["https://rp.example.com/cb"],"backchannel_logout_session_required":true,`+tt.request+`}`)
 			if status != http.StatusCreated || answer[tt.dropped] != nil || answer["client_id"] != "client 1" {
 				t.Errorf("%d %v", status, answer)
 			}
@@ -187,7 +196,7 @@ func TestWhatCannotBeConfiguredCannotBeRegistered(t *testing.T) {
 func TestWhatTheOPKeepsItselfIsWhatCounts(t *testing.T) {
 	o := newRegistrar(t)
 	o.members = append(o.members, "post_logout_redirect_uris", "backchannel_logout_uri")
-	if _, answer := o.send("POST", registration, fullRegistration); fmt.Sprint(answer["post_logout_redirect_uris"]) != "[https://rp.example.com/bye]" {
+	if _, answer := o.send("POST", registrationPath, fullRegistration); fmt.Sprint(answer["post_logout_redirect_uris"]) != "[https://rp.example.com/bye]" {
 		t.Errorf("got %v", answer)
 	}
 	if client, known := o.find("client 1"); !known || !client.MayReturnTo("https://rp.example.com/bye") {
@@ -213,9 +222,151 @@ func TestRegistrationsPassWhatever(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := newRegistrar(t)
 			body, want := change(o)
-			if status, answer := o.send("POST", registration, body); status != want || answer["backchannel_logout_uri"] != nil {
+			if status, answer := o.send("POST", registrationPath, body); status != want || answer["backchannel_logout_uri"] != nil {
 				t.Errorf("%d %v", status, answer)
 			}
 		})
+	}
+}
+
+func TestWhatAnotherSiteHasLearntIsKnown(t *testing.T) {
+	o := newRegistrar(t)
+	other := o.g
+	o.restart()
+	if _, known := o.find("client 1"); known {
+		t.Fatal("nothing is registered yet")
+	}
+	here := o.g
+	o.g = other
+	o.send("POST", registrationPath, fullRegistration)
+	o.g = here
+	if _, known := o.find("client 1"); !known {
+		t.Error("a client that registered at another site is not known")
+	}
+}
+
+// An OP that keeps and echoes what it does not know lets a client choose the names of members.
+func TestAClientCannotPassForAnother(t *testing.T) {
+	o := newRegistrar(t)
+	o.members = nil
+	o.send("POST", registrationPath, fullRegistration)
+	evil := `{"Client_ID":"client 1","CLIENT_ID":"client 1","registration_client_uri":"` + issuer + registrationPath + `/client%201",
+		"redirect_uris":["https://evil.example/"],"post_logout_redirect_uris":["https://evil.example/bye"],"backchannel_logout_uri":"https://evil.example/back"}`
+	o.says = map[string]any{"client_id": "evil", "registration_client_uri": issuer + registrationPath + "/client%201"}
+	o.send("POST", registrationPath, evil)
+	o.says = nil
+	if client, _ := o.find("client 1"); client.MayReturnTo("https://evil.example/bye") || client.BackChannelLogoutURI != "https://rp.example.com/back" {
+		t.Errorf("the other client is now %+v", client)
+	}
+	if client, known := o.find("evil"); !known || client.BackChannelLogoutURI != "https://evil.example/back" {
+		t.Errorf("its own registration is %+v", client)
+	}
+	o.send("DELETE", registrationPath+"/client%201", "")
+	if _, known := o.find("client 1"); known {
+		t.Error("the other client's address leads to somebody else")
+	}
+	if _, known := o.find("evil"); !known {
+		t.Error("it was deleted by the other client")
+	}
+}
+
+func TestWhereARegistrationIsChanged(t *testing.T) {
+	for name, tt := range map[string]struct {
+		says, at string
+		deleted  bool
+	}{
+		"below the endpoint":              {issuer + registrationPath + "/xyz?a=b", registrationPath + "/xyz?a=b", true},
+		"the endpoint with a query":       {issuer + registrationPath + "?client=1", registrationPath + "?client=1", true},
+		"not said":                        {"", registrationPath + "/client%201", true},
+		"on another origin":               {"https://elsewhere.example/client%201", registrationPath + "/client%201", true},
+		"elsewhere at the OP":             {issuer + "/login", registrationPath + "/client%201", true},
+		"not there":                       {issuer + registrationPath + "/xyz", registrationPath + "/another", false},
+		"by its ID though it has a place": {issuer + registrationPath + "/xyz", registrationPath + "/client%201", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newRegistrar(t)
+			o.says = map[string]any{"registration_client_uri": tt.says}
+			o.send("POST", registrationPath, fullRegistration)
+			o.send("DELETE", tt.at, "")
+			if _, known := o.find("client 1"); known == tt.deleted {
+				t.Errorf("known after its deletion: %v", known)
+			}
+		})
+	}
+}
+
+func TestPagesBelowTheRegistrationEndpointAreNotTaken(t *testing.T) {
+	o := newRegistrar(t)
+	for request, want := range map[string]bool{
+		"POST " + registrationPath:            true,
+		"POST " + registrationPath + "/step2": false,
+		"GET " + registrationPath:             false, // without a token
+		"GET " + registrationPath + "/terms":  false,
+		"HEAD " + registrationPath:            false,
+		"PUT " + registrationPath + "/a":      true,
+		"DELETE " + registrationPath + "/a":   true,
+		"PUT " + registrationPath + "ed":      false,
+		"PUT /login":                          false,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		if got := o.g.Serves(o.w.op, httptest.NewRequest(method, issuer+path, nil)); got != want {
+			t.Errorf("%s: %v", request, got)
+		}
+	}
+	root := knownOP(t, issuer, metadata{RegistrationEndpoint: issuer + "/"})
+	if o.g.Serves(root, httptest.NewRequest("PUT", issuer+"/login", nil)) || !o.g.Serves(root, httptest.NewRequest("POST", issuer+"/", nil)) {
+		t.Error("an endpoint at the root takes all of the site, or nothing")
+	}
+}
+
+func TestOnlyWhatIsActedUponIsEchoed(t *testing.T) {
+	all := []string{"backchannel_logout_uri", "frontchannel_logout_uri", "post_logout_redirect_uris"}
+	for name, tt := range map[string]struct {
+		change func(o *registrar)
+		want   []string
+	}{
+		"everything is served":                          {func(*registrar) {}, all},
+		"the OP has an end_session endpoint of its own": {func(o *registrar) { o.w.op.endsSessions = true }, all[:1]},
+		"there is nothing to sign out by":               {func(o *registrar) { o.g.EndSession = new(EndSession) }, all[:1]},
+		"no client is told by back channel":             {func(o *registrar) { o.g.BackChannel.Configured = false }, all[1:]},
+		"the OP tells its clients by back channel":      {func(o *registrar) { o.w.op.tellsClients = true }, all[1:]},
+		"the OP tells its clients by front channel":     {func(o *registrar) { o.w.op.framesClients = true }, []string{all[0], all[2]}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newRegistrar(t)
+			tt.change(o)
+			_, answer := o.send("POST", registrationPath, fullRegistration)
+			for _, member := range all {
+				if _, echoed := answer[member]; echoed != slices.Contains(tt.want, member) {
+					t.Errorf("%s is echoed: %v", member, echoed)
+				}
+			}
+			if client, _ := o.find("client 1"); len(client.logoutMembers()) != 4 {
+				t.Errorf("learnt %+v", client)
+			}
+		})
+	}
+}
+
+func TestMembersOfOtherTypesAreNone(t *testing.T) {
+	o := newRegistrar(t)
+	o.send("POST", registrationPath, fullRegistration)
+	o.says = map[string]any{"post_logout_redirect_uris": "https://rp.example.com/bye", "client_name": 7, "frontchannel_logout_uri": nil}
+	if status, _ := o.send("PUT", registrationPath+"/client%201", `{"redirect_uris":["https://rp.example.com/cb"]}`); status != http.StatusOK {
+		t.Errorf("got %d", status)
+	}
+	if client, known := o.find("client 1"); !known || len(client.logoutMembers()) != 0 || client.Name != "" {
+		t.Errorf("after the update: %+v", client)
+	}
+}
+
+func TestARegistrationIsBounded(t *testing.T) {
+	o := newRegistrar(t)
+	uri := `"https://rp.example.com/` + strings.Repeat("x", 1000) + `"`
+	o.send("POST", registrationPath, `{"redirect_uris":["https://rp.example.com/"],"backchannel_logout_uri":"https://rp.example.com/back","post_logout_redirect_uris":[`+
+		strings.Join(slices.Repeat([]string{uri}, 20), ",")+`]}`)
+	client, known := o.find("client 1")
+	if !known || len(client.PostLogoutRedirectURIs) != 0 || client.BackChannelLogoutURI == "" {
+		t.Errorf("learnt %+v", client)
 	}
 }

@@ -190,15 +190,17 @@ func TestAClientThatIsDownForTooLongIsGivenUp(t *testing.T) {
 	w.site.retryFor = time.Hour
 	n := w.owe("rp", w.clock.Now())
 	w.begin()
-	w.settles(t, n.ID, 1)
-	w.forward(59 * time.Minute)
-	w.Wake()
-	if w.settles(t, n.ID, 2).Dead {
+	for attempt := 1; attempt < 7; attempt++ {
+		w.settles(t, n.ID, attempt)
+		w.forward(9 * time.Minute)
+		w.Wake()
+	}
+	if w.settles(t, n.ID, 7).Dead {
 		t.Error("given up too early")
 	}
-	w.forward(time.Minute)
+	w.forward(6 * time.Minute)
 	w.Wake()
-	if got := w.settles(t, n.ID, 3); !got.Dead || got.Attempts != 3 {
+	if got := w.settles(t, n.ID, 8); !got.Dead || got.Attempts != 8 {
 		t.Errorf("got %+v", got)
 	}
 	if lines := w.logs.FilterMessage("logout given up").All(); len(lines) != 1 || lines[0].ContextMap()["advice"] != adviceLate {
@@ -206,14 +208,26 @@ func TestAClientThatIsDownForTooLongIsGivenUp(t *testing.T) {
 	}
 }
 
-// The server was off for long: the notice is old, but its client was not asked in that time.
-func TestANoticeThatWasOldAtTheStartHasOneTry(t *testing.T) {
-	r := newReceiver(t, answers(200))
-	w := newWorld(t, map[string]*receiver{"rp": r})
-	n := w.owe("rp", w.clock.Now().Add(-30*24*time.Hour))
-	w.begin()
-	if !w.settles(t, n.ID, 1).Delivered {
-		t.Error("not delivered")
+// The server was off for long: the notice is old, but its client was not asked in that time. And the network comes up after the server.
+func TestANoticeThatWasOldAtTheStartHasSixTries(t *testing.T) {
+	for failures, delivered := range map[int]bool{0: true, 5: true, 6: false} {
+		var asked atomic.Int64
+		r := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+			if int(asked.Add(1)) <= failures {
+				w.WriteHeader(http.StatusBadGateway)
+			}
+		})
+		w := newWorld(t, map[string]*receiver{"rp": r})
+		n := w.owe("rp", w.clock.Now().Add(-30*24*time.Hour))
+		w.begin()
+		for attempt := 1; attempt <= min(failures, 5); attempt++ {
+			w.settles(t, n.ID, attempt)
+			w.forward(time.Minute)
+			w.Wake()
+		}
+		if got := w.settles(t, n.ID, min(failures+1, 6)); got.Delivered != delivered || got.Dead == delivered {
+			t.Errorf("after %d failures: %+v", failures, got)
+		}
 	}
 }
 

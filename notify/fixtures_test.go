@@ -104,6 +104,14 @@ func newReceiver(t testing.TB, script http.HandlerFunc) *receiver {
 	return r
 }
 
+// newPlainReceiver starts a receiver without TLS, for many requests: handshakes take long on a machine that is busy.
+func newPlainReceiver(t testing.TB, script http.HandlerFunc) *receiver {
+	r := unstarted(script)
+	r.server.Start()
+	t.Cleanup(r.close)
+	return r
+}
+
 func unstarted(script http.HandlerFunc) *receiver {
 	r := &receiver{busy: make(map[string]int)}
 	r.server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -141,6 +149,13 @@ func (r *receiver) tokens() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.got)
+}
+
+// forget forgets the requests so far.
+func (r *receiver) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.got, r.most = nil, 0
 }
 
 func (r *receiver) mostAtOnce() int {
@@ -271,6 +286,7 @@ type site struct {
 	sender   *Sender
 	retryFor time.Duration
 	without  map[string]bool
+	plain    bool // its clients' URIs are without TLS
 	noKey    atomic.Bool
 	panics   atomic.Bool
 	signed   atomic.Int64
@@ -284,6 +300,7 @@ func (s *site) Due(_ context.Context, now time.Time, limit int) ([]Notice, error
 	var due []Notice
 	for _, n := range s.owed {
 		if !n.Due.After(now) {
+			n.Target = s.target(n)
 			due = append(due, n)
 		}
 	}
@@ -318,8 +335,14 @@ func (s *site) Settle(_ context.Context, settlements []Settlement) error {
 	return nil
 }
 
-func (s *site) Target(n Notice) (Target, bool) {
-	return Target{URI: "https://" + n.ClientID + ".rp.test/bcl?key=querysecret", Sender: s.sender, RetryFor: s.retryFor}, !s.without[n.ClientID]
+func (s *site) target(n Notice) Target {
+	if s.without[n.ClientID] {
+		return Target{}
+	}
+	if s.plain {
+		return Target{URI: "http://" + n.ClientID + ".rp.test/bcl", Sender: s.sender, RetryFor: s.retryFor}
+	}
+	return Target{URI: "https://" + n.ClientID + ".rp.test/bcl?key=querysecret", Sender: s.sender, RetryFor: s.retryFor}
 }
 
 func (s *site) Token(_ context.Context, n Notice) (string, error) {
@@ -341,6 +364,7 @@ type world struct {
 	*clock
 	*store
 	site *site
+	zap  *zap.Logger
 	logs *observer.ObservedLogs
 }
 
@@ -355,7 +379,8 @@ func newWorld(t testing.TB, clients map[string]*receiver) *world {
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &world{clock: newClock(), store: newStore(), logs: logs}
-	w.Worker = NewWorker(zap.New(core), w.Now)
+	w.zap = zap.New(core)
+	w.Worker = NewWorker(w.Now)
 	w.interval = 20 * time.Millisecond
 	w.site = &site{store: w.store, sender: senderTo(t, hosts), retryFor: 24 * time.Hour}
 	t.Cleanup(func() {
@@ -367,7 +392,7 @@ func newWorld(t testing.TB, clients map[string]*receiver) *world {
 }
 
 // begin uses the site.
-func (w *world) begin() { w.Use(w, map[string]Site{theIssuer: w.site}) }
+func (w *world) begin() { w.Use(w, w.zap, map[string]Site{theIssuer: w.site}) }
 
 // eventually waits for a condition, for as long as the slowest machine may need: only a failure takes so long.
 func eventually(t testing.TB, what string, condition func() bool) {

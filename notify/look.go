@@ -71,7 +71,7 @@ func (w *Worker) lookAt(from *use, issuer string, site Site) {
 		cancel()
 		if err != nil {
 			// A store that is away says so itself.
-			w.logger.Debug("asking for logout notices", zap.String("issuer", issuer), zap.Error(err))
+			w.logger.Load().Debug("asking for logout notices", zap.String("issuer", issuer), zap.Error(err))
 			return
 		}
 		if full := w.beginAll(from, issuer, site, notices); full || len(notices) < limit || limit == maxSeen {
@@ -94,8 +94,7 @@ func (w *Worker) room(issuer string) int {
 // beginAll begins a try of each notice that has room. It tells whether there is no more room for any.
 func (w *Worker) beginAll(from *use, issuer string, site Site, notices []Notice) (full bool) {
 	for _, n := range notices {
-		target, ok := site.Target(n)
-		if w.begin(from, issuer, site, n, target, ok) {
+		if w.begin(from, issuer, site, n) {
 			return true
 		}
 	}
@@ -103,8 +102,8 @@ func (w *Worker) beginAll(from *use, issuer string, site Site, notices []Notice)
 }
 
 // begin begins a try unless the notice is in flight or its host has no room. It tells whether there is no room for any other either.
-func (w *Worker) begin(from *use, issuer string, site Site, n Notice, target Target, ok bool) (full bool) {
-	key, host := noticeKey{issuer, n.ID}, hostOf(target.URI)
+func (w *Worker) begin(from *use, issuer string, site Site, n Notice) (full bool) {
+	key, host, ok := noticeKey{issuer, n.ID}, hostOf(n.Target.URI), n.Target.Sender != nil
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.inUse() != from {
@@ -117,21 +116,57 @@ func (w *Worker) begin(from *use, issuer string, site Site, n Notice, target Tar
 		w.more = true
 		return true
 	}
-	if ok && w.perHost[host] >= maxTriesPerHost {
+	_, probe := w.silent[host]
+	if ok && !w.hasRoom(host, probe) {
 		w.more = true
 		return false
 	}
 
 	w.flight[key] = struct{}{}
 	w.perSite[issuer]++
-	if !ok || target.Sender == nil {
+	if !ok {
 		w.record(from, issuer, w.unreachable(issuer, n))
 		return false
 	}
+	w.take(host, probe)
+	w.work.Go(func() { w.try(trial{from, issuer, site, n, host, probe}) })
+	return false
+}
+
+// hasRoom tells whether a host may have one more try. The caller holds the lock, as for the two that follow.
+func (w *Worker) hasRoom(host string, probe bool) bool {
+	if probe {
+		return w.perHost[host] == 0 && w.probes < maxProbes
+	}
+	return w.perHost[host] < maxTriesPerHost
+}
+
+// take counts a try that begins, and give one that is over.
+func (w *Worker) take(host string, probe bool) {
 	w.tries++
 	w.perHost[host]++
-	w.work.Go(func() { w.try(trial{from, issuer, site, n, target, host}) })
-	return false
+	if probe {
+		w.probes++
+	}
+}
+
+func (w *Worker) give(host string, probe bool) {
+	w.tries--
+	if w.perHost[host]--; w.perHost[host] == 0 {
+		delete(w.perHost, host)
+	}
+	if probe {
+		w.probes--
+	}
+}
+
+// heard notes whether a host answered. The caller holds the lock.
+func (w *Worker) heard(host string, result Result) {
+	if result.Status != 0 {
+		delete(w.silent, host)
+	} else if result.Outcome == Retry && len(w.silent) < maxSilent {
+		w.silent[host] = struct{}{}
+	}
 }
 
 // knows tells whether a notice that a site lists is not to be tried now. The caller holds the lock.

@@ -27,6 +27,7 @@ type Notice struct {
 	Created   time.Time
 	Due       time.Time // when it is to be tried next
 	Attempts  int       // how often it was tried so far
+	Target    Target
 }
 
 // A Settlement is what became of an attempt. A notice that was delivered or given up is owed no more.
@@ -46,16 +47,13 @@ type Site interface {
 	// Settle records what became of attempts, in one transaction. After an error it is called again with the same; notices that
 	// it does not know (any more) are no error.
 	Settle(ctx context.Context, settlements []Settlement) error
-	// Target returns where a notice goes. When ok is false, its client has no such URI (any more) or cannot be told by it, and the
-	// notice is given up. It is asked often and must not block.
-	Target(n Notice) (target Target, ok bool)
 	// Token signs a fresh logout token for a notice, with jti, iat and exp of its own: a client may refuse one that it has seen.
 	Token(ctx context.Context, n Notice) (string, error)
 }
 
 // A Target is where a notice goes.
 type Target struct {
-	URI      string // the client's backchannel_logout_uri
-	Sender   *Sender
-	RetryFor time.Duration // how old a notice gets before a failed attempt is its last; zero: there is one attempt
+	URI      string        // the client's backchannel_logout_uri
+	Sender   *Sender       // who dials it; nil: the client cannot be told, and the notice is given up
+	RetryFor time.Duration // how old a notice gets before a failed attempt is its last, if it is the sixth; zero: there is one attempt
 }

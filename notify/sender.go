@@ -103,6 +103,9 @@ func (s *Sender) Send(ctx context.Context, uri, logoutToken string) Result {
 	if result.Outcome == Retry {
 		result.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), s.now())
 	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return result // its body is the connection itself, which no context ends
+	}
 	drain := time.AfterFunc(drainTimeout, cancel)
 	defer drain.Stop()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))

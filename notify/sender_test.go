@@ -230,6 +230,26 @@ func TestTheBodyOfAnAnswerChangesNothing(t *testing.T) {
 	}
 }
 
+func TestAConnectionThatIsHandedOverIsNoAnswer(t *testing.T) {
+	begun := time.Now()
+	got := send(t, newReceiver(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, buffer, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_, _ = buffer.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		_ = buffer.Flush()
+	}))
+	if got.Outcome != Final || got.Status != http.StatusSwitchingProtocols {
+		t.Errorf("got %+v", got)
+	}
+	if took := time.Since(begun); took > TryTimeout {
+		t.Errorf("took %v", took)
+	}
+}
+
 func TestAHugeHeaderIsNoAnswer(t *testing.T) {
 	got := send(t, newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Much", strings.Repeat("a", 1<<20))

@@ -18,10 +18,7 @@ const (
 	lastSettleRetry  = 5 * time.Second
 )
 
-var (
-	errSettlePanicked = errors.New("recording panicked")
-	errNoSite         = errors.New("no configuration has the issuer any more")
-)
+var errSettlePanicked = errors.New("recording panicked")
 
 // batchKey is what is recorded together.
 type batchKey struct {
@@ -60,7 +57,7 @@ func (w *Worker) record(from *use, issuer string, s Settlement) {
 }
 
 // settle records a batch, and what is added to it meanwhile. While that fails the outcomes are kept; they are lost, and their notices
-// stay owed, only when no configuration has the issuer any more or the worker is closed.
+// stay owed, only when the worker is closed.
 func (w *Worker) settle(key batchKey, b *batch) {
 	defer close(b.done)
 	retry := firstSettleRetry
@@ -75,11 +72,11 @@ func (w *Worker) settle(key batchKey, b *batch) {
 		case err == nil:
 			w.recorded(key.issuer, b, settlements)
 			retry = firstSettleRetry
-		case site == nil || w.ctx.Err() != nil:
+		case w.ctx.Err() != nil:
 			w.lose(key, b, err)
 			return
 		default:
-			w.logger.Warn("outcomes of logout notices cannot be recorded, trying again",
+			w.logger.Load().Warn("outcomes of logout notices cannot be recorded, trying again",
 				zap.String("issuer", key.issuer), zap.Int("notices", len(settlements)), zap.Error(err))
 			w.pause(retry, b.now)
 			retry = min(2*retry, lastSettleRetry)
@@ -100,9 +97,6 @@ func (w *Worker) gathered(key batchKey, b *batch) (Site, []Settlement) {
 
 // settleWith has a site record outcomes. This is not ended by Close, which waits for it.
 func (w *Worker) settleWith(site Site, issuer string, settlements []Settlement) (err error) {
-	if site == nil {
-		return errNoSite
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
 	if !w.guarded("recording outcomes of logout notices", issuer, func() { err = site.Settle(ctx, settlements) }) {
@@ -128,7 +122,7 @@ func (w *Worker) recorded(issuer string, b *batch, settlements []Settlement) {
 func (w *Worker) lose(key batchKey, b *batch, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.logger.Warn("outcomes of logout notices were not recorded: clients may be told again",
+	w.logger.Load().Warn("outcomes of logout notices were not recorded: clients may be told again",
 		zap.String("issuer", key.issuer), zap.Int("notices", len(b.settlements)), zap.Error(err))
 	for _, s := range b.settlements {
 		w.land(noticeKey{key.issuer, s.ID})

@@ -28,8 +28,8 @@ type trial struct {
 	issuer string
 	site   Site
 	notice Notice
-	target Target
 	host   string
+	probe  bool // the host did not answer the last time
 }
 
 // try makes one try, and hands on its outcome.
@@ -44,13 +44,13 @@ func (w *Worker) try(t trial) {
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.tries--
-	if w.perHost[t.host]--; w.perHost[t.host] == 0 {
-		delete(w.perHost, t.host)
-	}
+	w.give(t.host, t.probe)
 	if ended {
 		w.land(noticeKey{t.issuer, t.notice.ID})
 		return
+	}
+	if !errors.Is(result.Err, errNoToken) && !errors.Is(result.Err, errPanicked) { // those say nothing of the host
+		w.heard(t.host, result)
 	}
 	w.record(t.from, t.issuer, s)
 	w.wakeForMore()
@@ -64,7 +64,7 @@ func (w *Worker) attempt(t trial) (result Result) {
 			result = Result{Outcome: Retry, Err: errNoToken}
 			return
 		}
-		result = t.target.Sender.Send(w.ctx, t.target.URI, token)
+		result = t.notice.Target.Sender.Send(w.ctx, t.notice.Target.URI, token)
 	})
 	if !finished {
 		return Result{Outcome: Retry, Err: errPanicked}
@@ -77,7 +77,7 @@ func (w *Worker) token(t trial) (string, error) {
 	defer cancel()
 	token, err := t.site.Token(ctx, t.notice)
 	if err != nil {
-		w.logger.Debug("signing logout token", zap.Stringer("notice", t.notice.ID), zap.String("issuer", t.issuer), zap.Error(err))
+		w.logger.Load().Debug("signing logout token", zap.Stringer("notice", t.notice.ID), zap.String("issuer", t.issuer), zap.Error(err))
 	}
 	return token, err
 }
@@ -99,7 +99,7 @@ func (w *Worker) judge(t trial, result Result, took time.Duration) Settlement {
 	case result.Outcome == Final:
 		s.Dead = true
 		log.Error("logout given up", zap.String("advice", adviceRefused))
-	case now.Sub(t.notice.Created) >= t.target.RetryFor:
+	case s.Attempts >= leastAttempts(t.notice.Target.RetryFor) && now.Sub(t.notice.Created) >= t.notice.Target.RetryFor:
 		s.Dead = true
 		log.Error("logout given up", zap.String("advice", adviceLate))
 	default:
@@ -114,6 +114,15 @@ func (w *Worker) judge(t trial, result Result, took time.Duration) Settlement {
 	return s
 }
 
+// leastAttempts is how often a notice is tried before it is given up as too old: after a long time without power, the network may take
+// as long as half a minute after this server.
+func leastAttempts(retryFor time.Duration) int {
+	if retryFor == 0 {
+		return 1
+	}
+	return 6
+}
+
 // unreachable gives up a notice that has no target.
 func (w *Worker) unreachable(issuer string, n Notice) Settlement {
 	const why = "client has no backchannel_logout_uri that it can be told by"
@@ -124,7 +133,7 @@ func (w *Worker) unreachable(issuer string, n Notice) Settlement {
 
 // about returns a logger that names a notice. What says who the user is stays out of the log.
 func (w *Worker) about(issuer string, n Notice) *zap.Logger {
-	return w.logger.With(zap.Stringer("notice", n.ID), zap.String("issuer", issuer), zap.String("client_id", n.ClientID), zap.String("reason", n.Reason))
+	return w.logger.Load().With(zap.Stringer("notice", n.ID), zap.String("issuer", issuer), zap.String("client_id", n.ClientID), zap.String("reason", n.Reason))
 }
 
 func why(result Result) string {
@@ -139,7 +148,7 @@ func why(result Result) string {
 func (w *Worker) guarded(doing, issuer string, f func()) (returned bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			w.logger.Error("panic while "+doing, zap.String("issuer", issuer), zap.String("type", fmt.Sprintf("%T", p)), zap.Stack("stack"))
+			w.logger.Load().Error("panic while "+doing, zap.String("issuer", issuer), zap.String("type", fmt.Sprintf("%T", p)), zap.Stack("stack"))
 		}
 	}()
 	f()

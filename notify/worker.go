@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,6 +14,12 @@ import (
 const (
 	maxTries        = 256 // at once, over all
 	maxTriesPerHost = 8   // at once, so that a host that hangs does not hold up the others
+
+	// Hosts that did not answer are tried one notice at a time, and all of them together so many at once: the rest is for those
+	// that answer, however many are down.
+	maxProbes = maxTries / 4
+	// maxSilent is how many such hosts are known.
+	maxSilent = 10_000
 
 	// maxUnsettled is how many notices of an issuer are in flight, those included whose outcome is not recorded yet. Its site is
 	// not asked for more until then.
@@ -29,7 +36,7 @@ var errCloseTakesLong = errors.New("logout notices under way take long to end")
 // A Worker delivers the notices that sites owe. There is one for all configurations, so that a reload ends no try and begins none
 // twice. Use [NewWorker].
 type Worker struct {
-	logger   *zap.Logger
+	logger   atomic.Pointer[zap.Logger] // of the configuration in use
 	now      func() time.Time
 	interval time.Duration // between looks when nothing happens; tests change it
 
@@ -47,6 +54,8 @@ type Worker struct {
 	perSite map[string]int         // how many of those, by issuer
 	tries   int                    // under way
 	perHost map[string]int         // of those, by host name
+	probes  int                    // of those, to silent hosts
+	silent  map[string]struct{}    // hosts that did not answer the last try
 	looking bool
 	landed  map[noticeKey]struct{} // recorded since the look under way began: its list may be older
 	more    bool                   // the last look left notices for want of room
@@ -56,8 +65,9 @@ type Worker struct {
 
 // A use is the sites of one configuration.
 type use struct {
-	owner any
-	sites map[string]Site // by issuer
+	owner  any
+	logger *zap.Logger
+	sites  map[string]Site // by issuer
 }
 
 type noticeKey struct {
@@ -67,35 +77,39 @@ type noticeKey struct {
 
 // NewWorker returns a worker that does nothing until the first Use. All that depends on when notices were made and when they are due
 // goes by the clock now.
-func NewWorker(logger *zap.Logger, now func() time.Time) *Worker {
+func NewWorker(now func() time.Time) *Worker {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Worker{
-		logger: logger, now: now, interval: pollInterval,
+	w := &Worker{
+		now: now, interval: pollInterval,
 		ctx: ctx, cancel: cancel,
 		wake:    make(chan struct{}, 1),
 		flight:  make(map[noticeKey]struct{}),
 		perSite: make(map[string]int),
 		perHost: make(map[string]int),
+		silent:  make(map[string]struct{}),
 		landed:  make(map[noticeKey]struct{}),
 		batches: make(map[batchKey]*batch),
 		settled: make(chan struct{}),
 	}
+	w.logger.Store(zap.NewNop())
+	return w
 }
 
-// Use puts a configuration's sites, by issuer, into use in place of those before. An owner, which must be comparable (a pointer), that has some
-// replaces them and keeps its rank. Tries under way go on, and count for the new sites.
-func (w *Worker) Use(owner any, sites map[string]Site) {
+// Use puts a configuration's sites, by issuer, and its logger into use in place of those before. An owner, which must be comparable (a
+// pointer), that has some replaces them and keeps its rank. Tries under way go on, and count for the new sites.
+func (w *Worker) Use(owner any, logger *zap.Logger, sites map[string]Site) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return
 	}
-	next := &use{owner: owner, sites: sites}
+	next := &use{owner: owner, logger: logger, sites: sites}
 	if i := w.indexOf(owner); i >= 0 {
 		w.uses[i] = next
 	} else {
 		w.uses = append(w.uses, next)
 	}
+	w.logger.Store(w.inUse().logger)
 	if !w.started {
 		w.started = true
 		w.work.Go(w.run)
@@ -129,6 +143,9 @@ func (w *Worker) Release(owner any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.uses = slices.DeleteFunc(w.uses, func(u *use) bool { return u == leaving })
+	if current := w.inUse(); current != nil {
+		w.logger.Store(current.logger)
+	}
 	w.Wake()
 }
 
@@ -182,7 +199,8 @@ func (w *Worker) inUse() *use {
 }
 
 // siteFor returns where an outcome of the issuer is recorded: with the configuration that the notice is from while that is there,
-// then with the one that came last and has the issuer. nil: with none, and the notice stays owed.
+// then with the one that came last and has the issuer, and where none has, with the one that it is from all the same. What all of
+// them record to is there for as long as the worker.
 func (w *Worker) siteFor(from *use, issuer string) Site {
 	if slices.Contains(w.uses, from) {
 		return from.sites[issuer]
@@ -192,5 +210,5 @@ func (w *Worker) siteFor(from *use, issuer string) Site {
 			return site
 		}
 	}
-	return nil
+	return from.sites[issuer]
 }

@@ -11,11 +11,14 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 func TestAThousandHostsAreToldWithinThreeSeconds(t *testing.T) {
-	r := newReceiver(t, slow(50*time.Millisecond))
+	r := newPlainReceiver(t, slow(50*time.Millisecond))
 	w := newWorld(t, map[string]*receiver{"*": r})
+	w.site.plain = true
 	for i := range 1000 {
 		w.owe(fmt.Sprintf("rp%d", i), w.clock.Now())
 	}
@@ -60,8 +63,9 @@ func TestAHostIsAskedEightTimesAtOnceAtTheMost(t *testing.T) {
 
 // The host that hangs has a thousand notices, all older than those of the others: more than one list has.
 func TestAHostThatHangsDoesNotDelayTheOthers(t *testing.T) {
-	hanging, well := newReceiver(t, hangs), newReceiver(t, answers(200))
+	hanging, well := newPlainReceiver(t, hangs), newPlainReceiver(t, answers(200))
 	w := newWorld(t, map[string]*receiver{"down": hanging, "*": well})
+	w.site.plain = true
 	for range 1000 {
 		w.owe("down", w.clock.Now().Add(-time.Hour))
 	}
@@ -71,11 +75,73 @@ func TestAHostThatHangsDoesNotDelayTheOthers(t *testing.T) {
 	begun := time.Now()
 	w.begin()
 	eventually(t, "the others delivered", func() bool { _, delivered, _ := w.count(); return delivered == 50 })
-	if took := time.Since(begun); took > 2*time.Second {
+	if took := time.Since(begun); took > 2*time.Second && !raceEnabled {
 		t.Errorf("took %v", took)
 	}
 	if n := len(hanging.tokens()); n > maxTriesPerHost {
 		t.Errorf("%d tries at once", n)
+	}
+}
+
+// A cluster is down: forty hosts, all of whose notices are older. Once that is known, the others need not wait for them.
+func TestManyHostsThatHangLeaveRoomForTheOthers(t *testing.T) {
+	hanging, well := newPlainReceiver(t, hangs), newPlainReceiver(t, answers(200))
+	hosts := map[string]*receiver{"well": well}
+	for i := range 40 {
+		hosts[fmt.Sprintf("down%d", i)] = hanging
+	}
+	w := newWorld(t, hosts)
+	w.site.plain = true
+	for i := range 40 * 20 {
+		w.owe(fmt.Sprintf("down%d", i%40), w.clock.Now().Add(-time.Hour))
+	}
+	for i := range 40 {
+		w.silent[fmt.Sprintf("down%d.rp.test", i)] = struct{}{}
+	}
+	w.begin()
+	eventually(t, "a probe of each host that hangs", func() bool { return len(hanging.tokens()) == 40 })
+	begun := time.Now()
+	n := w.owe("well", w.clock.Now())
+	w.Wake()
+	w.settles(t, n.ID, 1)
+	if took := time.Since(begun); took > time.Second && !raceEnabled {
+		t.Errorf("took %v", took)
+	}
+	if n := len(hanging.tokens()); n != 40 {
+		t.Errorf("%d tries of hosts that hang", n)
+	}
+}
+
+func TestAHostThatDidNotAnswerIsTriedOneNoticeAtATimeUntilItDoes(t *testing.T) {
+	var up atomic.Bool
+	r := newPlainReceiver(t, func(w http.ResponseWriter, req *http.Request) {
+		if !up.Load() {
+			panic(http.ErrAbortHandler)
+		}
+		slow(20 * time.Millisecond)(w, req)
+	})
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	w.site.plain = true
+	w.owe("rp", w.clock.Now())
+	w.begin()
+	eventually(t, "a failure", func() bool { w.Worker.mu.Lock(); defer w.Worker.mu.Unlock(); return len(w.silent) == 1 })
+	r.forget()
+	for range 20 {
+		w.owe("rp", w.clock.Now())
+	}
+	w.Wake()
+	eventually(t, "more failures", func() bool { return len(r.tokens()) >= 3 })
+	if most := r.mostAtOnce(); most != 1 {
+		t.Errorf("%d tries at once of a host that does not answer", most)
+	}
+	up.Store(true)
+	w.forward(time.Hour)
+	w.Wake()
+	eventually(t, "all delivered", func() bool { _, delivered, _ := w.count(); return delivered == 21 })
+	w.Worker.mu.Lock()
+	defer w.Worker.mu.Unlock()
+	if len(w.silent) != 0 || w.probes != 0 {
+		t.Errorf("%d silent hosts, %d probes", len(w.silent), w.probes)
 	}
 }
 
@@ -118,8 +184,9 @@ func TestOutcomesAreKeptWhileTheyCannotBeRecorded(t *testing.T) {
 
 // Memory is bounded while a store takes no outcomes.
 func TestNoMoreIsTriedWhileTooMuchIsNotRecorded(t *testing.T) {
-	r := newReceiver(t, answers(200))
+	r := newPlainReceiver(t, answers(200)) // a try that TLS keeps for five seconds would be due again by a clock that stands still
 	w := newWorld(t, map[string]*receiver{"*": r})
+	w.site.plain = true
 	w.away.Store(true)
 	for i := range maxUnsettled + 500 {
 		w.owe(fmt.Sprintf("rp%d", i%200), w.clock.Now())
@@ -149,12 +216,12 @@ func TestAReloadLosesNoneAndSendsNoneTwice(t *testing.T) {
 	for reload := range 20 {
 		time.Sleep(5 * time.Millisecond)
 		next := &site{store: w.store, sender: w.site.sender, retryFor: time.Hour}
-		w.Use(next, map[string]Site{theIssuer: next})
+		w.Use(next, w.zap, map[string]Site{theIssuer: next})
 		w.Release(owner)
 		owner = next
 		if reload%5 == 0 { // one that fails
 			failed := &site{store: w.store, sender: w.site.sender, retryFor: time.Hour}
-			w.Use(failed, map[string]Site{theIssuer: failed})
+			w.Use(failed, w.zap, map[string]Site{theIssuer: failed})
 			w.Release(failed)
 		}
 	}
@@ -178,7 +245,7 @@ func TestTheConfigurationThatCameLastIsInUse(t *testing.T) {
 	w := newWorld(t, map[string]*receiver{"rp": oldRP})
 	w.begin()
 	next := &site{store: w.store, sender: senderTo(t, map[string]*receiver{"*": newRP})}
-	w.Use(next, map[string]Site{theIssuer: next})
+	w.Use(next, w.zap, map[string]Site{theIssuer: next})
 
 	w.settles(t, w.owe("rp", w.clock.Now()).ID, 1)
 	if len(oldRP.tokens()) != 0 || len(newRP.tokens()) != 1 {
@@ -217,6 +284,58 @@ func TestOutcomesAtHandAreRecordedBeforeTheirSiteGoes(t *testing.T) {
 	}
 }
 
+// Outcomes come between the moment that a configuration goes and the one that the next knows its issuers, or the worker ends.
+func TestOutcomesAreRecordedThoughTheirConfigurationHasGone(t *testing.T) {
+	for name, goes := range map[string]func(w *world){
+		"the server stops": func(w *world) {
+			w.Release(w)
+			if err := w.Close(); err != nil {
+				t.Error(err)
+			}
+		},
+		"the next configuration has not learnt its issuer": func(w *world) {
+			w.Use(w.site, w.zap, nil)
+			w.Release(w)
+			eventually(t, "the end of all tries", func() bool { w.Worker.mu.Lock(); defer w.Worker.mu.Unlock(); return w.tries == 0 })
+			w.Use(w.site, w.zap, map[string]Site{theIssuer: w.site})
+			eventually(t, "all delivered", func() bool { owed, _, _ := w.count(); return owed == 0 })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newPlainReceiver(t, slow(30*time.Millisecond))
+			w := newWorld(t, map[string]*receiver{"*": r})
+			w.site.plain = true
+			for i := range 300 {
+				w.owe(fmt.Sprintf("rp%d", i), w.clock.Now())
+			}
+			w.begin()
+			eventually(t, "some outcomes", func() bool { return w.logs.FilterMessage("logout delivered").Len() > 30 })
+			goes(w)
+			logged := w.logs.FilterMessage("logout delivered").Len()
+			if _, delivered, _ := w.count(); delivered != logged {
+				t.Errorf("%d were delivered, %d recorded", logged, delivered)
+			}
+			if n := len(r.tokens()); name != "the server stops" && n != 300 {
+				t.Errorf("%d requests for 300 notices", n)
+			}
+		})
+	}
+}
+
+func TestTheLogIsThatOfTheConfigurationInUse(t *testing.T) {
+	r := newReceiver(t, answers(200))
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	w.begin()
+	core, logs := observer.New(zapcore.InfoLevel)
+	w.Use(w.site, zap.New(core), map[string]Site{theIssuer: w.site})
+	w.settles(t, w.owe("rp", w.clock.Now()).ID, 1)
+	w.Release(w.site)
+	w.settles(t, w.owe("rp", w.clock.Now()).ID, 1)
+	if first, second := w.logs.FilterMessage("logout delivered").Len(), logs.FilterMessage("logout delivered").Len(); first != 1 || second != 1 {
+		t.Errorf("%d and %d lines", first, second)
+	}
+}
+
 func TestReleaseDoesNotWaitLongForAStoreThatIsAway(t *testing.T) {
 	r := newReceiver(t, answers(200))
 	w := newWorld(t, map[string]*receiver{"rp": r})
@@ -232,11 +351,12 @@ func TestReleaseDoesNotWaitLongForAStoreThatIsAway(t *testing.T) {
 	if owed, _, _ := w.count(); owed != 1 {
 		t.Error("the notice is owed no more")
 	}
-	// It is tried again with the next configuration, for nobody knows that it was delivered.
+	// The outcome is kept, and recorded when the store is back.
 	w.away.Store(false)
-	eventually(t, "the end of the flight", func() bool { w.Worker.mu.Lock(); defer w.Worker.mu.Unlock(); return len(w.flight) == 0 })
-	w.begin()
 	eventually(t, "delivered", func() bool { _, delivered, _ := w.count(); return delivered == 1 })
+	if n := len(r.tokens()); n != 1 {
+		t.Errorf("sent %d times", n)
+	}
 }
 
 func TestCloseLeavesOwedWhatIsUnderWay(t *testing.T) {
@@ -261,24 +381,24 @@ func TestCloseLeavesOwedWhatIsUnderWay(t *testing.T) {
 	if !w.settlement(up.ID).Delivered {
 		t.Error("an outcome at hand was lost")
 	}
-	w.Use(w, map[string]Site{theIssuer: w.site}) // too late, and no harm
+	w.Use(w, w.zap, map[string]Site{theIssuer: w.site}) // too late, and no harm
 	w.Wake()
 	if err := w.Close(); err != nil {
 		t.Error(err)
 	}
 
 	// After the restart it is delivered.
-	again := NewWorker(zap.NewNop(), w.clock.Now)
+	again := NewWorker(w.clock.Now)
 	defer again.Close()
 	w.site.sender = senderTo(t, map[string]*receiver{"*": well})
-	again.Use(w, map[string]Site{theIssuer: w.site})
+	again.Use(w, w.zap, map[string]Site{theIssuer: w.site})
 	if !w.settles(t, down.ID, 1).Delivered {
 		t.Error("not delivered")
 	}
 }
 
 func TestAWorkerThatWasNeverUsedCanBeClosed(t *testing.T) {
-	w := NewWorker(zap.NewNop(), time.Now)
+	w := NewWorker(time.Now)
 	w.Wake()
 	if err := w.Close(); err != nil {
 		t.Error(err)
@@ -296,11 +416,11 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 		r.server.Start()
 		defer r.close()
 		w := newWorld(t, map[string]*receiver{"*": r})
-		plain := &plainSite{site: w.site}
+		w.site.plain = true
 		for i := range 100 {
 			w.owe(fmt.Sprintf("rp%d", i), w.clock.Now())
 		}
-		w.Use(w, map[string]Site{theIssuer: plain})
+		w.begin()
 		eventually(t, "all but one delivered", func() bool { _, delivered, _ := w.count(); return delivered == 99 })
 		eventually(t, "the loop and one try", func() bool {
 			w.Worker.mu.Lock()
@@ -320,20 +440,13 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 	eventually(t, "as few goroutines as before", func() bool { return runtime.NumGoroutine() <= before })
 }
 
-// A plainSite has its clients' URIs without TLS.
-type plainSite struct{ *site }
-
-func (s *plainSite) Target(n Notice) (Target, bool) {
-	return Target{URI: "http://" + n.ClientID + ".rp.test/bcl", Sender: s.sender, RetryFor: s.retryFor}, true
-}
-
 // A list can be older than an outcome: the site read it, the outcome was recorded, the worker sees the list.
 func TestAnOldListDoesNotHaveANoticeSentAgain(t *testing.T) {
 	r := newReceiver(t, answers(200))
 	w := newWorld(t, map[string]*receiver{"rp": r})
 	late := &lateSite{site: w.site, listed: make(chan struct{}, 1), hand: make(chan struct{})}
 	n := w.owe("rp", w.clock.Now())
-	w.Use(w, map[string]Site{theIssuer: late})
+	w.Use(w, w.zap, map[string]Site{theIssuer: late})
 	eventually(t, "the try", func() bool { return w.logs.FilterMessage("logout delivered").Len() == 1 })
 	late.hold.Store(true)
 	w.Wake()

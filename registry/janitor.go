@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -32,19 +33,50 @@ func (l *Lazy) janitor(ctx context.Context, store Registry) {
 	}
 }
 
-// SetSilent says of which issuers no client is owed notices when sessions end by themselves ([Expiry]). All others are.
-func (l *Lazy) SetSilent(issuers []string) { l.silentIssuers.Store(&issuers) }
+// A Silence says of which issuers no client is owed notices when sessions end by themselves. Of all others they are.
+type Silence struct {
+	Issuers []string
+	All     bool // of every issuer
+}
 
-func (l *Lazy) silent() []string {
-	if issuers := l.silentIssuers.Load(); issuers != nil {
-		return *issuers
+// A keptSilence is that of one configuration.
+type keptSilence struct {
+	owner   any
+	silence Silence
+}
+
+// SetSilence sets the silence of a configuration. An owner, which must be comparable (a pointer), that has one replaces it; that of the
+// owner who came last counts.
+func (l *Lazy) SetSilence(owner any, silence Silence) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.IndexFunc(l.silences, func(k keptSilence) bool { return k.owner == owner }); i >= 0 {
+		l.silences[i].silence = silence
+		return
 	}
-	return nil
+	l.silences = append(l.silences, keptSilence{owner, silence})
+}
+
+// ForgetSilence forgets the silence of a configuration.
+func (l *Lazy) ForgetSilence(owner any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.silences = slices.DeleteFunc(l.silences, func(k keptSilence) bool { return k.owner == owner })
+}
+
+// silence returns the one that counts.
+func (l *Lazy) silence() Silence {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.silences) == 0 {
+		return Silence{}
+	}
+	return l.silences[len(l.silences)-1].silence
 }
 
 // sweep removes what is past its time.
 func (l *Lazy) sweep(ctx context.Context, store Registry) {
-	err := Sweep(ctx, store, Expiry{Now: l.now(), Silent: l.silent()})
+	err := Sweep(ctx, store, Expiry{Now: l.now(), Silence: l.silence()})
 	if err != nil && ctx.Err() == nil {
 		l.logger.Debug("removing expired sessions", zap.Error(err)) // calls will meet it too, and tell
 	}

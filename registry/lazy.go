@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,9 +34,8 @@ type Lazy struct {
 	work   sync.WaitGroup // of openings and janitors
 	closed chan struct{}
 
-	silentIssuers atomic.Pointer[[]string]
-
 	mu        sync.Mutex
+	silences  []keptSilence      // the last counts
 	store     Registry           // nil: not open
 	retire    context.CancelFunc // ends the store's janitor
 	opening   chan struct{}      // closed when the opening under way is over; nil: there is none

@@ -273,11 +273,10 @@ type Ending struct {
 	Tell    bool // its clients are owed notices
 }
 
-// Expiry ends what is past its time by Now. Clients are owed notices of the sessions that end by it, but for those of the issuers in
-// Silent.
+// Expiry ends what is past its time by Now. Clients are owed notices of the sessions that end by it, as far as there is no Silence.
 type Expiry struct {
-	Now    time.Time
-	Silent []string
+	Now     time.Time
+	Silence Silence
 	// Limit is how many records are removed at the most: fewer than [MaxExpired]. Zero: MaxExpired.
 	Limit int
 }

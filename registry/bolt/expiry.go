@@ -36,15 +36,15 @@ func (t *tx) dontExpireAt(at time.Time, kind byte, key []byte) {
 
 // expire removes what is past its time, of all issuers, the soonest first, up to [registry.MaxExpired] records.
 func (t *tx) expire(expiry registry.Expiry) int {
-	silent := make(map[[16]byte]bool, len(expiry.Silent))
-	for _, issuer := range expiry.Silent {
+	silent := make(map[[16]byte]bool, len(expiry.Silence.Issuers))
+	for _, issuer := range expiry.Silence.Issuers {
 		silent[prefixOf(issuer)] = true
 	}
 	due := t.due(expiry.Now, expiry.Most())
 	for _, key := range due {
 		t.delete(bucketExpiry, key)
 		if record := key[9:]; key[8] == kindSession {
-			t.removeSession(record, expiry.Now, !silent[[16]byte(record)])
+			t.removeSession(record, expiry.Now, !expiry.Silence.All && !silent[[16]byte(record)])
 		} else {
 			t.remove(key[8], record)
 		}

@@ -69,7 +69,7 @@ func (t *tx) remove(entry expiring, expiry registry.Expiry) bool {
 		if !found || !session.Expires.Equal(entry.at) {
 			return false
 		}
-		rules.Expire(t, session, expiry.Now, !slices.Contains(expiry.Silent, t.issuer))
+		rules.Expire(t, session, expiry.Now, !expiry.Silence.All && !slices.Contains(expiry.Silence.Issuers, t.issuer))
 		t.forgetBrowser(session)
 		delete(t.participations, session.ID)
 		delete(t.sessions, session.ID)

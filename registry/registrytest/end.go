@@ -129,7 +129,7 @@ var expireTests = []test{
 			r.join(join)
 		}
 		for _, want := range []int{3, 2, 0} {
-			removed, err := r.r.Expire(t.Context(), registry.Expiry{Now: start.Add(lifetime), Silent: []string{issuer}, Limit: 3})
+			removed, err := r.r.Expire(t.Context(), registry.Expiry{Now: start.Add(lifetime), Silence: registry.Silence{All: true}, Limit: 3})
 			r.must(err)
 			equal(t, "removed", removed, want)
 		}

@@ -174,7 +174,7 @@ func (r *tester) end(ending registry.Ending) []registry.Session {
 
 func (r *tester) expire(now time.Time) int {
 	r.Helper()
-	removed, err := r.r.Expire(r.Context(), registry.Expiry{Now: now, Silent: []string{issuer, issuer + "/tenant"}})
+	removed, err := r.r.Expire(r.Context(), registry.Expiry{Now: now, Silence: registry.Silence{Issuers: []string{issuer, issuer + "/tenant"}}})
 	r.must(err)
 	return removed
 }

@@ -1,0 +1,135 @@
+package oidcsession
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/notify"
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+const (
+	// noticesLimit is how long one call of the registry may take that delivers notices, and noticesInFlight is how many may be
+	// stuck in it: no login waits for them, and what takes longer would be done again.
+	noticesLimit    = 5 * time.Second
+	noticesInFlight = 16
+)
+
+// workers are the workers that deliver notices, by their registries' sharing keys. They live on over reloads.
+var workers = caddy.NewUsagePool()
+
+// sharedWorker is a worker in the pool.
+type sharedWorker struct{ *notify.Worker }
+
+// Destruct stops the worker when no configuration uses it any more. What is owed stays in the registry.
+func (s sharedWorker) Destruct() error { return s.Close() }
+
+// takeWorker takes the worker of the app's registry.
+func (a *App) takeWorker() error {
+	shared, _, err := workers.LoadOrNew(a.poolKey, func() (caddy.Destructor, error) {
+		return sharedWorker{notify.NewWorker(now)}, nil
+	})
+	if err != nil {
+		return err
+	}
+	a.worker = shared.(sharedWorker).Worker
+	a.sites = &sites{app: a, telling: make(map[string][]*handlers.BackChannel), silent: make(map[string]bool)}
+	return nil
+}
+
+// releaseWorker releases it.
+func (a *App) releaseWorker() error {
+	if a.worker == nil {
+		return nil
+	}
+	a.sites.stop()
+	_, err := workers.Delete(a.poolKey)
+	return err
+}
+
+// sites are the sites of one configuration, by what is known of whose clients are told.
+type sites struct {
+	app *App
+
+	mu      sync.Mutex
+	telling map[string][]*handlers.BackChannel // those whose clients may have to be told, by issuer
+	silent  map[string]bool                    // the issuers of the others
+	mayTell bool                               // there are some of the former, whether or not they know their issuers
+	started bool                               // the configuration is in use
+}
+
+// provisioned takes in a site when it is provisioned; its issuer may be empty: it is to be learnt.
+func (s *sites) provisioned(b *handlers.BackChannel, issuer string) {
+	s.mu.Lock()
+	s.mayTell = s.mayTell || b.MayTell()
+	s.mu.Unlock()
+	if issuer != "" {
+		s.adopt(b, issuer)
+	}
+}
+
+// adopt takes in the issuer of a site, configured or learnt. Of several sites with one issuer all count.
+func (s *sites) adopt(b *handlers.BackChannel, issuer string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !b.MayTell():
+		s.silent[issuer] = true
+	case slices.Contains(s.telling[issuer], b):
+		return
+	default:
+		s.telling[issuer] = append(s.telling[issuer], b)
+	}
+	if s.started {
+		s.use()
+	}
+}
+
+// start begins to deliver what is owed.
+func (s *sites) start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started = true
+	s.use()
+}
+
+// stop ends what start began.
+func (s *sites) stop() {
+	s.mu.Lock()
+	s.started = false
+	s.mu.Unlock()
+	s.app.worker.Release(s.app)
+	s.app.registry.ForgetSilence(s.app)
+}
+
+// use has the worker and the registry go by the sites as they are known now. The caller holds the lock.
+func (s *sites) use() {
+	served := make(map[string]notify.Site)
+	for issuer, told := range s.telling {
+		served[issuer] = &handlers.Notices{
+			Issuer: issuer, BackChannels: slices.Clone(told), Registry: registry.Bound(s.app.registry, noticesLimit, noticesInFlight),
+		}
+	}
+	silence := registry.Silence{All: !s.mayTell}
+	for issuer := range s.silent {
+		if s.isSilent(issuer) {
+			silence.Issuers = append(silence.Issuers, issuer)
+		}
+	}
+	s.app.registry.SetSilence(s.app, silence)
+	s.app.worker.Use(s.app, s.app.logger.Named("notify"), served)
+}
+
+// tells says whether clients of an issuer may have to be told.
+func (s *sites) tells(issuer string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mayTell && !s.isSilent(issuer)
+}
+
+// isSilent tells whether it is known that no client of an issuer has to be told. The caller holds the lock.
+func (s *sites) isSilent(issuer string) bool { return s.silent[issuer] && len(s.telling[issuer]) == 0 }
