@@ -312,7 +312,7 @@ func TestASuccessSetsBothCookies(t *testing.T) {
 	if s == nil || b == nil {
 		t.Fatalf("header is %v", response.Header)
 	}
-	if !s.HttpOnly || s.MaxAge != int(lifetime.Seconds()) || b.HttpOnly || b.MaxAge != int(lifetime.Seconds()) {
+	if !s.HttpOnly || s.MaxAge != int((lifetime+registry.CodeLifetime).Seconds()) || b.HttpOnly || b.MaxAge != int(lifetime.Seconds()) {
 		t.Errorf("cookies are %v and %v", s, b)
 	}
 	sealed := a.openS()
@@ -339,7 +339,7 @@ func TestASuccessContinuesTheSessionOfTheCookie(t *testing.T) {
 	if after := a.openS(); after != before || a.stateCookie() != state {
 		t.Errorf("the session was %+v and is %+v", before, after)
 	}
-	if c := cookieNamed(response, w.op.cookies.session); c.MaxAge != int((lifetime / 2).Seconds()) {
+	if c := cookieNamed(response, w.op.cookies.session); c.MaxAge != int((lifetime + registry.CodeLifetime).Seconds()) { // for the browser's ID
 		t.Errorf("the sealed cookie is kept for %d s", c.MaxAge)
 	}
 	second := sessionState(t, response)

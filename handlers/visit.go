@@ -175,11 +175,10 @@ func (v *visit) browsers() []sessionstate.BrowserID {
 	return ids
 }
 
+// giveSession sets the sealed cookie. It outlives its session, for the sake of the browser's ID: a code that is redeemed later may make
+// the session another user's, which starts then.
 func (v *visit) giveSession() {
-	lifetime := v.env.SessionLifetime
-	if !v.sealed.session.IsZero() {
-		lifetime = v.sealed.expires.Sub(v.now)
-	}
+	lifetime := v.env.SessionLifetime + registry.CodeLifetime
 	v.set(v.op.cookies.cookie(v.op.cookies.session, v.sealed.seal(v.keys, v.op.Issuer), lifetime, false))
 }
 

@@ -74,6 +74,11 @@ func (l *Lazy) silence() Silence {
 	return l.silences[len(l.silences)-1].silence
 }
 
+// SweepNow removes what is past its time, as happens every 15 seconds by itself.
+func (l *Lazy) SweepNow(ctx context.Context) error {
+	return Sweep(ctx, l, Expiry{Now: l.now(), Silence: l.silence()})
+}
+
 // sweep removes what is past its time.
 func (l *Lazy) sweep(ctx context.Context, store Registry) {
 	err := Sweep(ctx, store, Expiry{Now: l.now(), Silence: l.silence()})
