@@ -3,6 +3,7 @@ package oidcsession
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,19 +22,21 @@ type direct struct {
 	pages    http.Handler // the OP's
 	clock    *manualClock
 	handler  *Handler
-	unloaded func() // releases the configuration that the handler is of
+	app      *App
+	settings map[string]any // of the handler, beside those that all have
+	unloaded func()         // releases the configuration that the handler is of
 }
 
 // newDirect returns a network with an OP at op.example, to be closed. Its browsers, its OP and its handler have one clock, which the
 // test moves.
-func newDirect(t *testing.T, as traits) *direct {
+func newDirect(t *testing.T, as traits, settings map[string]any) *direct {
 	clock := &manualClock{now: time.Now().Truncate(time.Hour).Add(time.Hour)} // to come: the registry's janitor has a clock of its own
 	before := now
 	now = clock.Now
 	t.Cleanup(func() { now = before })
 	op := scriptOP("https://op.example")
 	op.traits, op.now = as, clock.Now
-	d := &direct{t: t, op: op, pages: op.mux(), clock: clock, unloaded: func() {}}
+	d := &direct{t: t, op: op, pages: op.mux(), clock: clock, settings: settings, unloaded: func() {}}
 	d.load()
 	return d
 }
@@ -70,14 +73,28 @@ func (d *direct) load() {
 	}
 	config.AppsRaw = caddy.ModuleMap{"oidc_session": json.RawMessage(`{"keys":["` + testKey + `"],"store":{"module":"memory"}}`)}
 	ctx, cancel := caddy.NewContext(provisioned)
-	loaded, err := ctx.LoadModuleByID("http.handlers.oidc_session",
-		json.RawMessage(`{"issuer":"`+d.op.issuer+`","login_cookie":"login","session_state":"replace","end_session":{"path":"`+
-			d.op.at(leavePage)+`","upstream":{"method":"GET","path":"`+d.op.at("/logout")+`"}}}`))
+	settings := map[string]any{
+		"issuer": d.op.issuer, "login_cookie": "login", "session_state": "replace",
+		"end_session": map[string]any{
+			"path": d.op.at(leavePage), "upstream": map[string]any{"method": "GET", "path": d.op.at("/logout")},
+		},
+	}
+	maps.Copy(settings, d.settings)
+	document, err := json.Marshal(settings)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	loaded, err := ctx.LoadModuleByID("http.handlers.oidc_session", document)
 	if err != nil {
 		cancel()
 		d.t.Fatal(err)
 	}
-	d.handler, d.unloaded = loaded.(*Handler), cancel
+	app, err := ctx.App("oidc_session")
+	if err != nil {
+		cancel()
+		d.t.Fatal(err)
+	}
+	d.handler, d.app, d.unloaded = loaded.(*Handler), app.(*App), cancel
 }
 
 // RoundTrip serves a request: the OP's, through the handler, or one for another host of the OP's.

@@ -98,6 +98,7 @@ func (w *modelWorld) do(s step) {
 		}
 	}
 	w.clock.advance(time.Millisecond)
+	w.deliver()
 }
 
 func (w *modelWorld) rp(n int) relyingParty { return w.rps[n%len(w.rps)] }

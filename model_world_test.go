@@ -24,6 +24,7 @@ type modelWorld struct {
 	wrong   string      // what the check said wrongly
 	did     []string
 	asked   []time.Time // for each authorization request
+	told    []toldNotice
 
 	lifetimes int // of sessions, that passed
 }
@@ -64,7 +65,7 @@ func newModelWorld(t *testing.T, random *rand.Rand) *modelWorld {
 	if flip() {
 		as.codeLifetime = time.Minute
 	}
-	w := &modelWorld{direct: newDirect(t, as)}
+	w := &modelWorld{direct: newDirect(t, as, modelSettings)}
 	w.browser = w.direct.browser()
 	w.truth = &truth{traits: as, hidden: flip()}
 	for i := range 3 {
@@ -126,7 +127,7 @@ func (w *modelWorld) arrived(o *modelTab, silent bool) {
 	}
 	w.truth.responses = append(w.truth.responses, r)
 	if o.idToken != "" {
-		r.known = r.made
+		r.identified(o.idToken, r.made)
 	}
 	if o.answer.values.Has("code") {
 		w.held = append(w.held, o)
@@ -162,8 +163,8 @@ func (w *modelWorld) redeem(o *modelTab, verifier string) {
 	_, token, _ := strings.Cut(got.body, `"id_token":"`)
 	o.idToken, _, _ = strings.Cut(token, `"`)
 	now := w.clock.Now()
-	if r := o.response; r.known.IsZero() && now.Sub(r.made) < 10*time.Minute && !r.made.Before(w.truth.lost) {
-		r.known = now
+	if r := o.response; now.Sub(r.made) < 10*time.Minute && !r.made.Before(w.truth.lost) {
+		r.identified(o.idToken, now)
 	}
 }
 

@@ -24,7 +24,7 @@ func runOP(t *testing.T, as traits) (*browser, site, *scriptedOP) {
 // directOP is runOP without sockets, and with a clock that goes on at each request: who came last is told by milliseconds.
 func directOP(t *testing.T, as traits) (*browser, site, *scriptedOP) {
 	t.Helper()
-	d := newDirect(t, as)
+	d := newDirect(t, as, nil)
 	t.Cleanup(d.close)
 	return d.browser(), d.site(), d.op
 }
@@ -196,7 +196,7 @@ func TestAFrameworksCleanUpInAHiddenFrameEndsNothing(t *testing.T) {
 }
 
 func TestASessionExpires(t *testing.T) {
-	d := newDirect(t, traits{})
+	d := newDirect(t, traits{}, nil)
 	defer d.close()
 	b, site := d.browser(), d.site()
 	shop := b.signIn(site, "shop", "alice", nil)

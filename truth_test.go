@@ -27,6 +27,8 @@ type response struct {
 	silent       bool
 	made, known  time.Time // known: when the plugin saw an ID token for it; zero: it did not
 	nobody       bool      // nobody was signed in
+	sub, sid     string    // that the client's ID token named
+	latest       time.Time // when the last ID token of it was seen: a hybrid response's code brings another
 }
 
 // signedIn notes that user signed in, or was chosen of several who are.

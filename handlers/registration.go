@@ -149,7 +149,7 @@ func (g *Registration) uri(ctx context.Context, op *OP, id string, answered, ask
 func (g *Registration) echo(ctx context.Context, op *OP, answer []byte) ([]byte, error) {
 	answered, err := readRegistration(answer)
 	if err != nil {
-		return nil, err
+		return answer, nil // something else of the OP's that is below its endpoint
 	}
 	client, known, err := g.Clients.registered(ctx, op.Issuer, text(answered, "client_id"))
 	if err != nil {

@@ -1,0 +1,120 @@
+package oidcsession
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+// modelSettings are those of the site of random sequences: all of its clients can be told by back channel.
+var modelSettings = map[string]any{"clients": []map[string]any{
+	{"client_id": "rp0", "backchannel_logout_uri": "https://rp0.example/back"},
+	{"client_id": "rp1", "backchannel_logout_uri": "https://rp1.example/back"},
+	{"client_id": "rp2", "backchannel_logout_uri": "https://rp2.example/back"},
+}}
+
+// A toldNotice is a notice that was delivered.
+type toldNotice struct {
+	registry.Notice
+
+	at time.Time
+}
+
+// identified notes that the plugin saw an ID token of the response.
+func (r *response) identified(idToken string, at time.Time) {
+	var claims struct {
+		Sub string `json:"sub"`
+		Sid string `json:"sid"`
+	}
+	payload, _ := base64.RawURLEncoding.DecodeString(strings.Split(idToken, ".")[1])
+	_ = json.Unmarshal(payload, &claims)
+	r.sub, r.sid, r.latest = claims.Sub, claims.Sid, at
+	if r.known.IsZero() {
+		r.known = at
+	}
+}
+
+// names tells whether a notice is about what the response's ID token named.
+func (r *response) names(n registry.Notice) bool {
+	return !r.known.IsZero() && n.ClientID == r.client && n.Sub == r.sub && n.Sid == r.sid
+}
+
+// deliver has what is past its time ended, delivers what is owed then, and compares that with the truth.
+func (w *modelWorld) deliver() {
+	if w.wrong != "" {
+		return
+	}
+	ctx, now := w.t.Context(), w.clock.Now()
+	if err := w.app.registry.SweepNow(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	due, err := w.app.registry.DueNotices(ctx, w.op.issuer, now, 1000)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	settling := registry.Settling{Issuer: w.op.issuer, Now: now}
+	for _, n := range due {
+		w.note("  told: %s of %s %.4s, %s", n.ClientID, n.Sub, n.Sid, n.Reason)
+		if w.wrong = w.tooMuch(n, now); w.wrong != "" {
+			return
+		}
+		w.told = append(w.told, toldNotice{n, now})
+		settling.Outcomes = append(settling.Outcomes, registry.Outcome{ID: n.ID, Delivered: true})
+	}
+	if err := w.app.registry.SettleNotices(ctx, settling); err != nil {
+		w.t.Fatal(err)
+	}
+	w.wrong = w.tooLittle(now)
+}
+
+// tooMuch tells why a notice should not be there; empty: it should.
+//
+// A client is told of a session once, and again only if it redeemed a code of it afterwards; and of a session that nobody wanted to
+// end it is not told while the same sub and sid are signed in there by another.
+func (w *modelWorld) tooMuch(n registry.Notice, now time.Time) string {
+	h := w.truth
+	if !slices.ContainsFunc(h.responses, func(r *response) bool { return r.names(n) }) {
+		return fmt.Sprintf("%s is told of %s %s, whom it does not know", n.ClientID, n.Sub, n.Sid)
+	}
+	for _, before := range w.told {
+		again := slices.ContainsFunc(h.responses, func(r *response) bool { return r.names(n) && !r.latest.Before(before.at) })
+		if before.ID == n.ID && !again {
+			return fmt.Sprintf("%s is told a second time of %s %s", n.ClientID, n.Sub, n.Sid)
+		}
+	}
+	if n.Reason != registry.ReasonExpiry && n.Reason != registry.ReasonUserSwitch {
+		return ""
+	}
+	for _, r := range h.responses {
+		lives := r.epoch == h.epoch && h.active == r.user && r.made.After(h.lost) && now.Before(h.began(r).Add(sessionLifetime))
+		if r.names(n) && lives {
+			return fmt.Sprintf("%s is told of %s %s (%s), who is signed in there since epoch %d", n.ClientID, n.Sub, n.Sid, n.Reason, r.epoch)
+		}
+	}
+	return ""
+}
+
+// tooLittle tells who should have been told by now; empty: nobody. What ends by itself may be held back while its user is signed in.
+func (w *modelWorld) tooLittle(now time.Time) string {
+	h := w.truth
+	for _, r := range h.responses {
+		if r.known.IsZero() || r.made.Before(h.lost) {
+			continue
+		}
+		deleted := !h.deleted.IsZero() && r.epoch <= h.through
+		expired := now.Sub(r.made) >= sessionLifetime && !slices.Contains(h.accounts, r.user)
+		seen, switched := h.switchSeen(r)
+		if !deleted && !expired && (!switched || now.Before(seen)) {
+			continue
+		}
+		if !slices.ContainsFunc(w.told, func(n toldNotice) bool { return r.names(n.Notice) && !n.at.Before(r.latest) }) {
+			return fmt.Sprintf("%s is not told of %s %s of epoch %d (deleted: %v, expired: %v, another user seen: %v)", r.client, r.sub, r.sid, r.epoch, deleted, expired, switched)
+		}
+	}
+	return ""
+}
