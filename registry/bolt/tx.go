@@ -42,6 +42,7 @@ type tx struct {
 	bolt   *bbolt.Tx
 	issuer string
 	prefix [16]byte
+	wrote  bool  // or has tried to
 	err    error // the first error
 }
 
@@ -103,6 +104,7 @@ func get[T any](t *tx, name, key []byte, decode func([]byte) (T, error)) (T, boo
 }
 
 func (t *tx) put(name, key, value []byte) {
+	t.wrote = true
 	if bucket := t.bucket(name); bucket != nil {
 		if err := bucket.Put(key, seal(key, value)); err != nil {
 			t.fail(err)
@@ -111,6 +113,7 @@ func (t *tx) put(name, key, value []byte) {
 }
 
 func (t *tx) delete(name, key []byte) {
+	t.wrote = true
 	if bucket := t.bucket(name); bucket != nil {
 		if err := bucket.Delete(key); err != nil {
 			t.fail(err)
