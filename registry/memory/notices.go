@@ -1,9 +1,6 @@
 package memory
 
 import (
-	"bytes"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
@@ -41,23 +38,23 @@ func (t *tx) Notice(id registry.NoticeID) (rules.Notice, bool) {
 
 func (t *tx) PutNotice(notice rules.Notice) {
 	t.notices[notice.ID] = notice
-	t.store.expireAt(notice.Expires, expiring{issuer: t.issuer, kind: kindNotice, id: notice.ID})
+	t.expireAt(notice.Expires, kindNotice, notice.ID)
+	if !notice.Dead {
+		t.due.set(notice.ID, notice.Due)
+	}
 }
 
-func (t *tx) DeleteNotice(notice rules.Notice) { delete(t.notices, notice.ID) }
+func (t *tx) DeleteNotice(notice rules.Notice) {
+	delete(t.notices, notice.ID)
+	t.due.remove(notice.ID)
+	t.dontExpire(kindNotice, notice.ID)
+}
 
-// dueNotices lists up to limit notices that are due, the oldest first. Servers whose sessions may end with the process have few.
+// dueNotices lists up to limit notices that are due, the oldest first.
 func (t *tx) dueNotices(now time.Time, limit int) []registry.Notice {
-	due := slices.DeleteFunc(slices.Collect(maps.Values(t.notices)), func(n rules.Notice) bool { return n.Dead || n.Due.After(now) })
-	slices.SortFunc(due, func(a, b rules.Notice) int {
-		if order := a.Due.Compare(b.Due); order != 0 {
-			return order
-		}
-		return bytes.Compare(a.ID[:], b.ID[:])
-	})
-	var notices []registry.Notice
-	for _, notice := range due[:min(limit, len(due))] {
-		notices = append(notices, notice.Notice)
+	var due []registry.Notice
+	for _, id := range t.due.due(now, limit) {
+		due = append(due, t.notices[id].Notice)
 	}
-	return notices
+	return due
 }

@@ -23,6 +23,7 @@ type records struct {
 	keys           map[[16]byte]rules.Key // by the hash of their IDs
 	subjects       map[subject]map[sessionstate.SessionID]struct{}
 	notices        map[registry.NoticeID]rules.Notice
+	due            queue[registry.NoticeID] // those not given up
 	clients        map[string]registry.Client
 }
 
@@ -75,7 +76,7 @@ func (t *tx) StartSession(session registry.Session) {
 		t.browsers[session.Browser] = ids
 	}
 	ids[session.ID] = struct{}{}
-	t.store.expireAt(session.Expires, expiring{issuer: t.issuer, kind: kindSession, id: session.ID})
+	t.expireAt(session.Expires, kindSession, session.ID)
 }
 
 func (t *tx) EndSession(session registry.Session) {
@@ -85,7 +86,7 @@ func (t *tx) EndSession(session registry.Session) {
 
 func (t *tx) RescheduleSession(session registry.Session, _ time.Time) {
 	t.sessions[session.ID] = session
-	t.store.expireAt(session.Expires, expiring{issuer: t.issuer, kind: kindSession, id: session.ID})
+	t.expireAt(session.Expires, kindSession, session.ID)
 }
 
 func (t *tx) forgetBrowser(session registry.Session) {
@@ -138,7 +139,7 @@ func (t *tx) Response(id sessionstate.ResponseID) (rules.Response, bool) {
 
 func (t *tx) PutResponse(id sessionstate.ResponseID, response rules.Response) {
 	t.responses[id] = response
-	t.store.expireAt(response.Expires, expiring{issuer: t.issuer, kind: kindResponse, id: id})
+	t.expireAt(response.Expires, kindResponse, id)
 }
 
 func (t *tx) Rebinding(id sessionstate.ResponseID) (rules.Rebinding, bool) {
@@ -148,7 +149,7 @@ func (t *tx) Rebinding(id sessionstate.ResponseID) (rules.Rebinding, bool) {
 
 func (t *tx) PutRebinding(id sessionstate.ResponseID, rebinding rules.Rebinding) {
 	t.rebindings[id] = rebinding
-	t.store.expireAt(rebinding.Expires, expiring{issuer: t.issuer, kind: kindRebinding, id: id})
+	t.expireAt(rebinding.Expires, kindRebinding, id)
 }
 
 // clone copies a participation, so that the caller's slices and the store's are never the same.
