@@ -37,21 +37,25 @@ func (t *tx) dontExpire(kind kind, id [16]byte) {
 }
 
 // expire removes what is past its time, the soonest first, up to [registry.MaxExpired] records.
-func (s *Store) expire(expiry registry.Expiry) int {
-	due := s.expiry.due(expiry.Now, expiry.Most())
-	for _, record := range due {
+func (s *Store) expire(expiry registry.Expiry) (removed int) {
+	dealt := 0
+	for _, record := range s.expiry.due(expiry.Now, expiry.Most()) {
+		if dealt >= rules.Enough {
+			break
+		}
 		s.expiry.remove(record)
-		s.tx(record.issuer).remove(record, expiry)
+		dealt += s.tx(record.issuer).remove(record, expiry)
+		removed++
 	}
-	return len(due)
+	return removed
 }
 
-// remove deletes a record.
-func (t *tx) remove(record expiring, expiry registry.Expiry) {
+// remove deletes a record. It returns how many participations and subjects it dealt with.
+func (t *tx) remove(record expiring, expiry registry.Expiry) (dealt int) {
 	switch record.kind {
 	case kindSession:
 		session := t.sessions[record.id]
-		rules.Expire(t, session, expiry.Now, !slices.Contains(expiry.Silent, t.issuer))
+		dealt = rules.Expire(t, session, expiry.Now, !slices.Contains(expiry.Silent, t.issuer))
 		t.forgetBrowser(session)
 		delete(t.participations, session.ID)
 		delete(t.sessions, session.ID)
@@ -66,4 +70,5 @@ func (t *tx) remove(record expiring, expiry registry.Expiry) {
 	case kindNotice:
 		t.DeleteNotice(t.notices[record.id])
 	}
+	return dealt
 }

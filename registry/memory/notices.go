@@ -8,36 +8,66 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// A subject is what a client's ID tokens call an End-User.
-type subject struct{ clientID, sub string }
+// A user is what a client's ID tokens call an End-User; a subject is that with the sid beside it.
+type (
+	user    struct{ clientID, sub string }
+	subject struct {
+		user
 
-func (t *tx) PutSubject(clientID, sub string, session sessionstate.SessionID) {
-	key := subject{clientID, sub}
-	if t.subjects[key] == nil {
-		t.subjects[key] = make(map[sessionstate.SessionID]struct{})
+		sid string
 	}
-	t.subjects[key][session] = struct{}{}
+)
+
+func (t *tx) PutSubject(clientID, sub, sid string, session sessionstate.SessionID) {
+	key := subject{user{clientID, sub}, sid}
+	sessions := t.subjects[key]
+	if _, found := sessions[session]; found {
+		return
+	}
+	if sessions == nil {
+		sessions = make(map[sessionstate.SessionID]struct{})
+		t.subjects[key] = sessions
+	}
+	sessions[session] = struct{}{}
+	t.users[key.user]++
 }
 
-func (t *tx) DeleteSubject(clientID, sub string, session sessionstate.SessionID) {
-	key := subject{clientID, sub}
-	delete(t.subjects[key], session)
-	if len(t.subjects[key]) == 0 {
+func (t *tx) DeleteSubject(clientID, sub, sid string, session sessionstate.SessionID) {
+	key := subject{user{clientID, sub}, sid}
+	sessions := t.subjects[key]
+	if _, found := sessions[session]; !found {
+		return
+	}
+	if delete(sessions, session); len(sessions) == 0 {
 		delete(t.subjects, key)
 	}
+	if t.users[key.user]--; t.users[key.user] == 0 {
+		delete(t.users, key.user)
+	}
 }
 
-func (t *tx) HasSubject(clientID, sub string) bool {
-	return len(t.subjects[subject{clientID, sub}]) > 0
+func (t *tx) HasSubject(clientID, sub, sid string) bool {
+	return len(t.subjects[subject{user{clientID, sub}, sid}]) > 0
 }
+
+func (t *tx) HasSub(clientID, sub string) bool { return t.users[user{clientID, sub}] > 0 }
 
 func (t *tx) Notice(id registry.NoticeID) (rules.Notice, bool) {
 	notice, found := t.notices[id]
 	return notice, found
 }
 
+func (t *tx) HeldNotice(clientID, sub string) (rules.Notice, bool) {
+	id, found := t.held[user{clientID, sub}]
+	return t.notices[id], found
+}
+
 func (t *tx) PutNotice(notice rules.Notice) {
 	t.notices[notice.ID] = notice
+	if notice.Held {
+		t.held[user{notice.ClientID, notice.Sub}] = notice.ID
+		return
+	}
 	t.expireAt(notice.Expires, kindNotice, notice.ID)
 	if !notice.Dead {
 		t.due.set(notice.ID, notice.Due)
@@ -46,6 +76,9 @@ func (t *tx) PutNotice(notice rules.Notice) {
 
 func (t *tx) DeleteNotice(notice rules.Notice) {
 	delete(t.notices, notice.ID)
+	if notice.Held {
+		delete(t.held, user{notice.ClientID, notice.Sub})
+	}
 	t.due.remove(notice.ID)
 	t.dontExpire(kindNotice, notice.ID)
 }
@@ -56,5 +89,6 @@ func (t *tx) dueNotices(now time.Time, limit int) []registry.Notice {
 	for _, id := range t.due.due(now, limit) {
 		due = append(due, t.notices[id].Notice)
 	}
+	rules.MarkHeld(t, due)
 	return due
 }

@@ -20,10 +20,12 @@ type records struct {
 	responses      map[sessionstate.ResponseID]rules.Response
 	rebindings     map[sessionstate.ResponseID]rules.Rebinding
 	spent          map[[16]byte]time.Time
-	keys           map[[16]byte]rules.Key // by the hash of their IDs
-	subjects       map[subject]map[sessionstate.SessionID]struct{}
+	keys           map[[16]byte]rules.Key                          // by the hash of their IDs
+	subjects       map[subject]map[sessionstate.SessionID]struct{} // those not ended
+	users          map[user]int                                    // how many sessions of subjects there are
 	notices        map[registry.NoticeID]rules.Notice
-	due            queue[registry.NoticeID] // those not given up
+	due            queue[registry.NoticeID] // those neither given up nor held back
+	held           map[user]registry.NoticeID
 	clients        map[string]registry.Client
 }
 
@@ -56,7 +58,9 @@ func (t *tx) prepare() {
 		spent:          make(map[[16]byte]time.Time),
 		keys:           make(map[[16]byte]rules.Key),
 		subjects:       make(map[subject]map[sessionstate.SessionID]struct{}),
+		users:          make(map[user]int),
 		notices:        make(map[registry.NoticeID]rules.Notice),
+		held:           make(map[user]registry.NoticeID),
 		clients:        make(map[string]registry.Client),
 	}
 	t.store.issuers[t.issuer] = t.records
@@ -96,15 +100,17 @@ func (t *tx) forgetBrowser(session registry.Session) {
 	}
 }
 
-func (t *tx) BrowserSessions(browser sessionstate.BrowserID) []registry.Session {
+func (t *tx) LiveSessions(browser sessionstate.BrowserID, now time.Time, limit int) []registry.Session {
 	ids := slices.SortedFunc(maps.Keys(t.browsers[browser]), func(a, b sessionstate.SessionID) int {
 		return bytes.Compare(a[:], b[:])
 	})
-	var sessions []registry.Session
+	var live []registry.Session
 	for _, id := range ids {
-		sessions = append(sessions, t.sessions[id])
+		if session := t.sessions[id]; session.Live(now) && len(live) < limit {
+			live = append(live, session)
+		}
 	}
-	return sessions
+	return live
 }
 
 func (t *tx) Participation(id sessionstate.SessionID, clientID string) (registry.Participation, bool) {
