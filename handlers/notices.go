@@ -48,11 +48,14 @@ func (n *Notices) sift(ctx context.Context, now time.Time, limit int) (due []not
 	}
 	var dropped []registry.Outcome
 	for _, notice := range recorded {
-		if !n.canTell(notice.ClientID, notice.Sid) {
+		switch {
+		case !n.canTell(notice.ClientID, notice.Sid):
 			dropped = append(dropped, registry.Outcome{ID: notice.ID, Delivered: true})
-			continue
+		case notice.Held: // the user has signed in there again
+			dropped = append(dropped, registry.Outcome{ID: notice.ID, Held: true})
+		default:
+			due = append(due, n.notice(notice))
 		}
-		due = append(due, n.notice(notice))
 	}
 	if len(dropped) > 0 {
 		settling := registry.Settling{Issuer: n.Issuer, Outcomes: dropped, Now: now}
