@@ -58,7 +58,11 @@ var (
 	errIssuerMissing = errors.New("the parameter issuer is missing")
 	errSessionID     = errors.New("the path must end with a session's ID, as it is in the log")
 	errNoSession     = errors.New("no such session of that issuer is recorded")
+	errManySessions  = errors.New("the browser has more sessions than end at once: repeat the request")
 )
+
+// maxOperatorEnds is how often the registry is asked to end sessions of a browser by one request.
+const maxOperatorEnds = 1000
 
 func (a *AdminAPI) serveSession(w http.ResponseWriter, r *http.Request) error {
 	issuer := r.URL.Query().Get("issuer")
@@ -94,21 +98,25 @@ func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.Ses
 	if !found {
 		return nil, errNoSession
 	}
-	ended, err := store.End(context.WithoutCancel(ctx), registry.Ending{
-		Issuer: issuer, Browser: session.Browser, Reason: registry.ReasonOperator, Now: now(), Tell: a.sites.tells(issuer),
-	})
-	if err != nil {
-		return nil, err
-	}
-	a.worker.Wake()
+	ending := registry.Ending{Issuer: issuer, Browser: session.Browser, Reason: registry.ReasonOperator, Now: now(), Tell: a.sites.tells(issuer)}
 	ids := []string{}
-	for _, session := range ended {
-		if a.sites.tells(issuer) {
-			handlers.LogUntold(ctx, a.logger, store, issuer, session.ID)
+	for range maxOperatorEnds {
+		ended, err := store.End(context.WithoutCancel(ctx), ending)
+		if err != nil {
+			return nil, err
 		}
-		ids = append(ids, session.ID.String())
+		if len(ended) == 0 {
+			return ids, nil
+		}
+		a.worker.Wake()
+		for _, session := range ended {
+			if ending.Tell {
+				handlers.LogUntold(ctx, a.logger, store, issuer, session.ID)
+			}
+			ids = append(ids, session.ID.String())
+		}
 	}
-	return ids, nil
+	return nil, errManySessions
 }
 
 // Interface guards

@@ -87,7 +87,10 @@ func (w *modelWorld) tooMuch(n registry.Notice, now time.Time) string {
 			return fmt.Sprintf("%s is told a second time of %s %s", n.ClientID, n.Sub, n.Sid)
 		}
 	}
-	if n.Reason != registry.ReasonExpiry && n.Reason != registry.ReasonUserSwitch {
+	switch {
+	case n.Reason != registry.ReasonExpiry && n.Reason != registry.ReasonUserSwitch:
+		return ""
+	case n.Reason == registry.ReasonUserSwitch && h.traits.pairwise: // whom a client in between was given is not known, which may be the new user
 		return ""
 	}
 	for _, r := range h.responses {

@@ -217,3 +217,29 @@ func TestThoseWhoCannotBeToldDoNotHoldUpTheOthers(t *testing.T) {
 		t.Errorf("%d are left: %v", len(left), err)
 	}
 }
+
+func TestAUserWhoHasSignedInAgainIsNotSignedOutByAnOlderNotice(t *testing.T) {
+	x := newExit(t, tellable)
+	x.w.tells = true
+	x.signedIn(clientID, "alice")
+	notices := x.notices()
+	x.w.clock.advance(lifetime)
+	if _, err := x.w.store.Expire(t.Context(), registry.Expiry{Now: x.w.clock.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	due, err := notices.Due(t.Context(), x.w.clock.Now(), 10)
+	if err != nil || len(due) != 1 || due[0].Reason != "expiry" {
+		t.Fatalf("due are %+v, %v", due, err)
+	}
+	x.signedIn(clientID, "alice") // before the client could be reached; the OP's own session has gone on
+	if due, err = notices.Due(t.Context(), x.w.clock.Now(), 10); err != nil || len(due) != 0 {
+		t.Errorf("due are %+v, %v", due, err)
+	}
+	x.w.clock.advance(lifetime)
+	if _, err := x.w.store.Expire(t.Context(), registry.Expiry{Now: x.w.clock.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if due, err = notices.Due(t.Context(), x.w.clock.Now(), 10); err != nil || len(due) != 1 {
+		t.Errorf("due in the end are %+v, %v", due, err)
+	}
+}

@@ -92,9 +92,11 @@ func (n *Notices) sift(ctx context.Context, now time.Time, limit int) (due []not
 		}
 		if why := n.drops(b, notice, now); why != "" {
 			dropped = append(dropped, n.drop(notice, why))
-			continue
+		} else if notice.Held { // the user has signed in there again
+			dropped = append(dropped, registry.Outcome{ID: notice.ID, Held: true})
+		} else {
+			due = append(due, n.notice(notice, b, client))
 		}
-		due = append(due, n.notice(notice, b, client))
 	}
 	if len(dropped) > 0 {
 		settling := registry.Settling{Issuer: n.Issuer, Outcomes: dropped, Now: now}

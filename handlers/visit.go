@@ -132,29 +132,49 @@ func (v *visit) settle() {
 // endRecorded ends what the registry has of the browser under the given IDs, and returns those that it could not be told of.
 func (v *visit) endRecorded(browsers []sessionstate.BrowserID, reason registry.Reason) (failed []sessionstate.BrowserID) {
 	for i, browser := range browsers {
-		ended, err := v.env.Registry.End(recording(v.r), registry.Ending{
-			Issuer: v.op.Issuer, Browser: browser, Reason: reason, Now: v.now, Tell: v.env.Tells(v.op),
-		})
-		if err != nil {
-			unrecorded(v.env.Logger, "the end of a session is in the browser's cookies only, until the registry can be told", err)
+		if !v.endBrowser(browser, reason) {
 			return browsers[i:]
 		}
-		for _, session := range ended {
-			logEnd(v.env.Logger, session)
-		}
-		v.ended = append(v.ended, ended...)
-		v.tell(ended)
 	}
 	return nil
 }
 
+const (
+	// maxEnds is how often a visit asks the registry to end sessions of a browser: once, and once more to hear that it was all, unless
+	// they have a great many clients.
+	maxEnds = 2 * registry.MaxBrowserSessions
+	// maxNamed is of how many sessions that end by a visit the clients are looked up that cannot be told.
+	maxNamed = 16
+)
+
+// endBrowser ends all sessions that the registry has of a browser. It tells whether it did: the rest is left to a later visit.
+func (v *visit) endBrowser(browser sessionstate.BrowserID, reason registry.Reason) bool {
+	ending := registry.Ending{Issuer: v.op.Issuer, Browser: browser, Reason: reason, Now: v.now, Tell: v.env.Tells(v.op)}
+	for range maxEnds {
+		ended, err := v.env.Registry.End(recording(v.r), ending)
+		if err != nil {
+			unrecorded(v.env.Logger, "the end of a session is in the browser's cookies only, until the registry can be told", err)
+			return false
+		}
+		if len(ended) == 0 {
+			return true
+		}
+		for _, session := range ended {
+			logEnd(v.env.Logger, session)
+		}
+		v.tell(ended)
+		v.ended = append(v.ended, ended...)
+	}
+	return false
+}
+
 // tell has the clients of sessions told that they ended.
 func (v *visit) tell(ended []registry.Session) {
-	if len(ended) == 0 || !v.env.Tells(v.op) {
+	if !v.env.Tells(v.op) {
 		return
 	}
 	v.env.Wake()
-	for _, session := range ended {
+	for _, session := range ended[:min(len(ended), max(0, maxNamed-len(v.ended)))] {
 		LogUntold(recording(v.r), v.env.Logger, v.env.Registry, session.Issuer, session.ID)
 	}
 }

@@ -118,7 +118,7 @@ func TestAHostThatDidNotAnswerIsTriedOneNoticeAtATimeUntilItDoes(t *testing.T) {
 		if !up.Load() {
 			panic(http.ErrAbortHandler)
 		}
-		slow(20 * time.Millisecond)(w, req)
+		slow(20*time.Millisecond)(w, req)
 	})
 	w := newWorld(t, map[string]*receiver{"rp": r})
 	w.site.plain = true

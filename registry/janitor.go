@@ -94,7 +94,7 @@ func Sweep(ctx context.Context, store Registry, expiry Expiry) error {
 	for range maxSweep {
 		start := time.Now()
 		removed, err := store.Expire(ctx, expiry)
-		if err != nil || removed < expiry.Limit {
+		if err != nil || removed == 0 {
 			return err
 		}
 		took := time.Since(start)

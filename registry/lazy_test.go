@@ -302,11 +302,19 @@ func TestASweepGivesWayToLoginsWhereTheDiskIsSlow(t *testing.T) {
 	}
 }
 
+func TestASweepGoesOnWhereACallRemovesLessThanItMay(t *testing.T) {
+	store := &slowStore{left: 100, most: 7} // as of sessions with many clients
+	if err := registry.Sweep(t.Context(), store, registry.Expiry{}); err != nil || store.left != 0 {
+		t.Errorf("%d are left: %v", store.left, err)
+	}
+}
+
 // slowStore is a store in which removals take their time.
 type slowStore struct {
 	registry.Registry
 
 	left   int
+	most   int // that a call removes; 0: as many as it may
 	took   time.Duration
 	limits []int
 }
@@ -315,6 +323,9 @@ func (s *slowStore) Expire(_ context.Context, expiry registry.Expiry) (int, erro
 	time.Sleep(s.took)
 	s.limits = append(s.limits, expiry.Limit)
 	removed := min(s.left, expiry.Limit)
+	if s.most > 0 {
+		removed = min(removed, s.most)
+	}
 	s.left -= removed
 	return removed, nil
 }

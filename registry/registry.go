@@ -45,7 +45,8 @@ type Registry interface {
 	// Participations lists the clients that take or took part in a session, ordered by client ID; none when it is not found.
 	Participations(ctx context.Context, issuer string, id sessionstate.SessionID) ([]Participation, error)
 
-	// End ends all live sessions of a browser and returns them, ended. A browser without live sessions is no error.
+	// End ends live sessions of a browser and returns them, ended: so many as one transaction can hold without logins waiting for it
+	// long. All have ended when it returns none. A browser without live sessions is no error.
 	End(ctx context.Context, ending Ending) ([]Session, error)
 
 	// Spend marks a one-time value as used. first is true for the first call with that value, and for none after it until its
@@ -59,7 +60,7 @@ type Registry interface {
 	Keys(ctx context.Context, issuer string, now time.Time) ([]Key, error)
 
 	// DueNotices lists up to limit of the issuer's notices that are due by now and not given up, those that are due the longest
-	// first. They stay due until they are settled.
+	// first. They stay due until they are settled. Those that are Held must not be sent, and are to be settled as such at once.
 	DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]Notice, error)
 
 	// Notices returns those of the issuer's notices with the given IDs that are recorded still, in the order of the IDs given. What was
@@ -83,8 +84,8 @@ type Registry interface {
 	ClientAt(ctx context.Context, issuer, uri string) (client Client, found bool, err error)
 
 	// Expire ends sessions that are past their time and removes them, and removes codes, re-bindings, one-time values, keys and notices
-	// that are; at most 100 of all of them a call, so that no logins wait behind it. It returns how many it removed: as many as it
-	// may means that there may be more. See [Expiry].
+	// that are; at most 100 of all of them a call, and fewer where sessions have many clients, so that no logins wait behind it. It
+	// returns how many it removed: none means that there are no more. See [Expiry].
 	Expire(ctx context.Context, expiry Expiry) (removed int, err error)
 
 	// Close releases the store. Calls after it, and a second Close, are harmless: the calls return ErrUnavailable.
@@ -108,8 +109,14 @@ const (
 	MaxString = 1024
 	// MaxParticipations is how many clients one session records.
 	MaxParticipations = 512
-	// MaxSubjects is how many (sub, sid) pairs one participation records.
+	// MaxSubjects is how many (sub, sid) pairs one participation records: an OP whose own sessions last for a day names a new sid each
+	// day of ours.
 	MaxSubjects = 32
+	// MaxSessionSubjects is how many of those all participations of one session record. Each is a notice in the one transaction that
+	// ends the session, which takes some forty microseconds in a large file; logins, which have a quarter of a second, wait meanwhile.
+	MaxSessionSubjects = 1024
+	// MaxBrowserSessions is how many live sessions one browser has. When it starts more, its oldest ends ([ReasonExpiry]).
+	MaxBrowserSessions = 32
 	// MaxOrigins is how many origins one participation records.
 	MaxOrigins = 32
 	// MaxSuccessors is how many successors of a session are followed to the last of them. What has more starts anew.
@@ -146,7 +153,7 @@ const (
 	ReasonUserSwitch  Reason = "user_switch"  // another End-User signed in in the same browser
 	ReasonLogout      Reason = "logout"       // RP-Initiated Logout
 	ReasonOperator    Reason = "operator"     // an operator ended it
-	ReasonExpiry      Reason = "expiry"       // its time was over
+	ReasonExpiry      Reason = "expiry"       // its time was over, or its browser has started MaxBrowserSessions since
 )
 
 // A Session is one sign-in of one End-User in one browser at one issuer.
@@ -240,7 +247,9 @@ type Join struct {
 //   - To that session or to its successor, if responses to their users were made later: a session under the ID in Fresh is
 //     recorded as ended (ReasonUserSwitch) with that session or that successor as its Successor.
 //
-// A session that ended otherwise gets the Subject without a switch. A response which does not belong to the session remembered
+// A session that ended otherwise gets the Subject without a switch. Whenever a session that has ended gets one, its client is owed the
+// notice of it at once, also if it was told before: it has got new tokens since. So it is if the session was removed already, for
+// [ReasonExpiry]; nothing else is recorded then, and Known is false. A response which does not belong to the session remembered
 // with it is re-bound ([Registry.Resolve]) for as long as the other one is recorded; its client participates there with the
 // same origins.
 type Redemption struct {
@@ -264,7 +273,7 @@ type Redeemed struct {
 	Full     bool    // a count was over its bound: the Subject was not recorded
 }
 
-// Ending ends the live sessions of one browser.
+// Ending ends live sessions of one browser.
 type Ending struct {
 	Issuer  string
 	Browser sessionstate.BrowserID
@@ -331,18 +340,23 @@ func NameNotice(session sessionstate.SessionID, clientID, sub, sid string) Notic
 // A Notice is one back-channel notification that is owed to a client: a session that it took part in has ended. It is recorded in the
 // transaction that ends the session, one for each client, sub and sid, and kept until it is delivered or given up.
 //
-// Without a sid it would end all of the user's sessions at that client (Back-Channel Logout 1.0, section 2.4). So when a session ends
-// by [ReasonExpiry] or [ReasonUserSwitch], no such notice is made while another session that has not ended holds the same sub for the
-// same client: the end of that one brings it.
+// A notice with a sid ends what the client has of that sid; without one, it ends all of the user's sessions at that client
+// (Back-Channel Logout 1.0, section 2.4). When a session ends by [ReasonExpiry] or [ReasonUserSwitch], it must not end what another
+// session, which has not ended, has set up there. So such a notice is not sent while another session holds the same client and sub,
+// and the same sid unless the notice has none. This is looked at when it is made, when it is listed as due and after each try:
+//   - If that session holds the very same client, sub and sid (or none), the notice is dropped: the end of that one brings its equal.
+//   - If it holds the sub with a sid, and the notice has none, the notice is held back, one for each client and sub. It is due when the
+//     last session that holds them has ended, unless the end of that one brings its equal.
 type Notice struct {
 	ID       NoticeID
 	ClientID string
 	Sub, Sid string // as that client's ID tokens named them; Sid may be empty
 	Reason   Reason // why the session ended
-	// Created is when the notice was made, Due when it is to be tried next. Both in whole milliseconds, UTC.
+	// Created is when the notice was made, or was no longer held back; Due is when it is to be tried next. Both in whole milliseconds, UTC.
 	Created, Due time.Time
 	Attempts     int    // how often it was tried
 	Dead         bool   // it was given up
+	Held         bool   // it is held back, or is to be: another session goes on
 	Why          string // why it was not delivered, when it was tried
 }
 
@@ -353,11 +367,13 @@ type Settling struct {
 	Now      time.Time
 }
 
-// An Outcome is what became of a notice: it was delivered, and is forgotten; or it is given up (Dead); or else it is due again at Due.
+// An Outcome is what became of a notice: it was delivered, and is forgotten; or it is given up (Dead); or it was not tried since it was
+// listed as Held, and is dropped or held back unless that is over; or else it is due again at Due.
 type Outcome struct {
 	ID        NoticeID
 	Delivered bool
 	Dead      bool
+	Held      bool
 	Due       time.Time
 	Attempts  int
 	Why       string

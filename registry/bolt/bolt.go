@@ -192,16 +192,17 @@ func look[T any](ctx context.Context, s *Store, issuer string, fn func(*tx) (T, 
 // write runs fn in a write transaction. fn may run more than once, each time on a fresh tx.
 func write[T any](ctx context.Context, s *Store, issuer string, fn func(*tx) (T, error)) (T, error) {
 	var value T
-	err := s.update(ctx, func(bolt *bbolt.Tx) error {
+	j := newJob(ctx)
+	j.run = func(bolt *bbolt.Tx) error {
 		tx := begin(bolt, issuer)
 		result, err := fn(tx)
 		if tx.err != nil {
 			return tx.err
 		}
-		value = result
+		value, j.idle = result, !tx.wrote
 		return err
-	})
-	if err != nil {
+	}
+	if err := s.do(j); err != nil {
 		var zero T // value may be written to still, when ctx is done before the transaction
 		return zero, err
 	}

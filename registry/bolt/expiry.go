@@ -35,21 +35,25 @@ func (t *tx) dontExpireAt(at time.Time, kind byte, key []byte) {
 }
 
 // expire removes what is past its time, of all issuers, the soonest first, up to [registry.MaxExpired] records.
-func (t *tx) expire(expiry registry.Expiry) int {
+func (t *tx) expire(expiry registry.Expiry) (removed int) {
 	silent := make(map[[16]byte]bool, len(expiry.Silence.Issuers))
 	for _, issuer := range expiry.Silence.Issuers {
 		silent[prefixOf(issuer)] = true
 	}
-	due := t.due(expiry.Now, expiry.Most())
-	for _, key := range due {
+	dealt := 0
+	for _, key := range t.due(expiry.Now, expiry.Most()) {
+		if dealt >= rules.Enough {
+			break
+		}
 		t.delete(bucketExpiry, key)
 		if record := key[9:]; key[8] == kindSession {
-			t.removeSession(record, expiry.Now, !expiry.Silence.All && !silent[[16]byte(record)])
+			dealt += t.removeSession(record, expiry.Now, !expiry.Silence.All && !silent[[16]byte(record)])
 		} else {
 			t.remove(key[8], record)
 		}
+		removed++
 	}
-	return len(due)
+	return removed
 }
 
 // due lists the keys of up to limit expiry entries that are past their time.
@@ -94,23 +98,25 @@ func (t *tx) remove(kind byte, key []byte) {
 	}
 }
 
-// removeSession ends a session that has not ended yet, and deletes it.
-func (t *tx) removeSession(key []byte, now time.Time, tell bool) {
+// removeSession ends a session that has not ended yet, and deletes it. It returns how many participations and subjects it dealt with.
+func (t *tx) removeSession(key []byte, now time.Time, tell bool) (dealt int) {
 	session, found := get(t, bucketSessions, key, decodeSession)
 	if !found {
-		return
+		return 0
 	}
 	issuer, id := key[:16], key[16:]
 	session.ID = sessionstate.SessionID(id)
 	own := &tx{bolt: t.bolt, prefix: [16]byte(issuer)}
-	rules.Expire(own, session, now, tell)
+	dealt = rules.Expire(own, session, now, tell)
 	if own.err != nil {
 		t.fail(own.err)
-		return
+		return dealt
 	}
 	t.delete(bucketBrowsers, bytes.Join([][]byte{issuer, session.Browser[:], id}, nil))
-	for _, participation := range t.keys(bucketParticipations, key) {
+	participations := t.keys(bucketParticipations, key)
+	for _, participation := range participations {
 		t.delete(bucketParticipations, participation)
 	}
 	t.delete(bucketSessions, key)
+	return dealt + len(participations)
 }

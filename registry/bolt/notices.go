@@ -11,30 +11,38 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// subjectKey is the start of the keys of the sessions that hold a client's sub.
-func (t *tx) subjectKey(clientID, sub string) []byte {
+// userKey is the start of the keys of what is about a client's sub.
+func (t *tx) userKey(clientID, sub string) []byte {
 	client, subject := sha256.Sum256([]byte(clientID)), sha256.Sum256([]byte(sub))
 	both := sha256.Sum256(append(client[:], subject[:]...))
 	return t.key(both[:16])
 }
 
-func (t *tx) PutSubject(clientID, sub string, session sessionstate.SessionID) {
-	t.put(bucketSubjects, append(t.subjectKey(clientID, sub), session[:]...), nil)
-}
-
-func (t *tx) DeleteSubject(clientID, sub string, session sessionstate.SessionID) {
-	t.delete(bucketSubjects, append(t.subjectKey(clientID, sub), session[:]...))
-}
-
-func (t *tx) HasSubject(clientID, sub string) bool {
-	bucket := t.bucket(bucketSubjects)
-	if bucket == nil {
-		return false
+// subjectKey is the start of the keys of the sessions that hold a client's sub and sid.
+func (t *tx) subjectKey(clientID, sub, sid string) []byte {
+	hash := make([]byte, 16) // without a sid
+	if sid != "" {
+		sum := sha256.Sum256([]byte(sid))
+		hash = sum[:16]
 	}
-	prefix := t.subjectKey(clientID, sub)
-	key, _ := bucket.Cursor().Seek(prefix)
-	return bytes.HasPrefix(key, prefix)
+	return append(t.userKey(clientID, sub), hash...)
 }
+
+func (t *tx) PutSubject(clientID, sub, sid string, session sessionstate.SessionID) {
+	if key := append(t.subjectKey(clientID, sub, sid), session[:]...); !t.has(bucketHolders, key) {
+		t.put(bucketHolders, key, nil)
+	}
+}
+
+func (t *tx) DeleteSubject(clientID, sub, sid string, session sessionstate.SessionID) {
+	t.delete(bucketHolders, append(t.subjectKey(clientID, sub, sid), session[:]...))
+}
+
+func (t *tx) HasSubject(clientID, sub, sid string) bool {
+	return t.has(bucketHolders, t.subjectKey(clientID, sub, sid))
+}
+
+func (t *tx) HasSub(clientID, sub string) bool { return t.has(bucketHolders, t.userKey(clientID, sub)) }
 
 func (t *tx) Notice(id registry.NoticeID) (rules.Notice, bool) {
 	notice, found := get(t, bucketNotices, t.key(id[:]), decodeNotice)
@@ -45,9 +53,21 @@ func (t *tx) Notice(id registry.NoticeID) (rules.Notice, bool) {
 	return notice, true
 }
 
+func (t *tx) HeldNotice(clientID, sub string) (rules.Notice, bool) {
+	id, found := get(t, bucketHeld, t.userKey(clientID, sub), decodeNoticeID)
+	if !found {
+		return rules.Notice{}, false
+	}
+	return t.Notice(id)
+}
+
 func (t *tx) PutNotice(notice rules.Notice) {
 	key := t.key(notice.ID[:])
 	t.put(bucketNotices, key, encodeNotice(notice))
+	if notice.Held {
+		t.put(bucketHeld, t.userKey(notice.ClientID, notice.Sub), notice.ID[:])
+		return
+	}
 	t.expireAt(notice.Expires, kindNotice, key)
 	if !notice.Dead {
 		t.put(bucketDue, t.key(appendTime(nil, notice.Due), notice.ID[:]), nil)
@@ -56,14 +76,18 @@ func (t *tx) PutNotice(notice rules.Notice) {
 
 func (t *tx) DeleteNotice(notice rules.Notice) {
 	key := t.key(notice.ID[:])
-	t.dontExpireAt(notice.Expires, kindNotice, key)
+	if notice.Held {
+		t.delete(bucketHeld, t.userKey(notice.ClientID, notice.Sub))
+	} else {
+		t.dontExpireAt(notice.Expires, kindNotice, key)
+	}
 	t.removeNotice(key, notice)
 }
 
 // removeNotice deletes the notice of a key, which may be another issuer's than the transaction's.
 func (t *tx) removeNotice(key []byte, notice rules.Notice) {
 	t.delete(bucketNotices, key)
-	if !notice.Dead {
+	if !notice.Dead && !notice.Held {
 		t.delete(bucketDue, bytes.Join([][]byte{key[:16], appendTime(nil, notice.Due), key[16:]}, nil))
 	}
 }
@@ -89,16 +113,27 @@ func (t *tx) dueNotices(now time.Time, limit int) []registry.Notice {
 			notices = append(notices, notice.Notice)
 		}
 	}
+	rules.MarkHeld(t, notices)
 	return notices
 }
 
+// The states of notices.
+const (
+	statePending = iota
+	stateDead
+	stateHeld
+)
+
 func encodeNotice(notice rules.Notice) []byte {
 	b := appendTime(appendTime(appendTime(nil, notice.Created), notice.Due), notice.Expires)
-	dead := byte(0)
-	if notice.Dead {
-		dead = 1
+	state := byte(statePending)
+	switch {
+	case notice.Dead:
+		state = stateDead
+	case notice.Held:
+		state = stateHeld
 	}
-	b = binary.BigEndian.AppendUint32(append(b, dead), uint32(notice.Attempts))
+	b = binary.BigEndian.AppendUint32(append(b, state), uint32(notice.Attempts))
 	for _, text := range []string{notice.ClientID, notice.Sub, notice.Sid, string(notice.Reason), notice.Why} {
 		b = appendText(b, text)
 	}
@@ -108,12 +143,19 @@ func encodeNotice(notice rules.Notice) []byte {
 func decodeNotice(value []byte) (notice rules.Notice, err error) {
 	d := decoder{rest: value}
 	notice.Created, notice.Due, notice.Expires = d.time(), d.time(), d.time()
-	notice.Dead = d.take(1)[0] != 0
+	state := d.take(1)[0]
+	notice.Dead, notice.Held = state == stateDead, state == stateHeld
 	notice.Attempts = int(binary.BigEndian.Uint32(d.take(4)))
 	notice.ClientID, notice.Sub, notice.Sid = d.text(), d.text(), d.text()
 	notice.Reason, notice.Why = registry.Reason(d.text()), d.text()
-	if notice.Dead {
+	if state != statePending {
 		notice.Due = time.Time{}
 	}
 	return notice, d.end()
+}
+
+func decodeNoticeID(value []byte) (registry.NoticeID, error) {
+	d := decoder{rest: value}
+	id := d.id()
+	return id, d.end()
 }

@@ -22,7 +22,7 @@ func TestPanicBreaksTheStore(t *testing.T) {
 			return s.view(t.Context(), func(*bbolt.Tx) error { panic("page 7 already freed") })
 		},
 		"in a write transaction": func(s *Store) error {
-			return s.update(t.Context(), func(*bbolt.Tx) error { panic("page 7 already freed") })
+			return update(t.Context(), s, func(*bbolt.Tx) error { panic("page 7 already freed") })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -46,6 +46,13 @@ func TestPanicBreaksTheStore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// update runs fn in a write transaction.
+func update(ctx context.Context, s *Store, fn func(*bbolt.Tx) error) error {
+	j := newJob(ctx)
+	j.run = fn
+	return s.do(j)
 }
 
 // TestFileTruncatedWhileOpen takes the pages away below the memory map. It is an access fault that ends a process usually.
@@ -159,7 +166,7 @@ func TestCloseLetsWaitingCallsGo(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	var calls sync.WaitGroup
 	calls.Go(func() {
-		err := store.update(t.Context(), func(*bbolt.Tx) error {
+		err := update(t.Context(), store, func(*bbolt.Tx) error {
 			close(entered)
 			<-leave
 			return nil
@@ -190,7 +197,7 @@ func TestWaitingCallHeedsItsContext(t *testing.T) {
 	store := mustOpen(t, pathIn(t))
 	entered, leave := make(chan struct{}), make(chan struct{})
 	go func() {
-		_ = store.update(context.Background(), func(*bbolt.Tx) error {
+		_ = update(context.Background(), store, func(*bbolt.Tx) error {
 			close(entered)
 			<-leave
 			return nil

@@ -26,14 +26,15 @@ var (
 	bucketSpent          = []byte("spent")          // issuer, one-time value
 	bucketKeys           = []byte("keys")           // issuer, hash of the key's ID
 
-	bucketSubjects = []byte("subjects") // issuer, hash of client ID and sub, session: those not ended
-	bucketClients  = []byte("clients")  // issuer, hash of the client's ID; issuer alone: their number
-	bucketNotices  = []byte("notices")  // issuer, notice
-	bucketDue      = []byte("due")      // issuer, time, notice: those not given up
+	bucketHolders = []byte("holders") // issuer, hash of client ID and sub, hash of sid, session: those not ended
+	bucketClients = []byte("clients") // issuer, hash of the client's ID; issuer alone: their number
+	bucketNotices = []byte("notices") // issuer, notice
+	bucketDue     = []byte("due")     // issuer, time, notice: those neither given up nor held back
+	bucketHeld    = []byte("held")    // issuer, hash of client ID and sub: the notice that is held back
 
 	allBuckets = [][]byte{
 		bucketMeta, bucketSessions, bucketBrowsers, bucketParticipations, bucketResponses, bucketRebindings, bucketExpiry,
-		bucketSpent, bucketKeys, bucketSubjects, bucketClients, bucketNotices, bucketDue,
+		bucketSpent, bucketKeys, bucketHolders, bucketClients, bucketNotices, bucketDue, bucketHeld,
 	}
 )
 
@@ -42,6 +43,7 @@ type tx struct {
 	bolt   *bbolt.Tx
 	issuer string
 	prefix [16]byte
+	wrote  bool  // or has tried to
 	err    error // the first error
 }
 
@@ -102,7 +104,18 @@ func get[T any](t *tx, name, key []byte, decode func([]byte) (T, error)) (T, boo
 	return decoded, true
 }
 
+// has tells whether there is a key with a prefix.
+func (t *tx) has(name, prefix []byte) bool {
+	bucket := t.bucket(name)
+	if bucket == nil {
+		return false
+	}
+	key, _ := bucket.Cursor().Seek(prefix)
+	return bytes.HasPrefix(key, prefix)
+}
+
 func (t *tx) put(name, key, value []byte) {
+	t.wrote = true
 	if bucket := t.bucket(name); bucket != nil {
 		if err := bucket.Put(key, seal(key, value)); err != nil {
 			t.fail(err)
@@ -111,6 +124,7 @@ func (t *tx) put(name, key, value []byte) {
 }
 
 func (t *tx) delete(name, key []byte) {
+	t.wrote = true
 	if bucket := t.bucket(name); bucket != nil {
 		if err := bucket.Delete(key); err != nil {
 			t.fail(err)
@@ -160,16 +174,21 @@ func (t *tx) RescheduleSession(session registry.Session, before time.Time) {
 	t.expireAt(session.Expires, kindSession, key)
 }
 
-func (t *tx) BrowserSessions(browser sessionstate.BrowserID) []registry.Session {
+func (t *tx) LiveSessions(browser sessionstate.BrowserID, now time.Time, limit int) []registry.Session {
+	bucket := t.bucket(bucketBrowsers)
+	if bucket == nil {
+		return nil
+	}
 	prefix := t.key(browser[:])
-	var sessions []registry.Session
-	for _, key := range t.keys(bucketBrowsers, prefix) {
+	var live []registry.Session
+	cursor := bucket.Cursor()
+	for key, _ := cursor.Seek(prefix); bytes.HasPrefix(key, prefix) && len(live) < limit; key, _ = cursor.Next() {
 		id := decoder{rest: key[len(prefix):]}
-		if session, found := t.Session(id.id()); found {
-			sessions = append(sessions, session)
+		if session, found := t.Session(id.id()); found && session.Live(now) {
+			live = append(live, session)
 		}
 	}
-	return sessions
+	return live
 }
 
 func (t *tx) Participation(id sessionstate.SessionID, clientID string) (registry.Participation, bool) {

@@ -14,16 +14,19 @@ const maxBatch = 64
 type job struct {
 	ctx  context.Context
 	run  func(*bbolt.Tx) error
+	idle bool       // the run has written nothing
 	done chan error // buffered: the caller may have gone
 }
 
-// update runs fn in a write transaction, together with the calls that came while the last one was being committed. It is not
+func newJob(ctx context.Context) *job { return &job{ctx: ctx, done: make(chan error, 1)} }
+
+// do runs a job in a write transaction, together with the calls that came while the last one was being committed. It is not
 // bbolt's own Batch, which commits in a goroutine where no panic can be recovered, and waits when there is nothing to wait for.
-func (s *Store) update(ctx context.Context, fn func(*bbolt.Tx) error) error {
+func (s *Store) do(j *job) error {
+	ctx := j.ctx
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
-	j := &job{ctx: ctx, run: fn, done: make(chan error, 1)}
 	select {
 	case s.jobs <- j:
 	case <-ctx.Done():
@@ -81,7 +84,7 @@ func (s *Store) commit(batch []*job) {
 	}
 }
 
-// transact runs the calls in one transaction. failed is the index of the call that was at fault for the error, or -1.
+// transact runs the calls in one transaction, which is committed unless none of them writes. failed is the index of the call that was at fault for the error, or -1.
 func (s *Store) transact(batch []*job) (failed int, err error) {
 	failed = -1
 	if s.Broken() {
@@ -94,6 +97,7 @@ func (s *Store) transact(batch []*job) (failed int, err error) {
 		}
 		// Not db.Update: that scans the whole file after a panic, in a goroutine where damage cannot be recovered from.
 		defer func() { _ = tx.Rollback() }() // harmless after Commit
+		idle := true
 		for i, j := range batch {
 			if err := j.ctx.Err(); err != nil {
 				failed = i
@@ -103,6 +107,10 @@ func (s *Store) transact(batch []*job) (failed int, err error) {
 				failed = i
 				return err
 			}
+			idle = idle && j.idle
+		}
+		if idle {
+			return nil
 		}
 		return commit(tx)
 	})

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"container/heap"
 	"slices"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 
 // The kinds of records that expire.
 const (
-	kindSession = iota
+	kindSession kind = iota
 	kindResponse
 	kindRebinding
 	kindSpent
@@ -20,86 +19,56 @@ const (
 	kindNotice
 )
 
-// An expiring entry says when to look whether a record is past its time.
+type kind uint8
+
+// An expiring record is one that is removed when its time is over.
 type expiring struct {
-	at     time.Time
 	issuer string
-	kind   int
 	id     [16]byte
+	kind   kind
 }
 
-// expiryHeap has the soonest entry first. A record that was replaced leaves its old entry behind, which is skipped when it comes up.
-type expiryHeap []expiring
-
-func (h expiryHeap) Len() int           { return len(h) }
-func (h expiryHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h expiryHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *expiryHeap) Push(x any)        { *h = append(*h, x.(expiring)) }
-
-func (h *expiryHeap) Pop() any {
-	last := len(*h) - 1
-	entry := (*h)[last]
-	(*h)[last] = expiring{}
-	*h = (*h)[:last]
-	return entry
+func (t *tx) expireAt(at time.Time, kind kind, id [16]byte) {
+	t.store.expiry.set(expiring{t.issuer, id, kind}, at)
 }
 
-func (s *Store) expireAt(at time.Time, entry expiring) {
-	entry.at = at
-	heap.Push(&s.expiry, entry)
+func (t *tx) dontExpire(kind kind, id [16]byte) {
+	t.store.expiry.remove(expiring{t.issuer, id, kind})
 }
 
 // expire removes what is past its time, the soonest first, up to [registry.MaxExpired] records.
-func (s *Store) expire(expiry registry.Expiry) int {
-	removed := 0
-	for removed < expiry.Most() && len(s.expiry) > 0 && !expiry.Now.Before(s.expiry[0].at) {
-		entry := heap.Pop(&s.expiry).(expiring)
-		if s.tx(entry.issuer).remove(entry, expiry) {
-			removed++
+func (s *Store) expire(expiry registry.Expiry) (removed int) {
+	dealt := 0
+	for _, record := range s.expiry.due(expiry.Now, expiry.Most()) {
+		if dealt >= rules.Enough {
+			break
 		}
+		s.expiry.remove(record)
+		dealt += s.tx(record.issuer).remove(record, expiry)
+		removed++
 	}
 	return removed
 }
 
-// remove deletes the record that an entry is about, unless that has another time by now.
-func (t *tx) remove(entry expiring, expiry registry.Expiry) bool {
-	switch entry.kind {
+// remove deletes a record. It returns how many participations and subjects it dealt with.
+func (t *tx) remove(record expiring, expiry registry.Expiry) (dealt int) {
+	switch record.kind {
 	case kindSession:
-		session, found := t.sessions[entry.id]
-		if !found || !session.Expires.Equal(entry.at) {
-			return false
-		}
-		rules.Expire(t, session, expiry.Now, !expiry.Silence.All && !slices.Contains(expiry.Silence.Issuers, t.issuer))
+		session := t.sessions[record.id]
+		dealt = rules.Expire(t, session, expiry.Now, !expiry.Silence.All && !slices.Contains(expiry.Silence.Issuers, t.issuer))
 		t.forgetBrowser(session)
 		delete(t.participations, session.ID)
 		delete(t.sessions, session.ID)
 	case kindResponse:
-		id := sessionstate.ResponseID(entry.id)
-		if response, found := t.responses[id]; !found || !response.Expires.Equal(entry.at) {
-			return false
-		}
-		delete(t.responses, id)
+		delete(t.responses, sessionstate.ResponseID(record.id))
 	case kindRebinding:
-		id := sessionstate.ResponseID(entry.id)
-		if rebinding, found := t.rebindings[id]; !found || !rebinding.Expires.Equal(entry.at) {
-			return false
-		}
-		delete(t.rebindings, id)
+		delete(t.rebindings, sessionstate.ResponseID(record.id))
 	case kindSpent:
-		if expires, found := t.spent[entry.id]; !found || !expires.Equal(entry.at) {
-			return false
-		}
-		delete(t.spent, entry.id)
+		delete(t.spent, record.id)
 	case kindKey:
-		if key, found := t.keys[entry.id]; !found || !key.Until.Equal(entry.at) {
-			return false
-		}
-		delete(t.keys, entry.id)
+		delete(t.keys, record.id)
 	case kindNotice:
-		if notice, found := t.notices[entry.id]; !found || !notice.Expires.Equal(entry.at) {
-			return false
-		}
-		delete(t.notices, entry.id)
+		t.DeleteNotice(t.notices[record.id])
 	}
-	return true
+	return dealt
 }

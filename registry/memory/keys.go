@@ -19,7 +19,7 @@ func (t *tx) Spent(value [16]byte) (time.Time, bool) {
 func (t *tx) PutSpent(value [16]byte, expires time.Time) {
 	t.prepare()
 	t.spent[value] = expires
-	t.store.expireAt(expires, expiring{issuer: t.issuer, kind: kindSpent, id: value})
+	t.expireAt(expires, kindSpent, value)
 }
 
 func (t *tx) Keys() []rules.Key {
@@ -34,10 +34,13 @@ func (t *tx) PutKey(key rules.Key) {
 	t.prepare()
 	key.JWK = bytes.Clone(key.JWK)
 	t.keys[keyID(key)] = key
-	t.store.expireAt(key.Until, expiring{issuer: t.issuer, kind: kindKey, id: keyID(key)})
+	t.expireAt(key.Until, kindKey, keyID(key))
 }
 
-func (t *tx) DeleteKey(key rules.Key) { delete(t.keys, keyID(key)) }
+func (t *tx) DeleteKey(key rules.Key) {
+	delete(t.keys, keyID(key))
+	t.dontExpire(kindKey, keyID(key))
+}
 
 func keyID(key rules.Key) [16]byte {
 	sum := sha256.Sum256([]byte(key.ID))

@@ -19,7 +19,7 @@ type Store struct {
 	mu      sync.Mutex
 	closed  bool
 	issuers map[string]*records
-	expiry  expiryHeap
+	expiry  queue[expiring]
 }
 
 // New returns an empty store with an ID of its own.
@@ -230,7 +230,7 @@ func (s *Store) Expire(ctx context.Context, expiry registry.Expiry) (int, error)
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed, s.issuers, s.expiry = true, nil, nil
+	s.closed, s.issuers, s.expiry = true, nil, queue[expiring]{}
 	return nil
 }
 

@@ -1,9 +1,6 @@
 package memory
 
 import (
-	"bytes"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
@@ -11,53 +8,87 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// A subject is what a client's ID tokens call an End-User.
-type subject struct{ clientID, sub string }
+// A user is what a client's ID tokens call an End-User; a subject is that with the sid beside it.
+type (
+	user    struct{ clientID, sub string }
+	subject struct {
+		user
 
-func (t *tx) PutSubject(clientID, sub string, session sessionstate.SessionID) {
-	key := subject{clientID, sub}
-	if t.subjects[key] == nil {
-		t.subjects[key] = make(map[sessionstate.SessionID]struct{})
+		sid string
 	}
-	t.subjects[key][session] = struct{}{}
+)
+
+func (t *tx) PutSubject(clientID, sub, sid string, session sessionstate.SessionID) {
+	key := subject{user{clientID, sub}, sid}
+	sessions := t.subjects[key]
+	if _, found := sessions[session]; found {
+		return
+	}
+	if sessions == nil {
+		sessions = make(map[sessionstate.SessionID]struct{})
+		t.subjects[key] = sessions
+	}
+	sessions[session] = struct{}{}
+	t.users[key.user]++
 }
 
-func (t *tx) DeleteSubject(clientID, sub string, session sessionstate.SessionID) {
-	key := subject{clientID, sub}
-	delete(t.subjects[key], session)
-	if len(t.subjects[key]) == 0 {
+func (t *tx) DeleteSubject(clientID, sub, sid string, session sessionstate.SessionID) {
+	key := subject{user{clientID, sub}, sid}
+	sessions := t.subjects[key]
+	if _, found := sessions[session]; !found {
+		return
+	}
+	if delete(sessions, session); len(sessions) == 0 {
 		delete(t.subjects, key)
 	}
+	if t.users[key.user]--; t.users[key.user] == 0 {
+		delete(t.users, key.user)
+	}
 }
 
-func (t *tx) HasSubject(clientID, sub string) bool {
-	return len(t.subjects[subject{clientID, sub}]) > 0
+func (t *tx) HasSubject(clientID, sub, sid string) bool {
+	return len(t.subjects[subject{user{clientID, sub}, sid}]) > 0
 }
+
+func (t *tx) HasSub(clientID, sub string) bool { return t.users[user{clientID, sub}] > 0 }
 
 func (t *tx) Notice(id registry.NoticeID) (rules.Notice, bool) {
 	notice, found := t.notices[id]
 	return notice, found
 }
 
-func (t *tx) PutNotice(notice rules.Notice) {
-	t.notices[notice.ID] = notice
-	t.store.expireAt(notice.Expires, expiring{issuer: t.issuer, kind: kindNotice, id: notice.ID})
+func (t *tx) HeldNotice(clientID, sub string) (rules.Notice, bool) {
+	id, found := t.held[user{clientID, sub}]
+	return t.notices[id], found
 }
 
-func (t *tx) DeleteNotice(notice rules.Notice) { delete(t.notices, notice.ID) }
-
-// dueNotices lists up to limit notices that are due, the oldest first. Servers whose sessions may end with the process have few.
-func (t *tx) dueNotices(now time.Time, limit int) []registry.Notice {
-	due := slices.DeleteFunc(slices.Collect(maps.Values(t.notices)), func(n rules.Notice) bool { return n.Dead || n.Due.After(now) })
-	slices.SortFunc(due, func(a, b rules.Notice) int {
-		if order := a.Due.Compare(b.Due); order != 0 {
-			return order
-		}
-		return bytes.Compare(a.ID[:], b.ID[:])
-	})
-	var notices []registry.Notice
-	for _, notice := range due[:min(limit, len(due))] {
-		notices = append(notices, notice.Notice)
+func (t *tx) PutNotice(notice rules.Notice) {
+	t.notices[notice.ID] = notice
+	if notice.Held {
+		t.held[user{notice.ClientID, notice.Sub}] = notice.ID
+		return
 	}
-	return notices
+	t.expireAt(notice.Expires, kindNotice, notice.ID)
+	if !notice.Dead {
+		t.due.set(notice.ID, notice.Due)
+	}
+}
+
+func (t *tx) DeleteNotice(notice rules.Notice) {
+	delete(t.notices, notice.ID)
+	if notice.Held {
+		delete(t.held, user{notice.ClientID, notice.Sub})
+	}
+	t.due.remove(notice.ID)
+	t.dontExpire(kindNotice, notice.ID)
+}
+
+// dueNotices lists up to limit notices that are due, the oldest first.
+func (t *tx) dueNotices(now time.Time, limit int) []registry.Notice {
+	var due []registry.Notice
+	for _, id := range t.due.due(now, limit) {
+		due = append(due, t.notices[id].Notice)
+	}
+	rules.MarkHeld(t, due)
+	return due
 }

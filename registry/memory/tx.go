@@ -20,9 +20,12 @@ type records struct {
 	responses      map[sessionstate.ResponseID]rules.Response
 	rebindings     map[sessionstate.ResponseID]rules.Rebinding
 	spent          map[[16]byte]time.Time
-	keys           map[[16]byte]rules.Key // by the hash of their IDs
-	subjects       map[subject]map[sessionstate.SessionID]struct{}
+	keys           map[[16]byte]rules.Key                          // by the hash of their IDs
+	subjects       map[subject]map[sessionstate.SessionID]struct{} // those not ended
+	users          map[user]int                                    // how many sessions of subjects there are
 	notices        map[registry.NoticeID]rules.Notice
+	due            queue[registry.NoticeID] // those neither given up nor held back
+	held           map[user]registry.NoticeID
 	clients        map[string]registry.Client
 	clientAt       map[string]string // their IDs, by URI
 }
@@ -56,7 +59,9 @@ func (t *tx) prepare() {
 		spent:          make(map[[16]byte]time.Time),
 		keys:           make(map[[16]byte]rules.Key),
 		subjects:       make(map[subject]map[sessionstate.SessionID]struct{}),
+		users:          make(map[user]int),
 		notices:        make(map[registry.NoticeID]rules.Notice),
+		held:           make(map[user]registry.NoticeID),
 		clients:        make(map[string]registry.Client),
 		clientAt:       make(map[string]string),
 	}
@@ -77,7 +82,7 @@ func (t *tx) StartSession(session registry.Session) {
 		t.browsers[session.Browser] = ids
 	}
 	ids[session.ID] = struct{}{}
-	t.store.expireAt(session.Expires, expiring{issuer: t.issuer, kind: kindSession, id: session.ID})
+	t.expireAt(session.Expires, kindSession, session.ID)
 }
 
 func (t *tx) EndSession(session registry.Session) {
@@ -87,7 +92,7 @@ func (t *tx) EndSession(session registry.Session) {
 
 func (t *tx) RescheduleSession(session registry.Session, _ time.Time) {
 	t.sessions[session.ID] = session
-	t.store.expireAt(session.Expires, expiring{issuer: t.issuer, kind: kindSession, id: session.ID})
+	t.expireAt(session.Expires, kindSession, session.ID)
 }
 
 func (t *tx) forgetBrowser(session registry.Session) {
@@ -97,15 +102,17 @@ func (t *tx) forgetBrowser(session registry.Session) {
 	}
 }
 
-func (t *tx) BrowserSessions(browser sessionstate.BrowserID) []registry.Session {
+func (t *tx) LiveSessions(browser sessionstate.BrowserID, now time.Time, limit int) []registry.Session {
 	ids := slices.SortedFunc(maps.Keys(t.browsers[browser]), func(a, b sessionstate.SessionID) int {
 		return bytes.Compare(a[:], b[:])
 	})
-	var sessions []registry.Session
+	var live []registry.Session
 	for _, id := range ids {
-		sessions = append(sessions, t.sessions[id])
+		if session := t.sessions[id]; session.Live(now) && len(live) < limit {
+			live = append(live, session)
+		}
 	}
-	return sessions
+	return live
 }
 
 func (t *tx) Participation(id sessionstate.SessionID, clientID string) (registry.Participation, bool) {
@@ -140,7 +147,7 @@ func (t *tx) Response(id sessionstate.ResponseID) (rules.Response, bool) {
 
 func (t *tx) PutResponse(id sessionstate.ResponseID, response rules.Response) {
 	t.responses[id] = response
-	t.store.expireAt(response.Expires, expiring{issuer: t.issuer, kind: kindResponse, id: id})
+	t.expireAt(response.Expires, kindResponse, id)
 }
 
 func (t *tx) Rebinding(id sessionstate.ResponseID) (rules.Rebinding, bool) {
@@ -150,7 +157,7 @@ func (t *tx) Rebinding(id sessionstate.ResponseID) (rules.Rebinding, bool) {
 
 func (t *tx) PutRebinding(id sessionstate.ResponseID, rebinding rules.Rebinding) {
 	t.rebindings[id] = rebinding
-	t.store.expireAt(rebinding.Expires, expiring{issuer: t.issuer, kind: kindRebinding, id: id})
+	t.expireAt(rebinding.Expires, kindRebinding, id)
 }
 
 // clone copies a participation, so that the caller's slices and the store's are never the same.

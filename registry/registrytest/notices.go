@@ -161,36 +161,6 @@ var noticeTests = []test{
 		r.redeem(identifies(join, "alice", "1")) // the older code comes late
 		equal(t, "notices", names(r.due(start.Add(late))), "shop alice 1 user_switch")
 	}},
-	{"a subject that is added to an ended session is owed a notice at once, and once", func(t *testing.T, r *tester) {
-		join := told()
-		session := r.join(join)
-		r.end(ending(join, registry.ReasonLogout))
-		r.redeem(identifies(join, "alice", "1"))
-		equal(t, "notices", names(r.due(start.Add(late))), "shop alice 1 logout")
-		r.settle(start, registry.Outcome{ID: registry.NameNotice(session.ID, "shop", "alice", "1"), Delivered: true})
-		r.redeem(identifies(join, "alice", "1"))
-		equal(t, "again", len(r.due(start.Add(late))), 0)
-	}},
-	{"without a sid, expiry and a switch leave a user alone who is signed in elsewhere too", func(t *testing.T, r *tester) {
-		for _, sid := range []string{"", "1"} {
-			desk, phone := told(), told()
-			desk.Lifetime = time.Minute
-			phone.Lifetime = 2 * time.Minute
-			for _, join := range []registry.Join{desk, phone} {
-				r.join(join)
-				r.redeem(identifies(join, "alice"+sid, sid))
-			}
-			r.expireTold(start.Add(time.Minute))
-			want := map[string]string{"": "", "1": "shop alice1 1 expiry"}[sid]
-			equal(t, "after the first", names(r.due(start.Add(late))), want)
-			if sid == "" {
-				r.expireTold(start.Add(2 * time.Minute))
-				due := r.due(start.Add(late))
-				equal(t, "after the last", names(due), "shop alice  expiry")
-				r.settle(start, registry.Outcome{ID: due[0].ID, Delivered: true})
-			}
-		}
-	}},
 	{"without a sid, signing out tells the clients all the same", func(t *testing.T, r *tester) {
 		desk, phone := told(), told()
 		for _, join := range []registry.Join{desk, phone} {

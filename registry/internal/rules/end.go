@@ -1,22 +1,41 @@
 package rules
 
 import (
+	"slices"
+
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// End ends the live sessions of a browser as [registry.Ending] says.
+// Enough is how many participations and subjects of ended sessions one transaction deals with until it ends no more sessions: about as
+// many as it can without logins waiting for it long. The last session may have [registry.MaxSessionSubjects] more.
+const Enough = 256
+
+// End ends live sessions of a browser as [registry.Ending] says.
 func End(tx Tx, ending registry.Ending) []registry.Session {
 	var ended []registry.Session
-	for _, session := range tx.BrowserSessions(ending.Browser) {
-		if !session.Live(ending.Now) { // expired, and not removed yet
-			continue
+	dealt := 0
+	for _, session := range tx.LiveSessions(ending.Browser, ending.Now, registry.MaxBrowserSessions) {
+		if dealt >= Enough {
+			break
 		}
 		session.Ended, session.Reason = instant(ending.Now), ending.Reason
-		end(tx, session, ending.Tell)
+		dealt += end(tx, session, ending.Tell)
 		ended = append(ended, session)
 	}
 	return ended
+}
+
+// makeRoom ends the oldest session of a browser that is about to start one more than it may have. A browser that signs in by the OP's
+// own cookie alone, without ours, could have any number of them.
+func makeRoom(tx Tx, join registry.Join) {
+	live := tx.LiveSessions(join.Browser, join.Now, registry.MaxBrowserSessions)
+	if len(live) < registry.MaxBrowserSessions {
+		return
+	}
+	oldest := slices.MinFunc(live, func(a, b registry.Session) int { return a.Created.Compare(b.Created) })
+	oldest.Ended, oldest.Reason = instant(join.Now), registry.ReasonExpiry
+	end(tx, oldest, join.Tell)
 }
 
 // Resolve returns the session that a response belongs to now, as [registry.Registry.Resolve] says.

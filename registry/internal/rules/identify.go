@@ -173,9 +173,10 @@ func (i identification) participate(session registry.Session, origins []string) 
 			participation.Subjects[n].Last = i.subject.Last
 			i.tx.PutParticipation(id, participation)
 		}
+		i.hold(session)
 		return false
 	}
-	if len(participation.Subjects) >= registry.MaxSubjects || !recorded && len(i.tx.Participations(id)) >= registry.MaxParticipations {
+	if len(participation.Subjects) >= registry.MaxSubjects || i.isFull(id, recorded) {
 		return true
 	}
 	participation.ClientID = i.response.ClientID
@@ -186,6 +187,26 @@ func (i identification) participate(session registry.Session, origins []string) 
 		}
 	}
 	i.tx.PutParticipation(id, participation)
-	holdSubject(i.tx, session, participation.ClientID, i.subject, i.tell)
+	i.hold(session)
 	return false
+}
+
+// isFull tells whether the session has no room for one more subject, or, unless the client is recorded, for one more client.
+func (i identification) isFull(id sessionstate.SessionID, recorded bool) bool {
+	participations, subjects := i.tx.Participations(id), 0
+	for _, participation := range participations {
+		subjects += len(participation.Subjects)
+	}
+	return subjects >= registry.MaxSessionSubjects || !recorded && len(participations) >= registry.MaxParticipations
+}
+
+// hold notes that the session holds the subject. Files of earlier versions do not say that of their sessions, so it is noted at each
+// sign-in. A session that has ended owes the notice at once, also when it was delivered before: the client has got new tokens since.
+func (i identification) hold(session registry.Session) {
+	switch {
+	case session.Ended.IsZero():
+		i.tx.PutSubject(i.response.ClientID, i.subject.Sub, i.subject.Sid, session.ID)
+	case i.tell:
+		owe(i.tx, session, i.response.ClientID, i.subject, i.now)
+	}
 }

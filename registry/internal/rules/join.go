@@ -80,6 +80,7 @@ func start(tx Tx, id sessionstate.SessionID, join registry.Join) (registry.Sessi
 		Expires: expires(join.Now, limit, join.Idle),
 		Limit:   limit,
 	}
+	makeRoom(tx, join)
 	tx.StartSession(session)
 	return session, nil
 }

@@ -6,69 +6,109 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// end records the end of a session, and the notices that its clients are owed: there is no other way for a session to end.
-func end(tx Tx, session registry.Session, tell bool) {
+// end records the end of a session, and the notices that its clients are owed: there is no other way for a session to end. It returns
+// how many participations and subjects it dealt with.
+func end(tx Tx, session registry.Session, tell bool) (dealt int) {
 	tx.EndSession(session)
-	conclude(tx, session, tell)
+	return conclude(tx, session, tell)
 }
 
-// Expire concludes a session that is past its time, before its record is removed. One that was ended is concluded already.
-func Expire(tx Tx, session registry.Session, now time.Time, tell bool) {
+// Expire concludes a session that is past its time, before its record is removed. One that was ended is concluded already. It returns
+// how many participations and subjects it dealt with.
+func Expire(tx Tx, session registry.Session, now time.Time, tell bool) (dealt int) {
 	if !session.Ended.IsZero() {
-		return
+		return 0
 	}
 	session.Ended, session.Reason = instant(now), registry.ReasonExpiry
-	conclude(tx, session, tell)
+	return conclude(tx, session, tell)
 }
 
 // conclude forgets who is signed in by a session that has ended, and records the notices of it.
-func conclude(tx Tx, session registry.Session, tell bool) {
+func conclude(tx Tx, session registry.Session, tell bool) (dealt int) {
 	participations := tx.Participations(session.ID)
+	dealt = len(participations)
 	for _, participation := range participations {
+		dealt += len(participation.Subjects)
 		for _, subject := range participation.Subjects {
-			tx.DeleteSubject(participation.ClientID, subject.Sub, session.ID)
+			tx.DeleteSubject(participation.ClientID, subject.Sub, subject.Sid, session.ID)
 		}
 	}
-	if !tell {
-		return
-	}
 	for _, participation := range participations {
 		for _, subject := range participation.Subjects {
-			owe(tx, session, participation.ClientID, subject)
+			if tell {
+				owe(tx, session, participation.ClientID, subject, session.Ended)
+			}
+		}
+		for _, subject := range participation.Subjects { // after all of them, for one may be the equal of what was held back
+			release(tx, session, participation.ClientID, subject.Sub)
 		}
 	}
+	return dealt
 }
 
-// owe records the notice of a session that has ended to one client for one subject.
-func owe(tx Tx, session registry.Session, clientID string, subject registry.Subject) {
-	if subject.Sid == "" && heldBack(session.Reason) && tx.HasSubject(clientID, subject.Sub) {
-		return
-	}
+// owe records the notice of a session that has ended to one client for one subject. One that is recorded is enough, unless it was
+// given up.
+func owe(tx Tx, session registry.Session, clientID string, subject registry.Subject, now time.Time) {
 	id := registry.NameNotice(session.ID, clientID, subject.Sub, subject.Sid)
-	if _, found := tx.Notice(id); found {
-		return
+	if recorded, found := tx.Notice(id); found {
+		if !recorded.Dead {
+			return
+		}
+		tx.DeleteNotice(recorded)
 	}
-	tx.PutNotice(Notice{
+	put(tx, Notice{
 		Notice: registry.Notice{
 			ID: id, ClientID: clientID, Sub: subject.Sub, Sid: subject.Sid, Reason: session.Reason,
-			Created: session.Ended, Due: session.Ended,
+			Created: instant(now), Due: instant(now),
 		},
-		Expires: session.Ended.Add(registry.NoticeLifetime),
+		Expires: instant(now).Add(registry.NoticeLifetime),
 	})
 }
 
-// heldBack tells for which reasons the user may have wanted to stay signed in elsewhere.
-func heldBack(reason registry.Reason) bool {
-	return reason == registry.ReasonExpiry || reason == registry.ReasonUserSwitch
+// put records a notice that is to be tried, unless it is held back: the rules are at [registry.Notice].
+func put(tx Tx, notice Notice) {
+	if isHeld(tx, notice.Notice) {
+		_, waiting := tx.HeldNotice(notice.ClientID, notice.Sub)
+		if waiting || tx.HasSubject(notice.ClientID, notice.Sub, notice.Sid) {
+			return
+		}
+		notice.Held, notice.Due = true, time.Time{}
+	}
+	tx.PutNotice(notice)
 }
 
-// holdSubject notes that a session holds a client's subject; one that has ended owes the notice of it at once.
-func holdSubject(tx Tx, session registry.Session, clientID string, subject registry.Subject, tell bool) {
+// isHeld tells whether a notice must not be sent now: it would end what a session that has not ended has set up, though nobody wanted
+// the user to be signed out there.
+func isHeld(tx Tx, notice registry.Notice) bool {
 	switch {
-	case session.Ended.IsZero():
-		tx.PutSubject(clientID, subject.Sub, session.ID)
-	case tell:
-		owe(tx, session, clientID, subject)
+	case notice.Reason != registry.ReasonExpiry && notice.Reason != registry.ReasonUserSwitch:
+		return false
+	case notice.Sid == "":
+		return tx.HasSub(notice.ClientID, notice.Sub)
+	default:
+		return tx.HasSubject(notice.ClientID, notice.Sub, notice.Sid)
+	}
+}
+
+// release has a notice sent that was held back until the given session ended, if no other holds the same client and sub.
+func release(tx Tx, ended registry.Session, clientID, sub string) {
+	notice, found := tx.HeldNotice(clientID, sub)
+	if !found || tx.HasSub(clientID, sub) {
+		return
+	}
+	tx.DeleteNotice(notice)
+	if _, found := tx.Notice(registry.NameNotice(ended.ID, clientID, sub, "")); found { // its equal
+		return
+	}
+	notice.Held, notice.Created, notice.Due = false, ended.Ended, ended.Ended
+	notice.Expires = ended.Ended.Add(registry.NoticeLifetime)
+	tx.PutNotice(notice)
+}
+
+// MarkHeld says of notices that are due whether they must not be sent.
+func MarkHeld(tx Tx, due []registry.Notice) {
+	for i, notice := range due {
+		due[i].Held = isHeld(tx, notice)
 	}
 }
 
@@ -80,16 +120,26 @@ func Settle(tx Tx, settling registry.Settling) {
 			continue
 		}
 		tx.DeleteNotice(notice)
-		if outcome.Delivered {
-			continue
+		if !outcome.Delivered {
+			settle(tx, notice, outcome, instant(settling.Now))
 		}
-		notice.Attempts, notice.Dead, notice.Why = outcome.Attempts, outcome.Dead, outcome.Why[:min(len(outcome.Why), registry.MaxWhy)]
-		notice.Due = instant(outcome.Due)
-		if outcome.Dead {
-			notice.Due, notice.Expires = time.Time{}, instant(settling.Now).Add(registry.DeadLetterLifetime)
-		}
-		tx.PutNotice(notice)
 	}
+}
+
+// settle records anew a notice that was not delivered.
+func settle(tx Tx, notice Notice, outcome registry.Outcome, now time.Time) {
+	if outcome.Held { // it was not tried
+		put(tx, notice)
+		return
+	}
+	notice.Attempts, notice.Dead, notice.Why = outcome.Attempts, outcome.Dead, outcome.Why[:min(len(outcome.Why), registry.MaxWhy)]
+	notice.Due, notice.Held = instant(outcome.Due), false
+	if !outcome.Dead {
+		put(tx, notice)
+		return
+	}
+	notice.Due, notice.Expires = time.Time{}, now.Add(registry.DeadLetterLifetime)
+	tx.PutNotice(notice)
 }
 
 // Notices returns those of the notices that are recorded.

@@ -14,6 +14,10 @@ func Redeem(tx Tx, redemption registry.Redemption) (registry.Redeemed, error) {
 	}
 	session, found := tx.Session(response.Session)
 	if !found { // it was shorter than the code's lifetime
+		if redemption.Tell {
+			removed := registry.Session{ID: response.Session, Reason: registry.ReasonExpiry}
+			owe(tx, removed, response.ClientID, redemption.Subject, redemption.Now)
+		}
 		return registry.Redeemed{}, nil
 	}
 	i := identification{

@@ -22,8 +22,8 @@ type Tx interface {
 	EndSession(session registry.Session)
 	// RescheduleSession replaces the record of a session by one with another Expires than before.
 	RescheduleSession(session registry.Session, before time.Time)
-	// BrowserSessions lists the sessions of a browser that have not been ended, in the order of their IDs.
-	BrowserSessions(browser sessionstate.BrowserID) []registry.Session
+	// LiveSessions lists up to limit live sessions of a browser, in the order of their IDs.
+	LiveSessions(browser sessionstate.BrowserID, now time.Time, limit int) []registry.Session
 
 	// Participation returns one client's participation in a session.
 	Participation(id sessionstate.SessionID, clientID string) (participation registry.Participation, found bool)
@@ -32,15 +32,19 @@ type Tx interface {
 	// Participations lists the participations in a session, in the order of their client IDs.
 	Participations(id sessionstate.SessionID) []registry.Participation
 
-	// PutSubject notes that a session which has not ended holds a client's sub; DeleteSubject forgets it.
-	PutSubject(clientID, sub string, session sessionstate.SessionID)
-	DeleteSubject(clientID, sub string, session sessionstate.SessionID)
-	// HasSubject tells whether any session does.
-	HasSubject(clientID, sub string) bool
+	// PutSubject notes that a session which has not ended holds a client's sub and sid (empty: none), if that is not noted yet;
+	// DeleteSubject forgets it.
+	PutSubject(clientID, sub, sid string, session sessionstate.SessionID)
+	DeleteSubject(clientID, sub, sid string, session sessionstate.SessionID)
+	// HasSubject tells whether any session does. HasSub tells whether any holds the sub, by whatever sid or none.
+	HasSubject(clientID, sub, sid string) bool
+	HasSub(clientID, sub string) bool
 
 	// Notice returns a notice, also one that was given up.
 	Notice(id registry.NoticeID) (notice Notice, found bool)
-	// PutNotice records or replaces a notice.
+	// HeldNotice returns the notice to a client for a sub that is Held. There is one at the most.
+	HeldNotice(clientID, sub string) (notice Notice, found bool)
+	// PutNotice records a notice. None has its ID.
 	PutNotice(notice Notice)
 	// DeleteNotice forgets a notice.
 	DeleteNotice(notice Notice)
@@ -102,7 +106,7 @@ type Key struct {
 type Notice struct {
 	registry.Notice
 
-	Expires time.Time // when it is forgotten; in whole milliseconds, UTC
+	Expires time.Time // when it is forgotten, unless it is Held; in whole milliseconds, UTC
 }
 
 // instant is t as the registry records it: in whole milliseconds, UTC.
