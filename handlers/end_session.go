@@ -71,6 +71,7 @@ type EndSession struct {
 
 	env   Env
 	pages *assets.Pages
+	turns turns
 }
 
 // Setup gives the handler its world.
@@ -176,6 +177,7 @@ func (e *EndSession) serve(op *OP, w http.ResponseWriter, r *http.Request, next 
 		return
 	}
 	l := &leave{visit: newVisit(e.env, op, keys, r), op: op, w: w, r: r, next: next}
+	defer l.endTurn(false)
 	l.settle()
 	if err := e.Clients.Load(recording(r), op.Issuer); err != nil {
 		unrecorded(e.env.Logger, "clients that have registered themselves are not known", err)
