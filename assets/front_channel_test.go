@@ -104,7 +104,7 @@ func TestFrontChannelHasAHiddenFrameForEachApp(t *testing.T) {
 	}
 }
 
-func TestFrontChannelGoesOnWithoutScriptsToo(t *testing.T) {
+func TestFrontChannelHasALinkAndARefreshForBrowsersWithoutScripts(t *testing.T) {
 	for timeout, seconds := range map[time.Duration]string{time.Millisecond: "1", 2 * time.Second: "2", 2500 * time.Millisecond: "3", 30 * time.Second: "30"} {
 		body, _ := tell(t, "", telling(func(f *FrontChannel) { f.Timeout = timeout }))
 		refresh := slices.DeleteFunc(tags(t, body, "meta", false), func(a map[string]string) bool { return a["http-equiv"] != "refresh" })
