@@ -76,7 +76,8 @@ func TestClientsOfOneNameAreToldApartByTheirIDs(t *testing.T) {
 
 func TestOfClientsThatTheOPTellsItselfNothingIsSaid(t *testing.T) {
 	told := &Clients{List: []Client{
-		{ID: clientID, Name: "The Shop", BackChannelLogoutURI: "https://rp.example.com/back"}, {ID: "wiki", Name: "The Wiki", FrontChannelLogoutURI: "https://wiki.example.com/"},
+		{ID: clientID, Name: "The Shop", BackChannelLogoutURI: "https://rp.example.com/back"},
+		{ID: "wiki", Name: "The Wiki", FrontChannelLogoutURI: "https://wiki.example.com/"},
 		{ID: "mail", Name: "The Mail"},
 	}}
 	for name, tt := range map[string]struct {
