@@ -14,7 +14,9 @@ import (
 
 // Bounds of the page that tells apps in frames.
 const (
-	maxFrames       = 512
+	// MaxFrames is how many frames the page may have.
+	MaxFrames = 512
+
 	maxTimeout      = 30 * time.Second
 	maxFrameSources = 6 << 10 // bytes of frame-src: servers and proxies take header lines of 8 KiB
 )
@@ -23,18 +25,22 @@ const (
 type FrontChannel struct {
 	// Language is that of the texts (BCP 47), as ChooseLanguage returns it. Issuer is the host of the OP.
 	Language, Issuer string
-	// Frames are the addresses, absolute https or http URLs, with iss and sid where those are sent; at most 512.
+	// Frames are the addresses, with iss and sid where those are sent: what [CanFrame] holds true of, at most [MaxFrames].
 	Frames []string
 	// Next is where the browser goes when all frames have loaded or failed, or Timeout is over: a path, or an absolute https or
 	// http URL. Timeout is over 0 and at most 30 s.
+	//
+	// The script of the page sees to that. Browsers without scripts find a refresh, whose time they count from when the page has
+	// loaded with all of its frames, so that one which hangs holds them up; the link to Next is their way on.
 	Next    string
 	Timeout time.Duration
+	// OPFailed: the OP's own session may go on. The page does not say that it has ended.
+	OPFailed bool
 }
 
 // Errors of a [FrontChannel]. They do not repeat the address, which names a session.
 var (
-	// ErrFrame says that an address cannot be that of a frame: it is no https or http URL, it has user information, or its
-	// origin has no place in a Content-Security-Policy, such as an IPv6 address.
+	// ErrFrame says that an address cannot be that of a frame: [CanFrame] does not hold.
 	ErrFrame = errors.New("invalid address of a frame")
 	// ErrTooManyFrames says that there are more frames than a page may have.
 	ErrTooManyFrames = errors.New("too many frames")
@@ -55,7 +61,7 @@ var (
 // may not hold any of the fields, since they are allowed by the hash that they had when the template was loaded: they read what
 // they need from attributes, as the built-in one does.
 func (p *Pages) FrontChannel(f FrontChannel) (body []byte, policy string, err error) {
-	if len(f.Frames) > maxFrames {
+	if len(f.Frames) > MaxFrames {
 		return nil, "", ErrTooManyFrames
 	}
 	if f.Timeout <= 0 || f.Timeout > maxTimeout {
@@ -70,7 +76,7 @@ func (p *Pages) FrontChannel(f FrontChannel) (body []byte, policy string, err er
 	}
 	body, err = p.Render(View{
 		Page: PageFrontChannel, Language: f.Language, Issuer: f.Issuer, Frames: f.Frames, Next: f.Next,
-		Timeout: max(1, f.Timeout.Milliseconds()),
+		Timeout: max(1, f.Timeout.Milliseconds()), OPFailed: f.OPFailed,
 	})
 	if err != nil {
 		return nil, "", err
@@ -140,9 +146,17 @@ func frameSources(frames []string) ([]string, error) {
 	return schemes, nil
 }
 
-// notOfHost are the characters that a host-source does not have (Content Security Policy Level 3, section 2.3.1). Go's parser lets
+// CanFrame tells whether an address can be that of a frame: it is an absolute https or http URL without user information, whose origin
+// a Content-Security-Policy can name. That has words for hosts of letters, digits, hyphens and dots alone: not for an IPv6 address,
+// nor for a name with an underscore.
+func CanFrame(address string) bool {
+	_, _, err := frameOrigin(address)
+	return err == nil
+}
+
+// hostPart is what a host-source has for a host, but for wildcards (Content Security Policy Level 3, section 2.3.1). Go's parser lets
 // a semicolon and a comma through, which would end the directive or the policy.
-var notOfHost = regexp.MustCompile(`[^a-z0-9.-]`)
+var hostPart = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)*\.?$`)
 
 // frameOrigin returns the scheme of a frame, and its origin as a policy names it.
 func frameOrigin(frame string) (scheme, origin string, err error) {
@@ -151,7 +165,7 @@ func frameOrigin(frame string) (scheme, origin string, err error) {
 		return "", "", ErrFrame
 	}
 	host := strings.ToLower(u.Hostname())
-	if notOfHost.MatchString(host) {
+	if !hostPart.MatchString(host) {
 		return "", "", ErrFrame
 	}
 	origin = u.Scheme + "://" + host

@@ -104,7 +104,7 @@ func TestFrontChannelHasAHiddenFrameForEachApp(t *testing.T) {
 	}
 }
 
-func TestFrontChannelGoesOnWithoutScriptsToo(t *testing.T) {
+func TestFrontChannelHasALinkAndARefreshForBrowsersWithoutScripts(t *testing.T) {
 	for timeout, seconds := range map[time.Duration]string{time.Millisecond: "1", 2 * time.Second: "2", 2500 * time.Millisecond: "3", 30 * time.Second: "30"} {
 		body, _ := tell(t, "", telling(func(f *FrontChannel) { f.Timeout = timeout }))
 		refresh := slices.DeleteFunc(tags(t, body, "meta", false), func(a map[string]string) bool { return a["http-equiv"] != "refresh" })
@@ -169,7 +169,7 @@ func TestFrontChannelScriptIsTheSameForAllPages(t *testing.T) {
 
 func TestFrontChannelFallsBackToSchemesWhereOriginsAreTooMany(t *testing.T) {
 	many := func(scheme string) (frames []string) {
-		for i := range maxFrames {
+		for i := range MaxFrames {
 			frames = append(frames, fmt.Sprintf("%s://%d.rp.example.com/", scheme, i))
 		}
 		return frames
@@ -182,7 +182,7 @@ func TestFrontChannelFallsBackToSchemesWhereOriginsAreTooMany(t *testing.T) {
 		{"https alone", many("https"), "frame-src https:;"},
 		{"one http frame among them", append(many("https")[1:], "http://rp.example.com/"), "frame-src http: https:;"},
 		{"http alone", many("http"), "frame-src http: https:;"},
-		{"many frames of one origin", slices.Repeat([]string{"https://rp.example.com/"}, maxFrames), "frame-src https://rp.example.com;"},
+		{"many frames of one origin", slices.Repeat([]string{"https://rp.example.com/"}, MaxFrames), "frame-src https://rp.example.com;"},
 		{"no frames", nil, "frame-src 'none';"},
 	} {
 		_, policy := tell(t, "", telling(func(f *FrontChannel) { f.Frames = tt.frames }))
@@ -217,11 +217,43 @@ func TestFrontChannelRefusesWhatCannotBeAFrame(t *testing.T) {
 		"https://[::1]/", "https://rp_1.example.com/", "https://bücher.example/", "https://*.example.com/", "https://rp.example.com;script-src/",
 		"https://rp.example.com,x/", "https://rp.example.com'/", `https://rp.example.com"/`, "https://rp.example.com x/", "https://rp.example.com:99999/",
 		`https://rp.example.com\@evil.example/`, "https://rp.example.com/\n", "https://rp.example.com/\x00", "https://rp.example.com:*/", "https://%72p.example.com/",
+		"https://.rp.example.com/", "https://rp..example.com/", "https://./", "https://[2001:db8::1]:8443/", "http://[::1]:3000/", "https://rp.example.com:65536/",
 	} {
+		if CanFrame(frame) {
+			t.Errorf("%q is said to be good for a frame", frame)
+		}
 		err := refuse(t, telling(func(f *FrontChannel) { f.Frames = append(f.Frames, frame) }))
 		if !errors.Is(err, ErrFrame) || strings.Contains(err.Error(), "rp.example.com") {
 			t.Errorf("%q: %v", frame, err)
 		}
+	}
+}
+
+func TestWhatCanBeAFrameMakesAPage(t *testing.T) {
+	for _, frame := range []string{
+		"https://rp.example.com/out?a=b", "https://RP.example.com", "https://rp.example.com./", "https://rp.example.com:65535/", "https://rp.example.com:/", "http://localhost:3000/",
+		"https://192.0.2.1/", "https://xn--bcher-kva.example/", "https://rp-1.example.com/a;b,c?d;e=f,g",
+	} {
+		if err := refuse(t, telling(func(f *FrontChannel) { f.Frames = []string{frame} })); err != nil || !CanFrame(frame) {
+			t.Errorf("%q: %v", frame, err)
+		}
+	}
+}
+
+func TestFrontChannelDoesNotSayThatTheOPsSessionHasEndedIfItMayGoOn(t *testing.T) {
+	seen := make(map[string]bool)
+	for language, texts := range texts {
+		claim := strings.ReplaceAll(texts.signedOutAtOP, "{issuer}", "op.example.com")
+		for _, failed := range []bool{false, true} {
+			body, _ := tell(t, "", telling(func(f *FrontChannel) { f.Language, f.OPFailed = language, failed }))
+			if strings.Contains(html.UnescapeString(body), claim) == failed || !strings.Contains(body, ">"+texts.signingOutMore) {
+				t.Errorf("%s, failed %t: %s", language, failed, body)
+			}
+		}
+		if len(claim) < 20 || seen[claim] || seen[texts.signingOutMore] {
+			t.Errorf("%s says %q and %q", language, texts.signingOutMore, claim)
+		}
+		seen[claim], seen[texts.signingOutMore] = true, true
 	}
 }
 

@@ -59,14 +59,15 @@ type View struct {
 	// Problem and Detail are for error pages: what is wrong, and with which parameter, if with one.
 	Problem Problem
 	Detail  string
-	// Told, Retrying, Failed and Untold are the names of apps that were told of the sign-out, that could not be reached yet and
-	// are still tried, that refused or were given up, and that cannot be told. For the page that says the user is signed out,
-	// and for the error page.
-	Told, Retrying, Failed, Untold []string
-	// Frames, Next and Timeout are those of a [FrontChannel], the last one in milliseconds.
-	Frames  []string
-	Next    string
-	Timeout int64
+	// Told, Asked, Retrying, Failed and Untold are the names of apps that were told of the sign-out and said so, that were asked in
+	// frames, of which nothing comes back, that could not be reached yet and are still tried, that refused or were given up, and
+	// that cannot be told. For the page that says the user is signed out, and for the error page.
+	Told, Asked, Retrying, Failed, Untold []string
+	// Frames, Next, Timeout and OPFailed are those of a [FrontChannel], Timeout in milliseconds.
+	Frames   []string
+	Next     string
+	Timeout  int64
+	OPFailed bool
 }
 
 // maxReceipt is how many apps a group of the receipt names.
@@ -212,8 +213,8 @@ func samples(language string) []View {
 				views = append(views, View{
 					Page: name, Language: language, Issuer: "op.example.com", Client: client,
 					Action: "/", Confirmation: "x", Problem: problem, Detail: "state",
-					Told: []string{"Shop"}, Retrying: []string{"Mail"}, Failed: []string{"Chat"}, Untold: []string{"Wiki"},
-					Frames: []string{"https://rp.example.com/"}, Next: "/", Timeout: 1000,
+					Told: []string{"Shop"}, Asked: []string{"Forum"}, Retrying: []string{"Mail"}, Failed: []string{"Chat"}, Untold: []string{"Wiki"},
+					Frames: []string{"https://rp.example.com/"}, Next: "/", Timeout: 1000, OPFailed: problem == ProblemOPFailed,
 				})
 			}
 		}
@@ -270,6 +271,9 @@ func filled(view View) filledView {
 		f.Heading, f.Message = t.signedOut, t.signedOutMore
 	case PageFrontChannel:
 		f.Heading, f.Message = t.signingOut, t.signingOutMore
+		if !view.OPFailed {
+			f.Message += " " + t.signedOutAtOP
+		}
 	case PageSignedIn:
 		f.Heading, f.Message = t.signedIn, t.signedInMore
 	case PageError:
@@ -288,6 +292,7 @@ func receipt(view View, t text) []Group {
 	var groups []Group
 	for _, group := range []Group{
 		{Text: t.told, Names: view.Told},
+		{Text: t.askedInFrames, Names: view.Asked},
 		{Text: t.retrying, Names: view.Retrying},
 		{Text: t.failed, Names: view.Failed},
 		{Text: t.untold, Names: view.Untold},

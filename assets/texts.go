@@ -12,12 +12,14 @@ var texts = map[string]text{
 		signedIn:       "You are still signed in",
 		signedInMore:   "Nothing was changed. You can close this page.",
 		told:           "You were signed out of these apps:",
+		askedInFrames:  "These apps were asked to sign you out. Whether they did is not known:",
 		retrying:       "These apps could not be reached yet. They will be told of it as soon as they can be:",
 		failed:         "These apps could not be signed out of:",
 		untold:         "These apps cannot be told. Sign out there yourself, or close the browser:",
 		more:           "and {n} more",
 		signingOut:     "Signing you out of your apps…",
-		signingOutMore: "This takes a moment. You are no longer signed in to {issuer}.", goOn: "Continue", frameTitle: "Signing out of an app",
+		signingOutMore: "This takes a moment.", signedOutAtOP: "You are no longer signed in to {issuer}.",
+		goOn: "Continue", frameTitle: "Signing out of an app",
 		problems: map[Problem]problemText{
 			ProblemInvalidRequest:  {"This sign-out request is not valid", "The app or link that brought you here sent a request that {issuer} cannot follow. You were not signed out."},
 			ProblemUnknownRedirect: {"This app may not send you there", "The app wants you to be sent to an address that is not registered for it. You were not signed out."},
@@ -36,12 +38,14 @@ var texts = map[string]text{
 		signedIn:       "Sie sind weiterhin angemeldet",
 		signedInMore:   "Es wurde nichts geändert. Sie können diese Seite schließen.",
 		told:           "Von diesen Apps wurden Sie abgemeldet:",
+		askedInFrames:  "Diese Apps wurden gebeten, Sie abzumelden. Ob sie es getan haben, ist nicht bekannt:",
 		retrying:       "Diese Apps waren noch nicht erreichbar. Sie erfahren davon, sobald sie es sind:",
 		failed:         "Von diesen Apps konnten Sie nicht abgemeldet werden:",
 		untold:         "Diesen Apps kann es nicht mitgeteilt werden. Melden Sie sich dort selbst ab, oder schließen Sie den Browser:",
 		more:           "und {n} weitere",
 		signingOut:     "Sie werden von Ihren Apps abgemeldet…",
-		signingOutMore: "Das dauert einen Moment. Bei {issuer} sind Sie nicht mehr angemeldet.", goOn: "Weiter", frameTitle: "Abmeldung von einer App",
+		signingOutMore: "Das dauert einen Moment.", signedOutAtOP: "Bei {issuer} sind Sie nicht mehr angemeldet.",
+		goOn: "Weiter", frameTitle: "Abmeldung von einer App",
 		problems: map[Problem]problemText{
 			ProblemInvalidRequest:  {"Diese Abmelde-Anfrage ist ungültig", "Die App oder der Link hat eine Anfrage geschickt, der {issuer} nicht folgen kann. Sie wurden nicht abgemeldet."},
 			ProblemUnknownRedirect: {"Diese App darf Sie nicht dorthin leiten", "Die App möchte Sie an eine Adresse leiten, die nicht für sie registriert ist. Sie wurden nicht abgemeldet."},
@@ -60,12 +64,14 @@ var texts = map[string]text{
 		signedIn:       "Su sesión sigue abierta",
 		signedInMore:   "No se ha cambiado nada. Puede cerrar esta página.",
 		told:           "Se ha cerrado su sesión en estas aplicaciones:",
+		askedInFrames:  "Se ha pedido a estas aplicaciones que cierren su sesión. No se sabe si lo han hecho:",
 		retrying:       "Todavía no se ha podido contactar con estas aplicaciones. Se les avisará en cuanto sea posible:",
 		failed:         "No se ha podido cerrar su sesión en estas aplicaciones:",
 		untold:         "No es posible avisar a estas aplicaciones. Cierre la sesión en ellas usted mismo o cierre el navegador:",
 		more:           "y {n} más",
 		signingOut:     "Cerrando su sesión en sus aplicaciones…",
-		signingOutMore: "Tardará unos segundos. Su sesión en {issuer} ya está cerrada.", goOn: "Continuar", frameTitle: "Cierre de sesión en una aplicación",
+		signingOutMore: "Tardará unos segundos.", signedOutAtOP: "Su sesión en {issuer} ya está cerrada.",
+		goOn: "Continuar", frameTitle: "Cierre de sesión en una aplicación",
 		problems: map[Problem]problemText{
 			ProblemInvalidRequest:  {"Esta solicitud de cierre de sesión no es válida", "La aplicación o el enlace ha enviado una solicitud que {issuer} no puede atender. No se ha cerrado su sesión."},
 			ProblemUnknownRedirect: {"Esta aplicación no puede enviarle allí", "La aplicación quiere enviarle a una dirección que no está registrada para ella. No se ha cerrado su sesión."},
@@ -84,12 +90,14 @@ var texts = map[string]text{
 		signedIn:       "Vous êtes toujours connecté",
 		signedInMore:   "Rien n’a été modifié. Vous pouvez fermer cette page.",
 		told:           "Vous avez été déconnecté de ces applications :",
+		askedInFrames:  "Il a été demandé à ces applications de vous déconnecter. Impossible de savoir si elles l’ont fait :",
 		retrying:       "Ces applications n’ont pas encore pu être jointes. Elles seront averties dès que possible :",
 		failed:         "Ces applications n’ont pas pu vous déconnecter :",
 		untold:         "Ces applications ne peuvent pas être averties. Déconnectez-vous-y vous-même, ou fermez le navigateur :",
 		more:           "et {n} de plus",
 		signingOut:     "Déconnexion de vos applications…",
-		signingOutMore: "Cela prend un instant. Vous n’êtes plus connecté à {issuer}.", goOn: "Continuer", frameTitle: "Déconnexion d’une application",
+		signingOutMore: "Cela prend un instant.", signedOutAtOP: "Vous n’êtes plus connecté à {issuer}.",
+		goOn: "Continuer", frameTitle: "Déconnexion d’une application",
 		problems: map[Problem]problemText{
 			ProblemInvalidRequest:  {"Cette demande de déconnexion n’est pas valide", "L’application ou le lien a envoyé une demande que {issuer} ne peut pas suivre. Vous n’avez pas été déconnecté."},
 			ProblemUnknownRedirect: {"Cette application ne peut pas vous y envoyer", "L’application veut vous envoyer à une adresse qui n’est pas enregistrée pour elle. Vous n’avez pas été déconnecté."},
@@ -102,14 +110,15 @@ var texts = map[string]text{
 
 // text holds the texts of one language.
 type text struct {
-	question, asked, askedBy             string // askedBy: by an app that is known
-	signOut, stay, again                 string
-	signedOut, signedOutMore             string
-	signedIn, signedInMore               string
-	told, retrying, failed, untold, more string
-	signingOut, signingOutMore, goOn     string
-	frameTitle                           string
-	problems                             map[Problem]problemText
+	question, asked, askedBy                  string // askedBy: by an app that is known
+	signOut, stay, again                      string
+	signedOut, signedOutMore                  string
+	signedIn, signedInMore                    string
+	told, askedInFrames, retrying             string
+	failed, untold, more                      string
+	signingOut, signingOutMore, signedOutAtOP string
+	goOn, frameTitle                          string
+	problems                                  map[Problem]problemText
 }
 
 type problemText struct{ heading, message string }

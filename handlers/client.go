@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/oidc-session/caddy-oidc-session/assets"
 )
 
 // A Client is what is configured of one relying party (RP), in the words of client registration metadata (OpenID Connect Dynamic
@@ -89,6 +91,10 @@ func (c Client) Validate() error {
 		if scheme, _, _ := strings.Cut(strings.ToLower(uri), ":"); uri != "" && scheme != "https" && scheme != "http" {
 			return fmt.Errorf("%w %q: %s is no https URL", ErrClient, c.ID, name)
 		}
+	}
+	if c.FrontChannelLogoutURI != "" && !assets.CanFrame(c.FrontChannelLogoutURI) {
+		return fmt.Errorf("%w %q: frontchannel_logout_uri has a host that no Content-Security-Policy can allow a frame of: it must be of letters, digits, hyphens and dots "+
+			"(no underscore, no IPv6 address), with a port up to 65535", ErrClient, c.ID)
 	}
 	if len(c.IDTokenSignedResponseAlg) > maxAlgorithm {
 		return fmt.Errorf("%w %q: id_token_signed_response_alg is longer than %d bytes", ErrClient, c.ID, maxAlgorithm)

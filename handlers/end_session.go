@@ -71,6 +71,7 @@ type EndSession struct {
 
 	env   Env
 	pages *assets.Pages
+	turns turns
 }
 
 // Setup gives the handler its world.
@@ -179,6 +180,7 @@ func (e *EndSession) serve(op *OP, w http.ResponseWriter, r *http.Request, next 
 		return
 	}
 	l := &leave{visit: newVisit(e.env, op, keys, r), op: op, w: w, r: r, next: next}
+	defer l.endTurn(false)
 	l.settle()
 	switch {
 	case e.isConfirmation(op, r.URL.Path):

@@ -12,14 +12,11 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// maxFrames is how many clients one page tells.
-const maxFrames = 512
-
 // framesOf returns the addresses that a page has to load for a client to be told by front channel, one for each of its sids
 // (Front-Channel Logout 1.0, section 2). None: it cannot be told so.
 func (e *EndSession) framesOf(op *OP, client Client, p registry.Participation) []string {
-	if client.FrontChannelLogoutURI == "" || op.framesClients {
-		return nil
+	if op.framesClients || !assets.CanFrame(client.FrontChannelLogoutURI) {
+		return nil // one that cannot be a frame would take the page from all others
 	}
 	var frames []string
 	add := func(frame string) {
@@ -52,15 +49,18 @@ func (e *EndSession) isFramed(op *OP) bool {
 	return e.isServed(op) && !op.framesClients && (e.FrontChannel || e.Clients.framed())
 }
 
-// showFrames shows the page that tells clients, and goes on from there.
+// showFrames shows the page that tells clients, and goes on from there. If there can be no page, it goes on at once, and the receipt
+// counts nobody as asked.
 func (e *EndSession) showFrames(l *leave, frames []string, done sealedLogout) {
+	done.Framed = true
 	language := assets.ChooseLanguage(l.request.Locales, l.r.Header.Get("Accept-Language"))
 	body, policy, err := e.pages.FrontChannel(assets.FrontChannel{
-		Language: language, Issuer: l.op.host, Frames: frames[:min(len(frames), maxFrames)],
-		Next: e.next(l, done), Timeout: e.FrontChannelTimeout,
+		Language: language, Issuer: l.op.host, Frames: frames,
+		Next: e.next(l, done), Timeout: e.FrontChannelTimeout, OPFailed: done.Failed,
 	})
 	if err != nil {
 		e.env.Logger.Error("clients cannot be told by front channel", zap.String("issuer", l.op.Issuer), zap.Error(err))
+		done.Unframed = true
 		e.goOn(l, done)
 		return
 	}

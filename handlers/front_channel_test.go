@@ -1,14 +1,19 @@
 package handlers
 
 import (
+	"errors"
 	"html"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // framed are clients that are told by front channel: one with a query of its own, one that needs a sid.
@@ -58,19 +63,6 @@ func TestThreat13ClientsAreToldInFramesBeforeTheRedirect(t *testing.T) {
 	next := html.UnescapeString(nextAddress.FindStringSubmatch(page)[1])
 	if on := x.once(httptest.NewRequest(http.MethodGet, issuer+next, nil)); on.Header.Get("Location") != bye+"?state=1" {
 		t.Errorf("it goes on to %s %q", on.Status, on.Header.Get("Location"))
-	}
-}
-
-func TestTheReceiptNamesThoseToldInFrames(t *testing.T) {
-	x := newExit(t, framed)
-	x.signedIn(clientID, "alice")
-	x.signedIn("mail", "alice") // of which nothing is configured
-	page := readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body)
-	next := html.UnescapeString(nextAddress.FindStringSubmatch(page)[1])
-	receipt := readAll(t, x.once(httptest.NewRequest(http.MethodGet, issuer+next, nil)).Body)
-	told, untold := strings.Index(receipt, "<li>The Shop</li>"), strings.Index(receipt, "<li>mail</li>")
-	if told < 0 || untold < told || addresses(receipt) != nil {
-		t.Errorf("the page is %s", receipt)
 	}
 }
 
@@ -124,5 +116,119 @@ func TestDiscoveryNamesTheFrontChannelOfOurOwnEndpointOnly(t *testing.T) {
 				t.Errorf("%s, sid %q: supported %v, sessions %v", name, sid, supported, sessions)
 			}
 		}
+	}
+}
+
+// next is where the page of the frames goes on.
+func (x *exit) next(page string) *http.Request {
+	x.t.Helper()
+	found := nextAddress.FindStringSubmatch(page)
+	if found == nil {
+		x.t.Fatalf("there are no frames on %s", page)
+	}
+	return httptest.NewRequest(http.MethodGet, issuer+html.UnescapeString(found[1]), nil)
+}
+
+// reads sends a request and returns the page that the user reads.
+func (x *exit) reads(r *http.Request) string {
+	x.t.Helper()
+	return readAll(x.t, x.once(r).Body)
+}
+
+func TestAClientWhoseFrameNoPolicyCanAllowIsRefused(t *testing.T) {
+	for uri, good := range map[string]bool{
+		"https://rp.example.com/front?a=b": true, "https://rp.example.com:8443/": true, "http://localhost:3000/": true, "http://127.0.0.1:3000/": true, "": true,
+		"https://evil_app.example/x": false, "https://[2001:db8::1]/x": false, "http://[::1]:3000/": false, "https://a;b.example/x": false, "https://a.example:99999/x": false,
+	} {
+		err := (Client{ID: "a", FrontChannelLogoutURI: uri}).Validate()
+		if good != (err == nil) || err != nil && (!errors.Is(err, ErrClient) || !strings.Contains(err.Error(), "no underscore")) {
+			t.Errorf("%q: %v", uri, err)
+		}
+	}
+}
+
+// Clients may be known by other ways than Validate: of an earlier version, of another server.
+func TestAClientThatCannotBeFramedDoesNotTakeThePageFromTheOthers(t *testing.T) {
+	for _, uri := range []string{"https://evil_app.example.com/x", "https://[2001:db8::1]/x", "https://a;b.example/x", "https://a.example:99999/x"} {
+		x := newExit(t, framed)
+		x.e.Clients.configured["evil"] = Client{ID: "evil", FrontChannelLogoutURI: uri}
+		for _, client := range []string{clientID, "wiki", "evil"} {
+			x.signedIn(client, "alice")
+		}
+		page := readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body)
+		if got := len(addresses(page)); got != 2 {
+			t.Fatalf("%s: %d frames", uri, got)
+		}
+		onReceipt(t, x.reads(x.next(page)), map[string][]string{"asked to sign you out": {"The Shop", "wiki"}, "cannot be told": {"evil"}})
+	}
+}
+
+func TestIfThePageOfTheFramesFailsNobodyIsSaidToHaveBeenAsked(t *testing.T) {
+	for name, page := range map[string]func(e *EndSession){
+		"no time to wait for frames":      func(e *EndSession) { e.FrontChannelTimeout = 0 },
+		"a template that fails on a page": func(e *EndSession) { e.Templates = brokenFrames(t) },
+	} {
+		x := newExit(t, framed, page)
+		x.signedIn(clientID, "alice")
+		onReceipt(t, readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body), map[string][]string{"cannot be told": {"The Shop"}})
+		if x.w.logs.FilterMessageSnippet("clients cannot be told by front channel").Len() != 1 {
+			t.Errorf("%s: it is not logged", name)
+		}
+	}
+}
+
+// brokenFrames is a directory with a template that takes the samples, and fails on the frames of the test.
+func brokenFrames(t *testing.T) string {
+	dir := t.TempDir()
+	broken := `{{range .Frames}}{{if ne . "https://rp.example.com/"}}{{index $.Frames 99}}{{end}}{{end}}`
+	if err := os.WriteFile(filepath.Join(dir, "front_channel.html"), []byte(broken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestIfTheOPFailsTheFramesComeFirstAndOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		configure func(e *EndSession)
+		fail      func(x *exit)
+	}{
+		"its answer is an error":       {func(*EndSession) {}, func(x *exit) { x.status = http.StatusInternalServerError }},
+		"its cookie cannot be cleared": {func(e *EndSession) { e.Upstream = nil }, func(*exit) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := newExit(t, framed, tt.configure)
+			x.signedIn(clientID, "alice")
+			tt.fail(x)
+			got := x.once(httptest.NewRequest(http.MethodGet, issuer+endSession+"?"+values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye).Encode(), nil))
+			x.cookies["login"] = "alice" // as it was
+			if location := got.Header.Get("Location"); location != "" {
+				got = x.once(httptest.NewRequest(http.MethodGet, issuer+location, nil))
+			}
+			page := readAll(t, got.Body)
+			if got.StatusCode != http.StatusOK || len(addresses(page)) != 1 {
+				t.Fatalf("got %s with the frames %q", got.Status, addresses(page))
+			}
+			if strings.Contains(page, "no longer signed in") || !strings.Contains(page, "This takes a moment.") {
+				t.Errorf("it says of the OP what is not known: %s", page)
+			}
+			next, body := x.next(page), ""
+			for range 2 { // reloaded, too
+				failed := x.once(next.Clone(t.Context()))
+				body = readAll(t, failed.Body)
+				if failed.StatusCode != http.StatusBadGateway || !strings.Contains(body, "You may still be signed in") || addresses(body) != nil {
+					t.Fatalf("after the frames: %s %s", failed.Status, body)
+				}
+				onReceipt(t, body, map[string][]string{"asked to sign you out": {"The Shop"}})
+			}
+			if lines := x.w.logs.FilterMessage("end_session").FilterField(zap.String("outcome", "failed")).Len(); lines != 1 {
+				t.Errorf("it is logged %d times", lines)
+			}
+			x.status = http.StatusFound
+			again := x.postForm(endSession+confirmSuffix, issuer, values("confirmation", html.UnescapeString(hidden.FindStringSubmatch(body)[1]), "answer", answerSignOut))
+			if got := outcome(t, again); got != "to "+bye {
+				t.Errorf("the second try: %s", got)
+			}
+			x.mustBe(false)
+		})
 	}
 }

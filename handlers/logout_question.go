@@ -27,7 +27,7 @@ func (e *EndSession) ask(l *leave) {
 // askAgain says that an answer came too late or from elsewhere, and asks anew. Who is not signed in is not asked.
 func (e *EndSession) askAgain(l *leave) {
 	if !e.isSignedIn(l) {
-		e.leave(l, "not signed in", sealedLogout{})
+		e.passOn(l)
 		return
 	}
 	e.log(l, "asked again")
@@ -40,7 +40,8 @@ func (e *EndSession) askAgain(l *leave) {
 // crossOrigin refuses forms of other origins.
 var crossOrigin http.CrossOriginProtection
 
-// serveAnswer takes the user's answer: from a page of this origin, in the browser and the session that were asked, once.
+// serveAnswer takes the user's answer: from a page of this origin, in the browser and the session that were asked, once. Who answers
+// twice, by a double click, gets as the second answer what the first one has done.
 func (e *EndSession) serveAnswer(l *leave) {
 	if l.r.Method != http.MethodPost {
 		l.redirect(e.place(l.op)) // reloaded, or followed as a link
@@ -53,16 +54,17 @@ func (e *EndSession) serveAnswer(l *leave) {
 	}
 	confirmation, ok := openLogout(l.visit, confirmationPurpose, form.Get("confirmation"))
 	if ok && confirmation.isOfBrowser(l.sealed.browser) {
-		l.request = confirmation.Request
+		l.request, l.confirmed = confirmation.Request, true
 	}
-	if !ok || crossOrigin.Check(l.r) != nil || !confirmation.isLive(l.now) || !confirmation.isOf(l.visit) || !e.spend(l, confirmation) {
+	if !ok || crossOrigin.Check(l.r) != nil || !confirmation.isLive(l.now) || !confirmation.isOf(l.visit) {
 		e.askAgain(l)
 		return
 	}
-	switch form.Get("answer") {
-	case answerSignOut:
+	e.takeTurn(l, confirmation.subject())
+	switch first, answer := e.spend(l, confirmation), form.Get("answer"); {
+	case first && answer == answerSignOut, !first && e.isRepeated(l):
 		e.signOut(l)
-	case answerStay:
+	case first && answer == answerStay:
 		e.log(l, "stayed")
 		e.show(l, http.StatusOK, assets.View{Page: assets.PageSignedIn})
 	default:

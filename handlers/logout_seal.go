@@ -21,12 +21,17 @@ const (
 type sealedLogout struct {
 	Request logoutRequest `json:"request"`
 	Expires int64         `json:"expires"` // Unix time, in seconds
-	// Ended: the OP's own session has been ended; what is left is to see that its cookies are gone.
-	Ended bool `json:"ended,omitempty"`
-	// Sessions are those that ended, whose clients are told, and Framed says that the page which tells them has been shown.
+	// Ended: the browser has been signed out; what is left is to see that the OP's cookies are gone, and to tell the clients. Failed:
+	// but the OP's part of it has failed.
+	Ended  bool `json:"ended,omitempty"`
+	Failed bool `json:"failed,omitempty"`
+	// Sessions are those that ended, whose clients are told. Framed says that the page which tells them in frames has had its turn,
+	// Unframed that it could not be shown.
 	Sessions [][]byte `json:"sessions,omitempty"`
 	Framed   bool     `json:"framed,omitempty"`
-	// Browser and Session are those that the user was asked in, Value makes the answer count once. Confirmations have them.
+	Unframed bool     `json:"unframed,omitempty"`
+	// Browser is the one that was signed out, or that the user was asked in. Confirmations have the Session as well, and a Value which
+	// makes the answer count once.
 	Browser []byte `json:"browser,omitempty"`
 	Session []byte `json:"session,omitempty"`
 	Value   []byte `json:"value,omitempty"`
@@ -52,18 +57,31 @@ func (s sealedLogout) isLive(now time.Time) bool { return now.Unix() < s.Expires
 
 // confirmation returns what lets the user's next answer stand for this request: in this browser, for this session, once.
 func (v *visit) confirmation(q logoutRequest) string {
+	value := make([]byte, 16)
+	_, _ = rand.Read(value) // never fails: crypto/rand ends the program instead
+	return sealedLogout{Request: q, Browser: v.boundBrowser(), Session: v.sealed.session[:], Value: value}.seal(v, confirmationPurpose)
+}
+
+// boundBrowser is the ID of the browser, for what is sealed for it alone. A browser that has none is given one.
+func (v *visit) boundBrowser() []byte {
 	if v.sealed.browser.IsZero() {
 		v.browser()
 		v.giveSession()
 	}
-	value := make([]byte, 16)
-	_, _ = rand.Read(value) // never fails: crypto/rand ends the program instead
-	return sealedLogout{Request: q, Browser: v.sealed.browser[:], Session: v.sealed.session[:], Value: value}.seal(v, confirmationPurpose)
+	return v.sealed.browser[:]
 }
 
 // isOf tells whether a confirmation was made for the browser and its session.
 func (s sealedLogout) isOf(v *visit) bool {
 	return s.isOfBrowser(v.sealed.browser) && bytes.Equal(s.Session, v.sealed.session[:]) && len(s.Value) == 16
+}
+
+// subject is what a confirmation is about: the session, or, in a browser that has none here, the question itself.
+func (s sealedLogout) subject() sessionstate.SessionID {
+	if session := sessionstate.SessionID(s.Session); !session.IsZero() {
+		return session
+	}
+	return sessionstate.SessionID(s.Value)
 }
 
 func (s sealedLogout) isOfBrowser(browser sessionstate.BrowserID) bool {

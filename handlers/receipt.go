@@ -2,7 +2,10 @@ package handlers
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
 	"github.com/oidc-session/caddy-oidc-session/registry"
@@ -12,18 +15,27 @@ import (
 // maxReceipts is how many sessions one receipt is about: browsers have one, or a few that began at once.
 const maxReceipts = 8
 
-// A receipt says which clients of the sessions that ended were told.
+// A receipt says which clients of the sessions that ended were told, as far as that is known.
 type receipt struct {
-	issuer   string
-	names    []string                       // of the clients, in the order of their IDs
-	notices  map[string][]registry.NoticeID // by name, those that are owed by back channel; none: it cannot be told so
-	frames   []string                       // the URLs of those that are told by front channel
-	byFrames map[string]bool                // by name
+	issuer  string
+	clients []*receiptClient // in the order of their IDs, those of one session after those of another
+	frames  []string         // the URLs of those that are told by front channel, as many as a page may have
+	framed  bool             // the page with these was shown
+	native  bool             // the OP tells clients itself: what becomes of those is not known here
+}
+
+// A receiptClient is one client of the receipt. Its ID makes it one: names are what anybody who registers a client likes.
+type receiptClient struct {
+	id, name string
+	notices  []registry.NoticeID // that are owed by back channel; none: it cannot be told so
+	frames   int                 // how many URLs have to be loaded; none: it cannot be told so
+	cut      bool                // the page has no place for some of them
 }
 
 // receiptFor collects what the clients of ended sessions are owed.
-func (e *EndSession) receiptFor(l *leave, sessions []sessionstate.SessionID) *receipt {
-	r := &receipt{issuer: l.op.Issuer, notices: make(map[string][]registry.NoticeID), byFrames: make(map[string]bool)}
+func (e *EndSession) receiptFor(l *leave, done sealedLogout) *receipt {
+	r := &receipt{issuer: l.op.Issuer, framed: done.Framed && !done.Unframed, native: l.op.tellsClients || l.op.framesClients}
+	sessions := done.sessions()
 	for _, id := range sessions[:min(len(sessions), maxReceipts)] {
 		participations, err := e.env.Registry.Participations(recording(l.r), l.op.Issuer, id)
 		if err != nil {
@@ -39,23 +51,41 @@ func (e *EndSession) receiptFor(l *leave, sessions []sessionstate.SessionID) *re
 
 func (e *EndSession) addClient(l *leave, r *receipt, session sessionstate.SessionID, p registry.Participation) {
 	client, _ := e.Clients.Find(recording(l.r), l.op.Issuer, p.ClientID)
-	name := client.Name
-	if name == "" {
-		name = p.ClientID
-	}
-	if _, listed := r.notices[name]; !listed {
-		r.names = append(r.names, name)
-		r.notices[name] = nil
-	}
-	frames := e.framesOf(l.op, client, p)
-	r.frames = append(r.frames, frames...)
-	r.byFrames[name] = r.byFrames[name] || len(frames) > 0
+	owed := r.client(p.ClientID, client.Name)
+	r.addFrames(owed, e.framesOf(l.op, client, p))
 	if !e.BackChannel.Tells(l.op) {
 		return
 	}
 	for _, subject := range p.Subjects {
 		if client.tellable(subject.Sid) {
-			r.notices[name] = append(r.notices[name], registry.NameNotice(session, p.ClientID, subject.Sub, subject.Sid))
+			owed.notices = append(owed.notices, registry.NameNotice(session, p.ClientID, subject.Sub, subject.Sid))
+		}
+	}
+}
+
+// client returns the client of an ID, which is added if it is not there yet.
+func (r *receipt) client(id, name string) *receiptClient {
+	if i := slices.IndexFunc(r.clients, func(c *receiptClient) bool { return c.id == id }); i >= 0 {
+		return r.clients[i]
+	}
+	if name == "" {
+		name = id
+	}
+	added := &receiptClient{id: id, name: name}
+	r.clients = append(r.clients, added)
+	return added
+}
+
+// addFrames puts a client's frames on the page, as far as there is place.
+func (r *receipt) addFrames(c *receiptClient, frames []string) {
+	for _, frame := range frames {
+		c.frames++
+		switch {
+		case slices.Contains(r.frames, frame): // two sessions, one address
+		case len(r.frames) < assets.MaxFrames:
+			r.frames = append(r.frames, frame)
+		default:
+			c.cut = true
 		}
 	}
 }
@@ -64,8 +94,8 @@ func (e *EndSession) addClient(l *leave, r *receipt, session sessionstate.Sessio
 // delivered.
 func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration) map[registry.NoticeID]registry.Notice {
 	var ids []registry.NoticeID
-	for _, owed := range r.notices {
-		ids = append(ids, owed...)
+	for _, client := range r.clients {
+		ids = append(ids, client.notices...)
 	}
 	left := make(map[registry.NoticeID]registry.Notice)
 	if len(ids) == 0 {
@@ -106,23 +136,63 @@ func unknown(ids []registry.NoticeID) []registry.Notice {
 
 // view puts the receipt on a page.
 func (r *receipt) view(page assets.View, left map[registry.NoticeID]registry.Notice) assets.View {
-	for _, name := range r.names {
-		trying, failed := false, false
-		for _, id := range r.notices[name] {
-			notice, found := left[id]
-			trying = trying || found && !notice.Dead
-			failed = failed || found && notice.Dead
-		}
-		switch {
-		case failed:
-			page.Failed = append(page.Failed, name)
-		case trying:
-			page.Retrying = append(page.Retrying, name)
-		case len(r.notices[name]) > 0 || r.byFrames[name]:
-			page.Told = append(page.Told, name)
-		default:
-			page.Untold = append(page.Untold, name)
+	labels := r.labels()
+	for i, client := range r.clients {
+		if group := r.group(&page, client, left); group != nil {
+			*group = append(*group, labels[i])
 		}
 	}
 	return page
+}
+
+// group is where a page lists a client; nil: nowhere, since nothing is known. A client that was asked in a frame does not answer
+// (Front-Channel Logout 1.0, section 4.1): only a back channel says that it was told.
+func (r *receipt) group(page *assets.View, client *receiptClient, left map[registry.NoticeID]registry.Notice) *[]string {
+	trying, failed := false, false
+	for _, id := range client.notices {
+		notice, found := left[id]
+		trying = trying || found && !notice.Dead
+		failed = failed || found && notice.Dead
+	}
+	switch {
+	case failed:
+		return &page.Failed
+	case trying:
+		return &page.Retrying
+	case len(client.notices) > 0:
+		return &page.Told
+	case r.framed && client.frames > 0 && !client.cut:
+		return &page.Asked
+	case r.native:
+		return nil
+	default:
+		return &page.Untold
+	}
+}
+
+// labels are what a page calls the clients: by their names, and those whose names look alike by their IDs, too.
+func (r *receipt) labels() []string {
+	alike := make(map[string]int)
+	for _, client := range r.clients {
+		alike[look(client.name)]++
+	}
+	var labels []string
+	for _, client := range r.clients {
+		label := client.name
+		if alike[look(label)] > 1 {
+			label += " (" + client.id + ")"
+		}
+		labels = append(labels, label)
+	}
+	return labels
+}
+
+// look is what is left of a name for a user who does not look closely: no spaces, no characters without a shape, no case.
+func look(name string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsSpace(c) || !unicode.IsGraphic(c) {
+			return -1
+		}
+		return unicode.ToLower(c)
+	}, name)
 }

@@ -21,6 +21,9 @@ type leave struct {
 	r       *http.Request
 	next    caddyhttp.Handler
 	request logoutRequest
+
+	confirmed bool  // the user has said so to a page of ours, in this browser
+	turn      *turn // to sign out; nil: it is not taken
 }
 
 // parkedParameter is the parameter of our own URL that a parked request goes on at.
@@ -45,8 +48,12 @@ func (e *EndSession) goOn(l *leave, s sealedLogout) {
 	l.redirect(e.next(l, s))
 }
 
-// next is where the browser goes on.
+// next is where the browser goes on. What says that it has been signed out is for this browser alone. A parked request is for any: a
+// POST of another site comes without cookies.
 func (e *EndSession) next(l *leave, s sealedLogout) string {
+	if s.Ended {
+		s.Browser = l.boundBrowser()
+	}
 	return e.place(l.op) + "?" + url.Values{parkedParameter: {s.seal(l.visit, parkedPurpose)}}.Encode()
 }
 
@@ -65,12 +72,17 @@ func (e *EndSession) serveParked(l *leave) {
 		return
 	}
 	l.request = parked.Request
-	if !parked.Ended {
+	switch {
+	case !parked.Ended || !parked.isOfBrowser(l.sealed.browser):
 		e.decide(l)
-	} else if e.keepsCleared(l.r) {
+	case e.hasSession(l):
+		e.ask(l) // signed in since: nothing of before holds any more
+	case parked.Failed:
+		e.fail(l, parked)
+	case e.keepsCleared(l.r):
 		e.log(l, "failed", zap.String("why", "the browser still has the OP's cookies: their domain or path must be another than that of clear_cookies"))
 		e.fail(l, parked)
-	} else {
+	default:
 		e.leave(l, "signed out", parked)
 	}
 }
@@ -80,7 +92,7 @@ func (e *EndSession) serveParked(l *leave) {
 func (e *EndSession) decide(l *leave) {
 	switch {
 	case !e.isSignedIn(l):
-		e.leave(l, "not signed in", sealedLogout{})
+		e.passOn(l)
 	case e.mustAsk(l):
 		e.ask(l)
 	default:
@@ -88,14 +100,27 @@ func (e *EndSession) decide(l *leave) {
 	}
 }
 
+// passOn sends on who is not signed in, maybe since a moment ago and without knowing it yet.
+func (e *EndSession) passOn(l *leave) {
+	before := e.endedBefore(l)
+	if before.Ended {
+		l.forgetSession()
+	}
+	e.leave(l, "not signed in", before)
+}
+
 // isSignedIn tells whether there is, or may be, a session to end: ours as far as it is known, or the OP's own by its cookies.
 func (e *EndSession) isSignedIn(l *leave) bool {
-	if !l.sealed.session.IsZero() {
-		if session, known := e.session(l); !known || session.Live(l.now) {
-			return true
-		}
+	return e.hasSession(l) || e.keepsLogin(l)
+}
+
+// hasSession tells whether our own session lives, as far as it is known.
+func (e *EndSession) hasSession(l *leave) bool {
+	if l.sealed.session.IsZero() {
+		return false
 	}
-	return e.keepsLogin(l)
+	session, known := e.session(l)
+	return !known || session.Live(l.now)
 }
 
 // keepsLogin tells whether the browser may be signed in at the OP itself. Where nothing is known of the OP's cookies, any that is
@@ -162,7 +187,7 @@ func (e *EndSession) mustAsk(l *leave) bool {
 		return true
 	}
 	session, known := e.session(l)
-	if !known || !session.Live(l.now) {
+	if !known || !session.Live(l.now) && !wasLeft(session, l.now) {
 		return true
 	}
 	participations, err := e.env.Registry.Participations(l.r.Context(), l.op.Issuer, session.ID)
@@ -197,10 +222,13 @@ func (q logoutRequest) fits(p registry.Participation) bool {
 // signOut ends the OP's own session, then ours, and sends the browser on. If the OP's part fails, ours ends all the same, and the
 // user is told.
 func (e *EndSession) signOut(l *leave) {
-	err := e.endAtOP(l)
+	e.takeTurn(l, l.sealed.session)
+	before := e.endedBefore(l)
+	err := e.endAtOPOnce(l)
 	cleared := e.clearCookies(l)
 	l.end(registry.ReasonLogout)
-	signedOut := sealedLogout{Request: l.request, Ended: true, Sessions: sessionIDs(l.ended)}
+	l.endTurn(true)
+	signedOut := sealedLogout{Request: l.request, Ended: true, Failed: err != nil, Sessions: append(sessionIDs(l.ended), before.Sessions...)}
 	if err != nil {
 		e.log(l, "failed", zap.Error(err))
 		e.fail(l, signedOut)
@@ -224,8 +252,11 @@ func sessionIDs(sessions []registry.Session) [][]byte {
 
 // fail tells that the OP's part has failed, and offers to try again. The clients are told all the same.
 func (e *EndSession) fail(l *leave, done sealedLogout) {
-	told := e.receiptFor(l, done.sessions())
-	left := e.await(l.r.Context(), told, e.BackChannel.RedirectWait)
+	done.Failed = true
+	told, left, shown := e.tell(l, done)
+	if shown {
+		return
+	}
 	e.show(l, http.StatusBadGateway, told.view(assets.View{
 		Page: assets.PageError, Problem: assets.ProblemOPFailed,
 		Action: e.place(l.op) + confirmSuffix, Confirmation: l.confirmation(l.request),
@@ -234,17 +265,36 @@ func (e *EndSession) fail(l *leave, done sealedLogout) {
 
 // leave has the clients told (section 2), and then sends a browser that is signed out to where it was asked to go, or says that it is.
 func (e *EndSession) leave(l *leave, outcome string, done sealedLogout) {
-	told := e.receiptFor(l, done.sessions())
-	if len(told.frames) > 0 && !done.Framed {
-		done.Framed = true
-		e.showFrames(l, told.frames, done)
+	told, left, shown := e.tell(l, done)
+	if shown {
 		return
 	}
-	left := e.await(l.r.Context(), told, e.BackChannel.RedirectWait)
 	e.log(l, outcome)
-	if l.request.Redirect != "" {
+	if l.request.Redirect != "" && e.maySend(l, done) {
 		l.redirect(l.request.location())
 		return
 	}
 	e.show(l, http.StatusOK, told.view(assets.View{Page: assets.PageSignedOut}, left))
+}
+
+// tell has the clients told. shown: by the page that does it in frames, from which the browser comes back, once. Else it returns who
+// is on the receipt, and which notices are left to be delivered.
+func (e *EndSession) tell(l *leave, done sealedLogout) (told *receipt, left map[registry.NoticeID]registry.Notice, shown bool) {
+	told = e.receiptFor(l, done)
+	if len(told.frames) > 0 && !done.Framed {
+		e.showFrames(l, told.frames, done)
+		return nil, nil, true
+	}
+	return told, e.await(l.r.Context(), told, e.BackChannel.RedirectWait), false
+}
+
+// maySend tells whether the browser may be sent to the registered address that was asked for. A client that registered itself could
+// have registered any address, and anybody could send browsers there by way of the OP: so something must speak for the request, a
+// hint, the user, or a sign-out (RP-Initiated Logout 1.0, section 3). Of a client that the operator has configured, a link will do.
+func (e *EndSession) maySend(l *leave, done sealedLogout) bool {
+	if l.request.Hinted || l.confirmed || done.Ended {
+		return true
+	}
+	client, known := e.Clients.Find(recording(l.r), l.op.Issuer, l.request.ClientID) // it may have been deleted since the request was parked
+	return known && !client.registered
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+	"go.uber.org/zap"
 )
 
 // Keycloak's logout endpoint had no protection against requests that other sites make a browser send.
@@ -160,4 +161,132 @@ func TestARefusedPostOfAnotherSiteLeavesTheCookies(t *testing.T) {
 	}
 	x.cookies = kept
 	x.mustBe(true)
+}
+
+// endedURLs are what a browser that was signed out goes on at, and how to get there.
+var endedURLs = map[string]func(x *exit) *http.Request{
+	"after the frames": func(x *exit) *http.Request {
+		return x.next(readAll(x.t, x.ask(values("id_token_hint", x.hint(clientID, x.cookies["login"]))).Body))
+	},
+	"to see that the OP's cookie is gone": func(x *exit) *http.Request {
+		x.e.Upstream, x.e.ClearCookies = nil, []ClearCookie{{Name: "login"}}
+		got := x.once(httptest.NewRequest(http.MethodGet, issuer+endSession+"?"+values("id_token_hint", x.hint(clientID, x.cookies["login"])).Encode(), nil))
+		return httptest.NewRequest(http.MethodGet, issuer+got.Header.Get("Location"), nil)
+	},
+}
+
+// A URL that says "signed out" says it of the browser that was, and of no other that somebody gets to open it.
+func TestThreatAnothersSignedOutPage(t *testing.T) {
+	for name, leave := range endedURLs {
+		t.Run(name, func(t *testing.T) {
+			x := newExit(t, framed)
+			x.signedIn(clientID, "mallory")
+			mallorys := leave(x)
+			for user, want := range map[string]string{"alice": "question", "": "signed out"} {
+				x.cookies = map[string]string{}
+				if user != "" {
+					x.signedIn("wiki", user)
+				}
+				page := readAll(t, x.do(mallorys.Clone(t.Context())).Body)
+				if !strings.Contains(page, map[string]string{"question": "<h1>Sign out?", "signed out": "<h1>You are signed out"}[want]) {
+					t.Errorf("%q gets %s", user, page)
+				}
+				if strings.Contains(page, "asked to sign you out") || strings.Contains(page, "sid+of") {
+					t.Errorf("%q gets to know of somebody else's session: %s", user, page)
+				}
+				if user != "" {
+					x.mustBe(true)
+				}
+			}
+		})
+	}
+}
+
+func TestWhoHasSignedInSinceIsNotSignedOut(t *testing.T) {
+	for name, leave := range endedURLs {
+		x := newExit(t, framed)
+		x.signedIn(clientID, "alice")
+		old := leave(x)
+		x.signedIn(clientID, "alice")
+		if got := outcome(t, x.do(old)); got != "question" {
+			t.Errorf("%s: got %s", name, got)
+		}
+		x.mustBe(true)
+	}
+}
+
+// While the registry is away, a browser that is signed out goes on under another ID; one that nobody has signed in here has none.
+func TestASignedOutBrowserIsKnownByTheIDThatItIsGiven(t *testing.T) {
+	for name, prepare := range map[string]func(x *exit){
+		"the registry is away":  func(x *exit) { x.signedIn(clientID, "alice"); x.w.down(); x.setUp() },
+		"the OP's cookie alone": func(x *exit) { x.cookies["login"] = "alice" },
+	} {
+		x := newExit(t, framed, func(e *EndSession) { e.Upstream = nil })
+		prepare(x)
+		gone := x.answer(x.ask(values("id_token_hint", x.hint(clientID, "alice"))), answerSignOut)
+		if got := outcome(t, gone); got != "signed out" {
+			t.Errorf("%s: got %s", name, got)
+		}
+		if _, atOP := x.isSignedIn(); atOP || len(x.w.logs.FilterMessage("end_session").FilterField(zap.String("outcome", "signed out")).All()) != 1 {
+			t.Errorf("%s: signed in at the OP: %v; the log is %s", name, atOP, x.w.logged())
+		}
+	}
+	w := newWorld(t)
+	v := newVisit(w.env, w.op, w.keys, httptest.NewRequest(http.MethodGet, issuer+"/", nil))
+	location, err := url.Parse((&EndSession{}).next(&leave{visit: v, op: w.op}, sealedLogout{Ended: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, ok := openLogout(v, parkedPurpose, location.Query().Get(parkedParameter))
+	if given := v.give; !ok || len(given) != 1 || given[0].Name != w.op.cookies.session || !sealed.isOfBrowser(v.sealed.browser) {
+		t.Errorf("a browser without an ID is given %v for %+v", given, sealed)
+	}
+}
+
+// Anybody may register a client where registration is open: the OP must not send browsers to an address of that client's for a mere link.
+func TestThreatOpenRedirectByAClientThatRegisteredItself(t *testing.T) {
+	const phish = "https://evil.example/phish"
+	register := func(t *testing.T) (x *exit, o *registrar, link url.Values) {
+		x = newExit(t, framed)
+		x.w.op = knownOP(t, issuer, metadata{JWKSURI: issuer + "/jwks", SigningAlgorithms: []string{"ES256"}, RegistrationEndpoint: issuer + registrationPath})
+		o = &registrar{t: t, w: x.w, members: []string{"redirect_uris"}, clients: make(map[string]map[string]any), g: &Registration{Clients: x.e.Clients, EndSession: x.e, BackChannel: x.e.BackChannel}}
+		o.g.Setup(x.w.env)
+		if status, _ := o.send(http.MethodPost, registrationPath, `{"redirect_uris":["https://evil.example/cb"],"post_logout_redirect_uris":["`+phish+`"]}`); status != http.StatusCreated {
+			t.Fatalf("registering: %d", status)
+		}
+		return x, o, values("client_id", "client 1", "post_logout_redirect_uri", phish)
+	}
+	x, o, link := register(t)
+	if got := outcome(t, x.ask(link)); got != "signed out" {
+		t.Errorf("a link: %s", got)
+	}
+	if got := outcome(t, x.postForm(endSession, "https://evil.example", link)); got != "signed out" {
+		t.Errorf("a form: %s", got)
+	}
+	r := httptest.NewRequest(http.MethodPost, issuer+endSession, strings.NewReader(link.Encode()))
+	r.Header.Set("Content-Type", formType)
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	parked := x.once(r).Header.Get("Location")
+	o.send(http.MethodDelete, registrationPath+"/client%201", "")
+	if got := outcome(t, x.once(httptest.NewRequest(http.MethodGet, issuer+parked, nil))); got != "signed out" {
+		t.Errorf("after the client has deleted its registration: %s", got)
+	}
+	x, _, link = register(t)
+	if got := outcome(t, x.ask(values("client_id", clientID, "post_logout_redirect_uri", bye))); got != "to "+bye {
+		t.Errorf("a client of the operator's: %s", got)
+	}
+	link.Set("id_token_hint", x.hint("client 1", "alice"))
+	if got := outcome(t, x.ask(link)); got != "to "+phish {
+		t.Errorf("with a hint: %s", got)
+	}
+	link.Del("id_token_hint")
+	x.signedIn(clientID, "alice")
+	form := values("confirmation", confirmation(t, x.ask(link)), "answer", answerSignOut)
+	page := readAll(t, x.postForm(endSession+confirmSuffix, issuer, form).Body)
+	if got := outcome(t, x.once(x.next(page))); got != "to "+phish {
+		t.Errorf("the user wants it: %s", got)
+	}
+	if got := outcome(t, x.postForm(endSession+confirmSuffix, issuer, form)); got != "to "+phish {
+		t.Errorf("the user wants it, and reloads: %s", got)
+	}
 }

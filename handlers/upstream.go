@@ -64,13 +64,18 @@ func (u *Upstream) Validate() error {
 // errNotEnded says that the OP has not ended its own session.
 var errNotEnded = errors.New("the OP has not ended its own session")
 
-// endAtOP ends the OP's own session by the configured request, if there is one. A browser without the OP's login cookie has none,
-// unless the cookie does not reach us.
+// asksOP tells whether there is a request to end the OP's own session by, and may be such a session: a browser without the OP's login
+// cookie has none.
+func (e *EndSession) asksOP(r *http.Request) bool {
+	return e.Upstream != nil && (e.LoginCookie == "" || carriesCookie(r, e.LoginCookie))
+}
+
+// endAtOP ends the OP's own session by the configured request, unless the login cookie does not reach us.
 func (e *EndSession) endAtOP(l *leave) error {
 	if err := e.LoginPlace.missed(e.place(l.op)); err != nil {
 		return err
 	}
-	if e.Upstream == nil || e.LoginCookie != "" && !carriesCookie(l.r, e.LoginCookie) {
+	if !e.asksOP(l.r) {
 		return nil
 	}
 	asking, err := e.Upstream.question(e.env, l).prepare(e.env, l.r, l.next)
