@@ -62,23 +62,27 @@ func (n *Notices) Due(ctx context.Context, now time.Time, limit int) ([]notify.N
 	if !slices.ContainsFunc(n.BackChannels, func(b *BackChannel) bool { return b.mayDeliver(n.Issuer) }) {
 		return nil, nil
 	}
-	for range maxDrops {
-		due, dropped, err := n.sift(ctx, now, limit+dropsAtOnce)
-		if err != nil || dropped == 0 {
-			return due[:min(len(due), limit)], err
+	var due []notify.Notice
+	for range maxDrops { // what is left is dropped next time
+		var dropped int
+		var err error
+		if due, dropped, err = n.sift(ctx, now, limit); err != nil {
+			return nil, err
+		} else if dropped == 0 {
+			break
 		}
 	}
-	return nil, nil // the rest is looked at next time
+	return due, nil
 }
 
 const (
-	// dropsAtOnce is how many notices are dropped in one transaction, beside those that can be delivered.
-	dropsAtOnce = 500
+	// dropsAtOnce is how many notices are dropped in one transaction at the most.
+	dropsAtOnce = 512
 	// maxDrops is how many of these transactions are made until others get their turn.
 	maxDrops = 50
 )
 
-// sift looks at the notices that are due the longest: it lists those that can be delivered and drops the others.
+// sift lists those notices that are due and can be delivered, and drops the others.
 func (n *Notices) sift(ctx context.Context, now time.Time, limit int) (due []notify.Notice, drops int, err error) {
 	recorded, err := n.Registry.DueNotices(ctx, n.Issuer, now, limit)
 	if err != nil {
@@ -90,12 +94,14 @@ func (n *Notices) sift(ctx context.Context, now time.Time, limit int) (due []not
 		if err != nil {
 			return nil, 0, err
 		}
-		if why := n.drops(b, notice, now); why != "" {
-			dropped = append(dropped, n.drop(notice, why))
-		} else if notice.Held { // the user has signed in there again
-			dropped = append(dropped, registry.Outcome{ID: notice.ID, Held: true})
-		} else {
+		switch why := n.drops(b, notice, now); {
+		case why == "" && !notice.Held:
 			due = append(due, n.notice(notice, b, client))
+		case len(dropped) == dropsAtOnce:
+		case why != "":
+			dropped = append(dropped, n.drop(notice, why))
+		default: // the user has signed in there again
+			dropped = append(dropped, registry.Outcome{ID: notice.ID, Held: true})
 		}
 	}
 	if len(dropped) > 0 {

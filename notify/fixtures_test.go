@@ -305,6 +305,8 @@ func (s *site) Due(_ context.Context, now time.Time, limit int) ([]Notice, error
 		}
 	}
 	slices.SortFunc(due, func(a, b Notice) int { return cmp.Or(a.Due.Compare(b.Due), bytes.Compare(a.ID[:], b.ID[:])) })
+	perClient := make(map[string]int)
+	due = slices.DeleteFunc(due, func(n Notice) bool { perClient[n.ClientID]++; return perClient[n.ClientID] > 128 })
 	return due[:min(len(due), limit)], nil
 }
 

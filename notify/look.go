@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// maxSeen bounds how far a look sees beyond the notices of hosts that have no room.
-	maxSeen = 1 << 14
+	// maxSeen is how many notices of a site one look sees: more than can be tried, since some are in flight, and some hosts have no
+	// room.
+	maxSeen = 1 << 12
 	// dueTimeout is for one call of a site's Due.
 	dueTimeout = 5 * time.Second
 	// minGap is the least time between two looks. After a long look it is longer: a tenth of the time may be spent on looking.
@@ -63,42 +64,43 @@ func (w *Worker) look() {
 	w.mu.Unlock()
 }
 
-// lookAt looks at one site: further and further while all that it sees belongs to hosts that have no room.
+// lookAt begins a try of each notice of one site that is due and has room.
 func (w *Worker) lookAt(from *use, issuer string, site Site) {
-	for limit := w.room(issuer); limit > 0; limit = min(4*limit, maxSeen) {
-		ctx, cancel := context.WithTimeout(w.ctx, dueTimeout)
-		notices, err := site.Due(ctx, w.now(), limit)
-		cancel()
-		if err != nil {
-			// A store that is away says so itself.
-			w.logger.Load().Debug("asking for logout notices", zap.String("issuer", issuer), zap.Error(err))
-			return
-		}
-		if full := w.beginAll(from, issuer, site, notices); full || len(notices) < limit || limit == maxSeen {
+	if !w.hasPlace(issuer) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(w.ctx, dueTimeout)
+	defer cancel()
+	notices, err := site.Due(ctx, w.now(), maxSeen)
+	if err != nil {
+		// A store that is away says so itself.
+		w.logger.Load().Debug("asking for logout notices", zap.String("issuer", issuer), zap.Error(err))
+		return
+	}
+	for _, n := range notices {
+		if full := w.begin(from, issuer, site, n); full {
 			return
 		}
 	}
+	if len(notices) == maxSeen {
+		w.seeMore()
+	}
 }
 
-// room returns how many notices to ask a site for: as many as there can be tries, beyond those that are in flight. 0: none.
-func (w *Worker) room(issuer string) int {
+// hasPlace tells whether a site may have one more try.
+func (w *Worker) hasPlace(issuer string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.tries >= maxTries || w.perSite[issuer] >= maxUnsettled {
-		w.more = true
-		return 0
-	}
-	return maxTries + w.perSite[issuer]
+	has := w.tries < maxTries && w.perSite[issuer] < maxUnsettled
+	w.more = w.more || !has
+	return has
 }
 
-// beginAll begins a try of each notice that has room. It tells whether there is no more room for any.
-func (w *Worker) beginAll(from *use, issuer string, site Site, notices []Notice) (full bool) {
-	for _, n := range notices {
-		if w.begin(from, issuer, site, n) {
-			return true
-		}
-	}
-	return false
+// seeMore notes that there are more notices than were listed.
+func (w *Worker) seeMore() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.more = true
 }
 
 // begin begins a try unless the notice is in flight or its host has no room. It tells whether there is no room for any other either.

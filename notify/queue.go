@@ -42,7 +42,8 @@ type Settlement struct {
 
 // A Site is one issuer's clients and keys, as the current configuration has them. Its methods are called from several goroutines.
 type Site interface {
-	// Due lists up to limit notices whose time has come, the oldest first. The limit is above 10,000 when one client is far behind.
+	// Due lists up to limit notices whose time has come: of each client the oldest first, and no more than some hundred, in an order
+	// of clients that differs each time, so that none waits behind another for ever.
 	Due(ctx context.Context, now time.Time, limit int) ([]Notice, error)
 	// Settle records what became of attempts, in one transaction. After an error it is called again with the same; notices that
 	// it does not know (any more) are no error.

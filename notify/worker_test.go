@@ -61,12 +61,12 @@ func TestAHostIsAskedEightTimesAtOnceAtTheMost(t *testing.T) {
 	}
 }
 
-// The host that hangs has a thousand notices, all older than those of the others: more than one list has.
+// The host that hangs has ten thousand notices, all older than those of the others: more than one list has.
 func TestAHostThatHangsDoesNotDelayTheOthers(t *testing.T) {
 	hanging, well := newPlainReceiver(t, hangs), newPlainReceiver(t, answers(200))
 	w := newWorld(t, map[string]*receiver{"down": hanging, "*": well})
 	w.site.plain = true
-	for range 1000 {
+	for range 10_000 {
 		w.owe("down", w.clock.Now().Add(-time.Hour))
 	}
 	for i := range 50 {

@@ -59,8 +59,9 @@ type Registry interface {
 	// Keys lists the issuer's recorded keys whose time is not over, ordered by ID.
 	Keys(ctx context.Context, issuer string, now time.Time) ([]Key, error)
 
-	// DueNotices lists up to limit of the issuer's notices that are due by now and not given up, those that are due the longest
-	// first. They stay due until they are settled. Those that are Held must not be sent, and are to be settled as such at once.
+	// DueNotices lists up to limit of the issuer's notices that are due by now and not given up: of each client up to [DuePerClient],
+	// those that are due the longest first. The clients are in an order that differs each time, so that none waits behind another
+	// for ever. Notices stay due until they are settled. Those that are Held must not be sent, and are to be settled as such at once.
 	DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]Notice, error)
 
 	// Notices returns those of the issuer's notices with the given IDs that are recorded still, in the order of the IDs given. What was
@@ -129,6 +130,8 @@ const (
 	MaxClients = 10_000
 	// MaxClient is the longest metadata of a client, in bytes.
 	MaxClient = 16 << 10
+	// DuePerClient is how many of a client's due notices one call of DueNotices lists.
+	DuePerClient = 128
 	// MaxWhy is the longest reason why a notice could not be delivered, in bytes. More is cut off.
 	MaxWhy = 256
 	// MaxExpired is how many records one call of Expire removes.

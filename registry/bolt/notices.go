@@ -2,9 +2,12 @@ package bolt
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/registry/internal/rules"
@@ -70,7 +73,7 @@ func (t *tx) PutNotice(notice rules.Notice) {
 	}
 	t.expireAt(notice.Expires, kindNotice, key)
 	if !notice.Dead {
-		t.put(bucketDue, t.key(appendTime(nil, notice.Due), notice.ID[:]), nil)
+		t.put(bucketDue, dueKey(key, notice), nil)
 	}
 }
 
@@ -88,33 +91,69 @@ func (t *tx) DeleteNotice(notice rules.Notice) {
 func (t *tx) removeNotice(key []byte, notice rules.Notice) {
 	t.delete(bucketNotices, key)
 	if !notice.Dead && !notice.Held {
-		t.delete(bucketDue, bytes.Join([][]byte{key[:16], appendTime(nil, notice.Due), key[16:]}, nil))
+		t.delete(bucketDue, dueKey(key, notice))
 	}
 }
 
-// dueNotices lists up to limit notices that are due, the oldest first.
+const (
+	clientLength = 16 + 16 // issuer, hash of the client ID
+	dueKeyLength = clientLength + 8 + len(registry.NoticeID{})
+)
+
+// endOfClient is behind all keys of a client.
+var endOfClient = bytes.Repeat([]byte{0xff}, dueKeyLength-clientLength+1)
+
+// dueKey is the key by which a notice is found when it is due: the issuer's notices by client, and those by time. key is the notice's own.
+func dueKey(key []byte, notice rules.Notice) []byte {
+	client := sha256.Sum256([]byte(notice.ClientID))
+	return bytes.Join([][]byte{key[:16], client[:16], appendTime(nil, notice.Due), key[16:]}, nil)
+}
+
+// dueNotices lists up to limit notices that are due, of each client the oldest. It begins with a client drawn at random.
 func (t *tx) dueNotices(now time.Time, limit int) []registry.Notice {
+	var first [16]byte
+	_, _ = rand.Read(first[:]) // never fails: crypto/rand ends the program instead
+	due := t.dueOfClients(nil, first[:], nil, now, limit)
+	due = t.dueOfClients(due, nil, first[:], now, limit)
+	rules.MarkHeld(t, due)
+	return due
+}
+
+// dueOfClients adds the due notices of the clients from one place in the bucket on, and before another; nil: its start, its end.
+func (t *tx) dueOfClients(due []registry.Notice, from, before []byte, now time.Time, limit int) []registry.Notice {
 	bucket := t.bucket(bucketDue)
 	if bucket == nil {
-		return nil
+		return due
 	}
-	var notices []registry.Notice
-	last := t.key(appendTime(nil, now))
 	cursor := bucket.Cursor()
-	for key, _ := cursor.Seek(t.prefix[:]); bytes.HasPrefix(key, t.prefix[:]) && len(notices) < limit; key, _ = cursor.Next() {
-		if len(key) != len(last)+len(registry.NoticeID{}) {
+	for key, _ := cursor.Seek(t.key(from)); bytes.HasPrefix(key, t.prefix[:]) && len(due) < limit; {
+		if len(key) != dueKeyLength {
 			t.fail(errDamaged)
 			return nil
 		}
-		if bytes.Compare(key[:len(last)], last) > 0 {
+		client := key[:clientLength]
+		if before != nil && bytes.Compare(client[len(t.prefix):], before) >= 0 {
 			break
 		}
-		if notice, found := t.Notice(registry.NoticeID(key[len(last):])); found {
-			notices = append(notices, notice.Notice)
+		due = t.dueOfClient(due, cursor, key, now, min(registry.DuePerClient, limit-len(due)))
+		key, _ = cursor.Seek(append(bytes.Clone(client), endOfClient...))
+	}
+	return due
+}
+
+// dueOfClient adds up to limit due notices of one client, from its first key on.
+func (t *tx) dueOfClient(due []registry.Notice, cursor *bbolt.Cursor, key []byte, now time.Time, limit int) []registry.Notice {
+	client, last := key[:clientLength], appendTime(nil, now)
+	for ; bytes.HasPrefix(key, client) && len(key) == dueKeyLength && limit > 0; key, _ = cursor.Next() {
+		if bytes.Compare(key[clientLength:clientLength+len(last)], last) > 0 {
+			break
+		}
+		if notice, found := t.Notice(registry.NoticeID(key[clientLength+len(last):])); found {
+			due = append(due, notice.Notice)
+			limit--
 		}
 	}
-	rules.MarkHeld(t, notices)
-	return notices
+	return due
 }
 
 // The states of notices.

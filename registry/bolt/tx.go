@@ -29,7 +29,7 @@ var (
 	bucketHolders = []byte("holders") // issuer, hash of client ID and sub, hash of sid, session: those not ended
 	bucketClients = []byte("clients") // issuer, hash of the client's ID; issuer alone: their number
 	bucketNotices = []byte("notices") // issuer, notice
-	bucketDue     = []byte("due")     // issuer, time, notice: those neither given up nor held back
+	bucketDue     = []byte("due")     // issuer, hash of the client ID, time, notice: those neither given up nor held back
 	bucketHeld    = []byte("held")    // issuer, hash of client ID and sub: the notice that is held back
 
 	allBuckets = [][]byte{

@@ -69,9 +69,15 @@ func (t *tx) PutNotice(notice rules.Notice) {
 		return
 	}
 	t.expireAt(notice.Expires, kindNotice, notice.ID)
-	if !notice.Dead {
-		t.due.set(notice.ID, notice.Due)
+	if notice.Dead {
+		return
 	}
+	due := t.due[notice.ClientID]
+	if due == nil {
+		due = new(queue[registry.NoticeID])
+		t.due[notice.ClientID] = due
+	}
+	due.set(notice.ID, notice.Due)
 }
 
 func (t *tx) DeleteNotice(notice rules.Notice) {
@@ -79,15 +85,21 @@ func (t *tx) DeleteNotice(notice rules.Notice) {
 	if notice.Held {
 		delete(t.held, user{notice.ClientID, notice.Sub})
 	}
-	t.due.remove(notice.ID)
+	if due := t.due[notice.ClientID]; due != nil {
+		if due.remove(notice.ID); len(due.order) == 0 {
+			delete(t.due, notice.ClientID)
+		}
+	}
 	t.dontExpire(kindNotice, notice.ID)
 }
 
-// dueNotices lists up to limit notices that are due, the oldest first.
+// dueNotices lists up to limit notices that are due, of each client the oldest. Maps have no order that lasts.
 func (t *tx) dueNotices(now time.Time, limit int) []registry.Notice {
 	var due []registry.Notice
-	for _, id := range t.due.due(now, limit) {
-		due = append(due, t.notices[id].Notice)
+	for _, ofClient := range t.due {
+		for _, id := range ofClient.due(now, min(registry.DuePerClient, limit-len(due))) {
+			due = append(due, t.notices[id].Notice)
+		}
 	}
 	rules.MarkHeld(t, due)
 	return due

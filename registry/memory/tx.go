@@ -24,7 +24,7 @@ type records struct {
 	subjects       map[subject]map[sessionstate.SessionID]struct{} // those not ended
 	users          map[user]int                                    // how many sessions of subjects there are
 	notices        map[registry.NoticeID]rules.Notice
-	due            queue[registry.NoticeID] // those neither given up nor held back
+	due            map[string]*queue[registry.NoticeID] // by client ID, those neither given up nor held back
 	held           map[user]registry.NoticeID
 	clients        map[string]registry.Client
 	clientAt       map[string]string // their IDs, by URI
@@ -64,6 +64,7 @@ func (t *tx) prepare() {
 		held:           make(map[user]registry.NoticeID),
 		clients:        make(map[string]registry.Client),
 		clientAt:       make(map[string]string),
+		due:            make(map[string]*queue[registry.NoticeID]),
 	}
 	t.store.issuers[t.issuer] = t.records
 }

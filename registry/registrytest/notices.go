@@ -200,7 +200,46 @@ var noticeTests = []test{
 		r.settle(start, registry.Outcome{ID: ids["dead"], Due: later})
 		equal(t, "the dead do not come back", len(r.due(start.Add(late))), 1)
 	}},
-	{"the oldest are first, up to the limit", func(t *testing.T, r *tester) {
+	{"no client's notices hide another's", func(t *testing.T, r *tester) {
+		owes := func(client string, sessions int, at time.Time) {
+			for range sessions {
+				join := told()
+				join.ClientID, join.Now, join.Subject = client, at, registry.Subject{Sub: "alice", Sid: "1"}
+				r.join(join)
+				r.end(ending(join, registry.ReasonLogout))
+			}
+		}
+		owes("down", registry.DuePerClient+10, start)
+		var others []string
+		for i := range 20 {
+			others = append(others, fmt.Sprintf("client %d", i))
+			owes(others[i], 1, start.Add(time.Minute))
+		}
+		owes("later", 1, start.Add(time.Hour))
+		listed := func(limit int) map[string]int {
+			notices, err := r.r.DueNotices(t.Context(), issuer, start.Add(time.Minute), limit)
+			r.must(err)
+			counts := make(map[string]int)
+			for _, notice := range notices {
+				counts[notice.ClientID]++
+			}
+			return counts
+		}
+		counts := listed(1000)
+		equal(t, "of the one that is far behind", counts["down"], registry.DuePerClient)
+		for _, client := range others {
+			equal(t, "of "+client, counts[client], 1)
+		}
+		equal(t, "of the one whose time has not come", counts["later"], 0)
+		seen := make(map[string]bool)
+		for range 1000 { // with room for few, each has its turn
+			for client := range listed(3) {
+				seen[client] = true
+			}
+		}
+		equal(t, "clients that had their turn", len(seen), 21)
+	}},
+	{"the oldest of a client are first, up to the limit", func(t *testing.T, r *tester) {
 		for i := range 5 {
 			join := told()
 			join.Now = start.Add(time.Duration((i*3)%5) * time.Second)
