@@ -35,8 +35,25 @@ func TestMain(m *testing.M) {
 	case commanded:
 		caddycmd.Main()
 	default:
-		os.Exit(m.Run())
+		os.Exit(runTests(m))
 	}
+}
+
+// runTests runs the tests with directories of their own: nothing of the user's is found or changed.
+func runTests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "oidc_session")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	for _, variable := range []string{"XDG_DATA_HOME", "XDG_CONFIG_HOME"} {
+		if err := os.Setenv(variable, dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return m.Run()
 }
 
 // serveConfigurations loads the file that each line of the input names, and answers with one line.
