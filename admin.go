@@ -20,16 +20,25 @@ func init() {
 	caddy.RegisterModule(AdminAPI{})
 }
 
-// sessionsPath is where sessions are in Caddy's admin API; a session's ID follows.
-const sessionsPath = "/oidc_session/sessions/"
+const (
+	// sessionsPath is where sessions are in Caddy's admin API; a session's ID follows.
+	sessionsPath = "/oidc_session/sessions/"
+	// noticesPath is where the notices are that clients are owed.
+	noticesPath = "/oidc_session/notices"
+)
 
-// AdminAPI lets operators end a session, through Caddy's admin API:
+// AdminAPI lets operators end a session, and see which clients have not been told that one has ended, through Caddy's admin API:
 //
 //	DELETE /oidc_session/sessions/<id>?issuer=<issuer>
 //
 // The ID is that of the log and of the placeholder {http.oidc_session.id}. All sessions of that browser end, and their clients are told.
 // The answer is a JSON object with their IDs as `ended`. The OP's own session is not ended: a browser that is signed in there starts
 // another one at its next sign-in to an app.
+//
+//	GET /oidc_session/notices?issuer=<issuer>[&after=<id>]
+//
+// The answer is a JSON object with up to 1000 `notices`, those that are still tried and those that were given up within a week, and the
+// `next` ID to ask for more after, if there are more.
 type AdminAPI struct {
 	app *App // nil: not configured
 }
@@ -49,7 +58,10 @@ func (a *AdminAPI) Provision(ctx caddy.Context) error {
 
 // Routes are the endpoints.
 func (a *AdminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{{Pattern: sessionsPath, Handler: caddy.AdminHandlerFunc(a.serveSession)}}
+	return []caddy.AdminRoute{
+		{Pattern: sessionsPath, Handler: caddy.AdminHandlerFunc(a.serveSession)},
+		{Pattern: noticesPath, Handler: caddy.AdminHandlerFunc(a.serveNotices)},
+	}
 }
 
 // Errors that the operator sees.
@@ -58,6 +70,7 @@ var (
 	errIssuerMissing = errors.New("the parameter issuer is missing")
 	errSessionID     = errors.New("the path must end with a session's ID, as it is in the log")
 	errNoSession     = errors.New("no such session of that issuer is recorded")
+	errNoticeID      = errors.New("the parameter after must be a notice's ID, as in an earlier answer")
 	errManySessions  = errors.New("the browser has more sessions than end at once: repeat the request")
 )
 

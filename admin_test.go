@@ -18,22 +18,34 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// operate sends a request to the admin API's handler, and returns the status that Caddy would answer with.
+// operate sends a request about a session to the admin API, and returns the status that Caddy would answer with.
 func operate(t *testing.T, method, id, issuer string) (int, string) {
+	t.Helper()
+	return administer(t, method, sessionsPath, id+"?"+url.Values{"issuer": {issuer}}.Encode())
+}
+
+// administer sends a request to the handler of one of the admin API's patterns.
+func administer(t *testing.T, method, pattern, rest string) (int, string) {
 	t.Helper()
 	a := new(AdminAPI)
 	if err := a.Provision(caddy.ActiveContext()); err != nil {
 		t.Fatal(err)
 	}
-	w := httptest.NewRecorder()
-	r := httptest.NewRequest(method, sessionsPath+id+"?"+url.Values{"issuer": {issuer}}.Encode(), nil)
-	var refused caddy.APIError
-	if err := a.Routes()[0].Handler.ServeHTTP(w, r); errors.As(err, &refused) {
-		return refused.HTTPStatus, err.Error()
-	} else if err != nil {
-		t.Fatal(err)
+	for _, route := range a.Routes() {
+		if route.Pattern != pattern {
+			continue
+		}
+		w := httptest.NewRecorder()
+		var refused caddy.APIError
+		if err := route.Handler.ServeHTTP(w, httptest.NewRequest(method, pattern+rest, nil)); errors.As(err, &refused) {
+			return refused.HTTPStatus, err.Error()
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		return w.Code, w.Body.String()
 	}
-	return w.Code, w.Body.String()
+	t.Fatalf("there is no %s", pattern)
+	return 0, ""
 }
 
 func TestAnOperatorEndsASession(t *testing.T) {
@@ -82,6 +94,59 @@ func TestWithoutTheAppThereIsNothingToOperateOn(t *testing.T) {
 	runCaddy(t, t.TempDir(), newSite(t).caddyfile("", "respond ok"))
 	if got, _ := operate(t, "DELETE", strings.Repeat("A", 22), "https://op.example.com"); got != http.StatusNotFound {
 		t.Errorf("got %d", got)
+	}
+	if got, _ := administer(t, "GET", noticesPath, "?issuer=https://op.example.com"); got != http.StatusNotFound {
+		t.Errorf("got %d", got)
+	}
+}
+
+func TestAnOperatorSeesWhoHasNotBeenTold(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	shop, wiki := newReceiver(t, site, "shop"), newReceiver(t, site, "wiki")
+	shop.answers(http.StatusBadRequest)
+	wiki.answers(http.StatusServiceUnavailable, http.StatusServiceUnavailable, http.StatusServiceUnavailable)
+	runCaddy(t, t.TempDir(), site.caddyfile("oidc_session {\n\t\tstore memory\n\t}", withReceivers("", shop, wiki)+op.proxy()))
+	b := newBrowser(t)
+	b.redeem(site, b.authorize(site, "shop", "alice", nil))
+	b.redeem(site, b.authorize(site, "wiki", "", nil))
+	for rest, want := range map[string]int{"": http.StatusBadRequest, "?issuer=x&after=zz": http.StatusBadRequest, "?issuer=x&after=00": http.StatusBadRequest} {
+		if got, body := administer(t, "GET", noticesPath, rest); got != want {
+			t.Errorf("%s: %d %s", rest, got, body)
+		}
+	}
+	if got, _ := administer(t, "POST", noticesPath, "?issuer="+site.issuer); got != http.StatusMethodNotAllowed {
+		t.Errorf("another method: %d", got)
+	}
+	b.get(site.issuer + "/logout")
+	shop.tried(1)
+	wiki.tried(1)
+	var answer struct {
+		Notices []operatorNotice
+		Next    string
+	}
+	settled := func() bool {
+		status, body := administer(t, "GET", noticesPath, "?issuer="+url.QueryEscape(site.issuer))
+		answer.Notices = nil
+		if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK || strings.Contains(body, "alice") {
+			t.Fatalf("%d %s", status, body)
+		}
+		return len(answer.Notices) == 2 && answer.Notices[0].Attempts > 0 && answer.Notices[1].Attempts > 0
+	}
+	for range 500 {
+		if settled() {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	for _, n := range answer.Notices {
+		refused := n.ClientID == "shop"
+		if n.GivenUp != refused || n.Due.IsZero() != refused || n.Why == "" || n.Reason != registry.ReasonLoginCookie {
+			t.Errorf("listed is %+v", n)
+		}
+	}
+	if len(answer.Notices) != 2 || answer.Next != "" {
+		t.Errorf("listed are %+v", answer)
 	}
 }
 

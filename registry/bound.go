@@ -206,6 +206,14 @@ func (b *bound) Notices(ctx context.Context, issuer string, ids []NoticeID) ([]N
 	return r.value, r.err
 }
 
+func (b *bound) AllNotices(ctx context.Context, issuer string, after NoticeID, limit int) ([]Notice, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[[]Notice]) {
+		r.value, r.err = b.registry.AllNotices(ctx, issuer, after, limit)
+		return r
+	})
+	return r.value, r.err
+}
+
 func (b *bound) SettleNotices(ctx context.Context, settling Settling) error {
 	r := within(ctx, b, func(ctx context.Context) (r result[struct{}]) {
 		r.err = b.registry.SettleNotices(ctx, settling)

@@ -306,6 +306,11 @@ func (l *Lazy) Notices(ctx context.Context, issuer string, ids []NoticeID) ([]No
 	return on(ctx, l, func(r Registry) ([]Notice, error) { return r.Notices(ctx, issuer, ids) })
 }
 
+// AllNotices implements [Registry].
+func (l *Lazy) AllNotices(ctx context.Context, issuer string, after NoticeID, limit int) ([]Notice, error) {
+	return on(ctx, l, func(r Registry) ([]Notice, error) { return r.AllNotices(ctx, issuer, after, limit) })
+}
+
 // SettleNotices implements [Registry].
 func (l *Lazy) SettleNotices(ctx context.Context, settling Settling) error {
 	_, err := on(ctx, l, func(r Registry) (struct{}, error) { return struct{}{}, r.SettleNotices(ctx, settling) })

@@ -68,6 +68,10 @@ type Registry interface {
 	// delivered is not; what was given up is, for [DeadLetterLifetime].
 	Notices(ctx context.Context, issuer string, ids []NoticeID) ([]Notice, error)
 
+	// AllNotices lists up to limit of the issuer's notices that are recorded, ordered by ID: those after the given one; zero: from the first
+	// on. It is for operators.
+	AllNotices(ctx context.Context, issuer string, after NoticeID, limit int) ([]Notice, error)
+
 	// SettleNotices records what became of tries to deliver notices. See [Settling].
 	SettleNotices(ctx context.Context, settling Settling) error
 

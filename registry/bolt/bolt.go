@@ -110,6 +110,14 @@ func (s *Store) Notices(ctx context.Context, issuer string, ids []registry.Notic
 	return read(ctx, s, issuer, func(tx *tx) []registry.Notice { return rules.Notices(tx, ids) })
 }
 
+// AllNotices implements [registry.Registry].
+func (s *Store) AllNotices(ctx context.Context, issuer string, after registry.NoticeID, limit int) ([]registry.Notice, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return nil, err
+	}
+	return read(ctx, s, issuer, func(tx *tx) []registry.Notice { return tx.allNotices(after, limit) })
+}
+
 // SettleNotices implements [registry.Registry].
 func (s *Store) SettleNotices(ctx context.Context, settling registry.Settling) error {
 	if err := rules.CheckSettling(settling); err != nil {

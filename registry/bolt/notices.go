@@ -156,6 +156,23 @@ func (t *tx) dueOfClient(due []registry.Notice, cursor *bbolt.Cursor, key []byte
 	return due
 }
 
+// allNotices lists up to limit notices after one, ordered by ID.
+func (t *tx) allNotices(after registry.NoticeID, limit int) []registry.Notice {
+	bucket := t.bucket(bucketNotices)
+	if bucket == nil {
+		return nil
+	}
+	var notices []registry.Notice
+	cursor := bucket.Cursor()
+	for key, _ := cursor.Seek(t.key(after[:])); bytes.HasPrefix(key, t.prefix[:]) && len(notices) < limit; key, _ = cursor.Next() {
+		id := decoder{rest: key[len(t.prefix):]}
+		if notice, found := t.Notice(id.id()); found && notice.ID != after {
+			notices = append(notices, notice.Notice)
+		}
+	}
+	return notices
+}
+
 // The states of notices.
 const (
 	statePending = iota

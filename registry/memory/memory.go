@@ -165,6 +165,19 @@ func (s *Store) Notices(ctx context.Context, issuer string, ids []registry.Notic
 	return rules.Notices(s.tx(issuer), ids), nil
 }
 
+// AllNotices implements [registry.Registry].
+func (s *Store) AllNotices(ctx context.Context, issuer string, after registry.NoticeID, limit int) ([]registry.Notice, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return nil, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return s.tx(issuer).allNotices(after, limit), nil
+}
+
 // SettleNotices implements [registry.Registry].
 func (s *Store) SettleNotices(ctx context.Context, settling registry.Settling) error {
 	if err := rules.CheckSettling(settling); err != nil {

@@ -1,6 +1,8 @@
 package memory
 
 import (
+	"bytes"
+	"slices"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
@@ -91,6 +93,18 @@ func (t *tx) DeleteNotice(notice rules.Notice) {
 		}
 	}
 	t.dontExpire(kindNotice, notice.ID)
+}
+
+// allNotices lists up to limit notices after one, ordered by ID.
+func (t *tx) allNotices(after registry.NoticeID, limit int) []registry.Notice {
+	var ids []registry.NoticeID
+	for id := range t.notices {
+		if bytes.Compare(id[:], after[:]) > 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b registry.NoticeID) int { return bytes.Compare(a[:], b[:]) })
+	return rules.Notices(t, ids[:min(len(ids), limit)])
 }
 
 // dueNotices lists up to limit notices that are due, of each client the oldest. Maps have no order that lasts.

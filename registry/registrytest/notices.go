@@ -1,6 +1,7 @@
 package registrytest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -199,6 +200,42 @@ var noticeTests = []test{
 		equal(t, "why it is dead", len(kept[0].Why), registry.MaxWhy)
 		r.settle(start, registry.Outcome{ID: ids["dead"], Due: later})
 		equal(t, "the dead do not come back", len(r.due(start.Add(late))), 1)
+	}},
+	{"all notices are listed, page by page", func(t *testing.T, r *tester) {
+		join := told()
+		session := r.join(join)
+		var ids []registry.NoticeID
+		for i := range 10 {
+			sid := fmt.Sprint(i)
+			r.redeem(identifies(join, "alice", sid))
+			ids = append(ids, registry.NameNotice(session.ID, "shop", "alice", sid))
+		}
+		r.end(ending(join, registry.ReasonLogout))
+		r.settle(start, registry.Outcome{ID: ids[3], Dead: true, Attempts: 2, Why: "refused"}, registry.Outcome{ID: ids[4], Delivered: true})
+		ids = slices.Delete(ids, 4, 5)
+		slices.SortFunc(ids, func(a, b registry.NoticeID) int { return bytes.Compare(a[:], b[:]) })
+		var listed []registry.NoticeID
+		dead := 0
+		for after := (registry.NoticeID{}); len(listed) <= len(ids); {
+			page, err := r.r.AllNotices(t.Context(), issuer, after, 4)
+			r.must(err)
+			if len(page) == 0 {
+				break
+			}
+			for _, notice := range page {
+				listed = append(listed, notice.ID)
+				after = notice.ID
+				if notice.Dead {
+					dead++
+					equal(t, "why", notice.Why, "refused")
+				}
+			}
+		}
+		equalSlices(t, "listed", listed, ids)
+		equal(t, "given up", dead, 1)
+		others, err := r.r.AllNotices(t.Context(), issuer+"/tenant", registry.NoticeID{}, 10)
+		r.must(err)
+		equal(t, "another issuer's", len(others), 0)
 	}},
 	{"no client's notices hide another's", func(t *testing.T, r *tester) {
 		owes := func(client string, sessions int, at time.Time) {

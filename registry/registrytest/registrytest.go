@@ -250,6 +250,7 @@ func callsOf(ctx context.Context, r registry.Registry) map[string]error {
 	_, errs["Keys"] = r.Keys(ctx, issuer, start)
 	_, errs["DueNotices"] = r.DueNotices(ctx, issuer, start, 1)
 	_, errs["Notices"] = r.Notices(ctx, issuer, make([]registry.NoticeID, 1))
+	_, errs["AllNotices"] = r.AllNotices(ctx, issuer, registry.NoticeID{}, 1)
 	errs["SettleNotices"] = r.SettleNotices(ctx, registry.Settling{Issuer: issuer, Now: start})
 	errs["PutClient"] = r.PutClient(ctx, issuer, registry.Client{ID: "shop", Metadata: []byte("{}")})
 	errs["DeleteClient"] = r.DeleteClient(ctx, issuer, "shop")
