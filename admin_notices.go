@@ -15,7 +15,7 @@ import (
 // maxOperatorNotices is how many notices one answer lists.
 const maxOperatorNotices = 1000
 
-// An operatorNotice is what an operator sees of a notice. Who the user is is no matter of theirs.
+// An operatorNotice is what an operator sees of a notice: nothing of the user.
 type operatorNotice struct {
 	ID       string          `json:"id"`
 	ClientID string          `json:"client_id"`
