@@ -30,10 +30,12 @@ var (
 	bucketClients  = []byte("clients")  // issuer, hash of the client's ID; issuer alone: their number
 	bucketNotices  = []byte("notices")  // issuer, notice
 	bucketDue      = []byte("due")      // issuer, time, notice: those not given up
+	bucketObserved = []byte("observed") // issuer
 
 	allBuckets = [][]byte{
 		bucketMeta, bucketSessions, bucketBrowsers, bucketParticipations, bucketResponses, bucketRebindings, bucketExpiry,
 		bucketSpent, bucketKeys, bucketSubjects, bucketClients, bucketNotices, bucketDue,
+		bucketObserved,
 	}
 )
 

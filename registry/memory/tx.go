@@ -24,6 +24,7 @@ type records struct {
 	subjects       map[subject]map[sessionstate.SessionID]struct{}
 	notices        map[registry.NoticeID]rules.Notice
 	clients        map[string]registry.Client
+	observed       *registry.Observed // nil: nothing is recorded
 }
 
 // tx implements [rules.Tx]. Nothing can fail in it, so nothing is ever rolled back.
