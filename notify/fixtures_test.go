@@ -272,6 +272,7 @@ type site struct {
 	retryFor time.Duration
 	without  map[string]bool
 	noKey    atomic.Bool
+	noAlg    atomic.Bool // the client's is one that nobody signs by
 	panics   atomic.Bool
 	signed   atomic.Int64
 	settles  atomic.Int64
@@ -328,6 +329,9 @@ func (s *site) Token(_ context.Context, n Notice) (string, error) {
 	}
 	if s.noKey.Load() {
 		return "", errors.New("the key is away")
+	}
+	if s.noAlg.Load() {
+		return "", fmt.Errorf("%w: no signing key for HS256", ErrCannotSign)
 	}
 	return fmt.Sprintf("token.%x.%d", n.ID, s.signed.Add(1)), nil
 }

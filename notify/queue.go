@@ -50,6 +50,7 @@ type Site interface {
 	// notice is given up. It is asked often and must not block.
 	Target(n Notice) (target Target, ok bool)
 	// Token signs a fresh logout token for a notice, with jti, iat and exp of its own: a client may refuse one that it has seen.
+	// Its error wraps ErrCannotSign where it is no use to try again.
 	Token(ctx context.Context, n Notice) (string, error)
 }
 
