@@ -17,12 +17,14 @@ import (
 
 // Bounds and defaults of back-channel logout.
 const (
-	// DefaultRetryFor is how long a client that cannot be reached is tried.
+	// DefaultRetryFor is how long a client that cannot be reached is tried, MinRetryFor the shortest time for that.
 	DefaultRetryFor = 24 * time.Hour
+	MinRetryFor     = time.Second
 	// MaxRetryFor is the longest time for that: notices are kept a day longer.
 	MaxRetryFor = 30 * 24 * time.Hour
-	// DefaultRedirectWait is how long a browser waits for notices before it is sent on.
+	// DefaultRedirectWait is how long a browser waits for notices before it is sent on, MinRedirectWait the shortest time for that.
 	DefaultRedirectWait = 2 * time.Second
+	MinRedirectWait     = time.Millisecond
 	// MaxRedirectWait is the longest time for that.
 	MaxRedirectWait = 30 * time.Second
 )
@@ -76,11 +78,11 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // ValidateBackChannel tells why times cannot be used; zero ones stand for the defaults.
 func ValidateBackChannel(retryFor, redirectWait time.Duration) error {
 	var errs []error
-	if retryFor < 0 || retryFor > MaxRetryFor {
-		errs = append(errs, fmt.Errorf("retry_for is %s, but must be 1s to %s", retryFor, MaxRetryFor))
+	if retryFor != 0 && (retryFor < MinRetryFor || retryFor > MaxRetryFor) {
+		errs = append(errs, fmt.Errorf("retry_for is %s, but must be %s to %s", retryFor, MinRetryFor, MaxRetryFor))
 	}
-	if redirectWait < 0 || redirectWait > MaxRedirectWait {
-		errs = append(errs, fmt.Errorf("redirect_wait is %s, but must be 1ms to %s", redirectWait, MaxRedirectWait))
+	if redirectWait != 0 && (redirectWait < MinRedirectWait || redirectWait > MaxRedirectWait) {
+		errs = append(errs, fmt.Errorf("redirect_wait is %s, but must be %s to %s", redirectWait, MinRedirectWait, MaxRedirectWait))
 	}
 	return errors.Join(errs...)
 }
