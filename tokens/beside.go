@@ -15,14 +15,20 @@ func (k *SigningKeys) Beside(op KeyNames, add bool) (beside *SigningKeys, clashe
 			key.place = withheld
 		case op.has(key.kid):
 			clashes = append(clashes, key.kid)
-			key.kid = key.ownName
-			if op.has(key.kid) || k.hasKid(key.kid) {
-				key.place = withheld
-			}
+			key.renamed(op.has(key.ownName) || k.hasKid(key.ownName))
 		}
 		beside.keys = append(beside.keys, key)
 	}
 	return beside, clashes
+}
+
+// renamed gives a key the kid that no other key can have; one that has it all the same is no honest one.
+func (k *signingKey) renamed(taken bool) {
+	var err error
+	k.kid = k.ownName
+	if k.document, err = k.publicJWK(); err != nil || taken {
+		k.place = withheld
+	}
 }
 
 // AreThere tells whether an OP has one of the keys itself.

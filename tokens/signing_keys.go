@@ -41,9 +41,10 @@ type SigningKeys struct {
 type signingKey struct {
 	private, public any
 	algorithm       jose.SignatureAlgorithm
-	kid             string // empty: it is the OP's, which has none for it
-	thumbprint      string // of the key
-	ownName         string // a kid that no other key can have: the thumbprint, for the second algorithm with its suffix
+	kid             string          // empty: it is the OP's, which has none for it
+	thumbprint      string          // of the key
+	ownName         string          // a kid that no other key can have: the thumbprint, for the second algorithm with its suffix
+	document        json.RawMessage // what is published
 	place           place
 }
 
@@ -226,7 +227,8 @@ func (k *SigningKeys) addFor(key signingKey) error {
 	if k.hasKid(key.kid) {
 		return fmt.Errorf("%w: two keys have one kid", ErrSigningKey)
 	}
-	if _, err := key.publicJWK(); err != nil {
+	var err error
+	if key.document, err = key.publicJWK(); err != nil {
 		return fmt.Errorf("%w: its public part cannot be written", ErrSigningKey)
 	}
 	if signer, err := key.signer(); err != nil || !isPair(signer, key.public) {
@@ -315,11 +317,8 @@ func (k *SigningKeys) first(alg jose.SignatureAlgorithm) (signingKey, bool) {
 func (k *SigningKeys) Published() []PublishedKey {
 	var published []PublishedKey
 	for _, key := range k.keys {
-		if key.place != added {
-			continue
-		}
-		if document, err := key.publicJWK(); err == nil { // as it was when the key was taken into use
-			published = append(published, PublishedKey{ID: key.kid, JWK: document})
+		if key.place == added {
+			published = append(published, PublishedKey{ID: key.kid, JWK: key.document})
 		}
 	}
 	return published
