@@ -143,15 +143,16 @@ func (b *BackChannel) provision(ctx caddy.Context, app *App, configured bool, cl
 	if err != nil {
 		return nil, err
 	}
-	algorithms := tokens.GeneratedAlgorithms()
+	algorithms, given := tokens.GeneratedAlgorithms(), (*tokens.SigningKeys)(nil)
 	if keys.has {
-		algorithms = keys.keys.Algorithms()
+		algorithms, given = keys.keys.Algorithms(), keys.keys
 	}
 	warnOfAlgorithms(ctx.Logger(), algorithms, clients)
 	guard := notify.Guard{Allow: allowed}
 	return &handlers.BackChannel{
 		Configured:   configured,
 		Keys:         keys.get,
+		Given:        given,
 		Guard:        guard,
 		Sender:       notify.NewSender(guard, roots),
 		Strict:       notify.NewSender(notify.Guard{}, roots),

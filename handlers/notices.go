@@ -2,6 +2,8 @@ package handlers
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"go.uber.org/zap"
@@ -105,15 +107,19 @@ func (n *Notices) Target(notice notify.Notice) (notify.Target, bool) {
 // Token signs a logout token for a notice, by the algorithm that the client's ID tokens are signed by (Back-Channel Logout 1.0,
 // section 2.6).
 func (n *Notices) Token(ctx context.Context, notice notify.Notice) (string, error) {
-	keys, err := n.BackChannel.Keys(ctx)
+	keys, certain, err := n.BackChannel.signing(ctx, n.Issuer)
 	if err != nil {
 		return "", err
 	}
 	client, _ := n.BackChannel.Clients.Find(notice.ClientID)
-	return keys.Sign(tokens.LogoutToken{
+	token, err := keys.Sign(tokens.LogoutToken{
 		Issuer: n.Issuer, ClientID: notice.ClientID, Subject: notice.Subject, SessionID: notice.SessionID,
 		IssuedAt: n.BackChannel.env.Now(),
 	}, client.IDTokenSignedResponseAlg)
+	if errors.Is(err, tokens.ErrNoSigningKey) || certain && errors.Is(err, tokens.ErrWithheld) {
+		err = fmt.Errorf("%w: %w", notify.ErrCannotSign, err)
+	}
+	return token, err
 }
 
 // LogUntold names the clients of a session that has ended which no notice reaches, since no ID token of theirs was seen. Of sessions that
