@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -21,8 +22,10 @@ import (
 // theirs ends, from server to server, until they have answered.
 type BackChannel struct {
 	// The private keys that sign logout tokens: PEM or JWK. The first one that fits a client's algorithm signs; the public parts
-	// of all are added to the OP's own keys. Takes placeholders that are known at start, such as {file./run/secrets/key.pem}.
-	// To rotate, put the new key first; the old one may be taken away at once, and stays published for an hour.
+	// of all are added to the OP's own keys, but for those that the OP has itself. That is not done while it would break sign-ins:
+	// an OP with one key may issue ID tokens that do not name it (kid), which clients refuse once there are several keys. Takes
+	// placeholders that are known at start, such as {file./run/secrets/key.pem}. To rotate, put the new key first; the old one
+	// may be taken away at once, and stays published for an hour.
 	//
 	// Default: keys for RS256, PS256, ES256 and EdDSA, generated at first use and kept in Caddy's storage under
 	// `oidc_session/signing_keys`.
@@ -41,14 +44,14 @@ type BackChannel struct {
 	// Default: the system's authorities only.
 	TrustedCA []string `json:"trusted_ca,omitempty"`
 
-	// How long a client that cannot be reached is tried, at growing intervals of up to 10 minutes: up to 30 days. It is logged
+	// How long a client that cannot be reached is tried, at growing intervals of up to 10 minutes: 1 second to 30 days. It is logged
 	// when a client is given up.
 	//
 	// Default: 24 hours.
 	RetryFor caddy.Duration `json:"retry_for,omitempty"`
 
-	// How long a browser that signs out waits for clients to be told before it is sent on; they are told all the same. Up to
-	// 30 seconds.
+	// How long a browser that signs out waits for clients to be told before it is sent on; they are told all the same.
+	// 1 millisecond to 30 seconds.
 	//
 	// Default: 2 seconds.
 	RedirectWait caddy.Duration `json:"redirect_wait,omitempty"`
@@ -57,14 +60,14 @@ type BackChannel struct {
 // privateRanges are those that Caddy itself means by this name.
 var privateRanges = []string{"192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.1/8", "fd00::/8", "::1"}
 
-// resolve replaces the placeholders in settings that are known at start.
+// resolve replaces the placeholders in settings that are known at start, but for those of the signing keys, which are secrets.
 func (b *BackChannel) resolve() error {
+	if slices.Contains(slices.Concat(b.SigningKeys, b.AllowPrivate, b.TrustedCA), "") {
+		return errors.New("a value is empty")
+	}
 	var settings []*string
-	for _, list := range [][]string{b.SigningKeys, b.AllowPrivate, b.TrustedCA} {
+	for _, list := range [][]string{b.AllowPrivate, b.TrustedCA} {
 		for i := range list {
-			if list[i] == "" {
-				return errors.New("backchannel_logout: a value is empty")
-			}
 			settings = append(settings, &list[i])
 		}
 	}
@@ -134,17 +137,20 @@ func (b *BackChannel) provision(ctx caddy.Context, app *App, configured bool, cl
 	if err != nil {
 		return nil, err
 	}
-	keys, err := newSigningKeySource(b.SigningKeys, ctx.Storage(), ctx.Logger())
+	keys, err := b.signingKeys(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("reading the signing_key: %w", err)
+		return nil, err
 	}
+	algorithms, given := tokens.GeneratedAlgorithms(), (*tokens.SigningKeys)(nil)
 	if keys.has {
-		warnOfAlgorithms(ctx.Logger(), keys.keys, clients)
+		algorithms, given = keys.keys.Algorithms(), keys.keys
 	}
+	warnOfAlgorithms(ctx.Logger(), algorithms, clients)
 	guard := notify.Guard{Allow: allowed}
 	return &handlers.BackChannel{
 		Configured:   configured,
 		Keys:         keys.get,
+		Given:        given,
 		Guard:        guard,
 		Sender:       notify.NewSender(guard, roots),
 		Strict:       notify.NewSender(notify.Guard{}, roots),
@@ -156,12 +162,26 @@ func (b *BackChannel) provision(ctx caddy.Context, app *App, configured bool, cl
 	}, nil
 }
 
-// warnOfAlgorithms tells of clients whose tokens cannot be signed by the configured keys.
-func warnOfAlgorithms(logger *zap.Logger, keys *tokens.SigningKeys, clients *handlers.Clients) {
+// signingKeys returns the source of the keys that sign logout tokens.
+func (b *BackChannel) signingKeys(ctx caddy.Context) (*keySource[*tokens.SigningKeys], error) {
+	documents, err := resolveSigningKeys(b.SigningKeys)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := newSigningKeySource(documents, ctx.Storage(), ctx.Logger())
+	if err != nil {
+		return nil, fmt.Errorf("reading the signing_key: %w", err)
+	}
+	return keys, nil
+}
+
+// warnOfAlgorithms tells of clients whose tokens cannot be signed by the keys, be they configured or generated.
+func warnOfAlgorithms(logger *zap.Logger, algorithms []string, clients *handlers.Clients) {
 	for _, client := range clients.List {
-		if client.BackChannelLogoutURI != "" && !keys.Supports(client.IDTokenSignedResponseAlg) {
-			logger.Error("a client cannot be told of sign-outs: no signing_key fits its id_token_signed_response_alg",
-				zap.String("client_id", client.ID), zap.Strings("algorithms", keys.Algorithms()))
+		algorithm := cmp.Or(client.IDTokenSignedResponseAlg, "RS256")
+		if client.BackChannelLogoutURI != "" && !slices.Contains(algorithms, algorithm) {
+			logger.Error("a client cannot be told of sign-outs: no signing key fits its id_token_signed_response_alg",
+				zap.String("client_id", client.ID), zap.String("algorithm", algorithm), zap.Strings("algorithms", algorithms))
 		}
 	}
 }

@@ -164,7 +164,8 @@ func TestDiscoveryNamesBackChannelLogout(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
 	shop := newReceiver(t, site, "shop")
-	runCaddy(t, t.TempDir(), site.caddyfile("", withReceivers("", shop)+op.proxy()))
+	storage, config := t.TempDir(), site.caddyfile("", withReceivers("", shop)+op.proxy())
+	runCaddy(t, storage, config)
 	b := newBrowser(t)
 	document := func() (got map[string]any) {
 		if err := json.Unmarshal([]byte(b.get(site.issuer+"/.well-known/openid-configuration").body), &got); err != nil {
@@ -175,10 +176,25 @@ func TestDiscoveryNamesBackChannelLogout(t *testing.T) {
 	if got := document(); got["backchannel_logout_supported"] != true || got["backchannel_logout_session_supported"] != nil {
 		t.Errorf("before any ID token: %v", got)
 	}
-	b.redeem(site, b.authorize(site, "shop", "alice", nil))
-	if got := document(); got["backchannel_logout_session_supported"] != true {
-		t.Errorf("after an ID token with a sid: %v", got)
+	named := func(when string) {
+		t.Helper()
+		for range 500 { // it is recorded behind the requests
+			if document()["backchannel_logout_session_supported"] == true {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		t.Errorf("%s: %v", when, document())
 	}
+	b.redeem(site, b.authorize(site, "shop", "alice", nil))
+	named("after an ID token with a sid")
+	loadCaddy(t, storage, strings.Replace(config, "bind", "log\n\tbind", 1))
+	named("after a reload")
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	loadCaddy(t, storage, config)
+	named("after a restart")
 }
 
 func TestAnOPThatTellsItsClientsIsLeftToIt(t *testing.T) {
@@ -211,6 +227,7 @@ func TestAReplacedSigningKeyStaysPublished(t *testing.T) {
 	first, second := pemKey(t), pemKey(t)
 	runCaddy(t, storage, config(first))
 	b := newBrowser(t)
+	b.redeem(site, b.authorize(site, "shop", "alice", nil))
 	kids := func() []string {
 		var keys jose.JSONWebKeySet
 		if err := json.Unmarshal([]byte(b.get(site.issuer+"/jwks").body), &keys); err != nil {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
 func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
@@ -21,10 +23,11 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 	}
 	t.Setenv("OIDC_TEST_EMPTY", "")
 	tests := map[string]struct{ global, site, want string }{
-		"a key in a file that is not there": {"key {file." + filepath.Join(dir, "nowhere") + "}", "", "is empty"},
-		"a key in a variable that is empty": {"key {env.OIDC_TEST_EMPTY}", "", "is empty"},
-		"a key of an unknown placeholder":   {"key {nonsense.x}", "", "unrecognized placeholder"},
-		"a key in an empty file":            {"key {file." + write("empty", "") + "}", "", "is empty"},
+		"a key in a file that is not there": {"key {file." + filepath.Join(dir, "nowhere") + "}", "", "key 1: a placeholder is unknown or empty"},
+		"a key in a variable that is empty": {"key {env.OIDC_TEST_EMPTY}", "", "a placeholder is unknown or empty"},
+		"a key of an unknown placeholder":   {"key {nonsense.x}", "", "a placeholder is unknown or empty"},
+		"a key in an empty file":            {"key {file." + write("empty", "") + "}", "", "a placeholder is unknown or empty"},
+		"a key with braces":                 {"key \"" + testKey + "\" `a secret with {0123456789abcdef} in it`", "", "key 2: a placeholder is unknown or empty"},
 		"a key of spaces":                   {"key {file." + write("spaces", strings.Repeat(" ", 40)) + "}", "", "shared key is empty"},
 		"an empty literal key":              {`key ""`, "", "shared key is empty"},
 		"a short key":                       {"key {file." + write("short", "0123456789abcdef\n") + "}", "", "shared key is too short (key 1 has 16 bytes, at least 32 are needed)"},
@@ -63,11 +66,15 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"an idle_timeout of seconds":           {"", "idle_timeout 30s", "idle_timeout is 30s, but must be 1m0s to 400 days"},
 		"a frontchannel_timeout of minutes":    {"", "frontchannel_timeout 5m", "frontchannel_timeout is 5m0s, but must be at most 30s"},
 		"a signing_key that is none":           {"", "backchannel_logout {\n\t\t\tsigning_key {file." + write("none.pem", "0123456789abcdef") + "}\n\t\t}", "neither PEM nor a JWK"},
-		"a signing_key in a file that is away": {"", "backchannel_logout {\n\t\t\tsigning_key {file." + filepath.Join(dir, "away") + "}\n\t\t}", "is empty"},
+		"a signing_key in a file that is away": {"", "backchannel_logout {\n\t\t\tsigning_key {file." + filepath.Join(dir, "away") + "}\n\t\t}", "signing_key 1: a placeholder is unknown or empty"},
+		"a signing_key that is half a JWK":     {"", "backchannel_logout {\n\t\t\tsigning_key `{\"d\":\"0123456789abcdef\"` `{0123456789abcdef}`\n\t\t}", "signing_key 2: a placeholder is unknown or empty"},
+		"a signing_key that is no JWK":         {"", "backchannel_logout {\n\t\t\tsigning_key `{\"d\":\"0123456789abcdef\"}`\n\t\t}", "JWK 1 cannot be read"},
 		"an allowed address that is none":      {"", "backchannel_logout {\n\t\t\tallow_private example.com\n\t\t}", `allow_private: "example.com" is no IP address or range`},
 		"a trusted_ca that is not there":       {"", "backchannel_logout {\n\t\t\ttrusted_ca " + filepath.Join(dir, "away") + "\n\t\t}", "reading a trusted_ca"},
 		"a trusted_ca without a certificate":   {"", "backchannel_logout {\n\t\t\ttrusted_ca " + write("ca.pem", "none") + "\n\t\t}", "has no certificate in PEM"},
 		"retrying for months":                  {"", "backchannel_logout {\n\t\t\tretry_for 60d\n\t\t}", "retry_for is 1440h0m0s, but must be"},
+		"retrying for nothing":                 {"", "backchannel_logout {\n\t\t\tretry_for 1ns\n\t\t}", "retry_for is 1ns, but must be 1s to 720h0m0s"},
+		"browsers that wait for nothing":       {"", "backchannel_logout {\n\t\t\tredirect_wait 1us\n\t\t}", "redirect_wait is 1µs, but must be 1ms to 30s"},
 		"browsers that wait for minutes":       {"", "backchannel_logout {\n\t\t\tredirect_wait 5m\n\t\t}", "redirect_wait is 5m0s, but must be"},
 		"a backchannel_logout_uri with http":   {"", "client a {\n\t\t\tbackchannel_logout_uri http://rp.example.com/\n\t\t}", "backchannel_logout_uri must be https"},
 		"a backchannel_logout_uri of an app":   {"", "client a {\n\t\t\tbackchannel_logout_uri com.example.app:/x\n\t\t}", "backchannel_logout_uri is no https URL"},
@@ -87,6 +94,22 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 				t.Errorf("the error shows the key: %v", err)
 			}
 		})
+	}
+}
+
+// A JWK begins with a brace, as a placeholder does.
+func TestASigningKeyMayBeWrittenOut(t *testing.T) {
+	_, set, err := tokens.GenerateSigningKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, key := range map[string]string{
+		"a JWK":     `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}`,
+		"a JWK Set": string(set),
+	} {
+		if err := validate(t, newSite(t).caddyfile("", "oidc_session {\n\t\tbackchannel_logout {\n\t\t\tsigning_key `"+key+"`\n\t\t}\n\t}")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -317,8 +317,9 @@ func (h *Handler) resolve() error {
 
 // setupEndSession gives the end_session endpoint its world.
 func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) error {
-	keys := &handlers.Keys{URI: h.JWKSURI}
+	keys := &handlers.Keys{URI: h.JWKSURI, Learnt: h.told.SawKeys}
 	keys.Setup(env)
+	h.told.OPKeys = keys
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
 	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
@@ -357,6 +358,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	h.told.See(op)
+	h.told.Recall(op, r, next)
 	switch path := r.URL.Path; {
 	case h.CheckSession.Serves(op, path):
 		return h.CheckSession.Serve(op, w, r)

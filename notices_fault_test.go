@@ -114,6 +114,9 @@ func (c *crowd) owing(s site, op *scriptedOP) (caddyfile string, ids map[string]
 			c.t.Fatalf("%d sessions ended: %v", len(ended), err)
 		}
 	}
+	if err := store.Observe(c.t.Context(), s.issuer, registry.Observed{KeyIDs: registry.Presence{Seen: true}}); err != nil {
+		c.t.Fatal(err)
+	}
 	if err := store.Close(); err != nil {
 		c.t.Fatal(err)
 	}

@@ -53,12 +53,19 @@ var opKey = sync.OnceValue(func() jose.JSONWebKey {
 func (op *scriptedOP) jwks(w http.ResponseWriter, _ *http.Request) {
 	key := opKey()
 	public := key.Public()
+	if op.traits.unnamedKey {
+		public.KeyID = ""
+	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}})
 }
 
 func (op *scriptedOP) idToken(g grant) string {
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: opKey()}, nil)
+	key := opKey()
+	if op.traits.unnamedTokens {
+		key.KeyID = ""
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, nil)
 	if err != nil {
 		panic(err)
 	}

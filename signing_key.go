@@ -12,7 +12,7 @@ import (
 const signingKeyName = "oidc_session/signing_keys"
 
 // newSigningKeySource returns the source of the configured keys, or of generated ones when there are none.
-func newSigningKeySource(documents []string, storage keyStorage, logger *zap.Logger) (*keySource[*tokens.SigningKeys], error) {
+func newSigningKeySource(documents [][]byte, storage keyStorage, logger *zap.Logger) (*keySource[*tokens.SigningKeys], error) {
 	k := &keySource[*tokens.SigningKeys]{
 		storage: storage, name: signingKeyName, logger: logger, now: time.Now,
 		without: "the keys that sign logout tokens cannot be had from Caddy's storage; clients are told of sign-outs when they can",
@@ -25,11 +25,7 @@ func newSigningKeySource(documents []string, storage keyStorage, logger *zap.Log
 	if len(documents) == 0 {
 		return k, nil
 	}
-	var parsed [][]byte
-	for _, document := range documents {
-		parsed = append(parsed, []byte(document))
-	}
-	keys, err := tokens.ParseSigningKeys(parsed...)
+	keys, err := tokens.ParseSigningKeys(documents...)
 	if err != nil {
 		return nil, err
 	}

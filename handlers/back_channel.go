@@ -6,23 +6,27 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/notify"
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
 // Bounds and defaults of back-channel logout.
 const (
-	// DefaultRetryFor is how long a client that cannot be reached is tried.
+	// DefaultRetryFor is how long a client that cannot be reached is tried, MinRetryFor the shortest time for that.
 	DefaultRetryFor = 24 * time.Hour
+	MinRetryFor     = time.Second
 	// MaxRetryFor is the longest time for that: notices are kept a day longer.
 	MaxRetryFor = 30 * 24 * time.Hour
-	// DefaultRedirectWait is how long a browser waits for notices before it is sent on.
+	// DefaultRedirectWait is how long a browser waits for notices before it is sent on, MinRedirectWait the shortest time for that.
 	DefaultRedirectWait = 2 * time.Second
+	MinRedirectWait     = time.Millisecond
 	// MaxRedirectWait is the longest time for that.
 	MaxRedirectWait = 30 * time.Second
 )
@@ -34,6 +38,10 @@ type BackChannel struct {
 	Configured bool
 	// Keys has the keys that sign logout tokens. It may fail while they cannot be had.
 	Keys func(context.Context) (*tokens.SigningKeys, error)
+	// Given are those keys if they are configured; nil: they are generated.
+	Given *tokens.SigningKeys
+	// OPKeys learns the OP's keys, which a configured one may be of; nil: they are seen only when clients ask for them.
+	OPKeys *Keys
 	// Guard says which addresses may be dialed, Sender dials them. Strict dials public ones only: those of clients that have
 	// registered themselves.
 	Guard  notify.Guard
@@ -51,14 +59,22 @@ type BackChannel struct {
 	// Clients knows where they can be told.
 	Clients *Clients
 
-	env     Env
-	op      atomic.Pointer[OP] // the last that was seen
-	hasSIDs atomic.Bool        // of the last ID token
+	env       Env
+	op        atomic.Pointer[OP] // the last that was seen
+	seen      *sightings
+	view      atomic.Pointer[outlook]
+	hasSIDs   atomic.Bool // ID tokens name sessions
+	published publishedKeys
+
+	mu       sync.Mutex
+	obstacle string // that the log has been told
 }
 
 // Setup gives it its world, and tells of addresses that will be refused.
 func (b *BackChannel) Setup(env Env) {
 	b.env = env
+	b.seen = newSightings(env, b.judge)
+	b.judge(registry.Observed{}, false)
 	for _, client := range b.Clients.List {
 		u, err := url.Parse(client.BackChannelLogoutURI)
 		if err != nil || client.BackChannelLogoutURI == "" {
@@ -76,11 +92,11 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // ValidateBackChannel tells why times cannot be used; zero ones stand for the defaults.
 func ValidateBackChannel(retryFor, redirectWait time.Duration) error {
 	var errs []error
-	if retryFor < 0 || retryFor > MaxRetryFor {
-		errs = append(errs, fmt.Errorf("retry_for is %s, but must be 1s to %s", retryFor, MaxRetryFor))
+	if retryFor != 0 && (retryFor < MinRetryFor || retryFor > MaxRetryFor) {
+		errs = append(errs, fmt.Errorf("retry_for is %s, but must be %s to %s", retryFor, MinRetryFor, MaxRetryFor))
 	}
-	if redirectWait < 0 || redirectWait > MaxRedirectWait {
-		errs = append(errs, fmt.Errorf("redirect_wait is %s, but must be 1ms to %s", redirectWait, MaxRedirectWait))
+	if redirectWait != 0 && (redirectWait < MinRedirectWait || redirectWait > MaxRedirectWait) {
+		errs = append(errs, fmt.Errorf("redirect_wait is %s, but must be %s to %s", redirectWait, MinRedirectWait, MaxRedirectWait))
 	}
 	return errors.Join(errs...)
 }
@@ -90,11 +106,14 @@ func (b *BackChannel) MayTell() bool {
 	return b.Configured || b.Clients.File != "" || b.Clients.tellable()
 }
 
-// Tells tells whether clients of an OP are told. An OP that tells its clients itself is left to it; and where our keys cannot join the
-// OP's, nobody could verify a token.
-func (b *BackChannel) Tells(op *OP) bool {
-	return (b.Configured || b.Clients.tellable()) && !op.tellsClients && (!op.learnt || op.JWKSPath != "")
+// wouldTell tells whether clients of an OP are told if they can verify tokens. An OP that tells its clients itself is left to it.
+func (b *BackChannel) wouldTell(op *OP) bool {
+	return (b.Configured || b.Clients.tellable()) && !op.tellsClients
 }
+
+// Tells tells whether clients of an OP are told. Where our keys cannot join the OP's, and none of them is the OP's own, nobody could verify
+// a token. It is asked with every request: what it goes by is at hand.
+func (b *BackChannel) Tells(op *OP) bool { return b.wouldTell(op) && b.hindrance(op) == "" }
 
 // See notes what is known of the OP, for notices that are due without any request.
 func (b *BackChannel) See(op *OP) {
@@ -105,15 +124,10 @@ func (b *BackChannel) See(op *OP) {
 	if before == nil || before.Issuer != op.Issuer {
 		b.Adopt(op.Issuer)
 	}
-	on := b.Configured || b.Clients.tellable()
-	switch news := before == nil || !before.learnt; {
-	case !on || !news || !op.learnt:
-	case op.tellsClients:
+	if news := before == nil || !before.learnt; news && op.learnt && op.tellsClients && (b.Configured || b.Clients.tellable()) {
 		b.env.Logger.Info("the OP has back-channel logout of its own, which tells its clients: none are told from here", zap.String("issuer", op.Issuer))
-	case op.JWKSPath == "":
-		b.env.Logger.Error("clients cannot be told of sign-outs: the OP's jwks_uri is missing or not on the issuer's origin, so that the signing key cannot be published there",
-			zap.String("issuer", op.Issuer))
 	}
+	b.complain(op)
 }
 
 // Members are what the sender adds to the discovery document (Back-Channel Logout 1.0, section 2.1). That tokens name sessions is said
@@ -128,6 +142,3 @@ func (b *BackChannel) Members(op *OP) []Member {
 	}
 	return members
 }
-
-// SawIDToken notes whether the OP's ID tokens have a sid.
-func (b *BackChannel) SawIDToken(sid string) { b.hasSIDs.Store(sid != "") }

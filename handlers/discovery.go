@@ -35,8 +35,10 @@ func (d *Discovery) Serve(op *OP, w http.ResponseWriter, r *http.Request, next c
 
 // A documentEdit edits a JSON document of the OP. One that cannot be edited passes as it came.
 type documentEdit struct {
-	edit   func(document []byte) ([]byte, error)
-	failed func(error)
+	edit     func(document []byte) ([]byte, error) // nil for "as it came"
+	failed   func(error)
+	tooLarge func() // called when it is over maxJSON; nil: nobody is told
+	anyType  bool   // whatever media type it has
 }
 
 // serve passes a request for the document on and edits the answer.
@@ -53,12 +55,13 @@ func (e documentEdit) serve(w http.ResponseWriter, r *http.Request, next caddyht
 		whole.Header.Del(field)
 	}
 	return observe(w, whole, next, func(status int, header http.Header) *hold {
-		if status != http.StatusOK || !isJSON(header) {
+		if status != http.StatusOK || !e.anyType && !isJSON(header) {
 			return nil
 		}
 		return &hold{
-			limit: maxJSON,
-			edit:  e.apply,
+			limit:    maxJSON,
+			edit:     e.apply,
+			tooLarge: e.tooLarge,
 			serve: func(w http.ResponseWriter, body []byte) {
 				http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body)) // conditions, ranges and HEAD
 			},

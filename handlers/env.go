@@ -14,6 +14,7 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
 // Env is the world a handler works in. All fields are required.
@@ -38,10 +39,10 @@ type Env struct {
 	IdleTimeout time.Duration
 
 	// Tells tells whether the clients of an OP's sessions are told when those end, and Wake that some may have to be. SawIDToken is
-	// told the sid of each ID token; empty: it had none.
+	// told each ID token of a client, and does not wait.
 	Tells      func(op *OP) bool
 	Wake       func()
-	SawIDToken func(sid string)
+	SawIDToken func(op *OP, clientID string, token tokens.IDToken)
 
 	Logger *zap.Logger
 	Now    func() time.Time

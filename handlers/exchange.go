@@ -31,6 +31,8 @@ type hold struct {
 	// edit gets the header, which it may change, and the whole body, of which it must change nothing in place. It returns
 	// the body to send, or nil for "as it came".
 	edit func(header http.Header, body []byte) []byte
+	// tooLarge is called when the body is over the limit, and passes as it comes; nil: nobody is told.
+	tooLarge func()
 	// serve sends an edited body with its header; nil: it is sent with the status that the response had.
 	serve func(w http.ResponseWriter, body []byte)
 }
@@ -56,7 +58,7 @@ func (x *exchange) WriteHeader(status int) {
 	x.decided, x.status = true, status
 	x.hold = x.decide(status, x.Header())
 	if x.hold != nil && declaredLength(x.Header()) > int64(x.hold.limit) {
-		x.hold = nil
+		x.letGo()
 	}
 	if x.hold == nil {
 		x.ResponseWriterWrapper.WriteHeader(status)
@@ -106,9 +108,17 @@ func (x *exchange) FlushError() error {
 	return http.NewResponseController(x.ResponseWriterWrapper).Flush()
 }
 
+// letGo gives up the edit of a body that is too large.
+func (x *exchange) letGo() {
+	if x.hold.tooLarge != nil {
+		x.hold.tooLarge()
+	}
+	x.hold = nil
+}
+
 // release gives up the edit: the response goes on as it came.
 func (x *exchange) release() error {
-	x.hold = nil
+	x.letGo()
 	x.ResponseWriterWrapper.WriteHeader(x.status)
 	_, err := x.ResponseWriterWrapper.Write(x.held.Bytes())
 	x.held = bytes.Buffer{}

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -22,6 +23,7 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/registry/memory"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
 const (
@@ -48,7 +50,7 @@ type world struct {
 	clock *clock
 	tells bool         // clients are told
 	woken atomic.Int32 // how often new notices were looked for
-	sid   string       // of the last ID token
+	seen  []string     // of each ID token: the client, kid and sid
 }
 
 func newWorld(t testing.TB) *world {
@@ -69,9 +71,11 @@ func newWorld(t testing.TB) *world {
 		SessionLifetime: lifetime,
 		Tells:           func(*OP) bool { return w.tells },
 		Wake:            func() { w.woken.Add(1) },
-		SawIDToken:      func(sid string) { w.sid = sid },
-		Logger:          zap.New(core),
-		Now:             w.clock.Now,
+		SawIDToken: func(op *OP, client string, token tokens.IDToken) {
+			w.seen = append(w.seen, fmt.Sprintf("%s %s kid %q sid %q", op.Issuer, client, token.KeyID, token.SessionID))
+		},
+		Logger: zap.New(core),
+		Now:    w.clock.Now,
 	}
 	return w
 }
@@ -180,6 +184,14 @@ func (downRegistry) KeepKeys(context.Context, registry.Keeping) error { return r
 
 func (downRegistry) Keys(context.Context, string, time.Time) ([]registry.Key, error) {
 	return nil, registry.ErrUnavailable
+}
+
+func (downRegistry) Observe(context.Context, string, registry.Observed) error {
+	return registry.ErrUnavailable
+}
+
+func (downRegistry) Observed(context.Context, string) (o registry.Observed, found bool, err error) {
+	return o, false, registry.ErrUnavailable
 }
 
 func (downRegistry) Client(context.Context, string, string) (c registry.Client, found bool, err error) {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
 // framed are clients that are told by front channel: one with a query of its own, one that needs a sid.
@@ -106,7 +108,7 @@ func TestDiscoveryNamesTheFrontChannelOfOurOwnEndpointOnly(t *testing.T) {
 	} {
 		x := newExit(t, tt.configure)
 		for _, sid := range []string{"", "1"} {
-			x.e.BackChannel.SawIDToken(sid)
+			x.e.BackChannel.SawIDToken(x.w.op, clientID, tokens.IDToken{SessionID: sid})
 			supported, sessions := false, false
 			for _, m := range x.e.Members(knownOP(t, issuer, tt.metadata)) {
 				supported = supported || m.Name == "frontchannel_logout_supported"

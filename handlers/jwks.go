@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -11,39 +12,31 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
-	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
-const (
-	// publishedFor is how long a public key stays published after it was replaced: logout tokens live two minutes, but servers
-	// with the same store may change their configuration one after the other.
-	publishedFor = time.Hour
-	// publishedAgain is how often it is recorded that a key is published.
-	publishedAgain = 10 * time.Minute
-	// publishedWait is how long a request for the document waits for the signing keys.
-	publishedWait = 2 * time.Second
-)
+// publishedWait is how long a request for the document waits for the signing keys.
+const publishedWait = 2 * time.Second
 
 // A JWKS adds the public keys that logout tokens are verified by to the OP's JWK Set: clients verify those by the same document
-// as ID tokens (Back-Channel Logout 1.0, section 2.6).
+// as ID tokens (Back-Channel Logout 1.0, section 2.6). Where that could break the verification of ID tokens, nothing is added.
 type JWKS struct {
 	// BackChannel signs.
 	BackChannel *BackChannel
 
 	env Env
 
-	mu       sync.Mutex
-	recorded time.Time
-	digest   string
+	mu      sync.Mutex // of what the log has been told
+	failure string
+	clashes string
 }
 
 // Setup gives the handler its world.
 func (j *JWKS) Setup(env Env) { j.env = env }
 
-// Serves tells whether a path is that of the OP's document, and our keys belong to it.
+// Serves tells whether a path is that of the OP's document, and our keys may belong to it.
 func (j *JWKS) Serves(op *OP, path string) bool {
-	return path == op.JWKSPath && path != "" && j.BackChannel.Tells(op)
+	return path == op.JWKSPath && path != "" && j.BackChannel.wouldTell(op)
 }
 
 // Serve answers with the OP's document and our keys. A document that cannot be read passes as it came.
@@ -52,80 +45,98 @@ func (j *JWKS) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyh
 		edit: func(document []byte) ([]byte, error) {
 			ctx, cancel := context.WithTimeout(recording(r), publishedWait)
 			defer cancel()
-			return j.merge(ctx, op, document)
+			merged, err := j.merge(ctx, op, document)
+			if err == nil {
+				j.failed(op, nil)
+			}
+			return merged, err
 		},
-		failed: func(err error) {
-			j.env.Logger.Error("the OP's keys pass as they came: clients cannot verify logout tokens by them", zap.String("issuer", op.Issuer), zap.Error(err))
-		},
+		failed:   func(err error) { j.failed(op, err) },
+		tooLarge: func() { j.failed(op, errTooLarge) },
+		anyType:  true, // as clients take it
 	}.serve(w, r, next)
 }
 
+// errUnseen says that keys are not added yet.
+var errUnseen = errors.New("no ID token was seen that names its key (kid)")
+
+// merge returns the document with our keys; nil: as it came, since nothing is to be added.
 func (j *JWKS) merge(ctx context.Context, op *OP, document []byte) ([]byte, error) {
-	keys, err := j.BackChannel.Keys(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("getting the signing keys: %w", err)
-	}
-	merged, clashes, err := tokens.MergeKeys(document, j.published(ctx, op, keys))
+	names, err := tokens.ParseKeyNames(document)
 	if err != nil {
 		return nil, err
 	}
-	if len(clashes) > 0 {
-		j.env.Logger.Error("a signing key has the kid of a key of the OP, and is not published", zap.String("issuer", op.Issuer), zap.Strings("kids", clashes))
+	b := j.BackChannel
+	b.seen.await(ctx, op.Issuer)
+	b.seen.lookAgain(ctx, op.Issuer)
+	known, complete := b.seen.sawKeys(op.Issuer, names)
+	if !complete {
+		return nil, errUnknownPast
 	}
-	return merged, nil
+	if view := newOutlook(known, complete, b.Given); !view.adds {
+		if view.breaks || view.there {
+			return nil, nil // the log has it
+		}
+		return nil, errUnseen
+	}
+	keys, err := b.Keys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("getting the signing keys: %w", err)
+	}
+	keys, clashes := keys.Beside(names, true)
+	j.clash(op, clashes)
+	return j.with(ctx, op, document, keys.Published())
 }
 
-// signedBy is what our own published keys are recorded under: an issuer has no space in it.
-func signedBy(op *OP) string { return op.Issuer + " logout tokens" }
-
-// published returns the public keys in use, and those that were a short while ago.
-func (j *JWKS) published(ctx context.Context, op *OP, keys *tokens.SigningKeys) []tokens.PublishedKey {
-	published := keys.Published()
-	now := j.env.Now()
-	if j.due(op, published, now) {
-		keeping := registry.Keeping{Issuer: signedBy(op), Now: now, Until: now.Add(publishedFor)}
-		for _, key := range published {
-			keeping.Keys = append(keeping.Keys, registry.Key{ID: key.ID, JWK: key.JWK})
-		}
-		if err := j.env.Registry.KeepKeys(ctx, keeping); err != nil {
-			unrecorded(j.env.Logger, "the signing keys are not recorded for the time after they are replaced", err)
-			j.forget()
-		}
-	}
-	recorded, err := j.env.Registry.Keys(ctx, signedBy(op), now)
-	if err != nil {
-		return published
-	}
+// with adds the keys in use, and those that were a short while ago.
+func (j *JWKS) with(ctx context.Context, op *OP, document []byte, published []tokens.PublishedKey) ([]byte, error) {
+	j.BackChannel.published.record(ctx, j.env, op.Issuer, published)
 	has := make(map[string]bool)
 	for _, key := range published {
 		has[key.ID] = true
+	}
+	recorded, err := j.env.Registry.Keys(ctx, signedBy(op.Issuer), j.env.Now())
+	if err != nil {
+		recorded = nil // those in use are what matters
 	}
 	for _, key := range recorded {
 		if !has[key.ID] {
 			published = append(published, tokens.PublishedKey{ID: key.ID, JWK: key.JWK})
 		}
 	}
-	return published
+	if len(published) == 0 {
+		return nil, nil
+	}
+	merged, _, err := tokens.MergeKeys(document, published)
+	return merged, err
 }
 
-// due tells whether it has to be recorded which keys are published.
-func (j *JWKS) due(op *OP, published []tokens.PublishedKey, now time.Time) bool {
-	kids := []string{op.Issuer}
-	for _, key := range published {
-		kids = append(kids, key.ID)
+// failed says why the document passes as it came, once for each reason in a row; nil: it does not any more.
+func (j *JWKS) failed(op *OP, err error) {
+	failure := ""
+	if err != nil {
+		failure = err.Error()
 	}
-	digest := strings.Join(kids, " ")
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if digest == j.digest && now.Sub(j.recorded) < publishedAgain {
-		return false
+	switch {
+	case failure == j.failure:
+	case errors.Is(err, errUnseen):
+		j.env.Logger.Info("the OP's keys pass as they came for now: adding others could break sign-ins", zap.String("issuer", op.Issuer), zap.Error(err))
+	case err != nil:
+		j.env.Logger.Error("the OP's keys pass as they came: clients cannot verify logout tokens by them", zap.String("issuer", op.Issuer), zap.Error(err))
 	}
-	j.digest, j.recorded = digest, now
-	return true
+	j.failure = failure
 }
 
-func (j *JWKS) forget() {
+// clash says once of each set of kids that the OP has them too.
+func (j *JWKS) clash(op *OP, kids []string) {
+	clashes := strings.Join(kids, " ")
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.digest = ""
+	if clashes != j.clashes && clashes != "" {
+		j.env.Logger.Warn("a signing key has the kid of another key of the OP: its kid is its thumbprint instead",
+			zap.String("issuer", op.Issuer), zap.Strings("kids", kids))
+	}
+	j.clashes = clashes
 }

@@ -32,6 +32,8 @@ const (
 type Keys struct {
 	// URI is where the keys are, if not where the OP's document says, on the issuer's origin. It is asked directly.
 	URI string
+	// Learnt is told the document each time that it was fetched; nil: nobody is.
+	Learnt func(op *OP, document []byte)
 
 	env Env
 
@@ -79,6 +81,13 @@ func (k *Keys) Find(op *OP, r *http.Request, next caddyhttp.Handler, kid string)
 		return keys
 	}
 	return k.withRecorded(op, r)
+}
+
+// Refresh has the keys asked for if that was never done, or long ago. The request does not wait.
+func (k *Keys) Refresh(op *OP, r *http.Request, next caddyhttp.Handler) {
+	if _, fresh := k.have(""); !fresh {
+		k.ask(op, r, next)
+	}
 }
 
 // have returns the keys at hand, and whether nothing need be asked.
@@ -226,6 +235,9 @@ func (k *Keys) learn(op *OP, fetch func() ([]byte, error)) {
 	digest := sha256.Sum256(document)
 	due := digest != k.digest || now.Sub(k.recorded) >= keysRecorded
 	k.mu.Unlock()
+	if k.Learnt != nil {
+		k.Learnt(op, document)
+	}
 	if due && k.record(op, set, now) {
 		k.mu.Lock()
 		k.digest, k.recorded = digest, now

@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -178,14 +179,18 @@ func (n *Notices) Token(ctx context.Context, notice notify.Notice) (string, erro
 	if b == nil {
 		return "", errNotTold
 	}
-	keys, err := b.Keys(ctx)
+	keys, certain, err := b.signing(ctx, n.Issuer)
 	if err != nil {
 		return "", err
 	}
-	return keys.Sign(tokens.LogoutToken{
+	token, err := keys.Sign(tokens.LogoutToken{
 		Issuer: n.Issuer, ClientID: notice.ClientID, Subject: notice.Subject, SessionID: notice.SessionID,
 		IssuedAt: b.env.Now(),
 	}, client.IDTokenSignedResponseAlg)
+	if errors.Is(err, tokens.ErrNoSigningKey) || certain && errors.Is(err, tokens.ErrWithheld) {
+		err = fmt.Errorf("%w: %w", notify.ErrCannotSign, err)
+	}
+	return token, err
 }
 
 // LogUntold names the clients of a session that has ended which no notice reaches, since no ID token of theirs was seen. Of sessions that

@@ -67,6 +67,7 @@ func (t *Token) redeemed(op *OP, r *http.Request, code string, header http.Heade
 			zap.String("issuer", op.Issuer), zap.String("named", claims.Issuer))
 		return
 	}
+	t.env.SawIDToken(op, claims.Audience[0], claims)
 	t.record(op, r, code, claims)
 }
 
@@ -83,7 +84,6 @@ func (t *Token) record(op *OP, r *http.Request, code string, claims tokens.IDTok
 		Idle:          t.env.IdleTimeout,
 		Tell:          t.env.Tells(op),
 	})
-	t.env.SawIDToken(claims.SessionID)
 	if err == nil && !redeemed.Session.Ended.IsZero() {
 		t.env.Wake() // it joined a session that has ended
 	}

@@ -263,6 +263,45 @@ func TestAKeyThatIsAwayIsAFailureThatMayPass(t *testing.T) {
 	}
 }
 
+func TestAKeyThatStaysAwayIsSaidWhenTheNoticeIsGivenUp(t *testing.T) {
+	w := newWorld(t, nil)
+	w.site.noKey.Store(true)
+	n := w.owe("rp", w.clock.Now())
+	w.forward(w.site.retryFor)
+	w.begin()
+	for attempt := 1; attempt < 6; attempt++ {
+		w.settles(t, n.ID, attempt)
+		w.forward(time.Minute)
+		w.Wake()
+	}
+	if got := w.settles(t, n.ID, 6); !got.Dead {
+		t.Errorf("got %+v", got)
+	}
+	if lines := w.logs.FilterMessage("logout given up").All(); len(lines) != 1 || lines[0].ContextMap()["advice"] != adviceNoToken {
+		t.Errorf("logged %v", lines)
+	}
+}
+
+// A try is no use where no key will ever fit: the operator is told at once, and told what to do.
+func TestAClientWhoseTokensNobodyCanSignIsGivenUpAtOnce(t *testing.T) {
+	r := newReceiver(t, answers(200))
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	w.site.noAlg.Store(true)
+	n := w.owe("rp", w.clock.Now())
+	w.begin()
+	if got := w.settles(t, n.ID, 1); !got.Dead || got.Why != "no logout token can be signed for the client: no signing key for HS256" {
+		t.Errorf("got %+v", got)
+	}
+	lines := w.logs.FilterMessage("logout given up").All()
+	if len(lines) != 1 || lines[0].Level != zapcore.ErrorLevel || lines[0].ContextMap()["advice"] != adviceNoKey {
+		t.Errorf("logged %v", w.logs.All())
+	}
+	if len(r.tokens()) != 0 {
+		t.Error("the client was told all the same")
+	}
+	w.noSecrets(t)
+}
+
 func TestAPanicIsAFailureThatMayPass(t *testing.T) {
 	r := newReceiver(t, answers(200))
 	w := newWorld(t, map[string]*receiver{"rp": r})

@@ -288,6 +288,7 @@ type site struct {
 	without  map[string]bool
 	plain    bool // its clients' URIs are without TLS
 	noKey    atomic.Bool
+	noAlg    atomic.Bool // the client's is one that nobody signs by
 	panics   atomic.Bool
 	signed   atomic.Int64
 	settles  atomic.Int64
@@ -353,6 +354,9 @@ func (s *site) Token(_ context.Context, n Notice) (string, error) {
 	}
 	if s.noKey.Load() {
 		return "", errors.New("the key is away")
+	}
+	if s.noAlg.Load() {
+		return "", fmt.Errorf("%w: no signing key for HS256", ErrCannotSign)
 	}
 	return fmt.Sprintf("token.%x.%d", n.ID, s.signed.Add(1)), nil
 }

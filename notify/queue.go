@@ -49,6 +49,7 @@ type Site interface {
 	// it does not know (any more) are no error.
 	Settle(ctx context.Context, settlements []Settlement) error
 	// Token signs a fresh logout token for a notice, with jti, iat and exp of its own: a client may refuse one that it has seen.
+	// Its error wraps ErrCannotSign where it is no use to try again.
 	Token(ctx context.Context, n Notice) (string, error)
 }
 

@@ -10,6 +10,10 @@ import (
 	"go.uber.org/zap"
 )
 
+// ErrCannotSign says that no logout token for a client can ever be signed, as it is configured. A site's Token wraps it: the notice is given
+// up, and the log has the error.
+var ErrCannotSign = errors.New("no logout token can be signed for the client")
+
 var (
 	errNoToken  = errors.New("no logout token could be signed")
 	errPanicked = errors.New("the try panicked")
@@ -19,6 +23,8 @@ var (
 const (
 	adviceRefused = "the client may still have its session: see its log for why it refuses the logout token, or its registration for the address"
 	adviceLate    = "the client may still have its session: see whether its backchannel_logout_uri can be reached from here"
+	adviceNoKey   = "the client may still have its session: its id_token_signed_response_alg must be one that a signing key fits, which HS256 and none never are"
+	adviceNoToken = "the client may still have its session: see the log for why the signing keys could not be used"
 	adviceNoURI   = "the client may still have its session: give it a backchannel_logout_uri if it is to be told"
 )
 
@@ -61,7 +67,7 @@ func (w *Worker) attempt(t trial) (result Result) {
 	finished := w.guarded("sending logout notice", t.issuer, func() {
 		token, err := w.token(t)
 		if err != nil {
-			result = Result{Outcome: Retry, Err: errNoToken}
+			result = unsigned(err)
 			return
 		}
 		result = t.notice.Target.Sender.Send(w.ctx, t.notice.Target.URI, token)
@@ -70,6 +76,14 @@ func (w *Worker) attempt(t trial) (result Result) {
 		return Result{Outcome: Retry, Err: errPanicked}
 	}
 	return result
+}
+
+// unsigned says what follows from an error of signing.
+func unsigned(err error) Result {
+	if errors.Is(err, ErrCannotSign) {
+		return Result{Outcome: Final, Err: err}
+	}
+	return Result{Outcome: Retry, Err: errNoToken}
 }
 
 func (w *Worker) token(t trial) (string, error) {
@@ -98,10 +112,10 @@ func (w *Worker) judge(t trial, result Result, took time.Duration) Settlement {
 	switch {
 	case result.Outcome == Final:
 		s.Dead = true
-		log.Error("logout given up", zap.String("advice", adviceRefused))
+		log.Error("logout given up", zap.String("advice", adviceOf(result.Err, adviceRefused)))
 	case s.Attempts >= leastAttempts(t.notice.Target.RetryFor) && now.Sub(t.notice.Created) >= t.notice.Target.RetryFor:
 		s.Dead = true
-		log.Error("logout given up", zap.String("advice", adviceLate))
+		log.Error("logout given up", zap.String("advice", adviceOf(result.Err, adviceLate)))
 	default:
 		s.Due = now.Add(Delay(s.Attempts, result.RetryAfter, rand.Float64())) //nolint:gosec // spreads load, guards nothing
 		log = log.With(zap.Time("next", s.Due))
@@ -121,6 +135,18 @@ func leastAttempts(retryFor time.Duration) int {
 		return 1
 	}
 	return 6
+}
+
+// adviceOf is the advice about a token that was not signed, or another one.
+func adviceOf(err error, other string) string {
+	switch {
+	case errors.Is(err, ErrCannotSign):
+		return adviceNoKey
+	case errors.Is(err, errNoToken):
+		return adviceNoToken
+	default:
+		return other
+	}
 }
 
 // unreachable gives up a notice that has no target.

@@ -190,6 +190,22 @@ func (b *bound) Keys(ctx context.Context, issuer string, now time.Time) ([]Key, 
 	return r.value, r.err
 }
 
+func (b *bound) Observe(ctx context.Context, issuer string, observed Observed) error {
+	r := within(ctx, b, func(ctx context.Context) (r result[struct{}]) {
+		r.err = b.registry.Observe(ctx, issuer, observed)
+		return r
+	})
+	return r.err
+}
+
+func (b *bound) Observed(ctx context.Context, issuer string) (Observed, bool, error) {
+	r := within(ctx, b, func(ctx context.Context) (r result[Observed]) {
+		r.value, r.found, r.err = b.registry.Observed(ctx, issuer)
+		return r
+	})
+	return r.value, r.found, r.err
+}
+
 func (b *bound) DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]Notice, error) {
 	r := within(ctx, b, func(ctx context.Context) (r result[[]Notice]) {
 		r.value, r.err = b.registry.DueNotices(ctx, issuer, now, limit)

@@ -296,6 +296,21 @@ func (l *Lazy) Keys(ctx context.Context, issuer string, now time.Time) ([]Key, e
 	return on(ctx, l, func(r Registry) ([]Key, error) { return r.Keys(ctx, issuer, now) })
 }
 
+// Observe implements [Registry].
+func (l *Lazy) Observe(ctx context.Context, issuer string, observed Observed) error {
+	_, err := on(ctx, l, func(r Registry) (struct{}, error) { return struct{}{}, r.Observe(ctx, issuer, observed) })
+	return err
+}
+
+// Observed implements [Registry].
+func (l *Lazy) Observed(ctx context.Context, issuer string) (Observed, bool, error) {
+	store, err := l.open(ctx)
+	if err != nil {
+		return Observed{}, false, err
+	}
+	return store.Observed(ctx, issuer)
+}
+
 // DueNotices implements [Registry].
 func (l *Lazy) DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]Notice, error) {
 	return on(ctx, l, func(r Registry) ([]Notice, error) { return r.DueNotices(ctx, issuer, now, limit) })

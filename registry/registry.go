@@ -59,6 +59,12 @@ type Registry interface {
 	// Keys lists the issuer's recorded keys whose time is not over, ordered by ID.
 	Keys(ctx context.Context, issuer string, now time.Time) ([]Key, error)
 
+	// Observe records what was seen of the issuer's OP, in place of what was recorded before. See [Observed].
+	Observe(ctx context.Context, issuer string, observed Observed) error
+
+	// Observed returns what is recorded of the issuer's OP; found is false where nothing is.
+	Observed(ctx context.Context, issuer string) (observed Observed, found bool, err error)
+
 	// DueNotices lists up to limit of the issuer's notices that are due by now and not given up: of each client up to [DuePerClient],
 	// those that are due the longest first. The clients are in an order that differs each time, so that none waits behind another
 	// for ever. Notices stay due until they are settled. Those that are Held must not be sent, and are to be settled as such at once.
@@ -130,6 +136,10 @@ const (
 	MaxKeys = 256
 	// MaxKey is the longest public key, in bytes of JSON.
 	MaxKey = 8 << 10
+	// MaxObservedKeys is how many keys of a JWK Set one [Observed] has.
+	MaxObservedKeys = 64
+	// MaxMissing is how many clients one [Presence] names.
+	MaxMissing = 32
 	// MaxClients is how many clients one issuer has recorded.
 	MaxClients = 10_000
 	// MaxClient is the longest metadata of a client, in bytes.
@@ -325,6 +335,35 @@ type Keeping struct {
 type Key struct {
 	ID  string // its thumbprint (RFC 7638), unpadded base64url
 	JWK []byte // JSON (RFC 7517)
+}
+
+// Observed is what was seen of an OP, as far as clients can be told by back channel or not because of it. An issuer has one record of it,
+// which no time ends; Expire leaves it.
+type Observed struct {
+	KeyIDs     Presence // whether ID tokens name the key that they are signed by (kid)
+	SessionIDs Presence // whether they name the OP's session (sid)
+	// Keys are those of the OP's JWK Set for signatures, as it was last seen; none: it was not seen.
+	Keys []ObservedKey
+}
+
+// A Presence says whether ID tokens have something.
+type Presence struct {
+	Seen bool // one had it
+	// Missing are the clients whose last ID token had it not, each once.
+	Missing []Missing
+}
+
+// Missing is a client whose last ID token lacked something. ClientID must not be empty.
+type Missing struct {
+	ClientID string
+	Last     time.Time // when that was seen, in whole milliseconds, UTC
+}
+
+// An ObservedKey is what a JWK Set calls one of its keys. Each may be empty.
+type ObservedKey struct {
+	KeyID      string // kid
+	Thumbprint string // RFC 7638, unpadded base64url
+	Algorithm  string // alg
 }
 
 // A NoticeID names a notice: it follows from the session, the client, the sub and the sid ([NameNotice]).

@@ -4,6 +4,7 @@ package tokens
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
@@ -17,6 +18,10 @@ type IDToken struct {
 	// SessionID is the sid claim (Front-Channel Logout 1.0, section 3): the OP's own name of its session; empty where the OP
 	// does not give one.
 	SessionID string
+	// KeyID is the kid of the header, which an OP may leave out while it has one key (section 10.1); empty: it names no key.
+	KeyID string
+	// Symmetric: it is signed by a secret of the client's, so that none of the OP's keys has to do with it.
+	Symmetric bool
 }
 
 // ErrUnreadable says that a token's claims cannot be read: it is encrypted, or not an ID token.
@@ -34,7 +39,7 @@ var signatureAlgorithms = []jose.SignatureAlgorithm{
 	jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jose.HS256, jose.HS384, jose.HS512,
 }
 
-// ReadIDToken reads the claims of an ID token WITHOUT verifying its signature. It is for tokens that were taken from the OP's
+// ReadIDToken reads the claims of an ID token, and what its header names, WITHOUT verifying its signature. It is for tokens that were taken from the OP's
 // own token endpoint, where OpenID Connect Core 1.0, section 3.1.3.7 (6), lets the connection stand for the signature; a token
 // from anywhere else must not be read with it. Its errors wrap ErrUnreadable and hold nothing of the token.
 func ReadIDToken(token string) (IDToken, error) {
@@ -55,5 +60,9 @@ func ReadIDToken(token string) (IDToken, error) {
 	if claims.Subject == "" || len(claims.Subject) > maxClaim || len(claims.SessionID) > maxClaim || len(claims.Audience) == 0 {
 		return IDToken{}, fmt.Errorf("%w: sub or aud is missing, or sub or sid is too long", ErrUnreadable)
 	}
-	return IDToken{Issuer: claims.Issuer, Subject: claims.Subject, Audience: claims.Audience, SessionID: claims.SessionID}, nil
+	header := parsed.Headers[0]
+	return IDToken{
+		Issuer: claims.Issuer, Subject: claims.Subject, Audience: claims.Audience, SessionID: claims.SessionID,
+		KeyID: header.KeyID, Symmetric: strings.HasPrefix(header.Algorithm, "HS"),
+	}, nil
 }

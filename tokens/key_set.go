@@ -1,9 +1,7 @@
 package tokens
 
 import (
-	"crypto"
 	"crypto/rsa"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,11 +70,11 @@ func (s *KeySet) add(document []byte) {
 	if jwk.UnmarshalJSON(document) != nil || !isUsable(jwk) || len(s.keys) >= maxSetKeys {
 		return
 	}
-	sum, err := jwk.Thumbprint(crypto.SHA256)
+	thumbprint, err := thumbprintOf(jwk)
 	if err != nil {
 		return
 	}
-	s.keys = append(s.keys, setKey{base64.RawURLEncoding.EncodeToString(sum), jwk})
+	s.keys = append(s.keys, setKey{thumbprint, jwk})
 }
 
 func isUsable(jwk jose.JSONWebKey) bool {

@@ -32,6 +32,8 @@ type LogoutToken struct {
 var (
 	// ErrNoSigningKey says that no key fits an algorithm.
 	ErrNoSigningKey = errors.New("no signing key for the algorithm")
+	// ErrWithheld says that the keys that fit an algorithm are not among the OP's, and cannot be added to them.
+	ErrWithheld = errors.New("the OP's keys have no signing key for the algorithm")
 	// ErrLogoutToken says that a token would not be valid.
 	ErrLogoutToken = errors.New("invalid logout token")
 )
@@ -48,15 +50,22 @@ type logoutClaims struct {
 	SessionID string              `json:"sid,omitempty"`
 }
 
-// Sign returns a logout token as a compact JWS with a jti of its own, signed by the first key that fits alg (RFC 7518, section 3.1);
-// empty: RS256. Its errors wrap ErrNoSigningKey or ErrLogoutToken.
+// Sign returns a logout token as a compact JWS with a jti of its own, signed by the first key that fits alg (RFC 7518, section 3.1) and
+// is among the OP's; empty: RS256. Its errors wrap ErrNoSigningKey, ErrWithheld or ErrLogoutToken.
 func (k *SigningKeys) Sign(token LogoutToken, alg string) (string, error) {
 	if token.Issuer == "" || token.ClientID == "" || token.Subject == "" && token.SessionID == "" {
 		return "", fmt.Errorf("%w: it needs iss, aud, and sub or sid", ErrLogoutToken)
 	}
-	signer, found := k.signers[algorithm(alg)]
-	if !found {
+	if !k.Supports(alg) {
 		return "", fmt.Errorf("%w %q: there are keys for %s", ErrNoSigningKey, alg, strings.Join(k.Algorithms(), ", "))
+	}
+	key, found := k.first(algorithm(alg))
+	if !found {
+		return "", fmt.Errorf("%w %q", ErrWithheld, algorithm(alg))
+	}
+	signer, err := key.signer()
+	if err != nil {
+		return "", err
 	}
 	id := make([]byte, 16)
 	_, _ = rand.Read(id) // never fails: crypto/rand ends the program instead

@@ -19,11 +19,11 @@ func MergeKeys(document []byte, keys []PublishedKey) (merged []byte, clashes []s
 	}
 	var added []byte
 	for _, key := range keys {
-		there, same := has(elements, key)
-		if there && !same {
+		there, clash := has(elements, key)
+		if clash {
 			clashes = append(clashes, key.ID)
 		}
-		if there {
+		if there || clash {
 			continue
 		}
 		if len(elements) > 0 || added != nil {
@@ -34,17 +34,20 @@ func MergeKeys(document []byte, keys []PublishedKey) (merged []byte, clashes []s
 	return slices.Concat(document[:end], added, document[end:]), clashes, nil
 }
 
-// has tells whether a set has a key with the kid of another, and whether it is the same key.
-func has(elements []json.RawMessage, key PublishedKey) (there, same bool) {
+// has tells whether a set has a key, by whatever kid, or another one by its kid.
+func has(elements []json.RawMessage, key PublishedKey) (there, clash bool) {
+	own, _ := nameOf(key.JWK)
 	for _, element := range elements {
-		var other struct {
-			ID string `json:"kid"`
-		}
-		if json.Unmarshal(element, &other) == nil && other.ID == key.ID {
-			return true, bytes.Equal(element, key.JWK)
+		name, _ := nameOf(element)
+		fits := name.Algorithm == "" || name.Algorithm == own.Algorithm
+		switch isSame := same(element, key.JWK); {
+		case isSame && (fits || name.ID == key.ID):
+			there = true
+		case !isSame && name.ID != "" && name.ID == key.ID:
+			clash = true
 		}
 	}
-	return false, false
+	return there, clash && !there
 }
 
 // keysMember finds the elements of the array "keys", and where it ends: the offset of its closing bracket.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 func TestKeysJoinTheOPsOwn(t *testing.T) {
@@ -22,6 +24,33 @@ func TestKeysJoinTheOPsOwn(t *testing.T) {
 		if err != nil || string(merged) != tt.want || strings.Join(clashes, " ") != tt.clashes {
 			t.Errorf("%s: %s, clashes %q, %v", name, merged, clashes, err)
 		}
+	}
+}
+
+// The OP's own key is the same in whatever order its members are, and whatever else it says.
+func TestAKeyThatTheOPHasIsNotAddedAgain(t *testing.T) {
+	ours := must(ParseSigningKeys(jwkOf(jose.JSONWebKey{Key: p256TestKey(), KeyID: "1"}))).Published()
+	for name, change := range map[string]func(members map[string]any){
+		"in another order":    func(map[string]any) {},
+		"with key_ops":        func(members map[string]any) { members["key_ops"] = []string{"verify"} },
+		"without alg":         func(members map[string]any) { delete(members, "alg") },
+		"by another kid":      func(members map[string]any) { members["kid"] = "another" },
+		"without a kid":       func(members map[string]any) { delete(members, "kid") },
+		"with x5c of its own": func(members map[string]any) { members["x5c"] = []string{"a certificate"} },
+	} {
+		var members map[string]any
+		if err := json.Unmarshal(ours[0].JWK, &members); err != nil {
+			t.Fatal(err)
+		}
+		change(members)
+		document := `{"keys":[` + string(must(json.Marshal(members))) + `]}`
+		if merged, clashes, err := MergeKeys([]byte(document), ours); err != nil || len(clashes) > 0 || string(merged) != document {
+			t.Errorf("%s: %s, clashes %q, %v", name, merged, clashes, err)
+		}
+	}
+	other := `{"keys":[` + string(jwkOf(publicJWK(edTestKey(), "1", ""))) + `]}`
+	if merged, clashes, err := MergeKeys([]byte(other), ours); err != nil || len(clashes) != 1 || string(merged) != other {
+		t.Errorf("another key by the same kid: %s, clashes %q, %v", merged, clashes, err)
 	}
 }
 

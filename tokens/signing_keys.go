@@ -2,14 +2,12 @@ package tokens
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -34,11 +32,30 @@ const logoutTyp = "logout+jwt"
 const pssSuffix = "-ps256"
 
 // SigningKeys are the private keys that sign logout tokens. Of those that fit an algorithm the first one signs; the public parts of all
-// are published. They may be used by many goroutines at once. Use ParseSigningKeys or GenerateSigningKeys.
+// are published. They never change, and may be used by many goroutines at once. Use ParseSigningKeys or GenerateSigningKeys.
 type SigningKeys struct {
-	signers   map[jose.SignatureAlgorithm]jose.Signer
-	published []PublishedKey
+	keys []signingKey
 }
+
+// A signingKey is a key that signs by one algorithm.
+type signingKey struct {
+	private, public any
+	algorithm       jose.SignatureAlgorithm
+	kid             string          // empty: it is the OP's, which has none for it
+	thumbprint      string          // of the key
+	ownName         string          // a kid that no other key can have: the thumbprint, for the second algorithm with its suffix
+	document        json.RawMessage // what is published
+	place           place
+}
+
+// place says whether a key is among those of the OP.
+type place int
+
+const (
+	added    place = iota // it is added to them
+	there                 // it is one of them
+	withheld              // it cannot be added
+)
 
 // A PublishedKey is the public part of a signing key.
 type PublishedKey struct {
@@ -52,7 +69,7 @@ var ErrSigningKey = errors.New("invalid signing key")
 // ParseSigningKeys reads private keys: each document is one or several blocks of PEM (PKCS #8, PKCS #1, SEC 1), a JWK, or a JWK Set. They
 // must be RSA of at least 2048 bits, EC on P-256, P-384 or P-521, or Ed25519. Its errors wrap ErrSigningKey.
 func ParseSigningKeys(documents ...[]byte) (*SigningKeys, error) {
-	k := &SigningKeys{signers: make(map[jose.SignatureAlgorithm]jose.Signer)}
+	k := new(SigningKeys)
 	seen := make(map[string]bool) // thumbprints
 	for _, document := range documents {
 		keys, err := parseSigningDocument(document)
@@ -158,11 +175,10 @@ func (k *SigningKeys) add(key jose.JSONWebKey, seen map[string]bool) error {
 		algs = []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)}
 	}
 	public := key.Public()
-	sum, err := public.Thumbprint(crypto.SHA256)
+	thumbprint, err := thumbprintOf(public)
 	if err != nil {
 		return fmt.Errorf("%w: no thumbprint", ErrSigningKey)
 	}
-	thumbprint := base64.RawURLEncoding.EncodeToString(sum)
 	if key.KeyID == "" {
 		key.KeyID = thumbprint
 	}
@@ -172,11 +188,15 @@ func (k *SigningKeys) add(key jose.JSONWebKey, seen map[string]bool) error {
 		return fmt.Errorf("%w: more than %d keys", ErrSigningKey, maxSigningKeys)
 	}
 	for i, alg := range algs {
-		kid := key.KeyID
+		suffix := ""
 		if i > 0 {
-			kid += pssSuffix
+			suffix = pssSuffix
 		}
-		if err := k.publish(key.Key, public.Key, kid, alg); err != nil {
+		err := k.addFor(signingKey{
+			private: key.Key, public: public.Key, algorithm: alg,
+			kid: key.KeyID + suffix, thumbprint: thumbprint, ownName: thumbprint + suffix,
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -202,27 +222,34 @@ func algorithmsOf(private any) ([]jose.SignatureAlgorithm, error) {
 	return nil, fmt.Errorf("%w: it is no private key of RSA, EC (P-256, P-384, P-521) or Ed25519", ErrSigningKey)
 }
 
-// publish makes the signer of an algorithm, unless an earlier key is it, and publishes the public part.
-func (k *SigningKeys) publish(private, public any, kid string, alg jose.SignatureAlgorithm) error {
-	if slices.ContainsFunc(k.published, func(other PublishedKey) bool { return other.ID == kid }) {
+// addFor takes a key into use for one algorithm, if it can sign and be published.
+func (k *SigningKeys) addFor(key signingKey) error {
+	if k.hasKid(key.kid) {
 		return fmt.Errorf("%w: two keys have one kid", ErrSigningKey)
 	}
-	document, err := json.Marshal(jose.JSONWebKey{Key: public, KeyID: kid, Algorithm: string(alg), Use: "sig"})
-	if err != nil {
+	var err error
+	if key.document, err = key.publicJWK(); err != nil {
 		return fmt.Errorf("%w: its public part cannot be written", ErrSigningKey)
 	}
-	k.published = append(k.published, PublishedKey{ID: kid, JWK: document})
-	if _, found := k.signers[alg]; found {
-		return nil
-	}
-	signer, err := jose.NewSigner(
-		jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: private, KeyID: kid}}, (&jose.SignerOptions{}).WithType(logoutTyp),
-	)
-	if err != nil || !isPair(signer, public) {
+	if signer, err := key.signer(); err != nil || !isPair(signer, key.public) {
 		return fmt.Errorf("%w: it cannot sign, or its public part is another key's", ErrSigningKey)
 	}
-	k.signers[alg] = signer
+	k.keys = append(k.keys, key)
 	return nil
+}
+
+func (k *SigningKeys) hasKid(kid string) bool {
+	return slices.ContainsFunc(k.keys, func(other signingKey) bool { return other.kid == kid })
+}
+
+func (k signingKey) signer() (jose.Signer, error) {
+	return jose.NewSigner(
+		jose.SigningKey{Algorithm: k.algorithm, Key: jose.JSONWebKey{Key: k.private, KeyID: k.kid}}, (&jose.SignerOptions{}).WithType(logoutTyp),
+	)
+}
+
+func (k signingKey) publicJWK() (json.RawMessage, error) {
+	return json.Marshal(jose.JSONWebKey{Key: k.public, KeyID: k.kid, Algorithm: string(k.algorithm), Use: "sig"})
 }
 
 // isPair tells whether what is signed can be verified: a JWK may hold the parts of two keys.
@@ -258,21 +285,41 @@ func GenerateSigningKeys() (keys *SigningKeys, document []byte, err error) {
 	return keys, document, err
 }
 
+// GeneratedAlgorithms are those that generated keys sign by, in the order of Algorithms.
+func GeneratedAlgorithms() []string { return []string{"ES256", "EdDSA", "PS256", "RS256"} }
+
 // Algorithms lists the algorithms that can be signed by, in a fixed order.
 func (k *SigningKeys) Algorithms() []string {
 	var algs []string
-	for alg := range k.signers {
-		algs = append(algs, string(alg))
+	for _, key := range k.keys {
+		algs = append(algs, string(key.algorithm))
 	}
 	slices.Sort(algs)
-	return algs
+	return slices.Compact(algs)
 }
 
-// Supports tells whether tokens can be signed by an algorithm; empty: RS256.
+// Supports tells whether there is a key for an algorithm; empty: RS256.
 func (k *SigningKeys) Supports(alg string) bool {
-	_, found := k.signers[algorithm(alg)]
-	return found
+	return slices.ContainsFunc(k.keys, func(key signingKey) bool { return key.algorithm == algorithm(alg) })
 }
 
-// Published returns the public parts, in the order of the keys. An RSA key that signs by two algorithms is there twice, under two kids.
-func (k *SigningKeys) Published() []PublishedKey { return slices.Clone(k.published) }
+// first returns the first key that signs by an algorithm and is among the OP's.
+func (k *SigningKeys) first(alg jose.SignatureAlgorithm) (signingKey, bool) {
+	i := slices.IndexFunc(k.keys, func(key signingKey) bool { return key.algorithm == alg && key.place != withheld })
+	if i < 0 {
+		return signingKey{}, false
+	}
+	return k.keys[i], true
+}
+
+// Published returns the public parts that are added to the OP's, in the order of the keys. An RSA key that signs by two algorithms is there
+// twice, under two kids.
+func (k *SigningKeys) Published() []PublishedKey {
+	var published []PublishedKey
+	for _, key := range k.keys {
+		if key.place == added {
+			published = append(published, PublishedKey{ID: key.kid, JWK: key.document})
+		}
+	}
+	return published
+}

@@ -94,6 +94,30 @@ func (s *Store) Keys(ctx context.Context, issuer string, now time.Time) ([]regis
 	return read(ctx, s, issuer, func(tx *tx) []registry.Key { return rules.Keys(tx, now) })
 }
 
+// Observe implements [registry.Registry].
+func (s *Store) Observe(ctx context.Context, issuer string, observed registry.Observed) error {
+	if err := rules.CheckObserved(issuer, observed); err != nil {
+		return err
+	}
+	_, err := write(ctx, s, issuer, func(tx *tx) (struct{}, error) {
+		tx.putObserved(observed)
+		return struct{}{}, nil
+	})
+	return err
+}
+
+// Observed implements [registry.Registry].
+func (s *Store) Observed(ctx context.Context, issuer string) (registry.Observed, bool, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return registry.Observed{}, false, err
+	}
+	observed, err := read(ctx, s, issuer, func(tx *tx) *registry.Observed { return tx.observed() })
+	if observed == nil || err != nil {
+		return registry.Observed{}, false, err
+	}
+	return *observed, true, nil
+}
+
 // DueNotices implements [registry.Registry].
 func (s *Store) DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]registry.Notice, error) {
 	if err := rules.CheckIssuer(issuer); err != nil {

@@ -133,6 +133,33 @@ func TestEmptyFileBecomesARegistry(t *testing.T) {
 	}
 }
 
+func TestAFileOfAnEarlierVersionGetsTheBucketsThatCameLater(t *testing.T) {
+	path := written(t, t.TempDir(), func(tx *bbolt.Tx) error {
+		for _, name := range laterBuckets {
+			if err := tx.DeleteBucket(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for range 2 { // made at the first opening, kept at the second
+		store := mustOpen(t, path)
+		if _, _, err := store.Observed(t.Context(), issuer); err != nil {
+			t.Error(err)
+		}
+		if err := store.Observe(t.Context(), issuer, registry.Observed{KeyIDs: registry.Presence{Seen: true}}); err != nil {
+			t.Error(err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	store := mustOpen(t, path)
+	if observed, found, err := store.Observed(t.Context(), issuer); err != nil || !found || !observed.KeyIDs.Seen {
+		t.Errorf("observed is %+v, %v", observed, err)
+	}
+}
+
 func TestSymbolicLinkIsFollowed(t *testing.T) {
 	sound, id := soundFile(t)
 	target, link := filepath.Join(t.TempDir(), "target.db"), filepath.Join(t.TempDir(), "registry.db")

@@ -32,9 +32,12 @@ var (
 	bucketDue     = []byte("due")     // issuer, hash of the client ID, time, notice: those neither given up nor held back
 	bucketHeld    = []byte("held")    // issuer, hash of client ID and sub: the notice that is held back
 
+	bucketObserved = []byte("observed") // issuer
+
 	allBuckets = [][]byte{
 		bucketMeta, bucketSessions, bucketBrowsers, bucketParticipations, bucketResponses, bucketRebindings, bucketExpiry,
 		bucketSpent, bucketKeys, bucketHolders, bucketClients, bucketNotices, bucketDue, bucketHeld,
+		bucketObserved,
 	}
 )
 

@@ -139,6 +139,39 @@ func (s *Store) Keys(ctx context.Context, issuer string, now time.Time) ([]regis
 	return rules.Keys(s.tx(issuer), now), nil
 }
 
+// Observe implements [registry.Registry].
+func (s *Store) Observe(ctx context.Context, issuer string, observed registry.Observed) error {
+	if err := rules.CheckObserved(issuer, observed); err != nil {
+		return err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	tx := s.tx(issuer)
+	tx.prepare()
+	tx.observed = new(rules.CloneObserved(observed))
+	return nil
+}
+
+// Observed implements [registry.Registry].
+func (s *Store) Observed(ctx context.Context, issuer string) (registry.Observed, bool, error) {
+	if err := rules.CheckIssuer(issuer); err != nil {
+		return registry.Observed{}, false, err
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return registry.Observed{}, false, err
+	}
+	defer release()
+	observed := s.tx(issuer).observed
+	if observed == nil {
+		return registry.Observed{}, false, nil
+	}
+	return rules.CloneObserved(*observed), true, nil
+}
+
 // DueNotices implements [registry.Registry].
 func (s *Store) DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]registry.Notice, error) {
 	if err := rules.CheckIssuer(issuer); err != nil {

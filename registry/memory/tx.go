@@ -27,7 +27,8 @@ type records struct {
 	due            map[string]*queue[registry.NoticeID] // by client ID, those neither given up nor held back
 	held           map[user]registry.NoticeID
 	clients        map[string]registry.Client
-	clientAt       map[string]string // their IDs, by URI
+	clientAt       map[string]string  // their IDs, by URI
+	observed       *registry.Observed // nil: nothing is recorded
 }
 
 // tx implements [rules.Tx]. Nothing can fail in it, so nothing is ever rolled back.

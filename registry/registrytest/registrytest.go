@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) registry.Registry) {
 		{"End", endTests},
 		{"Spend", spendTests},
 		{"Keys", keyTests},
+		{"Observed", observedTests},
 		{"Expire", expireTests},
 		{"notices", noticeTests},
 		{"notices that are held back", heldTests},
@@ -248,6 +249,8 @@ func callsOf(ctx context.Context, r registry.Registry) map[string]error {
 	_, errs["Spend"] = r.Spend(ctx, aSpending())
 	errs["KeepKeys"] = r.KeepKeys(ctx, aKeeping("1"))
 	_, errs["Keys"] = r.Keys(ctx, issuer, start)
+	errs["Observe"] = r.Observe(ctx, issuer, registry.Observed{})
+	_, _, errs["Observed"] = r.Observed(ctx, issuer)
 	_, errs["DueNotices"] = r.DueNotices(ctx, issuer, start, 1)
 	_, errs["Notices"] = r.Notices(ctx, issuer, make([]registry.NoticeID, 1))
 	_, errs["AllNotices"] = r.AllNotices(ctx, issuer, registry.NoticeID{}, 1)

@@ -1,0 +1,145 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/tokens"
+)
+
+// An outlook says how our keys go together with those of the OP, by what was seen of it. It never changes.
+//
+// An OP with one key may issue ID tokens without a kid (OpenID Connect Core 1.0, section 10.1). Clients take the one key that fits then, and
+// refuse the token when several do. So keys are added only where every key has a kid, and ID tokens must have one too, since there are
+// several keys, or were seen to.
+type outlook struct {
+	names   tokens.KeyNames // of the OP's keys; none: they were not seen
+	adds    bool            // our keys can be added: that breaks nothing
+	breaks  bool            // they cannot: an ID token, or a key of the OP, has no kid
+	there   bool            // a configured key is one of the OP's, which tokens can be signed by without adding anything
+	unsure  bool            // whether one is cannot be told before the OP's keys were seen
+	missing []string        // clients whose last ID token had no kid
+}
+
+// newOutlook judges what was seen. Before all that was recorded is known, nothing is added. given are the configured keys; nil: they are
+// generated, and none is the OP's.
+func newOutlook(known registry.Observed, complete bool, given *tokens.SigningKeys) *outlook {
+	view := new(outlook)
+	for _, key := range known.Keys {
+		view.names = append(view.names, tokens.KeyName{ID: key.KeyID, Thumbprint: key.Thumbprint, Algorithm: key.Algorithm})
+	}
+	for _, missing := range known.KeyIDs.Missing {
+		view.missing = append(view.missing, missing.ClientID)
+	}
+	view.breaks = len(view.missing) > 0 || !view.names.Complete()
+	view.adds = complete && !view.breaks && (known.KeyIDs.Seen || len(view.names) > 1)
+	view.there = given != nil && given.AreThere(view.names)
+	view.unsure = given != nil && len(view.names) == 0
+	return view
+}
+
+// Recall has what was seen of the OP read from the registry. A request for one of the OP's documents waits for that: what is added to them
+// depends on it. And a key that was configured may be the OP's own: for that, the OP's keys are asked for.
+func (b *BackChannel) Recall(op *OP, r *http.Request, next caddyhttp.Handler) {
+	loading := b.seen.load(op.Issuer)
+	if r.URL.Path == op.DiscoveryPath || r.URL.Path == op.JWKSPath {
+		waitFor(r.Context(), loading, sightingsPatience)
+		b.seen.lookAgain(r.Context(), op.Issuer)
+	}
+	if b.Given != nil && b.OPKeys != nil && op.learnt && b.seesKeys(op) && b.wouldTell(op) {
+		b.OPKeys.Refresh(op, r, next)
+	}
+}
+
+// SawIDToken notes what the OP's ID tokens name.
+func (b *BackChannel) SawIDToken(op *OP, clientID string, token tokens.IDToken) {
+	b.seen.load(op.Issuer)
+	b.seen.sawToken(op.Issuer, clientID, token)
+}
+
+// SawKeys notes the OP's keys.
+func (b *BackChannel) SawKeys(op *OP, document []byte) {
+	if names, err := tokens.ParseKeyNames(document); err == nil {
+		b.seen.sawKeys(op.Issuer, names)
+	}
+}
+
+// judge takes what is known of the OP.
+func (b *BackChannel) judge(known registry.Observed, complete bool) {
+	b.view.Store(newOutlook(known, complete, b.Given))
+	b.hasSIDs.Store(isPresent(known.SessionIDs))
+	if op := b.op.Load(); op != nil {
+		b.complain(op)
+	}
+}
+
+// complain says what keeps clients from being told, once.
+func (b *BackChannel) complain(op *OP) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	found := ""
+	if b.wouldTell(op) {
+		found = b.hindrance(op)
+	}
+	switch {
+	case found == b.obstacle:
+	case found != "":
+		b.env.Logger.Error(found, zap.String("issuer", op.Issuer), zap.Strings("id_tokens_without_kid_for", b.view.Load().missing))
+	case b.wouldTell(op):
+		b.env.Logger.Info("clients can be told of sign-outs now", zap.String("issuer", op.Issuer))
+	}
+	b.obstacle = found
+}
+
+// What keeps clients from being told, and what an operator can do about it.
+const (
+	hindranceElsewhere = "clients cannot be told of sign-outs: the OP's jwks_uri is missing or not on the issuer's origin, so that the signing key cannot be published there"
+	hindranceNameless  = "clients are not told of sign-outs: the OP's ID tokens name no key (kid), or one of its keys has none, so that adding keys to them would break " +
+		"its sign-ins: use the OP's own key as signing_key, or have the OP name its keys"
+)
+
+// hindrance says why tokens cannot be verified; empty: they can, or nothing is known that speaks against it.
+func (b *BackChannel) hindrance(op *OP) string {
+	view := b.view.Load()
+	switch {
+	case !op.learnt || view.there || view.unsure && b.seesKeys(op):
+		return ""
+	case op.JWKSPath == "":
+		return hindranceElsewhere
+	case view.breaks:
+		return hindranceNameless
+	default:
+		return ""
+	}
+}
+
+// seesKeys tells whether the OP's keys will be seen.
+func (b *BackChannel) seesKeys(op *OP) bool {
+	return op.JWKSPath != "" || b.OPKeys != nil && b.OPKeys.URI != ""
+}
+
+// errUnknownPast says that it is not known what was seen of the OP before a restart.
+var errUnknownPast = errors.New("what was seen of the OP before cannot be had from the registry")
+
+// signing returns the keys as they sign beside those of the OP. certain says that what cannot be signed by them now cannot be later either,
+// as things are.
+func (b *BackChannel) signing(ctx context.Context, issuer string) (keys *tokens.SigningKeys, certain bool, err error) {
+	keys, err = b.Keys(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if !b.seen.await(ctx, issuer) {
+		return nil, false, errUnknownPast
+	}
+	b.seen.lookAgain(ctx, issuer)
+	view, op := b.view.Load(), b.op.Load()
+	elsewhere := op != nil && op.learnt && op.JWKSPath == ""
+	keys, _ = keys.Beside(view.names, view.adds && !elsewhere)
+	b.published.record(ctx, b.env, issuer, keys.Published())
+	return keys, (view.breaks || elsewhere) && !view.unsure, nil
+}
