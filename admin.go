@@ -37,8 +37,8 @@ const (
 //
 //	GET /oidc_session/notices?issuer=<issuer>[&after=<id>]
 //
-// The answer is a JSON object with up to 1000 `notices`, those that are still tried and those that were given up within a week, and the
-// `next` ID to ask for more after, if there are more.
+// The answer is a JSON object with up to 1000 `notices`: those that are still tried, those that were given up within a week, and those that
+// are held back while their user is signed in elsewhere; and the `next` ID to ask for more after, if there are more.
 type AdminAPI struct {
 	app *App // nil: not configured
 }

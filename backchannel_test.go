@@ -124,6 +124,7 @@ func TestClientsOfASessionThatExpiredAreTold(t *testing.T) {
 	runCaddy(t, storage, config)
 	b := newBrowser(t)
 	b.redeem(site, b.authorize(site, "shop", "alice", nil))
+	b.get(site.issuer + "/jwks") // the client verifies its ID token
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}

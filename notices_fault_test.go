@@ -114,7 +114,9 @@ func (c *crowd) owing(s site, op *scriptedOP) (caddyfile string, ids map[string]
 			c.t.Fatalf("%d sessions ended: %v", len(ended), err)
 		}
 	}
-	if err := store.Observe(c.t.Context(), s.issuer, registry.Observed{KeyIDs: registry.Presence{Seen: true}}); err != nil {
+	// The clients have verified ID tokens, by the OP's keys.
+	seen := registry.Observed{KeyIDs: registry.Presence{Seen: true}, Keys: []registry.ObservedKey{{KeyID: opKey().KeyID, Algorithm: "ES256"}}}
+	if err := store.Observe(c.t.Context(), s.issuer, seen); err != nil {
 		c.t.Fatal(err)
 	}
 	if err := store.Close(); err != nil {

@@ -39,10 +39,10 @@ type Env struct {
 	IdleTimeout time.Duration
 
 	// Tells tells whether the clients of an OP's sessions are told when those end, and Wake that some may have to be. SawIDToken is
-	// told each ID token of a client, and does not wait.
+	// told each ID token of a client, and may wait for the registry where that is news.
 	Tells      func(op *OP) bool
 	Wake       func()
-	SawIDToken func(op *OP, clientID string, token tokens.IDToken)
+	SawIDToken func(ctx context.Context, op *OP, clientID string, token tokens.IDToken)
 
 	Logger *zap.Logger
 	Now    func() time.Time

@@ -71,7 +71,7 @@ func newWorld(t testing.TB) *world {
 		SessionLifetime: lifetime,
 		Tells:           func(*OP) bool { return w.tells },
 		Wake:            func() { w.woken.Add(1) },
-		SawIDToken: func(op *OP, client string, token tokens.IDToken) {
+		SawIDToken: func(_ context.Context, op *OP, client string, token tokens.IDToken) {
 			w.seen = append(w.seen, fmt.Sprintf("%s %s kid %q sid %q", op.Issuer, client, token.KeyID, token.SessionID))
 		},
 		Logger: zap.New(core),

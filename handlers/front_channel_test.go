@@ -108,7 +108,7 @@ func TestDiscoveryNamesTheFrontChannelOfOurOwnEndpointOnly(t *testing.T) {
 	} {
 		x := newExit(t, tt.configure)
 		for _, sid := range []string{"", "1"} {
-			x.e.BackChannel.SawIDToken(x.w.op, clientID, tokens.IDToken{SessionID: sid})
+			x.e.BackChannel.SawIDToken(t.Context(), x.w.op, clientID, tokens.IDToken{SessionID: sid})
 			supported, sessions := false, false
 			for _, m := range x.e.Members(knownOP(t, issuer, tt.metadata)) {
 				supported = supported || m.Name == "frontchannel_logout_supported"

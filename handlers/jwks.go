@@ -69,7 +69,7 @@ func (j *JWKS) merge(ctx context.Context, op *OP, document []byte) ([]byte, erro
 	b := j.BackChannel
 	b.seen.await(ctx, op.Issuer)
 	b.seen.lookAgain(ctx, op.Issuer)
-	known, complete := b.seen.sawKeys(op.Issuer, names)
+	known, complete := b.seen.sawKeys(ctx, op.Issuer, names)
 	if !complete {
 		return nil, errUnknownPast
 	}
@@ -107,8 +107,7 @@ func (j *JWKS) with(ctx context.Context, op *OP, document []byte, published []to
 	if len(published) == 0 {
 		return nil, nil
 	}
-	merged, _, err := tokens.MergeKeys(document, published)
-	return merged, err
+	return tokens.MergeKeys(document, published)
 }
 
 // failed says why the document passes as it came, once for each reason in a row; nil: it does not any more.

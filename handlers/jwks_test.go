@@ -127,7 +127,9 @@ func (s *told) adds() bool {
 }
 
 // sees is an ID token of a client, with a kid or without, as its algorithm says.
-func (s *told) sees(client string, token tokens.IDToken) { s.b.SawIDToken(s.op, client, token) }
+func (s *told) sees(client string, token tokens.IDToken) {
+	s.b.SawIDToken(s.t.Context(), s.op, client, token)
+}
 
 var (
 	namedToken     = tokens.IDToken{KeyID: "1", SessionID: "a"}
@@ -288,7 +290,7 @@ func TestWhatAnotherHandlerSawCounts(t *testing.T) {
 	s.settled()
 	other := &BackChannel{Configured: true, Adopt: func(string) {}, Clients: &Clients{}}
 	other.Setup(s.w.env)
-	other.SawIDToken(s.op, clientID, namedToken)
+	other.SawIDToken(s.t.Context(), s.op, clientID, namedToken)
 	(&told{t: t, b: other}).settled()
 	s.w.clock.advance(sightingsRetryIn)
 	if !s.adds() {

@@ -31,6 +31,9 @@ var errNotTold = errors.New("the client cannot be told by back channel")
 // how returns how a client is told of the end of a session; nil: it cannot be told.
 func (n *Notices) how(ctx context.Context, clientID, sid string) (*BackChannel, Client, error) {
 	for _, b := range n.BackChannels {
+		if !b.Configured && !b.Clients.tellable() {
+			continue // nobody is told from this site, those neither who have registered themselves
+		}
 		client, known, err := b.Clients.lookUp(ctx, n.Issuer, clientID)
 		if err != nil {
 			return nil, Client{}, err
@@ -42,11 +45,11 @@ func (n *Notices) how(ctx context.Context, clientID, sid string) (*BackChannel, 
 	return nil, Client{}, nil
 }
 
-// mayDeliver tells whether notices can be delivered now, for all that is known of the OP. Where its keys are not known where they should
-// be, which may pass, they wait.
+// mayDeliver tells whether notices can be delivered or dropped now, for all that is known of the OP. Where tokens cannot be verified,
+// which may pass, they wait.
 func (b *BackChannel) mayDeliver(issuer string) bool {
 	op := b.op.Load()
-	return op == nil || op.Issuer != issuer || op.tellsClients || b.Tells(op)
+	return op == nil || op.Issuer != issuer || !b.wouldTell(op) || b.hindrance(op) == ""
 }
 
 // leavesToOP tells whether the OP tells its clients itself.
@@ -119,8 +122,8 @@ func (n *Notices) drops(b *BackChannel, notice registry.Notice, now time.Time) s
 		return "the client has no backchannel_logout_uri, or has to be told a sid that its ID tokens did not have"
 	case b.leavesToOP(n.Issuer):
 		return "the OP tells its clients itself"
-	case notice.Attempts == 0 && isPassive(notice.Reason) && now.Sub(notice.Created) > b.RetryFor:
-		// From before clients were told: nobody has tried, and the user may have signed in again since.
+	case notice.Attempts == 0 && isPassive(notice.Reason) && now.Sub(notice.Created) > max(b.RetryFor, DefaultRetryFor):
+		// Nobody has tried for a day, so it is from before clients were told, and the user may have signed in again since.
 		return "it is from before clients were told by back channel"
 	default:
 		return ""
@@ -138,7 +141,7 @@ func (n *Notices) drop(notice registry.Notice, why string) registry.Outcome {
 	log := n.env().Logger.With(zap.String("issuer", n.Issuer), zap.Stringer("notice", notice.ID), zap.String("client_id", notice.ClientID),
 		zap.String("reason", string(notice.Reason)), zap.Int("attempts", notice.Attempts), zap.String("why", why))
 	if notice.Attempts > 0 {
-		log.Error("logout given up")
+		log.Error("logout given up", zap.String("advice", "the client may still have its session: give it a backchannel_logout_uri if it is to be told"))
 		return registry.Outcome{ID: notice.ID, Dead: true, Attempts: notice.Attempts, Why: why}
 	}
 	log.Debug("a logout notice is dropped")

@@ -56,16 +56,17 @@ func (b *BackChannel) Recall(op *OP, r *http.Request, next caddyhttp.Handler) {
 	}
 }
 
-// SawIDToken notes what the OP's ID tokens name.
-func (b *BackChannel) SawIDToken(op *OP, clientID string, token tokens.IDToken) {
-	b.seen.load(op.Issuer)
-	b.seen.sawToken(op.Issuer, clientID, token)
+// SawIDToken notes what the OP's ID tokens name. Where that is news, it is recorded before the client has the token: what is owed to that
+// client can be signed then, also after a restart.
+func (b *BackChannel) SawIDToken(ctx context.Context, op *OP, clientID string, token tokens.IDToken) {
+	waitFor(ctx, b.seen.load(op.Issuer), sightingsLoginWait)
+	b.seen.sawToken(ctx, op.Issuer, clientID, token)
 }
 
 // SawKeys notes the OP's keys.
 func (b *BackChannel) SawKeys(op *OP, document []byte) {
 	if names, err := tokens.ParseKeyNames(document); err == nil {
-		b.seen.sawKeys(op.Issuer, names)
+		b.seen.sawKeys(context.Background(), op.Issuer, names)
 	}
 }
 
@@ -123,8 +124,13 @@ func (b *BackChannel) seesKeys(op *OP) bool {
 	return op.JWKSPath != "" || b.OPKeys != nil && b.OPKeys.URI != ""
 }
 
-// errUnknownPast says that it is not known what was seen of the OP before a restart.
-var errUnknownPast = errors.New("what was seen of the OP before cannot be had from the registry")
+var (
+	// errUnknownPast says that it is not known what was seen of the OP before a restart.
+	errUnknownPast = errors.New("what was seen of the OP before cannot be had from the registry")
+	// errUnknownPlace says that it is not known whether the OP's keys are where ours can join them: no request has come for them yet,
+	// and none to the OP since the start.
+	errUnknownPlace = errors.New("it is not known yet where the OP's keys are")
+)
 
 // signing returns the keys as they sign beside those of the OP. certain says that what cannot be signed by them now cannot be later either,
 // as things are.
@@ -138,8 +144,12 @@ func (b *BackChannel) signing(ctx context.Context, issuer string) (keys *tokens.
 	}
 	b.seen.lookAgain(ctx, issuer)
 	view, op := b.view.Load(), b.op.Load()
-	elsewhere := op != nil && op.learnt && op.JWKSPath == ""
-	keys, _ = keys.Beside(view.names, view.adds && !elsewhere)
+	learnt := op != nil && op.learnt
+	if asksElsewhere := b.OPKeys != nil && b.OPKeys.URI != ""; !learnt && !view.there && (len(view.names) == 0 || asksElsewhere) {
+		return nil, false, errUnknownPlace
+	}
+	elsewhere := learnt && op.JWKSPath == ""
+	keys, _ = keys.Beside(view.names, view.adds && !elsewhere && !view.unsure)
 	b.published.record(ctx, b.env, issuer, keys.Published())
-	return keys, (view.breaks || elsewhere) && !view.unsure, nil
+	return keys, learnt && (view.breaks || elsewhere) && !view.unsure, nil
 }

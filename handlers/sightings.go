@@ -15,6 +15,8 @@ const (
 	// sightingsPatience is how long the first look at the registry is tried, which may just be opening.
 	sightingsPatience = 2 * time.Second
 	sightingsPause    = 100 * time.Millisecond // between those tries
+	// sightingsLoginWait is how long a login waits for that.
+	sightingsLoginWait = 250 * time.Millisecond
 	// sightingsRetryIn is how long a failure is remembered, and how often it is looked whether another handler has recorded something.
 	sightingsRetryIn = 5 * time.Second
 	// sightingsKeysAgain is how often it is recorded that the OP's keys are others: servers of one OP may differ.
@@ -22,7 +24,7 @@ const (
 )
 
 // sightings are what was seen of one site's OP. They are in the registry, so that they outlast reloads and restarts, and are recorded when
-// they change, behind the requests: none waits for that.
+// they change, which is rare, by the request that brought the news.
 type sightings struct {
 	env Env
 	// changed is told what is known now, and whether that has all that was recorded before. It must not wait.
@@ -85,9 +87,14 @@ func (s *sightings) load(issuer string) <-chan struct{} {
 	return s.loading
 }
 
-// look reads the record.
+// look reads the record, and adds to it what was seen meanwhile.
 func (s *sightings) look(issuer string, done chan struct{}, patient bool) {
 	defer close(done)
+	s.read(issuer, patient)
+	s.record(context.Background(), issuer)
+}
+
+func (s *sightings) read(issuer string, patient bool) {
 	observed, _, err := s.env.Registry.Observed(context.Background(), issuer)
 	for began := time.Now(); patient && err != nil && time.Since(began) < sightingsPatience; {
 		time.Sleep(sightingsPause)
@@ -109,7 +116,6 @@ func (s *sightings) look(issuer string, done chan struct{}, patient bool) {
 	s.known = joined(observed, s.known)
 	s.ready.Store(&issuer)
 	s.changed(s.known, true)
-	s.save()
 }
 
 // await reads the record, and waits for that. It tells whether all is known.
@@ -135,6 +141,12 @@ func (s *sightings) lookAgain(ctx context.Context, issuer string) {
 	if err != nil || !found {
 		return // what is known stays
 	}
+	s.take(issuer, observed)
+	s.record(ctx, issuer)
+}
+
+// take takes over a record.
+func (s *sightings) take(issuer string, observed registry.Observed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.issuer == issuer && s.isRecorded() {
@@ -144,7 +156,6 @@ func (s *sightings) lookAgain(ctx context.Context, issuer string) {
 			observed.Keys = s.known.Keys
 		}
 		s.become(observed)
-		s.save()
 	}
 }
 
@@ -152,7 +163,12 @@ func (s *sightings) lookAgain(ctx context.Context, issuer string) {
 func (s *sightings) isRecorded() bool { return s.complete && !s.saving && isSame(s.known, s.recorded) }
 
 // sawToken notes what an ID token of a client has.
-func (s *sightings) sawToken(issuer, clientID string, token tokens.IDToken) {
+func (s *sightings) sawToken(ctx context.Context, issuer, clientID string, token tokens.IDToken) {
+	s.noteToken(issuer, clientID, token)
+	s.record(ctx, issuer)
+}
+
+func (s *sightings) noteToken(issuer, clientID string, token tokens.IDToken) {
 	now := s.env.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,11 +179,16 @@ func (s *sightings) sawToken(issuer, clientID string, token tokens.IDToken) {
 		next.KeyIDs = saw(next.KeyIDs, clientID, token.KeyID != "", now)
 	}
 	s.become(next)
-	s.save()
 }
 
 // sawKeys notes the OP's keys, and returns what is known with them. complete is as for changed.
-func (s *sightings) sawKeys(issuer string, names tokens.KeyNames) (known registry.Observed, complete bool) {
+func (s *sightings) sawKeys(ctx context.Context, issuer string, names tokens.KeyNames) (known registry.Observed, complete bool) {
+	known, complete = s.noteKeys(issuer, names)
+	s.record(ctx, issuer)
+	return known, complete
+}
+
+func (s *sightings) noteKeys(issuer string, names tokens.KeyNames) (known registry.Observed, complete bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.of(issuer)
@@ -178,11 +199,10 @@ func (s *sightings) sawKeys(issuer string, names tokens.KeyNames) (known registr
 		next.Keys = append(next.Keys, registry.ObservedKey{KeyID: short(name.ID), Thumbprint: name.Thumbprint, Algorithm: short(name.Algorithm)})
 	}
 	s.become(next)
-	s.save()
 	return next, s.complete
 }
 
-// become takes what is known now. The caller holds the lock, as for all that follow.
+// become takes what is known now. The caller holds the lock.
 func (s *sightings) become(next registry.Observed) {
 	if !isSame(next, s.known) {
 		s.known = next
@@ -190,16 +210,7 @@ func (s *sightings) become(next registry.Observed) {
 	}
 }
 
-// save has what is known recorded, if that is due. One call is under way at a time, and after a failure none for a while.
-func (s *sightings) save() {
-	early := s.failing && s.env.Now().Before(s.notBefore)
-	if s.complete && !s.saving && !early && s.isDue() {
-		s.saving = true
-		go s.record(s.issuer)
-	}
-}
-
-// isDue tells whether there is something to record: at once if it is about ID tokens, else now and then.
+// isDue tells whether there is something to record: at once if it is about ID tokens, else now and then. The caller holds the lock.
 func (s *sightings) isDue() bool {
 	if isSame(s.known, s.recorded) {
 		return false
@@ -207,15 +218,21 @@ func (s *sightings) isDue() bool {
 	return !isSameOfTokens(s.known, s.recorded) || s.env.Now().Sub(s.keysSaved) >= sightingsKeysAgain
 }
 
-// record records what is known, and what comes meanwhile.
-func (s *sightings) record(issuer string) {
-	for s.goesOn(issuer, s.recordOnce(issuer)) {
+// record records what is known, if that is due, and what comes meanwhile. One call is under way at a time, which records for the others
+// too; after a failure there is none for a while.
+func (s *sightings) record(ctx context.Context, issuer string) {
+	s.mu.Lock()
+	early := s.failing && s.env.Now().Before(s.notBefore)
+	begins := s.issuer == issuer && s.complete && !s.saving && !early && s.isDue()
+	s.saving = s.saving || begins
+	s.mu.Unlock()
+	for begins {
+		begins = s.goesOn(issuer, s.recordOnce(ctx, issuer))
 	}
 }
 
 // recordOnce records what is known, together with what another handler has recorded.
-func (s *sightings) recordOnce(issuer string) error {
-	ctx := context.Background()
+func (s *sightings) recordOnce(ctx context.Context, issuer string) error {
 	observed, _, err := s.env.Registry.Observed(ctx, issuer)
 	if err != nil {
 		return err
@@ -265,7 +282,7 @@ func (s *sightings) goesOn(issuer string, err error) bool {
 	return false
 }
 
-// failed says once that the registry is away.
+// failed says once that the registry is away. The caller holds the lock.
 func (s *sightings) failed(message string, err error) {
 	if !s.failing {
 		unrecorded(s.env.Logger, message, err)

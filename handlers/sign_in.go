@@ -69,6 +69,6 @@ func (v *visit) subject(clientID, idToken string) registry.Subject {
 		v.env.Logger.Warn("cannot use the ID token of an authorization response", zap.String("issuer", v.op.Issuer), zap.Error(err))
 		return registry.Subject{}
 	}
-	v.env.SawIDToken(v.op, clientID, claims)
+	v.env.SawIDToken(recording(v.r), v.op, clientID, claims)
 	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}
 }

@@ -67,7 +67,7 @@ func (t *Token) redeemed(op *OP, r *http.Request, code string, header http.Heade
 			zap.String("issuer", op.Issuer), zap.String("named", claims.Issuer))
 		return
 	}
-	t.env.SawIDToken(op, claims.Audience[0], claims)
+	t.env.SawIDToken(recording(r), op, claims.Audience[0], claims)
 	t.record(op, r, code, claims)
 }
 

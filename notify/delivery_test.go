@@ -231,21 +231,6 @@ func TestANoticeThatWasOldAtTheStartHasSixTries(t *testing.T) {
 	}
 }
 
-func TestAClientWithoutAnAddressIsGivenUp(t *testing.T) {
-	w := newWorld(t, nil)
-	w.site.without = map[string]bool{"rp": true}
-	n := w.owe("rp", w.clock.Now())
-	w.begin()
-	eventually(t, "giving up", func() bool { _, _, dead := w.count(); return dead == 1 })
-	if got := w.settlement(n.ID); got.Attempts != 0 || got.Why == "" {
-		t.Errorf("got %+v", got)
-	}
-	if w.site.signed.Load() != 0 {
-		t.Error("a token was signed")
-	}
-	w.noSecrets(t)
-}
-
 func TestAKeyThatIsAwayIsAFailureThatMayPass(t *testing.T) {
 	r := newReceiver(t, answers(200))
 	w := newWorld(t, map[string]*receiver{"rp": r})

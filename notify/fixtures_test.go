@@ -280,12 +280,11 @@ func (s *store) settlement(id ID) Settlement {
 	return s.last[id]
 }
 
-// A site is a Site over a store. A client's URI is https://CLIENT.rp.test/bcl?key=... unless it is in without.
+// A site is a Site over a store. A client's URI is https://CLIENT.rp.test/bcl?key=....
 type site struct {
 	*store
 	sender   *Sender
 	retryFor time.Duration
-	without  map[string]bool
 	plain    bool // its clients' URIs are without TLS
 	noKey    atomic.Bool
 	noAlg    atomic.Bool // the client's is one that nobody signs by
@@ -339,9 +338,6 @@ func (s *site) Settle(_ context.Context, settlements []Settlement) error {
 }
 
 func (s *site) target(n Notice) Target {
-	if s.without[n.ClientID] {
-		return Target{}
-	}
 	if s.plain {
 		return Target{URI: "http://" + n.ClientID + ".rp.test/bcl", Sender: s.sender, RetryFor: s.retryFor}
 	}

@@ -105,7 +105,7 @@ func (w *Worker) seeMore() {
 
 // begin begins a try unless the notice is in flight or its host has no room. It tells whether there is no room for any other either.
 func (w *Worker) begin(from *use, issuer string, site Site, n Notice) (full bool) {
-	key, host, ok := noticeKey{issuer, n.ID}, hostOf(n.Target.URI), n.Target.Sender != nil
+	key, host := noticeKey{issuer, n.ID}, hostOf(n.Target.URI)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.inUse() != from {
@@ -119,17 +119,13 @@ func (w *Worker) begin(from *use, issuer string, site Site, n Notice) (full bool
 		return true
 	}
 	_, probe := w.silent[host]
-	if ok && !w.hasRoom(host, probe) {
+	if !w.hasRoom(host, probe) {
 		w.more = true
 		return false
 	}
 
 	w.flight[key] = struct{}{}
 	w.perSite[issuer]++
-	if !ok {
-		w.record(from, issuer, w.unreachable(issuer, n))
-		return false
-	}
 	w.take(host, probe)
 	w.work.Go(func() { w.try(trial{from, issuer, site, n, host, probe}) })
 	return false

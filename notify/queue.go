@@ -56,6 +56,6 @@ type Site interface {
 // A Target is where a notice goes.
 type Target struct {
 	URI      string        // the client's backchannel_logout_uri
-	Sender   *Sender       // who dials it; nil: the client cannot be told, and the notice is given up
+	Sender   *Sender       // who dials it
 	RetryFor time.Duration // how old a notice gets before a failed attempt is its last, if it is the sixth; zero: there is one attempt
 }

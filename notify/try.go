@@ -25,7 +25,6 @@ const (
 	adviceLate    = "the client may still have its session: see whether its backchannel_logout_uri can be reached from here"
 	adviceNoKey   = "the client may still have its session: its id_token_signed_response_alg must be one that a signing key fits, which HS256 and none never are"
 	adviceNoToken = "the client may still have its session: see the log for why the signing keys could not be used"
-	adviceNoURI   = "the client may still have its session: give it a backchannel_logout_uri if it is to be told"
 )
 
 // A trial is one try of a notice.
@@ -147,14 +146,6 @@ func adviceOf(err error, other string) string {
 	default:
 		return other
 	}
-}
-
-// unreachable gives up a notice that has no target.
-func (w *Worker) unreachable(issuer string, n Notice) Settlement {
-	const why = "client has no backchannel_logout_uri that it can be told by"
-	w.about(issuer, n).Error("logout given up",
-		zap.Int("attempts", n.Attempts), zap.String("why", why), zap.String("advice", adviceNoURI))
-	return Settlement{ID: n.ID, Dead: true, Attempts: n.Attempts, Why: why}
 }
 
 // about returns a logger that names a notice. What says who the user is stays out of the log.

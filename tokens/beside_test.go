@@ -151,7 +151,7 @@ func FuzzParseKeyNames(f *testing.F) {
 			return
 		}
 		beside, _ := generated().Beside(names, names.Complete())
-		if _, _, err := MergeKeys(document, beside.Published()); err != nil {
+		if _, err := MergeKeys(document, beside.Published()); err != nil {
 			t.Errorf("it has names, and cannot be merged: %v", err)
 		}
 	})

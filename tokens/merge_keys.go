@@ -11,19 +11,15 @@ import (
 var errMerge = fmt.Errorf("%w: it must be a JSON object with one array \"keys\"", ErrKeySet)
 
 // MergeKeys adds keys at the end of the OP's JWK Set (RFC 7517, section 5). All other bytes stay as they are. A key that is there
-// already is not added again; one whose kid a different key of the OP has is left out, and its kid is among the clashes. Its errors wrap ErrKeySet.
-func MergeKeys(document []byte, keys []PublishedKey) (merged []byte, clashes []string, err error) {
+// already is not added again; one whose kid a different key of the OP has is left out. Its errors wrap ErrKeySet.
+func MergeKeys(document []byte, keys []PublishedKey) (merged []byte, err error) {
 	elements, end, err := keysMember(document)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var added []byte
 	for _, key := range keys {
-		there, clash := has(elements, key)
-		if clash {
-			clashes = append(clashes, key.ID)
-		}
-		if there || clash {
+		if has(elements, key) {
 			continue
 		}
 		if len(elements) > 0 || added != nil {
@@ -31,23 +27,20 @@ func MergeKeys(document []byte, keys []PublishedKey) (merged []byte, clashes []s
 		}
 		added = append(added, key.JWK...)
 	}
-	return slices.Concat(document[:end], added, document[end:]), clashes, nil
+	return slices.Concat(document[:end], added, document[end:]), nil
 }
 
 // has tells whether a set has a key, by whatever kid, or another one by its kid.
-func has(elements []json.RawMessage, key PublishedKey) (there, clash bool) {
+func has(elements []json.RawMessage, key PublishedKey) bool {
 	own, _ := nameOf(key.JWK)
 	for _, element := range elements {
 		name, _ := nameOf(element)
 		fits := name.Algorithm == "" || name.Algorithm == own.Algorithm
-		switch isSame := same(element, key.JWK); {
-		case isSame && (fits || name.ID == key.ID):
-			there = true
-		case !isSame && name.ID != "" && name.ID == key.ID:
-			clash = true
+		if name.ID == key.ID && key.ID != "" || fits && same(element, key.JWK) {
+			return true
 		}
 	}
-	return there, clash && !there
+	return false
 }
 
 // keysMember finds the elements of the array "keys", and where it ends: the offset of its closing bracket.
