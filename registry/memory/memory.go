@@ -39,28 +39,12 @@ func (s *Store) ID(ctx context.Context) (sessionstate.RegistryID, error) {
 
 // Join implements [registry.Registry].
 func (s *Store) Join(ctx context.Context, join registry.Join) (registry.Session, error) {
-	if err := rules.CheckJoin(join); err != nil {
-		return registry.Session{}, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return registry.Session{}, err
-	}
-	defer release()
-	return rules.Join(s.tx(join.Issuer), join)
+	return call(ctx, s, join.Issuer, rules.CheckJoin(join), func(tx *tx) (registry.Session, error) { return rules.Join(tx, join) })
 }
 
 // Redeem implements [registry.Registry].
 func (s *Store) Redeem(ctx context.Context, redemption registry.Redemption) (registry.Redeemed, error) {
-	if err := rules.CheckRedemption(redemption); err != nil {
-		return registry.Redeemed{}, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return registry.Redeemed{}, err
-	}
-	defer release()
-	return rules.Redeem(s.tx(redemption.Issuer), redemption)
+	return call(ctx, s, redemption.Issuer, rules.CheckRedemption(redemption), func(tx *tx) (registry.Redeemed, error) { return rules.Redeem(tx, redemption) })
 }
 
 // Session implements [registry.Registry].
@@ -75,181 +59,90 @@ func (s *Store) Resolve(ctx context.Context, issuer string, id sessionstate.Sess
 
 // Participations implements [registry.Registry].
 func (s *Store) Participations(ctx context.Context, issuer string, id sessionstate.SessionID) ([]registry.Participation, error) {
-	if err := rules.CheckIssuer(issuer); err != nil {
-		return nil, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	return s.tx(issuer).Participations(id), nil
+	return call(ctx, s, issuer, rules.CheckIssuer(issuer), func(tx *tx) ([]registry.Participation, error) { return tx.Participations(id), nil })
 }
 
 // End implements [registry.Registry].
 func (s *Store) End(ctx context.Context, ending registry.Ending) ([]registry.Session, error) {
-	if err := rules.CheckEnding(ending); err != nil {
-		return nil, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	return rules.End(s.tx(ending.Issuer), ending), nil
+	return call(ctx, s, ending.Issuer, rules.CheckEnding(ending), func(tx *tx) ([]registry.Session, error) { return rules.End(tx, ending), nil })
 }
 
 // Spend implements [registry.Registry].
 func (s *Store) Spend(ctx context.Context, spending registry.Spending) (bool, error) {
-	if err := rules.CheckSpending(spending); err != nil {
-		return false, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer release()
-	return rules.Spend(s.tx(spending.Issuer), spending), nil
+	return call(ctx, s, spending.Issuer, rules.CheckSpending(spending), func(tx *tx) (bool, error) { return rules.Spend(tx, spending), nil })
 }
 
 // KeepKeys implements [registry.Registry].
 func (s *Store) KeepKeys(ctx context.Context, keeping registry.Keeping) error {
-	if err := rules.CheckKeeping(keeping); err != nil {
-		return err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	rules.KeepKeys(s.tx(keeping.Issuer), keeping)
-	return nil
+	_, err := call(ctx, s, keeping.Issuer, rules.CheckKeeping(keeping), func(tx *tx) (struct{}, error) {
+		rules.KeepKeys(tx, keeping)
+		return struct{}{}, nil
+	})
+	return err
 }
 
 // Keys implements [registry.Registry].
 func (s *Store) Keys(ctx context.Context, issuer string, now time.Time) ([]registry.Key, error) {
-	if err := rules.CheckIssuer(issuer); err != nil {
-		return nil, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	return rules.Keys(s.tx(issuer), now), nil
+	return call(ctx, s, issuer, rules.CheckIssuer(issuer), func(tx *tx) ([]registry.Key, error) { return rules.Keys(tx, now), nil })
 }
 
 // Observe implements [registry.Registry].
 func (s *Store) Observe(ctx context.Context, issuer string, observed registry.Observed) error {
-	if err := rules.CheckObserved(issuer, observed); err != nil {
-		return err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	tx := s.tx(issuer)
-	tx.prepare()
-	tx.observed = new(rules.CloneObserved(observed))
-	return nil
+	_, err := call(ctx, s, issuer, rules.CheckObserved(issuer, observed), func(tx *tx) (struct{}, error) {
+		tx.prepare()
+		tx.observed = new(rules.CloneObserved(observed))
+		return struct{}{}, nil
+	})
+	return err
 }
 
 // Observed implements [registry.Registry].
 func (s *Store) Observed(ctx context.Context, issuer string) (registry.Observed, bool, error) {
-	if err := rules.CheckIssuer(issuer); err != nil {
-		return registry.Observed{}, false, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return registry.Observed{}, false, err
-	}
-	defer release()
-	observed := s.tx(issuer).observed
-	if observed == nil {
-		return registry.Observed{}, false, nil
-	}
-	return rules.CloneObserved(*observed), true, nil
+	return look(ctx, s, issuer, func(tx *tx) (registry.Observed, bool) {
+		if tx.observed == nil {
+			return registry.Observed{}, false
+		}
+		return rules.CloneObserved(*tx.observed), true
+	})
 }
 
 // DueNotices implements [registry.Registry].
 func (s *Store) DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]registry.Notice, error) {
-	if err := rules.CheckIssuer(issuer); err != nil {
-		return nil, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	return s.tx(issuer).dueNotices(now, limit), nil
+	return call(ctx, s, issuer, rules.CheckIssuer(issuer), func(tx *tx) ([]registry.Notice, error) { return tx.dueNotices(now, limit), nil })
 }
 
 // Notices implements [registry.Registry].
 func (s *Store) Notices(ctx context.Context, issuer string, ids []registry.NoticeID) ([]registry.Notice, error) {
-	if err := rules.CheckIssuer(issuer); err != nil {
-		return nil, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	return rules.Notices(s.tx(issuer), ids), nil
+	return call(ctx, s, issuer, rules.CheckIssuer(issuer), func(tx *tx) ([]registry.Notice, error) { return rules.Notices(tx, ids), nil })
 }
 
 // AllNotices implements [registry.Registry].
 func (s *Store) AllNotices(ctx context.Context, issuer string, after registry.NoticeID, limit int) ([]registry.Notice, error) {
-	if err := rules.CheckIssuer(issuer); err != nil {
-		return nil, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	return s.tx(issuer).allNotices(after, limit), nil
+	return call(ctx, s, issuer, rules.CheckIssuer(issuer), func(tx *tx) ([]registry.Notice, error) { return tx.allNotices(after, limit), nil })
 }
 
 // SettleNotices implements [registry.Registry].
 func (s *Store) SettleNotices(ctx context.Context, settling registry.Settling) error {
-	if err := rules.CheckSettling(settling); err != nil {
-		return err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	rules.Settle(s.tx(settling.Issuer), settling)
-	return nil
+	_, err := call(ctx, s, settling.Issuer, rules.CheckSettling(settling), func(tx *tx) (struct{}, error) {
+		rules.Settle(tx, settling)
+		return struct{}{}, nil
+	})
+	return err
 }
 
 // PutClient implements [registry.Registry].
 func (s *Store) PutClient(ctx context.Context, issuer string, client registry.Client) error {
-	if err := rules.CheckClient(issuer, client); err != nil {
-		return err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	return rules.PutClient(s.tx(issuer), client)
+	_, err := call(ctx, s, issuer, rules.CheckClient(issuer, client), func(tx *tx) (struct{}, error) { return struct{}{}, rules.PutClient(tx, client) })
+	return err
 }
 
 // DeleteClient implements [registry.Registry].
 func (s *Store) DeleteClient(ctx context.Context, issuer, id string) error {
-	if err := rules.CheckIssuer(issuer); err != nil {
-		return err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer release()
-	rules.DeleteClient(s.tx(issuer), id)
-	return nil
+	_, err := call(ctx, s, issuer, rules.CheckIssuer(issuer), func(tx *tx) (struct{}, error) {
+		rules.DeleteClient(tx, id)
+		return struct{}{}, nil
+	})
+	return err
 }
 
 // Client implements [registry.Registry].
@@ -278,6 +171,19 @@ func (s *Store) Close() error {
 	defer s.mu.Unlock()
 	s.closed, s.issuers, s.expiry = true, nil, queue[expiring]{}
 	return nil
+}
+
+// call makes one call, unless its values are invalid.
+func call[T any](ctx context.Context, s *Store, issuer string, invalid error, fn func(*tx) (T, error)) (value T, err error) {
+	if invalid != nil {
+		return value, invalid
+	}
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return value, err
+	}
+	defer release()
+	return fn(s.tx(issuer))
 }
 
 // look looks something up.
