@@ -120,11 +120,12 @@ func endOfLine(d *caddyfile.Dispenser) error {
 // parseDirective parses the directive. Syntax:
 //
 //	oidc_session {
-//		issuer        <url>
-//		login_cookie  <name>
-//		session_state keep | replace
+//		issuer           <url>
+//		login_cookie     <name>
+//		session_state    keep | replace
+//		check_session    <path>
 //		session_lifetime <duration>
-//		check_session <path>
+//		idle_timeout     <duration>
 //		end_session [<path>] {
 //			upstream [<method>] <path> {
 //				header  <field> <value>
@@ -140,6 +141,14 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //			templates <dir>
 //			access_log
 //		}
+//		backchannel_logout {
+//			signing_key   <pem or jwk...>
+//			allow_private <address, range or private_ranges...>
+//			trusted_ca    <path...>
+//			retry_for     <duration>
+//			redirect_wait <duration>
+//		}
+//		frontchannel_timeout <duration>
 //		client <client_id> {
 //			name                     <text>
 //			post_logout_redirect_uri <uri...>
@@ -151,15 +160,6 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //			insecure_http
 //		}
 //		clients_file <path>
-//		idle_timeout <duration>
-//		backchannel_logout {
-//			signing_key   <pem or jwk...>
-//			allow_private <address, range or private_ranges...>
-//			trusted_ca    <path...>
-//			retry_for     <duration>
-//			redirect_wait <duration>
-//		}
-//		frontchannel_timeout <duration>
 //		jwks_uri     <url>
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
@@ -194,18 +194,18 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = duration(d, &h.SessionLifetime)
 		case "idle_timeout":
 			err = duration(d, &h.IdleTimeout)
-		case "frontchannel_timeout":
-			err = duration(d, &h.FrontChannelTimeout)
+		case "end_session":
+			err = h.unmarshalEndSession(d)
 		case "backchannel_logout":
 			err = h.unmarshalBackChannel(d)
+		case "frontchannel_timeout":
+			err = duration(d, &h.FrontChannelTimeout)
+		case "client":
+			err = h.unmarshalClient(d)
 		case "clients_file":
 			err = scalar(d, &h.ClientsFile)
 		case "jwks_uri":
 			err = scalar(d, &h.JWKSURI)
-		case "end_session":
-			err = h.unmarshalEndSession(d)
-		case "client":
-			err = h.unmarshalClient(d)
 		default:
 			err = d.Errf("unrecognized oidc_session option '%s'", d.Val())
 		}
