@@ -119,7 +119,8 @@ func (w *modelWorld) tooLittle(now time.Time) string {
 	return ""
 }
 
-// isOver tells whether it is known who a response was for, and that the session of it has ended.
+// isOver tells whether it is known who a response was for, and that the session of it has ended. Exception: where subs cannot be compared,
+// and codes are redeemed in another order than that of their responses, a switch can be known of one session and not of the next.
 func (h *truth) isOver(r *response, now time.Time) bool {
 	if r.known.IsZero() || r.made.Before(h.lost) {
 		return false
@@ -128,7 +129,7 @@ func (h *truth) isOver(r *response, now time.Time) bool {
 	switch {
 	case !h.deleted.IsZero() && r.epoch <= h.through:
 		return true
-	case switched && !now.Before(seen):
+	case switched && !now.Before(seen) && !h.traits.pairwise:
 		return true
 	default:
 		return now.Sub(r.made) >= sessionLifetime
