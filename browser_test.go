@@ -1,6 +1,7 @@
 package oidcsession
 
 import (
+	"errors"
 	"html"
 	"io"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -119,6 +121,9 @@ func (b *browser) do(method, target string, form url.Values) page {
 		}
 	}
 	response, err := b.client.Do(r)
+	for tries := 0; tries < 5 && method == http.MethodGet && errors.Is(err, syscall.ECONNRESET); tries++ { // by a reload, as in transport
+		response, err = b.client.Do(r)
+	}
 	if err != nil {
 		b.t.Fatal(err)
 	}
