@@ -2,12 +2,14 @@ package oidcsession
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -132,6 +134,9 @@ func (r *receiver) keys() (keys jose.JSONWebKeySet, err error) {
 
 func getJSON(client *http.Client, url string, into any) error {
 	response, err := client.Get(url)
+	for tries := 0; tries < 5 && errors.Is(err, syscall.ECONNRESET); tries++ { // by a reload, as in transport
+		response, err = client.Get(url)
+	}
 	if err != nil {
 		return err
 	}
