@@ -105,7 +105,7 @@ func (w *Worker) seeMore() {
 
 // begin begins a try unless the notice is in flight or its host has no room. It tells whether there is no room for any other either.
 func (w *Worker) begin(from *use, issuer string, site Site, n Notice) (full bool) {
-	key, host := noticeKey{issuer, n.ID}, hostOf(n.Target.URI)
+	key := noticeKey{issuer, n.ID}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed || w.inUse() != from {
@@ -118,6 +118,7 @@ func (w *Worker) begin(from *use, issuer string, site Site, n Notice) (full bool
 		w.more = true
 		return true
 	}
+	host := hostOf(n.Target.URI)
 	_, probe := w.silent[host]
 	if !w.hasRoom(host, probe) {
 		w.more = true
