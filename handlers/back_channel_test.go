@@ -243,3 +243,23 @@ func TestAUserWhoHasSignedInAgainIsNotSignedOutByAnOlderNotice(t *testing.T) {
 		t.Errorf("due in the end are %+v, %v", due, err)
 	}
 }
+
+// A document of the OP may lack its jwks_uri for a moment: nothing that is owed is lost by that.
+func TestNoticesWaitWhileTokensCannotBeVerified(t *testing.T) {
+	x, notices := signedOut(t)
+	due := func() int {
+		found, err := notices.Due(t.Context(), x.w.clock.Now(), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(found)
+	}
+	x.e.BackChannel.See(knownOP(t, issuer, metadata{}))
+	if n := due(); n != 0 {
+		t.Errorf("%d are due while nobody could verify a token", n)
+	}
+	x.e.BackChannel.See(knownOP(t, issuer, metadata{JWKSURI: issuer + "/jwks"}))
+	if n := due(); n != 2 {
+		t.Errorf("%d are due afterwards", n)
+	}
+}
