@@ -43,7 +43,7 @@ func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errNoticeID}
 	}
 	copy(after[:], id)
-	notices, err := registry.Bound(a.app.registry, noticesLimit, 1).AllNotices(r.Context(), issuer, after, maxOperatorNotices)
+	notices, err := a.app.unhurried.AllNotices(r.Context(), issuer, after, maxOperatorNotices)
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 	}

@@ -64,14 +64,15 @@ type App struct {
 	// Default: file, in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=oidc_session.stores inline_key=module"`
 
-	http     func() (any, error) // Caddy's HTTP app, once all apps are there
-	logger   *zap.Logger
-	keys     *keySource[*sessionstate.Keyring]
-	poolKey  string // of the registry; empty: not taken
-	registry *registry.Lazy
-	issuers  []string // of the handlers; complete once all are provisioned
-	worker   *notify.Worker
-	sites    *sites
+	http      func() (any, error) // Caddy's HTTP app, once all apps are there
+	logger    *zap.Logger
+	keys      *keySource[*sessionstate.Keyring]
+	poolKey   string // of the registry; empty: not taken
+	registry  *registry.Lazy
+	unhurried registry.Registry // the same, for what no login waits for
+	issuers   []string          // of the handlers; complete once all are provisioned
+	worker    *notify.Worker
+	sites     *sites
 }
 
 // CaddyModule returns the Caddy module information.

@@ -37,6 +37,7 @@ func (a *App) takeWorker() error {
 		return err
 	}
 	a.worker = shared.(sharedWorker).Worker
+	a.unhurried = registry.Bound(a.registry, noticesLimit, noticesInFlight)
 	a.sites = &sites{app: a, telling: make(map[string][]*handlers.BackChannel), silent: make(map[string]bool)}
 	return nil
 }
@@ -110,9 +111,7 @@ func (s *sites) stop() {
 func (s *sites) use() {
 	served := make(map[string]notify.Site)
 	for issuer, told := range s.telling {
-		served[issuer] = &handlers.Notices{
-			Issuer: issuer, BackChannels: slices.Clone(told), Registry: registry.Bound(s.app.registry, noticesLimit, noticesInFlight),
-		}
+		served[issuer] = &handlers.Notices{Issuer: issuer, BackChannels: slices.Clone(told), Registry: s.app.unhurried}
 	}
 	silence := registry.Silence{All: !s.mayTell}
 	for issuer := range s.silent {

@@ -28,9 +28,8 @@ type crowd struct {
 	t      *testing.T
 	server *httptest.Server
 
-	mu    sync.Mutex
-	told  map[string][]time.Time // by client, when it was answered
-	count int
+	mu   sync.Mutex
+	told map[string][]time.Time // by client, when it was answered
 }
 
 func newCrowd(t *testing.T) *crowd {
@@ -49,17 +48,20 @@ func (c *crowd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer c.mu.Unlock()
 	client := strings.TrimPrefix(r.URL.Path, "/")
 	c.told[client] = append(c.told[client], time.Now())
-	c.count++
+}
+
+// clients is how many have been told.
+func (c *crowd) clients() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.told)
 }
 
 // await waits until so many clients have been told.
 func (c *crowd) await(clients int) {
 	c.t.Helper()
 	for range 3000 {
-		c.mu.Lock()
-		n := len(c.told)
-		c.mu.Unlock()
-		if n >= clients {
+		if c.clients() >= clients {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -142,7 +144,7 @@ func TestNoNoticeIsLostWhenTheServerIsKilled(t *testing.T) {
 	c.await(manyNotices / 3)
 	first.kill(t)
 	killed := time.Now()
-	before := len(c.told)
+	before := c.clients()
 	second := startCaddy(t, caddyfile)
 	c.await(manyNotices)
 	if before == manyNotices {

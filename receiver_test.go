@@ -171,14 +171,18 @@ func (r *receiver) told(n int) []logoutToken {
 	return nil
 }
 
+// asked is how often the receiver was asked so far.
+func (r *receiver) asked() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.tries
+}
+
 // tried waits until the receiver was asked so often.
 func (r *receiver) tried(n int) {
 	r.t.Helper()
 	for range 3000 {
-		r.mu.Lock()
-		tries := r.tries
-		r.mu.Unlock()
-		if tries >= n {
+		if r.asked() >= n {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)

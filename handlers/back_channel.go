@@ -61,7 +61,7 @@ type BackChannel struct {
 
 	env       Env
 	op        atomic.Pointer[OP] // the last that was seen
-	seen      *sightings
+	seen      *observations
 	view      atomic.Pointer[outlook]
 	hasSIDs   atomic.Bool // ID tokens name sessions
 	published publishedKeys
@@ -73,7 +73,7 @@ type BackChannel struct {
 // Setup gives it its world, and tells of addresses that will be refused.
 func (b *BackChannel) Setup(env Env) {
 	b.env = env
-	b.seen = newSightings(env, b.judge)
+	b.seen = newObservations(env, b.judge)
 	b.judge(registry.Observed{}, false)
 	for _, client := range b.Clients.List {
 		u, err := url.Parse(client.BackChannelLogoutURI)

@@ -12,7 +12,20 @@ import (
 // that is no form, larger, or broken gives no parameters; the handlers behind find it untouched, its error included.
 func readForm(r *http.Request) (url.Values, *http.Request) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" || r.Body == nil || r.ContentLength > maxForm {
+	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+		return nil, r
+	}
+	body, replayed := readBody(r)
+	if body == nil {
+		return nil, replayed
+	}
+	form, _ := url.ParseQuery(string(body)) // what can be read is read: the OP judges the rest
+	return form, replayed
+}
+
+// readBody reads a request's body, up to maxForm bytes, and returns the request with its body as it was. A larger or broken one is nil.
+func readBody(r *http.Request) ([]byte, *http.Request) {
+	if r.Body == nil || r.ContentLength > maxForm {
 		return nil, r
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
@@ -21,8 +34,7 @@ func readForm(r *http.Request) (url.Values, *http.Request) {
 	if err != nil || len(body) > maxForm {
 		return nil, replayed
 	}
-	form, _ := url.ParseQuery(string(body)) // what can be read is read: the OP judges the rest
-	return form, replayed
+	return body, replayed
 }
 
 // replay is a body that was read in part or whole, from its beginning.

@@ -292,7 +292,7 @@ func TestWhatAnotherHandlerSawCounts(t *testing.T) {
 	other.Setup(s.w.env)
 	other.SawIDToken(s.t.Context(), s.op, clientID, namedToken)
 	(&told{t: t, b: other}).settled()
-	s.w.clock.advance(sightingsRetryIn)
+	s.w.clock.advance(observationsRetryIn)
 	if !s.adds() {
 		t.Error("keys are not added")
 	}

@@ -271,6 +271,13 @@ func (k *Keys) failed(op *OP, err error) {
 	k.failing = true
 }
 
+// over is the channel of what needs no waiting for.
+var over = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // waitFor waits until a channel is closed, the time is over, or the client has gone.
 func waitFor(ctx context.Context, done <-chan struct{}, atMost time.Duration) {
 	timer := time.NewTimer(atMost)

@@ -113,25 +113,23 @@ func (p *Provider) Refresh(r *http.Request, next caddyhttp.Handler) { p.ask(r, n
 func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	none := make(chan struct{})
-	close(none)
 	if p.flight != nil {
 		if p.env.Now().Before(p.patience) {
 			return p.flight
 		}
-		return none // the handler behind hangs, whatever it is told
+		return over // the handler behind hangs, whatever it is told
 	}
 	if p.env.Now().Before(p.notBefore) {
-		return none
+		return over
 	}
 	target := p.target(r)
 	if target == nil {
-		return none
+		return over
 	}
 	question, err := newSubRequest(p.env, r, next, target.discoveryURL())
 	if err != nil {
 		p.env.Logger.Error("cannot ask the OP for its discovery document", zap.Error(err))
-		return none
+		return over
 	}
 	if p.named == nil {
 		question.forwardAs(r)

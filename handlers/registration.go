@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -92,20 +91,6 @@ func (g *Registration) serve(w http.ResponseWriter, r *http.Request, next caddyh
 		}
 		return &hold{limit: maxJSON, edit: e.applyPlain}
 	})
-}
-
-// readBody reads a request's body, up to maxForm bytes, and returns the request with its body as it was. A larger or broken one is nil.
-func readBody(r *http.Request) ([]byte, *http.Request) {
-	if r.Body == nil || r.ContentLength > maxForm {
-		return nil, r
-	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
-	replayed := r.WithContext(r.Context()) // the caller's request keeps its own body
-	replayed.Body = replay{io.MultiReader(bytes.NewReader(body), rest(r.Body, err)), r.Body}
-	if err != nil || len(body) > maxForm {
-		return nil, replayed
-	}
-	return body, replayed
 }
 
 // learn keeps what a client has registered: what the answer says, and else what was asked for.

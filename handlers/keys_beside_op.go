@@ -48,7 +48,7 @@ func newOutlook(known registry.Observed, complete bool, given *tokens.SigningKey
 func (b *BackChannel) Recall(op *OP, r *http.Request, next caddyhttp.Handler) {
 	loading := b.seen.load(op.Issuer)
 	if r.URL.Path == op.DiscoveryPath || r.URL.Path == op.JWKSPath {
-		waitFor(r.Context(), loading, sightingsPatience)
+		waitFor(r.Context(), loading, observationsPatience)
 		b.seen.lookAgain(r.Context(), op.Issuer)
 	}
 	if b.Given != nil && b.OPKeys != nil && op.learnt && b.seesKeys(op) && b.wouldTell(op) {
@@ -59,7 +59,7 @@ func (b *BackChannel) Recall(op *OP, r *http.Request, next caddyhttp.Handler) {
 // SawIDToken notes what the OP's ID tokens name. Where that is news, it is recorded before the client has the token: what is owed to that
 // client can be signed then, also after a restart.
 func (b *BackChannel) SawIDToken(ctx context.Context, op *OP, clientID string, token tokens.IDToken) {
-	waitFor(ctx, b.seen.load(op.Issuer), sightingsLoginWait)
+	waitFor(ctx, b.seen.load(op.Issuer), observationsLoginWait)
 	b.seen.sawToken(ctx, op.Issuer, clientID, token)
 }
 

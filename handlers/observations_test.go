@@ -154,7 +154,7 @@ func TestARegistryThatIsAwayIsSaidOnceAndToldLater(t *testing.T) {
 	c.mu.Lock()
 	c.err = nil
 	c.mu.Unlock()
-	s.w.clock.advance(sightingsRetryIn)
+	s.w.clock.advance(observationsRetryIn)
 	s.sees("shop", namedToken)
 	s.settled()
 	failed() // once
@@ -171,7 +171,7 @@ func TestWhatWasSeenBeforeTheRegistryOpenedIsKept(t *testing.T) {
 	s.sees("shop", tokens.IDToken{KeyID: "1"})
 	<-s.b.seen.load(issuer)
 	s.b.seen.env.Registry = s.w.store
-	s.w.clock.advance(sightingsRetryIn)
+	s.w.clock.advance(observationsRetryIn)
 	s.settled()
 	got, _, err := s.w.store.Observed(t.Context(), issuer)
 	if err != nil || !got.KeyIDs.Seen || len(got.KeyIDs.Missing) != 1 || len(got.SessionIDs.Missing) != 1 {

@@ -12,20 +12,20 @@ import (
 )
 
 const (
-	// sightingsPatience is how long the first look at the registry is tried, which may just be opening.
-	sightingsPatience = 2 * time.Second
-	sightingsPause    = 100 * time.Millisecond // between those tries
-	// sightingsLoginWait is how long a login waits for that.
-	sightingsLoginWait = 250 * time.Millisecond
-	// sightingsRetryIn is how long a failure is remembered, and how often it is looked whether another handler has recorded something.
-	sightingsRetryIn = 5 * time.Second
-	// sightingsKeysAgain is how often it is recorded that the OP's keys are others: servers of one OP may differ.
-	sightingsKeysAgain = 30 * time.Second
+	// observationsPatience is how long the first look at the registry is tried, which may just be opening.
+	observationsPatience = 2 * time.Second
+	observationsPause    = 100 * time.Millisecond // between those tries
+	// observationsLoginWait is how long a login waits for that.
+	observationsLoginWait = 250 * time.Millisecond
+	// observationsRetryIn is how long a failure is remembered, and how often it is looked whether another handler has recorded something.
+	observationsRetryIn = 5 * time.Second
+	// observationsKeysAgain is how often it is recorded that the OP's keys are others: servers of one OP may differ.
+	observationsKeysAgain = 30 * time.Second
 )
 
-// sightings are what was seen of one site's OP. They are in the registry, so that they outlast reloads and restarts, and are recorded when
+// observations are what was seen of one site's OP. They are in the registry, so that they outlast reloads and restarts, and are recorded when
 // they change, which is rare, by the request that brought the news.
-type sightings struct {
+type observations struct {
 	env Env
 	// changed is told what is known now, and whether that has all that was recorded before. It must not wait.
 	changed func(known registry.Observed, complete bool)
@@ -45,12 +45,12 @@ type sightings struct {
 	failing   bool
 }
 
-func newSightings(env Env, changed func(registry.Observed, bool)) *sightings {
-	return &sightings{env: env, changed: changed, patient: true}
+func newObservations(env Env, changed func(registry.Observed, bool)) *observations {
+	return &observations{env: env, changed: changed, patient: true}
 }
 
 // of begins anew when the issuer is another one. The caller holds the lock.
-func (s *sightings) of(issuer string) {
+func (s *observations) of(issuer string) {
 	if s.issuer == issuer {
 		return
 	}
@@ -59,16 +59,9 @@ func (s *sightings) of(issuer string) {
 	s.ready.Store(nil)
 }
 
-// over is the channel of what needs no waiting for.
-var over = func() <-chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
-
 // load begins to read the record unless that is done, under way, or too early, and returns a channel that is closed when there is
 // nothing more to wait for.
-func (s *sightings) load(issuer string) <-chan struct{} {
+func (s *observations) load(issuer string) <-chan struct{} {
 	if ready := s.ready.Load(); ready != nil && *ready == issuer {
 		return over
 	}
@@ -88,16 +81,16 @@ func (s *sightings) load(issuer string) <-chan struct{} {
 }
 
 // look reads the record, and adds to it what was seen meanwhile.
-func (s *sightings) look(issuer string, done chan struct{}, patient bool) {
+func (s *observations) look(issuer string, done chan struct{}, patient bool) {
 	defer close(done)
 	s.read(issuer, patient)
 	s.record(context.Background(), issuer)
 }
 
-func (s *sightings) read(issuer string, patient bool) {
+func (s *observations) read(issuer string, patient bool) {
 	observed, _, err := s.env.Registry.Observed(context.Background(), issuer)
-	for began := time.Now(); patient && err != nil && time.Since(began) < sightingsPatience; {
-		time.Sleep(sightingsPause)
+	for began := time.Now(); patient && err != nil && time.Since(began) < observationsPatience; {
+		time.Sleep(observationsPause)
 		observed, _, err = s.env.Registry.Observed(context.Background(), issuer)
 	}
 	s.mu.Lock()
@@ -107,31 +100,31 @@ func (s *sightings) read(issuer string, patient bool) {
 		return
 	}
 	if err != nil {
-		s.notBefore = s.env.Now().Add(sightingsRetryIn)
+		s.notBefore = s.env.Now().Add(observationsRetryIn)
 		s.failed("what was seen of the OP before is not known, so that no keys are added to its own", err)
 		return
 	}
 	s.failing = false
-	s.recorded, s.complete, s.notBefore = observed, true, s.env.Now().Add(sightingsRetryIn)
+	s.recorded, s.complete, s.notBefore = observed, true, s.env.Now().Add(observationsRetryIn)
 	s.known = joined(observed, s.known)
 	s.ready.Store(&issuer)
 	s.changed(s.known, true)
 }
 
 // await reads the record, and waits for that. It tells whether all is known.
-func (s *sightings) await(ctx context.Context, issuer string) bool {
-	waitFor(ctx, s.load(issuer), sightingsPatience)
+func (s *observations) await(ctx context.Context, issuer string) bool {
+	waitFor(ctx, s.load(issuer), observationsPatience)
 	ready := s.ready.Load()
 	return ready != nil && *ready == issuer
 }
 
 // lookAgain takes what another handler of the same issuer has recorded meanwhile, now and then, if there is nothing of our own to record.
-func (s *sightings) lookAgain(ctx context.Context, issuer string) {
+func (s *observations) lookAgain(ctx context.Context, issuer string) {
 	s.mu.Lock()
 	now := s.env.Now()
 	due := s.issuer == issuer && s.isRecorded() && !now.Before(s.notBefore)
 	if due {
-		s.notBefore = now.Add(sightingsRetryIn)
+		s.notBefore = now.Add(observationsRetryIn)
 	}
 	s.mu.Unlock()
 	if !due {
@@ -146,7 +139,7 @@ func (s *sightings) lookAgain(ctx context.Context, issuer string) {
 }
 
 // take takes over a record.
-func (s *sightings) take(issuer string, observed registry.Observed) {
+func (s *observations) take(issuer string, observed registry.Observed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.issuer == issuer && s.isRecorded() {
@@ -160,15 +153,17 @@ func (s *sightings) take(issuer string, observed registry.Observed) {
 }
 
 // isRecorded tells whether the registry has all that is known. The caller holds the lock.
-func (s *sightings) isRecorded() bool { return s.complete && !s.saving && isSame(s.known, s.recorded) }
+func (s *observations) isRecorded() bool {
+	return s.complete && !s.saving && isSame(s.known, s.recorded)
+}
 
 // sawToken notes what an ID token of a client has.
-func (s *sightings) sawToken(ctx context.Context, issuer, clientID string, token tokens.IDToken) {
+func (s *observations) sawToken(ctx context.Context, issuer, clientID string, token tokens.IDToken) {
 	s.noteToken(issuer, clientID, token)
 	s.record(ctx, issuer)
 }
 
-func (s *sightings) noteToken(issuer, clientID string, token tokens.IDToken) {
+func (s *observations) noteToken(issuer, clientID string, token tokens.IDToken) {
 	now := s.env.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,13 +177,13 @@ func (s *sightings) noteToken(issuer, clientID string, token tokens.IDToken) {
 }
 
 // sawKeys notes the OP's keys, and returns what is known with them. complete is as for changed.
-func (s *sightings) sawKeys(ctx context.Context, issuer string, names tokens.KeyNames) (known registry.Observed, complete bool) {
+func (s *observations) sawKeys(ctx context.Context, issuer string, names tokens.KeyNames) (known registry.Observed, complete bool) {
 	known, complete = s.noteKeys(issuer, names)
 	s.record(ctx, issuer)
 	return known, complete
 }
 
-func (s *sightings) noteKeys(issuer string, names tokens.KeyNames) (known registry.Observed, complete bool) {
+func (s *observations) noteKeys(issuer string, names tokens.KeyNames) (known registry.Observed, complete bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.of(issuer)
@@ -203,7 +198,7 @@ func (s *sightings) noteKeys(issuer string, names tokens.KeyNames) (known regist
 }
 
 // become takes what is known now. The caller holds the lock.
-func (s *sightings) become(next registry.Observed) {
+func (s *observations) become(next registry.Observed) {
 	if !isSame(next, s.known) {
 		s.known = next
 		s.changed(s.known, s.complete)
@@ -211,16 +206,16 @@ func (s *sightings) become(next registry.Observed) {
 }
 
 // isDue tells whether there is something to record: at once if it is about ID tokens, else now and then. The caller holds the lock.
-func (s *sightings) isDue() bool {
+func (s *observations) isDue() bool {
 	if isSame(s.known, s.recorded) {
 		return false
 	}
-	return !isSameOfTokens(s.known, s.recorded) || s.env.Now().Sub(s.keysSaved) >= sightingsKeysAgain
+	return !isSameOfTokens(s.known, s.recorded) || s.env.Now().Sub(s.keysSaved) >= observationsKeysAgain
 }
 
 // record records what is known, if that is due, and what comes meanwhile. One call is under way at a time, which records for the others
 // too; after a failure there is none for a while.
-func (s *sightings) record(ctx context.Context, issuer string) {
+func (s *observations) record(ctx context.Context, issuer string) {
 	s.mu.Lock()
 	early := s.failing && s.env.Now().Before(s.notBefore)
 	begins := s.issuer == issuer && s.complete && !s.saving && !early && s.isDue()
@@ -232,7 +227,7 @@ func (s *sightings) record(ctx context.Context, issuer string) {
 }
 
 // recordOnce records what is known, together with what another handler has recorded.
-func (s *sightings) recordOnce(ctx context.Context, issuer string) error {
+func (s *observations) recordOnce(ctx context.Context, issuer string) error {
 	observed, _, err := s.env.Registry.Observed(ctx, issuer)
 	if err != nil {
 		return err
@@ -264,13 +259,13 @@ func (s *sightings) recordOnce(ctx context.Context, issuer string) error {
 }
 
 // goesOn tells whether there is more to record, after a call that failed or not.
-func (s *sightings) goesOn(issuer string, err error) bool {
+func (s *observations) goesOn(issuer string, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.issuer != issuer:
 	case err != nil:
-		s.notBefore = s.env.Now().Add(sightingsRetryIn)
+		s.notBefore = s.env.Now().Add(observationsRetryIn)
 		s.failed("what was seen of the OP is not recorded", err)
 	default:
 		s.failing = false
@@ -283,7 +278,7 @@ func (s *sightings) goesOn(issuer string, err error) bool {
 }
 
 // failed says once that the registry is away. The caller holds the lock.
-func (s *sightings) failed(message string, err error) {
+func (s *observations) failed(message string, err error) {
 	if !s.failing {
 		unrecorded(s.env.Logger, message, err)
 	}
