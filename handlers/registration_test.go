@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 // A registrar is an OP that registers clients and knows nothing of logout: it drops what it does not know.
@@ -368,5 +370,23 @@ func TestARegistrationIsBounded(t *testing.T) {
 	client, known := o.find("client 1")
 	if !known || len(client.PostLogoutRedirectURIs) != 0 || client.BackChannelLogoutURI == "" {
 		t.Errorf("learnt %+v", client)
+	}
+}
+
+func TestAClientThatRegisteredItselfIsToldAtPublicAddressesOnly(t *testing.T) {
+	o := newRegistrar(t)
+	o.send("POST", registrationPath, fullRegistration)
+	b := o.g.BackChannel
+	notices := &Notices{Issuer: issuer, BackChannels: []*BackChannel{b}, Registry: o.w.store}
+	told, client, err := notices.how(t.Context(), "client 1", "1")
+	if err != nil || told != b {
+		t.Fatalf("it is told by %v, %v", told, err)
+	}
+	if target := notices.notice(registry.Notice{ClientID: "client 1", Sid: "1"}, told, client).Target; target.Sender != b.Strict || target.URI != "https://rp.example.com/back" {
+		t.Errorf("it is told at %+v", target)
+	}
+	b.Configured = false // and nobody else is told from here
+	if told, _, err := notices.how(t.Context(), "client 1", "1"); err != nil || told != nil {
+		t.Errorf("it is told by %v, %v", told, err)
 	}
 }
