@@ -40,7 +40,6 @@ func (v *visit) join(join registry.Join) {
 	ctx := recording(v.r)
 	id, err := v.env.Registry.ID(ctx)
 	if err == nil {
-		join.Known = v.sealed.registry == id
 		var session registry.Session
 		if session, err = v.env.Registry.Join(ctx, join); err == nil {
 			if !session.Predecessor.IsZero() && session.ID == join.Fresh {
