@@ -68,7 +68,7 @@ func documentOf(t *testing.T, keys ...jose.JSONWebKey) string {
 func (s *told) restart() {
 	s.t.Helper()
 	s.b = &BackChannel{
-		Configured: true, Adopt: func(string) {}, OPKeys: new(Keys),
+		Configured: true, Adopt: func(string) {}, OPKeys: &Keys{URI: "https://keys.example.com/jwks"}, // learns nothing from what passes
 		Clients: &Clients{List: []Client{
 			{ID: clientID, BackChannelLogoutURI: "https://rp.example.com/back", IDTokenSignedResponseAlg: "ES256"},
 			{ID: "secret", BackChannelLogoutURI: "https://rp.example.com/back", IDTokenSignedResponseAlg: "HS256"},
