@@ -17,10 +17,11 @@ func (b *Browser) signIn(v *visit, request pendingRequest, origin string, respon
 		v.sealed.browser = request.browser
 	}
 	before := v.sealed.session
+	subject, like := b.subject(v, request, response)
 	join := registry.Join{
 		Issuer: v.op.Issuer, Browser: v.browser(), Session: before, Fresh: sessionstate.NewSessionID(),
 		Response: sessionstate.NewResponseID(response.values.Get("code")), ClientID: request.clientID, Origin: origin, Silent: request.is(silent),
-		Subject: b.subject(v, request, response), AcrossClients: v.op.publicSubjects,
+		Subject: subject, IDToken: like, AcrossClients: v.op.publicSubjects,
 		Now: v.now, Lifetime: v.env.SessionLifetime, Idle: v.env.IdleTimeout, Tell: v.env.Tells(v.op),
 	}
 	v.join(join)
@@ -63,19 +64,24 @@ func (v *visit) join(join registry.Join) {
 // subject returns who signed in, by the ID token of an implicit or hybrid response (OpenID Connect Core 1.0, sections 3.2 and 3.3). A
 // token counts for nothing unless the OP has signed it for the client that asked; then, and while the OP's keys are unavailable, the
 // response names nobody, and the token response will.
-func (b *Browser) subject(v *visit, request pendingRequest, response authorizationResponse) registry.Subject {
+func (b *Browser) subject(v *visit, request pendingRequest, response authorizationResponse) (registry.Subject, registry.IDToken) {
 	idToken := response.values.Get("id_token")
 	if idToken == "" || response.mode == inQuery || request.is(blind) || b.OPKeys == nil {
-		return registry.Subject{}
+		return registry.Subject{}, registry.IDToken{}
 	}
 	claims, err := b.verified(v, request.clientID, idToken)
 	if err != nil {
 		v.env.Logger.Warn("ID token of an authorization response not used", zap.String("issuer", v.op.Issuer),
 			zap.String("client_id", request.clientID), zap.Error(err))
-		return registry.Subject{}
+		return registry.Subject{}, registry.IDToken{}
 	}
 	v.env.SawIDToken(recording(v.r), v.op, request.clientID, claims)
-	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}
+	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, recorded(claims)
+}
+
+// recorded is what the registry keeps of an ID token beside its subject: the client's logout tokens are to be like it.
+func recorded(claims tokens.IDToken) registry.IDToken {
+	return registry.IDToken{Algorithm: claims.Algorithm}
 }
 
 // verified returns the claims of an ID token that the OP has issued to a client.
