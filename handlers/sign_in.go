@@ -29,6 +29,7 @@ func (b *Browser) signIn(v *visit, request pendingRequest, origin string, respon
 		v.sealed.state = v.keys.BrowserState(v.op.Issuer, v.sealed.session)
 	}
 	handle.Registry, handle.Session, handle.Response = v.sealed.registry, v.sealed.session, join.Response
+	handle.Until = v.sealed.expires
 	v.state = v.sealed.state
 	v.giveSession()
 	v.giveState(v.state)

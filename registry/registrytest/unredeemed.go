@@ -112,7 +112,18 @@ var unredeemedTests = []test{
 		redemption.Now = at(9)
 		r.redeem(redemption)
 		equal(t, "notices", names(r.due(at(9))), "shop alice 1 logout")
-		r.forgets("its record", join.Fresh, start)
+	}},
+	{"that one has ended is known for as long as its browser may hold it", func(t *testing.T, r *tester) {
+		join := told()
+		session := r.join(join)
+		r.end(ending(join, registry.ReasonLogout))
+		r.expireTold(session.Expires.Add(-time.Millisecond))
+		equal(t, "reason", r.session(join.Fresh).Reason, registry.ReasonLogout)
+		next := again(join)
+		next.Now = at(30)
+		equal(t, "session of an old cookie", r.join(next).ID, next.Fresh)
+		r.expireTold(session.Expires)
+		r.isMissing(issuer, join.Fresh)
 	}},
 	{"clients whose codes nobody has redeemed give way to one that redeems its own", func(t *testing.T, r *tester) {
 		join := told()

@@ -20,6 +20,7 @@ func End(tx Tx, ending registry.Ending) []registry.Session {
 		if dealt >= Enough {
 			break
 		}
+		session = keep(tx, session) // that it has ended is to be known for as long as its browser may hold it
 		session.Ended, session.Reason = instant(ending.Now), ending.Reason
 		dealt += end(tx, session, ending.Tell)
 		ended = append(ended, session)
