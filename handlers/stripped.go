@@ -48,9 +48,15 @@ func (p *Paths) Way(r *http.Request, next caddyhttp.Handler) *Stripped {
 		return &Stripped{next, from, to, *stripped}
 	}
 	prefix, ok := strings.CutSuffix(caddyhttp.CleanPath(from.path, true), to.path)
-	if !ok || !strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/") {
+	if !ok || !strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/") || !strings.HasPrefix(to.path, "/") {
+		if stripped != nil {
+			return &Stripped{next, from, to, *stripped}
+		}
 		p.warn(from.path, to.path)
 		return &Stripped{next: next, from: from, to: to}
+	}
+	if from.path != prefix+to.path {
+		from = urlPath{path: prefix + to.path} // Caddy has merged its slashes
 	}
 	if stripped == nil || !strings.EqualFold(*stripped, prefix) {
 		p.prefix.Store(&prefix)
@@ -58,7 +64,7 @@ func (p *Paths) Way(r *http.Request, next caddyhttp.Handler) *Stripped {
 	return &Stripped{next, from, to, prefix}
 }
 
-// warn says once that paths are rewritten in a way that our own questions cannot go. The prefix alone, without a slash, says nothing.
+// warn says once that paths are rewritten in a way that our own questions cannot go. That all of a path was taken away says nothing.
 func (p *Paths) warn(from, to string) {
 	if to == "/" {
 		return
