@@ -287,7 +287,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
-		Issuers: func() []string { return app.issuers },
+		Issuers: func() []string { return app.issuers }, Clients: clients,
 	}
 	h.discovery.Learn = h.provider.Learn
 	h.discovery.Setup(env)
@@ -338,7 +338,7 @@ func (h *Handler) resolve() error {
 func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) error {
 	keys := &handlers.Keys{URI: h.JWKSURI, Learnt: h.told.SawKeys}
 	keys.Setup(env)
-	h.told.OPKeys = keys
+	h.told.OPKeys, h.browser.OPKeys = keys, keys
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
 	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0

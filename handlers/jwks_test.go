@@ -134,7 +134,7 @@ func (s *told) sees(client string, token tokens.IDToken) {
 var (
 	namedToken     = tokens.IDToken{KeyID: "1", SessionID: "a"}
 	unnamedToken   = tokens.IDToken{SessionID: "a"}
-	symmetricToken = tokens.IDToken{Symmetric: true, SessionID: "a"}
+	symmetricToken = tokens.IDToken{Algorithm: "HS256", SessionID: "a"}
 )
 
 // sign signs a token for a client, and returns it with its kid.

@@ -272,6 +272,10 @@ func (k *Keys) settle(op *OP, document []byte, set tokens.KeySet, now time.Time)
 	if k.Learnt != nil {
 		k.Learnt(op, document)
 	}
+	if n := set.TooLarge(); n > 0 && due {
+		k.env.Logger.Warn("RSA keys of the OP with more than 4096 bits are not used: no token signed by them is verified",
+			zap.String("issuer", op.Issuer), zap.Int("keys", n))
+	}
 	if due && k.record(op, set, now) {
 		k.mu.Lock()
 		k.digest, k.recorded = digest, now
