@@ -178,12 +178,14 @@ type Handler struct {
 	// Default: keep.
 	SessionState string `json:"session_state,omitempty"`
 
-	// Where the OP itself is: http://host:port, https://host:port or unix//path. Its discovery document, its keys and the
-	// upstream sign-out request are asked for there, with the issuer's Host, X-Forwarded-Host and X-Forwarded-Proto, and with
-	// the client's address as X-Forwarded-For. Takes placeholders that are known at start.
+	// Where the OP itself is: http://host:port, https://host:port or unix//path. Its discovery
+	// document, its keys and the upstream sign-out request are asked for there, with the issuer's
+	// Host, X-Forwarded-Host and X-Forwarded-Proto, and with the client's address as
+	// X-Forwarded-For. Takes placeholders that are known at start.
 	//
-	// Default: they are asked for through the rest of the site, as the client's own requests go there. A site that has an auth
-	// wall, a list of addresses or a filter of bots there needs this.
+	// Default: they are asked for through the rest of the site, as the client's own requests go
+	// there. A site that has an auth wall, a list of addresses or a filter of bots there needs
+	// this.
 	OPAddress string `json:"op_address,omitempty"`
 
 	// How long a session lasts from its start, whatever the OP does: 1 minute to 400 days. It should not be shorter than the

@@ -12,7 +12,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// Sites that take a prefix away before the plugin: the OP's pages and documents name it all the same.
+// Sites that take a prefix away before the plugin: the OP's pages and documents name it all the
+// same.
 var strippings = map[string]string{
 	"handle_path":           "handle_path /auth/* {\n\t\tOIDC\n\t\tPROXY\n\t}",
 	"strip_prefix in route": "route {\n\t\turi strip_prefix /auth\n\t\tOIDC\n\t\tPROXY\n\t}",

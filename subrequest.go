@@ -9,9 +9,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// prepareSubRequest gives a sub-request what Caddy gives every request, with the caller's variables, and the caller's placeholders
-// wherever it has none of its own: `map`, `vars` and the like stand in front of us and have run for the caller only. Its client is the
-// caller's, also where a proxy says who that is.
+// prepareSubRequest gives a sub-request what Caddy gives every request, with the caller's
+// variables, and the caller's placeholders wherever it has none of its own: `map`, `vars` and the
+// like stand in front of us and have run for the caller only. Its client is the caller's, also
+// where a proxy says who that is.
 func prepareSubRequest(sub, caller *http.Request, w http.ResponseWriter) *http.Request {
 	server, _ := caller.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	forwardClient(sub, caller, server)
@@ -34,8 +35,9 @@ func prepareSubRequest(sub, caller *http.Request, w http.ResponseWriter) *http.R
 	return sub
 }
 
-// forwardClient passes on where a proxy in front says who the client is. What is not believed of the caller is not believed of the
-// sub-request: reverse_proxy decides for both by the same addresses.
+// forwardClient passes on where a proxy in front says who the client is. What is not believed of
+// the caller is not believed of the sub-request: reverse_proxy decides for both by the same
+// addresses.
 func forwardClient(sub, caller *http.Request, server *caddyhttp.Server) {
 	fields := []string{"X-Forwarded-For"}
 	if server != nil {

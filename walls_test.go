@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// A headed network sends header fields with every request: a client at its place, as walls and proxies see it.
+// A headed network sends header fields with every request: a client at its place, as walls and
+// proxies see it.
 type headed struct {
 	http.RoundTripper
 
@@ -27,7 +28,8 @@ func (h headed) RoundTrip(r *http.Request) (*http.Response, error) {
 	return h.RoundTripper.RoundTrip(r)
 }
 
-// newBrowserAs returns a browser that sends header fields, and so does what goes elsewhere from it.
+// newBrowserAs returns a browser that sends header fields, and so does what goes elsewhere from
+// it.
 func newBrowserAs(t *testing.T, fields ...string) *browser {
 	b := newBrowser(t)
 	header := make(http.Header)

@@ -21,11 +21,12 @@ const (
 	maxRefused = 1 << 10                // callers that are remembered
 )
 
-// asking bounds how often the OP is asked for a document: one question at a time, and none for a while after one has failed. Its zero value
-// is ready. The lock of who has it guards it.
+// asking bounds how often the OP is asked for a document: one question at a time, and none for a
+// while after one has failed. Its zero value is ready. The lock of who has it guards it.
 //
-// A question goes through the site as its caller came, and a site refuses some callers: by address, by User-Agent, or who is not signed in
-// at its own wall. That says nothing of the OP, and is remembered of that caller alone. An OP that is not there may be starting.
+// A question goes through the site as its caller came, and a site refuses some callers: by
+// address, by User-Agent, or who is not signed in at its own wall. That says nothing of the OP,
+// and is remembered of that caller alone. An OP that is not there may be starting.
 type asking struct {
 	flight    chan struct{} // closed at the end of the question under way; nil when none is
 	began     time.Time     // when that was asked
@@ -51,7 +52,8 @@ func callerOf(r *http.Request, next caddyhttp.Handler) caller {
 	return sha256.Sum256([]byte(clientAddress(r) + "\n" + strippedPrefix(next) + "\n" + r.UserAgent()))
 }
 
-// blocked returns nil if the OP may be asked now, and else a channel that is closed when there is nothing more to wait for.
+// blocked returns nil if the OP may be asked now, and else a channel that is closed when there is
+// nothing more to wait for.
 func (a *asking) blocked(now time.Time, who caller) <-chan struct{} {
 	switch {
 	case a.flight != nil && now.Before(a.patience):
@@ -105,8 +107,8 @@ func (a *asking) refuse(now time.Time, who caller) {
 	a.refused[who] = now.Add(askAgainIn)
 }
 
-// await asks by ask until what was asked for is known, as long as a request may wait. The question under way may be another caller's, who is
-// refused: then the request asks one of its own.
+// await asks by ask until what was asked for is known, as long as a request may wait. The question
+// under way may be another caller's, who is refused: then the request asks one of its own.
 func await(r *http.Request, ask func() (flight <-chan struct{}, own bool), known func() bool) {
 	ctx, cancel := context.WithTimeout(r.Context(), metadataWait)
 	defer cancel()
@@ -138,7 +140,8 @@ func (e *answerError) Unwrap() error { return e.err }
 // isRefusal tells whether a status may be due to who asks.
 func isRefusal(status int) bool { return status >= 300 && status < 500 }
 
-// unanswered is the error of a handler that has no answer: a wall's, which refuses the caller, or that of a proxy without an OP.
+// unanswered is the error of a handler that has no answer: a wall's, which refuses the caller, or
+// that of a proxy without an OP.
 func unanswered(err error) *answerError {
 	failure := &answerError{err: fmt.Errorf("asking the OP: %w", err)}
 	if status := new(caddyhttp.HandlerError); errors.As(err, status) {

@@ -34,7 +34,8 @@ type JWKS struct {
 // Setup gives the handler its world.
 func (j *JWKS) Setup(env Env) { j.env = env }
 
-// Serves tells whether a path is that of the OP's document, and our keys may belong to it, or it is read.
+// Serves tells whether a path is that of the OP's document, and our keys may belong to it, or it
+// is read.
 func (j *JWKS) Serves(op *OP, path string) bool {
 	return path == op.JWKSPath && path != "" && (j.BackChannel.wouldTell(op) || j.BackChannel.OPKeys.Wants())
 }

@@ -138,8 +138,9 @@ func (k *Keys) recall(ctx context.Context, op *OP, now time.Time) {
 	k.retired, k.all = set, k.current.With(set)
 }
 
-// ask starts a question unless one is under way or it is too early for one. It returns a channel that is closed when there is nothing
-// more to wait for, and whether that is the request's own question.
+// ask starts a question unless one is under way or it is too early for one. It returns a channel
+// that is closed when there is nothing more to wait for, and whether that is the request's own
+// question.
 func (k *Keys) ask(op *OP, r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -225,14 +226,15 @@ func (k *Keys) finish(op *OP, who caller, fetch func() ([]byte, error)) {
 	}
 }
 
-// Wants tells whether a document that passes through to a client is news, as far as can be told before it is read.
+// Wants tells whether a document that passes through to a client is news, as far as can be told
+// before it is read.
 func (k *Keys) Wants() bool {
 	_, fresh := k.have("")
 	return k.URI == "" && !fresh
 }
 
-// Learn takes the keys from an answer of the OP that passes through to a client, as if we had asked for them. The client does not wait for
-// the registry.
+// Learn takes the keys from an answer of the OP that passes through to a client, as if we had
+// asked for them. The client does not wait for the registry.
 func (k *Keys) Learn(op *OP, r *http.Request, document []byte) {
 	if k.URI != "" || r.URL.RawQuery != "" || !k.Wants() && k.isLatest(document) {
 		return

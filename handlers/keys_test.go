@@ -252,7 +252,8 @@ func TestARefusalOfTheKeysToOneCallerIsNotRememberedForOthers(t *testing.T) {
 	}
 }
 
-// As for its document: a handler that hangs holds up those who come in its time, and nobody afterwards.
+// As for its document: a handler that hangs holds up those who come in its time, and nobody
+// afterwards.
 func TestKeysAreNotWaitedForWhileAHandlerHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newExit(t)

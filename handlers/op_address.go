@@ -13,8 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// An OPAddress is where the OP is asked directly, past the site: no wall of the site's stands there. It answers our own questions in place of
-// the handlers behind.
+// An OPAddress is where the OP is asked directly, past the site: no wall of the site's stands
+// there. It answers our own questions in place of the handlers behind.
 type OPAddress struct {
 	base   string // of URLs
 	client *http.Client
@@ -22,7 +22,8 @@ type OPAddress struct {
 
 // NewOPAddress makes an address of the form http://host:port, https://host:port or unix//path.
 func NewOPAddress(address string) (*OPAddress, error) {
-	// A redirect would lead elsewhere than what was configured; a proxy of the environment is not the way to a neighbour.
+	// A redirect would lead elsewhere than what was configured; a proxy of the environment is not
+	// the way to a neighbour.
 	network := &http.Transport{
 		MaxIdleConnsPerHost: 2, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: maxForm, DisableCompression: true, ForceAttemptHTTP2: true,
 	}

@@ -105,8 +105,9 @@ func (p *Provider) isForCheckPage(r *http.Request) bool {
 // Refresh has the document asked for again when it has become old. The request does not wait.
 func (p *Provider) Refresh(r *http.Request, next caddyhttp.Handler) { p.ask(r, next) }
 
-// ask starts a question to the OP unless one is under way or it is too early for one. It returns a channel that is closed when there is
-// nothing more to wait for, and whether that is the request's own question.
+// ask starts a question to the OP unless one is under way or it is too early for one. It returns a
+// channel that is closed when there is nothing more to wait for, and whether that is the request's
+// own question.
 func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -185,7 +186,8 @@ func (p *Provider) finish(target *OP, question *subRequest, who caller) {
 	p.answered(now.Add(metadataMaxAge))
 }
 
-// Candidate returns the OP that an answer to a request would be the document of, while no OP was found for it; nil: none.
+// Candidate returns the OP that an answer to a request would be the document of, while no OP was
+// found for it; nil: none.
 func (p *Provider) Candidate(r *http.Request) *OP {
 	if p.known.Load() != nil {
 		return nil
@@ -196,11 +198,13 @@ func (p *Provider) Candidate(r *http.Request) *OP {
 	return nil
 }
 
-// Learn takes the OP's document from an answer that passes through to a client, as if we had asked for it: the client may get through where
-// our question does not. It returns the OP as it is known then; nil: no OP is.
+// Learn takes the OP's document from an answer that passes through to a client, as if we had asked
+// for it: the client may get through where our question does not. It returns the OP as it is known
+// then; nil: no OP is.
 //
-// What the client sent may be in the answer: some OPs write their URLs by what a request says (X-Forwarded-Prefix, a query). So our own
-// question has the last word, and an answer that would leave nothing to observe is not believed.
+// What the client sent may be in the answer: some OPs write their URLs by what a request says
+// (X-Forwarded-Prefix, a query). So our own question has the last word, and an answer that would
+// leave nothing to observe is not believed.
 func (p *Provider) Learn(target *OP, r *http.Request, document []byte) *OP {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -336,7 +336,8 @@ func TestAnOPThatIsSlowToFailIsAskedTheLessOften(t *testing.T) {
 	})
 }
 
-// What says nothing of the caller, but is no document of the OP, is asked for again in five seconds.
+// What says nothing of the caller, but is no document of the OP, is asked for again in five
+// seconds.
 func TestAWrongDocumentIsRememberedForFiveSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newWorld(t).provide(t, "")

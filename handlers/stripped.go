@@ -10,8 +10,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// Paths gives requests the path that the browser sent, on sites that rewrite it before us (handle_path, uri strip_prefix): the OP's documents,
-// redirects and cookies have that path, and ours must.
+// Paths gives requests the path that the browser sent, on sites that rewrite it before us
+// (handle_path, uri strip_prefix): the OP's documents, redirects and cookies have that path, and
+// ours must.
 type Paths struct {
 	env    Env
 	prefix atomic.Pointer[string] // that was stripped last; nil: none was
@@ -21,8 +22,8 @@ type Paths struct {
 // Setup gives the paths their world.
 func (p *Paths) Setup(env Env) { p.env = env }
 
-// A Stripped is the way to the handlers behind us where those before us have rewritten the path: all that goes there, our own questions to the
-// OP too, has its path rewritten alike.
+// A Stripped is the way to the handlers behind us where those before us have rewritten the path:
+// all that goes there, our own questions to the OP too, has its path rewritten alike.
 type Stripped struct {
 	next     caddyhttp.Handler
 	from, to urlPath // of the request, before and after
@@ -32,7 +33,8 @@ type Stripped struct {
 // A urlPath is the path of a URL, and its escaped form where that is not the usual one.
 type urlPath struct{ path, raw string }
 
-// Way returns the way to the handlers behind for a request of which the path was rewritten; nil: it was not.
+// Way returns the way to the handlers behind for a request of which the path was rewritten; nil:
+// it was not.
 func (p *Paths) Way(r *http.Request, next caddyhttp.Handler) *Stripped {
 	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	if !ok || original.URL == nil {
@@ -64,7 +66,8 @@ func (p *Paths) Way(r *http.Request, next caddyhttp.Handler) *Stripped {
 	return &Stripped{next, from, to, prefix}
 }
 
-// warn says once that paths are rewritten in a way that our own questions cannot go. That all of a path was taken away says nothing.
+// warn says once that paths are rewritten in a way that our own questions cannot go. That all of a
+// path was taken away says nothing.
 func (p *Paths) warn(from, to string) {
 	if to == "/" {
 		return
@@ -98,7 +101,8 @@ func (s *Stripped) rewritten(path, raw string) urlPath {
 	}
 }
 
-// serve has a request served with this path. It is the same request, since Caddy's placeholders are those of that one.
+// serve has a request served with this path. It is the same request, since Caddy's placeholders
+// are those of that one.
 func (p urlPath) serve(r *http.Request, serve func() error) error {
 	u, uri := r.URL, r.RequestURI
 	rewritten := *u

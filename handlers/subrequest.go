@@ -20,8 +20,9 @@ const subRequestTimeout = 5 * time.Second
 // errTooLarge says that the OP's answer was over the bound.
 var errTooLarge = errors.New("answer is too large")
 
-// A subRequest is a question of ours to the OP, through the handlers behind us: whatever the site does to reach its OP
-// (rewrites, headers, transports), the question goes the same way. Where the OP's own address is configured, it goes there.
+// A subRequest is a question of ours to the OP, through the handlers behind us: whatever the site
+// does to reach its OP (rewrites, headers, transports), the question goes the same way. Where the
+// OP's own address is configured, it goes there.
 type subRequest struct {
 	request *http.Request
 	next    caddyhttp.Handler
@@ -46,9 +47,10 @@ func newSubRequest(env Env, caller *http.Request, next caddyhttp.Handler, target
 // prepare makes the request. It must be made while the caller is being served and before the caller goes on; it may be sent from
 // another goroutine.
 //
-// It is a new request, not a clone: a clone shares the caller's context, in which Caddy keeps which handle groups were taken,
-// so that the caller itself would end in an empty response. Of the client's header, nothing goes along by itself but what the site
-// may tell clients by: the User-Agent, and where trusted proxies say who the client is (Prepare).
+// It is a new request, not a clone: a clone shares the caller's context, in which Caddy keeps
+// which handle groups were taken, so that the caller itself would end in an empty response. Of the
+// client's header, nothing goes along by itself but what the site may tell clients by: the
+// User-Agent, and where trusted proxies say who the client is (Prepare).
 func (q opQuestion) prepare(env Env, caller *http.Request, next caddyhttp.Handler) (*subRequest, error) {
 	u, err := url.Parse(q.target)
 	if err != nil {
@@ -77,7 +79,8 @@ func (q opQuestion) prepare(env Env, caller *http.Request, next caddyhttp.Handle
 	return s, nil
 }
 
-// direct has the question go to the OP's own address, if there is one: with the path that it would have had there.
+// direct has the question go to the OP's own address, if there is one: with the path that it would
+// have had there.
 func (s *subRequest) direct(address *OPAddress) {
 	if address == nil {
 		s.advice = "if the site refuses such requests, set op_address to where the OP itself is"
@@ -120,7 +123,8 @@ func (s *subRequest) send() (a *answer, err error) {
 	return s.answer, nil
 }
 
-// document asks and returns the document that the question is answered with. Its media type must be one that is taken.
+// document asks and returns the document that the question is answered with. Its media type must
+// be one that is taken.
 func (s *subRequest) document(isType func(http.Header) bool) ([]byte, error) {
 	a, err := s.send()
 	if err != nil {
