@@ -189,7 +189,7 @@ func (p *Provider) finish(target *OP, question *subRequest, who caller) {
 // Candidate returns the OP that an answer to a request would be the document of, while no OP was
 // found for it; nil: none.
 func (p *Provider) Candidate(r *http.Request) *OP {
-	if p.known.Load() != nil {
+	if p.known.Load() != nil || !strings.HasSuffix(r.URL.Path, wellKnown) {
 		return nil
 	}
 	if target := p.target(r); target != nil && target.serves(r) && r.URL.Path == target.DiscoveryPath {

@@ -101,15 +101,14 @@ func (s *Stripped) rewritten(path, raw string) urlPath {
 	}
 }
 
-// serve has a request served with this path. It is the same request, since Caddy's placeholders
-// are those of that one.
+// serve has a request served with this path. Its URL stays the same one: copies of the request
+// share it, and Caddy's placeholders are of the first.
 func (p urlPath) serve(r *http.Request, serve func() error) error {
-	u, uri := r.URL, r.RequestURI
-	rewritten := *u
-	rewritten.Path, rewritten.RawPath = p.path, p.raw
-	r.URL, r.RequestURI = &rewritten, rewritten.RequestURI()
+	before, uri := *r.URL, r.RequestURI
+	r.URL.Path, r.URL.RawPath = p.path, p.raw
+	r.RequestURI = r.URL.RequestURI()
 	err := serve()
-	r.URL, r.RequestURI = u, uri
+	*r.URL, r.RequestURI = before, uri
 	return err
 }
 
