@@ -170,5 +170,5 @@ func (v *visit) answersBlindly(a authorizationResponse) bool {
 		return false
 	}
 	issuer := a.values.Get("iss")
-	return issuer == v.op.Issuer || issuer == "" && a.values.Get("state") != ""
+	return v.op.issues(issuer) || issuer == "" && a.values.Get("state") != ""
 }

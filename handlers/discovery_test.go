@@ -22,7 +22,7 @@ func (w *world) discover(t *testing.T, r *http.Request, respond http.HandlerFunc
 	d.Setup(w.env)
 	recorder := httptest.NewRecorder()
 	members := (&CheckSession{Path: DefaultCheckSessionPath}).Members(w.op, false)
-	if err := d.Serve(w.op, recorder, r, handler(respond), members); err != nil {
+	if err := d.Serve(w.op, recorder, r, handler(respond), func(*OP) []Member { return members }); err != nil {
 		t.Fatal(err)
 	}
 	return recorder.Result()
@@ -219,7 +219,7 @@ func TestHEADHasNoBody(t *testing.T) {
 	d.Setup(w.env)
 	for _, respond := range []http.HandlerFunc{eager, answering(`[]`), responding(404, "text/plain", "", []byte("not found"))} {
 		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			if err := d.Serve(w.op, rw, r, handler(respond), (&CheckSession{Path: "/check"}).Members(w.op, false)); err != nil {
+			if err := d.Serve(w.op, rw, r, handler(respond), func(op *OP) []Member { return (&CheckSession{Path: "/check"}).Members(op, false) }); err != nil {
 				t.Errorf("serving: %v", err)
 			}
 		}))

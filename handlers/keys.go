@@ -32,6 +32,8 @@ const (
 type Keys struct {
 	// URI is where the keys are, if not where the OP's document says, on the issuer's origin. It is asked directly.
 	URI string
+	// As returns the OP as one of its issuers has it; nil: it has one.
+	As func(op *OP, issuer string, r *http.Request, next caddyhttp.Handler) *OP
 	// Learnt is told the document each time that it was fetched; nil: nobody is.
 	Learnt func(op *OP, document []byte)
 
@@ -49,6 +51,8 @@ type Keys struct {
 	failing   bool
 	recorded  time.Time // when the set was recorded
 	digest    [32]byte  // of the set that was
+
+	sets lately[*Keys] // of an OP with several documents: those of each
 }
 
 // Setup gives the keys their world.
@@ -65,9 +69,33 @@ func (k *Keys) Validate() error {
 	return nil
 }
 
+// as returns the OP as the issuer that a token names has it. The token need not be verified: the OP itself is asked.
+func (k *Keys) as(op *OP, issuer string, r *http.Request, next caddyhttp.Handler) *OP {
+	if k.As == nil {
+		return op
+	}
+	return k.As(op, issuer, r, next)
+}
+
+// of returns the keys that one document of an OP names, of those that have several; nil: no such document was seen.
+func (k *Keys) of(op *OP) *Keys {
+	if k.URI != "" || !op.hasSeveralDocuments() {
+		return k
+	}
+	if !op.learnt {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.sets.get(op.issuer+" "+op.jwksURI, func() *Keys { return &Keys{Learnt: k.Learnt, env: k.env} })
+}
+
 // Find returns the OP's keys, current and retired. A kid that is not among them has the OP asked, unless it was a moment ago; the
 // request waits for that, at most two seconds.
 func (k *Keys) Find(op *OP, r *http.Request, next caddyhttp.Handler, kid string) tokens.KeySet {
+	if k = k.of(op); k == nil {
+		return tokens.KeySet{}
+	}
 	keys, fresh := k.have(kid)
 	if fresh {
 		return keys
@@ -85,6 +113,9 @@ func (k *Keys) Find(op *OP, r *http.Request, next caddyhttp.Handler, kid string)
 
 // Refresh has the keys asked for if that was never done, or long ago. The request does not wait.
 func (k *Keys) Refresh(op *OP, r *http.Request, next caddyhttp.Handler) {
+	if k = k.of(op); k == nil {
+		return
+	}
 	if _, fresh := k.have(""); !fresh {
 		k.ask(op, r, next)
 	}
@@ -121,7 +152,7 @@ func (k *Keys) withRecorded(op *OP, r *http.Request) tokens.KeySet {
 
 // recall takes the keys that the registry has kept, which are those of the last 30 days. While it is away, what was known stays.
 func (k *Keys) recall(ctx context.Context, op *OP, now time.Time) {
-	recorded, err := k.env.Registry.Keys(ctx, op.Issuer, now)
+	recorded, err := k.env.Registry.Keys(ctx, k.keptAs(op), now)
 	if err != nil {
 		unrecorded(k.env.Logger, "keys that the OP used before are not known", err)
 		return
@@ -246,9 +277,17 @@ func (k *Keys) learn(op *OP, fetch func() ([]byte, error)) {
 	k.recall(context.Background(), op, now)
 }
 
+// keptAs is the issuer whose keys these are recorded as: a token of one issuer is verified by that issuer's keys.
+func (k *Keys) keptAs(op *OP) string {
+	if k.URI == "" && op.hasSeveralIssuers() {
+		return op.issuer
+	}
+	return op.Issuer
+}
+
 // record has the registry keep the keys, for the time after they have left the set.
 func (k *Keys) record(op *OP, set tokens.KeySet, now time.Time) bool {
-	keeping := registry.Keeping{Issuer: op.Issuer, Now: now, Until: now.Add(keysKept)}
+	keeping := registry.Keeping{Issuer: k.keptAs(op), Now: now, Until: now.Add(keysKept)}
 	for _, key := range set.Keys() {
 		if len(key.JWK) <= registry.MaxKey {
 			keeping.Keys = append(keeping.Keys, registry.Key{ID: key.ID, JWK: key.JWK})

@@ -65,7 +65,7 @@ func (v *visit) subject(clientID, idToken string) registry.Subject {
 		return registry.Subject{}
 	}
 	claims, err := tokens.ReadIDToken(idToken)
-	if err != nil || claims.Issuer != v.op.Issuer || !slices.Contains(claims.Audience, clientID) {
+	if err != nil || !v.op.issues(claims.Issuer) || !slices.Contains(claims.Audience, clientID) {
 		v.env.Logger.Warn("cannot use the ID token of an authorization response", zap.String("issuer", v.op.Issuer), zap.Error(err))
 		return registry.Subject{}
 	}
