@@ -23,6 +23,8 @@ type documents struct {
 	recalled  time.Time // when the registry was asked
 
 	mu     sync.Mutex
+	asked  lately[*time.Time]       // by path: when the OP was asked there
+	failed lately[*time.Time]       // by path: until when it is not asked there, since it has no document there
 	known  string                   // the path of the document that the registry remembers; empty: it does not
 	flight map[string]chan struct{} // by path, of each question under way: closed at its end
 }
@@ -89,15 +91,21 @@ func (p *Provider) recall(ctx context.Context) {
 	}
 }
 
-// complete returns the OP, with the document that seems to name what a request is for, if that was not seen yet: its keys, for
-// instance, which a client may ask for that has had the document for long. The request waits for it, at most two seconds.
+// complete returns the OP, with the document that a request is for, or that seems to name what it is for, if that was not seen yet: a
+// client that has had its document for long asks for keys alone. The request waits for it, at most two seconds.
 func (p *Provider) complete(op *OP, r *http.Request, next caddyhttp.Handler) *OP {
 	path := op.unseen(r.URL.Path)
+	if path == "" && op.hasSeveralDocuments() && op.HasDocument(r.URL.Path) && op.byDocument(r.URL.Path) == nil {
+		path = r.URL.Path
+	}
 	if path == "" {
 		return op
 	}
 	waitFor(r.Context(), p.askAt(path, r, next), metadataWait)
-	return p.known.Load()
+	if known := p.known.Load(); known != nil {
+		return known
+	}
+	return op
 }
 
 // As returns an OP as one of its issuers has it, with that issuer's keys and algorithms. Where the issuer's document was not seen,
@@ -127,6 +135,24 @@ func (p *Provider) documentAt(path string) *OP {
 	return &at
 }
 
+// refreshAt has one of several documents asked for again, that a client asks for just now, when it has become old. The request does not
+// wait.
+func (p *Provider) refreshAt(path string, r *http.Request, next caddyhttp.Handler) {
+	base := p.base()
+	if base == nil || !base.hasSeveralDocuments() || !base.HasDocument(path) {
+		return
+	}
+	d := &p.documents
+	d.mu.Lock()
+	old := p.env.Now().Sub(*d.asked.get(path, newTime)) >= metadataMaxAge
+	d.mu.Unlock()
+	if old {
+		p.askAt(path, r, next)
+	}
+}
+
+func newTime() *time.Time { return new(time.Time) }
+
 // askAt starts a question for one of the OP's documents unless it is under way, or too many are, and returns a channel that is
 // closed when there is nothing more to wait for.
 func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) <-chan struct{} {
@@ -137,7 +163,7 @@ func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) <
 	if flight := d.flight[path]; flight != nil {
 		return flight
 	}
-	if len(d.flight) >= maxAsked {
+	if len(d.flight) >= maxAsked || p.env.Now().Before(*d.failed.get(path, newTime)) {
 		return over
 	}
 	question, err := newSubRequest(p.env, r, next, target.discoveryURL())
@@ -149,6 +175,7 @@ func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) <
 		d.flight = make(map[string]chan struct{})
 	}
 	d.flight[path] = flight
+	*d.asked.get(path, newTime) = p.env.Now()
 	go func() {
 		defer close(flight)
 		p.learnAt(target, question)
@@ -161,6 +188,9 @@ func (p *Provider) learnAt(target *OP, question *subRequest) {
 	d := &p.documents
 	d.mu.Lock()
 	delete(d.flight, target.DiscoveryPath)
+	if err != nil {
+		*d.failed.get(target.DiscoveryPath, newTime) = p.env.Now().Add(metadataRetryIn)
+	}
 	d.mu.Unlock()
 	if err != nil {
 		p.env.Logger.Debug("a discovery document of the OP cannot be had", zap.String("url", target.discoveryURL()), zap.Error(err))

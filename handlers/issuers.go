@@ -264,6 +264,16 @@ func (op *OP) as(issuer string) *OP {
 	return nil
 }
 
+// byDocument returns the OP by the document at a path; nil: it was not seen.
+func (op *OP) byDocument(path string) *OP {
+	for _, view := range op.views {
+		if view.document == path {
+			return view
+		}
+	}
+	return nil
+}
+
 // maxViews is how many documents of one OP are known.
 const maxViews = 64
 
@@ -276,7 +286,7 @@ func (op *OP) joined(before *OP) *OP {
 	view := *op
 	view.views = nil
 	all := *op
-	all.views = []*OP{&view}
+	all.views, all.guessed = []*OP{&view}, view.guesses()
 	if before != nil {
 		for _, other := range before.views {
 			if other.document != op.document && len(all.views) < maxViews {
@@ -326,33 +336,34 @@ func (op *OP) keysAt(path string) *OP {
 	return op.viewAt(path, func(op *OP) string { return op.JWKSPath })
 }
 
-// unseen returns the path of a document that was not seen, for a request to what may well be an endpoint that it names: where
-// another document has such an endpoint below the segment of its own place. Empty: the request is for none such.
-func (op *OP) unseen(path string) string {
-	if len(op.views) == 0 {
-		return ""
-	}
-	view := op.views[0]
-	place, ok := op.placeAt(view.document)
+// A guess is where an endpoint of an issuer that was not seen may be, as it is of another: below the segment that its own document is
+// below.
+type guess struct{ endpoint, document pattern }
+
+// guesses are those by one document of the OP.
+func (op *OP) guesses() (guesses []guess) {
+	place, ok := op.placeAt(op.document)
 	if !ok || !place.open {
-		return ""
+		return nil
 	}
-	own, _ := place.match(view.document)
-	for _, endpoint := range [...]string{view.JWKSPath, view.EndSessionPath} {
-		before, after, found := strings.Cut(endpoint, "/"+own+"/")
-		if !found {
-			continue
+	own, _ := place.match(op.document)
+	for _, endpoint := range []string{op.JWKSPath, op.EndSessionPath} {
+		if before, after, found := strings.Cut(endpoint, "/"+own+"/"); found {
+			guesses = append(guesses, guess{pattern{before + "/", "/" + after, true}, place})
 		}
-		if segment, ok := cutSegment(path, before+"/", "/"+after); ok {
-			document := place.with(segment)
-			if !slices.ContainsFunc(op.views, func(v *OP) bool { return v.document == document }) {
+	}
+	return guesses
+}
+
+// unseen returns the path of a document that was not seen, for a request to what may well be an endpoint that it names; empty: the
+// request is for none such. It allocates nothing unless it is.
+func (op *OP) unseen(path string) string {
+	for _, g := range op.guessed {
+		if segment, ok := g.endpoint.match(path); ok {
+			if document := g.document.with(segment); op.byDocument(document) == nil {
 				return document
 			}
 		}
 	}
 	return ""
-}
-
-func cutSegment(path, before, after string) (string, bool) {
-	return pattern{before, after, true}.match(path)
 }

@@ -28,6 +28,7 @@ type OP struct {
 	issuer   string       // that the document names which the fields below are of
 	document string       // the path of that document
 	views    []*OP        // of an OP with several documents: the OP by each, the latest first
+	guessed  []guess      // of such an OP, by the latest
 
 	learnt         bool     // from the OP's document, which the fields below are of
 	tellsClients   bool     // the OP has back-channel logout of its own

@@ -99,7 +99,7 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 	if op == nil || !op.serves(r) {
 		return nil
 	}
-	return op
+	return p.complete(op, r, next)
 }
 
 // mayBeInvolved tells whether a request may be one that is observed or answered, as far as can be told without the OP's endpoints:
@@ -121,7 +121,10 @@ func (p *Provider) isForCheckPage(r *http.Request) bool {
 }
 
 // Refresh has the document asked for again when it has become old. The request does not wait.
-func (p *Provider) Refresh(r *http.Request, next caddyhttp.Handler) { p.ask(r, next) }
+func (p *Provider) Refresh(r *http.Request, next caddyhttp.Handler) {
+	p.ask(r, next)
+	p.refreshAt(r.URL.Path, r, next)
+}
 
 // ask starts a question to the OP unless one is under way or it is too early for one, and returns a channel that is closed
 // when there is nothing more to wait for.
