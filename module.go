@@ -285,8 +285,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
-		Issuers: func() [][]string { return app.issuers },
+		Issuers: func() [][]string { return app.issuers }, Clients: clients,
 	}
+	h.discovery.Learn = h.learn
 	h.discovery.Setup(env)
 	h.token.Setup(env)
 	h.pushed.Setup(env)
@@ -348,7 +349,7 @@ func (h *Handler) name() string {
 func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) error {
 	keys := &handlers.Keys{URI: h.JWKSURI, As: h.provider.As, Learnt: h.told.SawKeys}
 	keys.Setup(env)
-	h.told.OPKeys = keys
+	h.told.OPKeys, h.browser.OPKeys = keys, keys
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
 	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
@@ -384,6 +385,9 @@ func (h *Handler) Validate() error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	op := h.provider.Find(r, next)
 	if op == nil {
+		if candidate := h.provider.Candidate(r); candidate != nil {
+			return h.discovery.Serve(candidate, w, r, next, h.members)
+		}
 		return next.ServeHTTP(w, r)
 	}
 	if h.endpoints.AreTaken(op) {
@@ -416,6 +420,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.browser.Serve(op, w, r, next)
 	}
 	return next.ServeHTTP(w, r)
+}
+
+// learn takes an answer that passes through to a client for the OP's document.
+func (h *Handler) learn(op *handlers.OP, r *http.Request, document []byte) *handlers.OP {
+	known := h.provider.Learn(op, r, document)
+	if known != nil {
+		h.told.See(known)
+	}
+	return known
 }
 
 // members are what this site adds to the OP's discovery document.

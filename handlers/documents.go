@@ -45,9 +45,7 @@ func (p *Provider) base() *OP {
 		return p.named
 	}
 	if op := p.known.Load(); op != nil {
-		alone := *op
-		alone.views = nil
-		return &alone
+		return op.at(op.DiscoveryPath)
 	}
 	return nil
 }
@@ -128,13 +126,6 @@ func (p *Provider) As(op *OP, issuer string, r *http.Request, next caddyhttp.Han
 	return &unknown
 }
 
-// documentAt is the OP whose document is at a path, for what that says.
-func (p *Provider) documentAt(path string) *OP {
-	at := *p.base()
-	at.DiscoveryPath = path
-	return &at
-}
-
 // refreshAt has one of several documents asked for again, that a client asks for just now, when it has become old. The request does not
 // wait.
 func (p *Provider) refreshAt(path string, r *http.Request, next caddyhttp.Handler) {
@@ -156,7 +147,7 @@ func newTime() *time.Time { return new(time.Time) }
 // askAt starts a question for one of the OP's documents unless it is under way, or too many are, and returns a channel that is
 // closed when there is nothing more to wait for.
 func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) <-chan struct{} {
-	target := p.documentAt(path)
+	target := p.base().at(path)
 	d := &p.documents
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -198,5 +189,5 @@ func (p *Provider) learnAt(target *OP, question *subRequest) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.take(op, elsewhere)
+	p.learnt(op, elsewhere)
 }

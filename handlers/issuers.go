@@ -274,6 +274,18 @@ func (op *OP) byDocument(path string) *OP {
 	return nil
 }
 
+// hasSeen reports whether the document at a path is known, as far as an OP has several.
+func (op *OP) hasSeen(path string) bool {
+	return !op.hasSeveralDocuments() || op.byDocument(path) != nil
+}
+
+// at returns the OP whose document is at a path, for what that document says.
+func (op *OP) at(path string) *OP {
+	at := *op
+	at.views, at.guessed, at.DiscoveryPath = nil, nil, path
+	return &at
+}
+
 // maxViews is how many documents of one OP are known.
 const maxViews = 64
 

@@ -36,10 +36,10 @@ type jwksTold struct{ failure, clashes string }
 // Setup gives the handler its world.
 func (j *JWKS) Setup(env Env) { j.env = env }
 
-// Serves tells whether a path is that of a document of the OP's keys, and ours may belong to it.
+// Serves tells whether a path is that of a document of the OP's keys, and ours may belong to it, or it is read.
 func (j *JWKS) Serves(op *OP, path string) bool {
 	view := op.keysAt(path)
-	return view != nil && j.BackChannel.wouldTell(view)
+	return view != nil && (j.BackChannel.wouldTell(view) || j.BackChannel.OPKeys.Wants(view))
 }
 
 // Serve answers with the OP's document and our keys. A document that cannot be read passes as it came.
@@ -47,6 +47,10 @@ func (j *JWKS) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyh
 	op = op.keysAt(r.URL.Path)
 	return documentEdit{
 		edit: func(document []byte) ([]byte, error) {
+			j.BackChannel.OPKeys.Learn(op, r, document)
+			if !j.BackChannel.wouldTell(op) {
+				return nil, nil
+			}
 			ctx, cancel := context.WithTimeout(recording(r), publishedWait)
 			defer cancel()
 			merged, err := j.merge(ctx, op, document)
