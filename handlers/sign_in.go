@@ -90,12 +90,13 @@ func (b *Browser) verified(v *visit, clientID, idToken string) (tokens.IDToken, 
 	if err != nil {
 		return tokens.IDToken{}, err
 	}
-	keys := b.OPKeys.Find(v.op, v.r, v.from.next, unverified.KeyID)
+	op := b.OPKeys.as(v.op, unverified.Issuer, v.r, v.from.next)
+	keys := b.OPKeys.Find(op, v.r, v.from.next, unverified.KeyID)
 	claims, err := keys.VerifyIDToken(idToken, v.now)
 	switch {
 	case err != nil:
 		return tokens.IDToken{}, err
-	case claims.Issuer != v.op.Issuer:
+	case !v.op.issues(claims.Issuer):
 		return tokens.IDToken{}, errOtherIssuer
 	case !claims.IsFor(clientID):
 		return tokens.IDToken{}, errOtherAudience

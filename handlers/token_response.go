@@ -65,7 +65,7 @@ func (t *Token) redeemed(op *OP, r *http.Request, code, clientID string, header 
 		t.env.Logger.Warn("cannot read the ID token of a token response: its client takes part without a subject", zap.Error(err))
 		return
 	}
-	if claims.Issuer != op.Issuer {
+	if !op.issues(claims.Issuer) {
 		t.env.Logger.Warn("an ID token names another issuer than the OP's document: it is not recorded",
 			zap.String("issuer", op.Issuer), zap.String("named", claims.Issuer))
 		return
