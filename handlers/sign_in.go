@@ -17,10 +17,11 @@ func (b *Browser) signIn(v *visit, request pendingRequest, origin string, respon
 		v.sealed.browser = request.browser
 	}
 	before := v.sealed.session
+	subject, like := b.subject(v, request, response)
 	join := registry.Join{
 		Issuer: v.op.Issuer, Browser: v.browser(), Session: before, Fresh: sessionstate.NewSessionID(),
 		Response: sessionstate.NewResponseID(response.values.Get("code")), ClientID: request.clientID, Origin: origin, Silent: request.is(silent),
-		Subject: b.subject(v, request, response), AcrossClients: v.op.publicSubjects,
+		Subject: subject, IDToken: like, AcrossClients: v.op.publicSubjects,
 		Now: v.now, Lifetime: v.env.SessionLifetime, Idle: v.env.IdleTimeout, Tell: v.env.Tells(v.op),
 	}
 	v.join(join)
@@ -63,19 +64,28 @@ func (v *visit) join(join registry.Join) {
 // subject returns who signed in, by the ID token of an implicit or hybrid response (OpenID Connect Core 1.0, sections 3.2 and 3.3). A
 // token counts for nothing unless the OP has signed it for the client that asked; then, and while the OP's keys are unavailable, the
 // response names nobody, and the token response will.
-func (b *Browser) subject(v *visit, request pendingRequest, response authorizationResponse) registry.Subject {
+func (b *Browser) subject(v *visit, request pendingRequest, response authorizationResponse) (subject registry.Subject, like registry.IDToken) {
 	idToken := response.values.Get("id_token")
 	if idToken == "" || response.mode == inQuery || request.is(blind) || b.OPKeys == nil {
-		return registry.Subject{}
+		return subject, like
 	}
 	claims, err := b.verified(v, request.clientID, idToken)
 	if err != nil {
 		v.env.Logger.Warn("ID token of an authorization response not used", zap.String("issuer", v.op.Issuer),
 			zap.String("client_id", request.clientID), zap.Error(err))
-		return registry.Subject{}
+		return subject, like
 	}
 	v.env.SawIDToken(recording(v.r), v.op, request.clientID, claims)
-	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}
+	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, likeIDToken(v.op, claims)
+}
+
+// likeIDToken is what a client's ID tokens are like, as far as its logout tokens have to be like them: of an OP with several issuers, they
+// have the client's own.
+func likeIDToken(op *OP, claims tokens.IDToken) (like registry.IDToken) {
+	if op.hasSeveralIssuers() {
+		like.Issuer = claims.Issuer
+	}
+	return like
 }
 
 // verified returns the claims of an ID token that the OP has issued to a client.
