@@ -66,6 +66,7 @@ type BackChannel struct {
 	view      atomic.Pointer[outlook]
 	hasSIDs   atomic.Bool // ID tokens name sessions
 	published publishedKeys
+	warned    recent[struct{}] // of which clients and algorithms the log has been told
 
 	whole  *BackChannel         // that this is the part for one issuer of; nil: it is the whole
 	issuer string               // of that part

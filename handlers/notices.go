@@ -157,7 +157,8 @@ func (n *Notices) notice(recorded registry.Notice, b *BackChannel, client Client
 	return notify.Notice{
 		ID: notify.ID(recorded.ID), Issuer: cmp.Or(recorded.IDToken.Issuer, n.Issuer), ClientID: recorded.ClientID, Subject: recorded.Sub, SessionID: recorded.Sid,
 		Reason: string(recorded.Reason), Created: recorded.Created, Due: recorded.Due, Attempts: recorded.Attempts,
-		Target: notify.Target{URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: b.RetryFor},
+		Algorithm: recorded.IDToken.Algorithm,
+		Target:    notify.Target{URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: b.RetryFor},
 	}
 }
 
@@ -194,7 +195,7 @@ func (n *Notices) Token(ctx context.Context, notice notify.Notice) (string, erro
 	token, err := keys.Sign(tokens.LogoutToken{
 		Issuer: issuer, ClientID: notice.ClientID, Subject: notice.Subject, SessionID: notice.SessionID,
 		IssuedAt: b.env.Now(),
-	}, client.IDTokenSignedResponseAlg)
+	}, cmp.Or(client.IDTokenSignedResponseAlg, notice.Algorithm))
 	if errors.Is(err, tokens.ErrNoSigningKey) || certain && errors.Is(err, tokens.ErrWithheld) {
 		err = fmt.Errorf("%w: %w", notify.ErrCannotSign, err)
 	}

@@ -64,28 +64,29 @@ func (v *visit) join(join registry.Join) {
 // subject returns who signed in, by the ID token of an implicit or hybrid response (OpenID Connect Core 1.0, sections 3.2 and 3.3). A
 // token counts for nothing unless the OP has signed it for the client that asked; then, and while the OP's keys are unavailable, the
 // response names nobody, and the token response will.
-func (b *Browser) subject(v *visit, request pendingRequest, response authorizationResponse) (subject registry.Subject, like registry.IDToken) {
+func (b *Browser) subject(v *visit, request pendingRequest, response authorizationResponse) (registry.Subject, registry.IDToken) {
 	idToken := response.values.Get("id_token")
 	if idToken == "" || response.mode == inQuery || request.is(blind) || b.OPKeys == nil {
-		return subject, like
+		return registry.Subject{}, registry.IDToken{}
 	}
 	claims, err := b.verified(v, request.clientID, idToken)
 	if err != nil {
 		v.env.Logger.Warn("ID token of an authorization response not used", zap.String("issuer", v.op.Issuer),
 			zap.String("client_id", request.clientID), zap.Error(err))
-		return subject, like
+		return registry.Subject{}, registry.IDToken{}
 	}
 	v.env.SawIDToken(recording(v.r), v.op, request.clientID, claims)
-	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, likeIDToken(v.op, claims)
+	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, recorded(v.op, claims)
 }
 
-// likeIDToken is what a client's ID tokens are like, as far as its logout tokens have to be like them: of an OP with several issuers, they
-// have the client's own.
-func likeIDToken(op *OP, claims tokens.IDToken) (like registry.IDToken) {
+// recorded is what the registry keeps of an ID token beside its subject: the client's logout tokens are to be like it. Of an OP with
+// several issuers, they have the client's own.
+func recorded(op *OP, claims tokens.IDToken) registry.IDToken {
+	kept := registry.IDToken{Algorithm: claims.Algorithm}
 	if op.hasSeveralIssuers() {
-		like.Issuer = claims.Issuer
+		kept.Issuer = claims.Issuer
 	}
-	return like
+	return kept
 }
 
 // verified returns the claims of an ID token that the OP has issued to a client.
