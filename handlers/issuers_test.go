@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
@@ -339,4 +341,71 @@ func hintOf(t *testing.T, issuer string) string {
 	claims := fmt.Sprintf(`{"iss":%q,"sub":"alice","aud":"shop","exp":%d}`, issuer, time.Now().Add(time.Hour).Unix())
 	encode := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 	return strings.Join([]string{encode(`{"alg":"ES256","kid":"x"}`), encode(claims), encode(strings.Repeat("x", 64))}, ".")
+}
+
+// An issuer per client is a world of its own: ID tokens of one that name no key say nothing of another's.
+func TestWhatTheIDTokensOfOneIssuerLackIsNothingToAnother(t *testing.T) {
+	keys, _, err := tokens.GenerateSigningKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCrowd(t, slugs)
+	b := c.w.backChannel(&Clients{})
+	b.Configured, b.OPKeys, b.Keys = true, new(Keys), func(context.Context) (*tokens.SigningKeys, error) { return keys, nil }
+	b.OPKeys.Setup(c.w.env)
+	j := &JWKS{BackChannel: b}
+	j.Setup(c.w.env)
+	for _, client := range []string{"shop", "wiki"} {
+		b.See(c.find("/application/o/" + client + wellKnown))
+	}
+	op := c.p.known.Load()
+	for client, token := range map[string]tokens.IDToken{
+		"shop": {Issuer: issuer + "/application/o/shop/", KeyID: "1", SessionID: "a"}, "wiki": {Issuer: issuer + "/application/o/wiki/"},
+	} {
+		b.SawIDToken(t.Context(), op, client, token)
+	}
+	for client, want := range map[string]bool{"shop": true, "wiki": false} {
+		path := "/application/o/" + client + "/jwks/"
+		recorder := httptest.NewRecorder()
+		if !j.Serves(op, path) {
+			t.Fatalf("%s is not served", path)
+		}
+		err := j.Serve(op, recorder, httptest.NewRequest("GET", issuer+path, nil), handler(answering(`{"keys":[{"kty":"oct","kid":"1","k":"AA"}]}`)))
+		if got := strings.Contains(recorder.Body.String(), keys.Published()[0].ID); err != nil || got != want {
+			t.Errorf("the keys of %s have ours: %v, %v", client, got, err)
+		}
+		view := op.as(issuer + "/application/o/" + client + "/")
+		if got := fmt.Sprint(b.Members(view)); strings.Contains(got, "backchannel_logout_supported") != want ||
+			strings.Contains(got, "backchannel_logout_session_supported") != want {
+			t.Errorf("the document of %s gets %s", client, got)
+		}
+		notices := &Notices{Issuer: slugs, BackChannels: []*BackChannel{b}, Registry: c.w.store}
+		b.Clients.List = []Client{{ID: client, BackChannelLogoutURI: "https://rp.example.com/back"}}
+		if err := b.Clients.Setup(c.w.env); err != nil {
+			t.Fatal(err)
+		}
+		signed, err := notices.Token(t.Context(), notify.Notice{ClientID: client, Issuer: view.issuer, Subject: "alice", Algorithm: "ES256"})
+		if (err == nil) != want || want && tokens.IssuerOf(signed) != view.issuer {
+			t.Errorf("the token for %s has iss %q, %v", client, tokens.IssuerOf(signed), err)
+		}
+	}
+}
+
+// Without the issuer of its ID tokens, nothing could be signed for a client that it would take.
+func TestNoTokenIsSignedInTheNameOfAPattern(t *testing.T) {
+	keys, _, err := tokens.GenerateSigningKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newCrowd(t, slugs)
+	b := c.w.backChannel(&Clients{List: []Client{{ID: "shop", BackChannelLogoutURI: "https://rp.example.com/back"}}})
+	b.Configured, b.Keys = true, func(context.Context) (*tokens.SigningKeys, error) { return keys, nil }
+	if err := b.Clients.Setup(c.w.env); err != nil {
+		t.Fatal(err)
+	}
+	b.See(c.find("/application/o/shop" + wellKnown))
+	notices := &Notices{Issuer: slugs, BackChannels: []*BackChannel{b}, Registry: c.w.store}
+	if _, err := notices.Token(t.Context(), notify.Notice{ClientID: "shop", Subject: "alice"}); !errors.Is(err, notify.ErrCannotSign) {
+		t.Errorf("got %v", err)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -185,6 +186,9 @@ func (n *Notices) Token(ctx context.Context, notice notify.Notice) (string, erro
 		return "", errNotTold
 	}
 	issuer := cmp.Or(notice.Issuer, n.Issuer)
+	if strings.HasSuffix(strings.TrimSuffix(issuer, "/"), "/*") {
+		return "", fmt.Errorf("%w: the issuer of its ID tokens is not known", notify.ErrCannotSign)
+	}
 	if b = b.of(b.lastOP(), issuer); issuer != n.Issuer {
 		b = b.part(issuer)
 	}
