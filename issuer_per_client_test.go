@@ -8,9 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 )
 
 // Of these OPs each client has documents of its own, and all have one authorization endpoint.
@@ -315,4 +317,70 @@ func (b *browser) cookieNames() string {
 	}
 	slices.Sort(names)
 	return strings.Join(names, " ")
+}
+
+// A client's issuer may have keys of its own: none of another issuer's says anything of it.
+func TestAKeyOfOneIssuerSignsForNoOther(t *testing.T) {
+	p := newPerClientSite(t, "an issuer and a key per client")
+	b := newBrowser(t)
+	p.start(b)
+	shop, wiki := b.signIn(p.site, "shop", "alice", nil), b.signIn(p.site, "wiki", "", nil)
+	for name, kid := range map[string]string{"under its own name": "of wiki", "under the other's": "of shop"} {
+		key := p.op.keyOf("wiki")
+		key.KeyID = kid
+		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := jwt.Signed(signer).Claims(map[string]any{
+			"iss": p.op.issuerOf("shop"), "sub": "alice", "aud": "shop", "exp": now().Add(time.Hour).Unix(),
+		}).Serialize()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := p.leave(b, url.Values{"id_token_hint": {token}, "post_logout_redirect_uri": {shopBye}})
+		if got.Header.Get("Location") == shopBye {
+			t.Errorf("%s, the user is signed out", name)
+		}
+		p.expect(b, name, "unchanged", shop, wiki)
+	}
+}
+
+// Each issuer's set has the OP's one key: nothing need be added for clients to verify logout tokens.
+func TestTheOPsOwnKeyNotifiesTheClientsOfEachIssuer(t *testing.T) {
+	p := &perClientSite{site: newSite(t), storage: t.TempDir()}
+	p.op = newScriptedOP(t, p.issuer)
+	p.op.traits = traits{issuers: perClient, unnamedTokens: true, unnamedKey: true}
+	var receivers []*receiver
+	for _, client := range []string{"shop", "wiki"} {
+		r := newReceiver(t, p.site, client, jose.ES256)
+		r.issuer, r.found = p.op.issuerOf(client), documentsOf(p.site, client)
+		receivers = append(receivers, r)
+	}
+	directives := strings.Replace(withReceivers("", receivers...), "issuer ISSUER\n", "issuer ISSUER/application/o/*/\n", 1)
+	directives = strings.Replace(directives, "redirect_wait", "signing_key "+opKeyFile(t)+"\n\t\t\tredirect_wait", 1)
+	p.config = p.caddyfile("oidc_session {\n\t\tstore file "+filepath.Join(p.storage, "r.db")+"\n\t}", directives+p.op.proxy())
+	runCaddy(t, p.storage, p.config)
+	b := newBrowser(t)
+	p.start(b)
+	for _, r := range receivers {
+		r.answers(http.StatusServiceUnavailable)
+		b.signIn(p.site, r.client, "alice", nil)
+	}
+	b.get(p.issuer + "/logout")
+	for _, r := range receivers {
+		r.tried(1)
+	}
+	if err := caddy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	loadCaddy(t, p.storage, p.config) // after which nobody asks for anything but the clients for keys
+	for _, r := range receivers {
+		if got := r.told(1); got[0].Sub != "alice" {
+			t.Errorf("told %+v", got)
+		}
+		if kids := kidsAt(b, p.issuer+"/application/o/"+r.client+"/jwks/"); len(kids) != 1 {
+			t.Errorf("the keys of %s are %q", r.client, kids)
+		}
+	}
 }

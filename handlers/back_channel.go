@@ -95,7 +95,15 @@ func (b *BackChannel) Setup(env Env) {
 
 // of returns the part for one issuer of an OP that has several: each issuer has ID tokens and keys of its own. Else it returns the whole.
 func (b *BackChannel) of(op *OP, issuer string) *BackChannel {
-	if b.whole != nil || op == nil || !op.hasSeveralIssuers() || !op.issues(issuer) {
+	if op == nil || !op.hasSeveralIssuers() || !op.issues(issuer) {
+		return b
+	}
+	return b.part(issuer)
+}
+
+// part returns the part for one issuer.
+func (b *BackChannel) part(issuer string) *BackChannel {
+	if b.whole != nil {
 		return b
 	}
 	b.mu.Lock()
@@ -169,7 +177,7 @@ func (b *BackChannel) See(op *OP) {
 		b.env.Logger.Info("the OP has back-channel logout of its own, which tells its clients: none are told from here", zap.String("issuer", op.Issuer))
 	}
 	b.complain(op)
-	if op.learnt && op.isFoundByClients() {
+	if op.learnt && op.asked() == "" {
 		b.seen.sawDocument(context.Background(), op.Issuer, op.document)
 	}
 }

@@ -244,14 +244,18 @@ func (op *OP) documentFor(path string) (issuer string, ok bool) {
 	return op.issuer, op.HasDocument(path)
 }
 
-// isFoundByClients reports whether the configuration does not say where any of the OP's documents is: clients find it out.
-func (op *OP) isFoundByClients() bool {
-	for _, name := range op.issuers {
-		if !name.issuer.open {
-			return false
+// asked is where the OP is asked for a document; empty: the configuration does not say where one is. Clients find it out.
+func (op *OP) asked() string {
+	places := op.places
+	if len(places) == 0 {
+		places = op.allPlaces()
+	}
+	for _, place := range places {
+		if !place.open {
+			return place.before
 		}
 	}
-	return !slices.ContainsFunc(op.places, func(place pattern) bool { return !place.open })
+	return ""
 }
 
 // as returns the OP as one of its issuers has it; nil: no document of that issuer was seen.
@@ -348,23 +352,46 @@ func (op *OP) keysAt(path string) *OP {
 	return op.viewAt(path, func(op *OP) string { return op.JWKSPath })
 }
 
-// A guess is where an endpoint of an issuer that was not seen may be, as it is of another: below the segment that its own document is
-// below.
+// A guess is where an endpoint of an issuer whose document was not seen may be: where that of another is, below its document.
 type guess struct{ endpoint, document pattern }
 
 // guesses are those by one document of the OP.
 func (op *OP) guesses() (guesses []guess) {
-	place, ok := op.placeAt(op.document)
-	if !ok || !place.open {
+	base, ok := strings.CutSuffix(op.document, wellKnown)
+	if !ok {
 		return nil
 	}
-	own, _ := place.match(op.document)
-	for _, endpoint := range []string{op.JWKSPath, op.EndSessionPath} {
-		if before, after, found := strings.Cut(endpoint, "/"+own+"/"); found {
-			guesses = append(guesses, guess{pattern{before + "/", "/" + after, true}, place})
+	for _, path := range []string{op.JWKSPath, op.EndSessionPath} {
+		below, found := strings.CutPrefix(path, base+"/")
+		if !found {
+			continue
+		}
+		for _, place := range op.allPlaces() {
+			if endpoint, ok := place.sibling("/" + below); ok {
+				guesses = append(guesses, guess{endpoint, place})
+			}
 		}
 	}
 	return guesses
+}
+
+// sibling returns the pattern of what has another path than the well-known one below what a document is below.
+func (p pattern) sibling(path string) (pattern, bool) {
+	if p.open {
+		after, ok := strings.CutSuffix(p.after, wellKnown)
+		return pattern{p.before, after + path, true}, ok
+	}
+	before, ok := strings.CutSuffix(p.before, wellKnown)
+	return pattern{before: before + path}, ok
+}
+
+// allPlaces are those of all of the OP's documents.
+func (op *OP) allPlaces() []pattern {
+	places := slices.Clone(op.places)
+	for _, name := range op.issuers {
+		places = append(places, name.place)
+	}
+	return places
 }
 
 // unseen returns the path of a document that was not seen, for a request to what may well be an endpoint that it names; empty: the

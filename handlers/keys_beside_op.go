@@ -55,15 +55,20 @@ func (b *BackChannel) Recall(op *OP, r *http.Request, next caddyhttp.Handler) {
 	}
 	if b.Given != nil && b.OPKeys != nil && op.learnt && b.seesKeys(op) && b.wouldTell(op) {
 		b.OPKeys.Refresh(op, r, next)
+		if op.IsTokenPath(r.URL.Path) { // who signs in may have any of the OP's issuers
+			for _, view := range op.views {
+				b.OPKeys.Refresh(view, r, next)
+			}
+		}
 	}
 }
 
 // SawIDToken notes what the OP's ID tokens name. Where that is news, it is recorded before the client has the token: what is owed to that
 // client can be signed then, also after a restart.
 func (b *BackChannel) SawIDToken(ctx context.Context, op *OP, clientID string, token tokens.IDToken) {
-	b = b.of(op, token.Issuer)
-	waitFor(ctx, b.seen.load(b.name(op)), observationsLoginWait)
-	b.seen.sawToken(ctx, b.name(op), clientID, token)
+	of := b.of(op, token.Issuer)
+	waitFor(ctx, of.seen.load(of.name(op)), observationsLoginWait)
+	of.seen.sawToken(ctx, of.name(op), clientID, token)
 	b.checkAlgorithm(ctx, op, clientID, token.Algorithm)
 }
 

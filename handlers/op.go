@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -69,12 +68,7 @@ func newOP(issuers ...string) (*OP, error) {
 	if !op.hasSeveralIssuers() {
 		op.issuer = op.Issuer
 	}
-	for _, name := range op.issuers {
-		if !name.issuer.open {
-			op.DiscoveryPath = name.place.before
-			break
-		}
-	}
+	op.DiscoveryPath = op.asked()
 	return op, nil
 }
 
@@ -103,18 +97,14 @@ func newOPOf(issuer string) (*OP, error) {
 func (op *OP) withPlaces(paths []string) (*OP, error) {
 	with := *op
 	with.places = nil
-	asked := ""
 	for _, path := range paths {
 		place, err := parseDiscoveryPath(path)
 		if err != nil {
 			return nil, err
 		}
 		with.places = append(with.places, place)
-		if asked == "" && !place.open {
-			asked = place.before
-		}
 	}
-	with.DiscoveryPath = cmp.Or(asked, op.DiscoveryPath)
+	with.DiscoveryPath = with.asked()
 	return &with, nil
 }
 

@@ -87,7 +87,7 @@ func (t *Token) record(op *OP, r *http.Request, code string, claims tokens.IDTok
 		Response:      sessionstate.NewResponseID(code),
 		Audience:      claims.Audience,
 		Subject:       registry.Subject{Sub: claims.Subject, Sid: claims.SessionID},
-		IDToken:       recorded(claims),
+		IDToken:       recorded(op, claims),
 		AcrossClients: op.publicSubjects,
 		Fresh:         sessionstate.NewSessionID(),
 		Now:           t.env.Now(),
