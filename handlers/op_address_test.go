@@ -181,7 +181,7 @@ func TestAnOPThatIsNotAtItsAddressYetIsAskedAgain(t *testing.T) {
 	_ = listener.Close()
 	w.address(t, "http://"+address)
 	now := w.clock
-	p := &Provider{Issuer: issuer}
+	p := &Provider{Issuers: []string{issuer}}
 	if err := p.Setup(w.env); err != nil {
 		t.Fatal(err)
 	}
