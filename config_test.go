@@ -76,6 +76,10 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"a jwks_uri that is no address":      {"", "jwks_uri /jwks", "jwks_uri"},
 		"a jwks_uri of an empty variable":    {"", "jwks_uri {env.OIDC_TEST_EMPTY}", "is empty"},
 
+		"an op_address with a path":          {"", "op_address http://localhost:8000/realm", "op_address is \"http://localhost:8000/realm\", but must be"},
+		"an op_address without a scheme":     {"", "op_address localhost:8000", "must be http://host:port"},
+		"an op_address of an empty variable": {"", "op_address {env.OIDC_TEST_EMPTY}", "is empty"},
+
 		"an idle_timeout of seconds":           {"", "idle_timeout 30s", "idle_timeout is 30s, but must be 1m0s to 400 days"},
 		"a frontchannel_timeout of minutes":    {"", "frontchannel_timeout 5m", "frontchannel_timeout is 5m0s, but must be at most 30s"},
 		"a signing_key that is none":           {"", "backchannel_logout {\n\t\t\tsigning_key {file." + write("none.pem", "0123456789abcdef") + "}\n\t\t}", "neither PEM nor a JWK"},
