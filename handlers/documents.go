@@ -186,18 +186,18 @@ func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) (
 
 func (p *Provider) finishAt(target *OP, question *subRequest, a *asking, who caller) {
 	op, elsewhere, err := p.fetch(target, question)
-	d := &p.documents
+	d, now := &p.documents, p.env.Now()
 	d.mu.Lock()
 	a.flight = nil
 	d.flights--
 	if err != nil {
-		a.failed(p.env.Now(), who, err)
+		a.failed(now, who, err)
 	} else {
-		a.answered(time.Time{})
+		a.answered(now)
 	}
 	d.mu.Unlock()
 	if err != nil {
-		p.env.Logger.Debug("a discovery document of the OP cannot be had", failureFields(err, zap.String("url", target.discoveryURL()))...)
+		p.env.Logger.Debug("discovery document unavailable", failureFields(err, zap.String("url", target.discoveryURL()))...)
 		return
 	}
 	p.mu.Lock()
