@@ -392,15 +392,6 @@ func (h *Handler) members(op *handlers.OP) []handlers.Member {
 	return slices.Concat(h.CheckSession.Members(op, replace), h.EndSession.Members(op), h.told.Members(op))
 }
 
-// Cleanup ends the connections to clients that are idle.
-func (h *Handler) Cleanup() error {
-	if h.told != nil {
-		h.told.Sender.Close()
-		h.told.Strict.Close()
-	}
-	return nil
-}
-
 // env is the world of the handlers of this site.
 func (h *Handler) env(a *App, logger *zap.Logger) handlers.Env {
 	return handlers.Env{
@@ -424,7 +415,6 @@ var (
 	_ caddy.Provisioner           = (*App)(nil)
 	_ caddy.CleanerUpper          = (*App)(nil)
 	_ caddy.Provisioner           = (*Handler)(nil)
-	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

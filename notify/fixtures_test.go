@@ -207,7 +207,6 @@ func senderTo(t testing.TB, hosts map[string]*receiver) *Sender {
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, r.address())
 	}
-	t.Cleanup(s.Close)
 	return s
 }
 

@@ -29,9 +29,10 @@ func TestWhatFollowsFromAnAnswer(t *testing.T) {
 	}{
 		{200, Delivered},
 		{204, Delivered},
-		{201, Final},
-		{202, Final},
-		{206, Final},
+		{201, Delivered},
+		{202, Delivered},
+		{206, Delivered},
+		{299, Delivered},
 		{301, Final},
 		{304, Final},
 		{400, Final},
@@ -315,8 +316,7 @@ func TestErrorsHaveNeitherTheTokenNorTheURI(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s := NewSender(Guard{}, theCA.pool)
-			defer s.Close()
-			s.dial = test.dial
+					s.dial = test.dial
 			got := s.Send(t.Context(), test.uri, aToken)
 			if got.Outcome != test.outcome || got.Err == nil {
 				t.Fatalf("got %+v", got)
@@ -341,7 +341,6 @@ func TestTheEnvironmentsProxyIsNotUsed(t *testing.T) {
 	}
 	// net/http reads these once for the whole process, so what matters is that nothing asks it to.
 	s := NewSender(Guard{}, theCA.pool)
-	defer s.Close()
 	if s.transport.Proxy != nil {
 		t.Error("the transport has a proxy")
 	}

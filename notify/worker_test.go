@@ -432,7 +432,6 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		w.site.sender.Close()
 		w.Worker.mu.Lock()
 		defer w.Worker.mu.Unlock()
 		if len(w.flight)+len(w.perSite)+len(w.perHost)+len(w.landed)+w.tries != 0 {
