@@ -207,6 +207,6 @@ func (i identification) hold(session registry.Session) {
 	case session.Ended.IsZero():
 		i.tx.PutSubject(i.response.ClientID, i.subject.Sub, i.subject.Sid, session.ID)
 	case i.tell:
-		owe(i.tx, session, i.response.ClientID, i.subject, i.now)
+		owe(i.tx, session, i.response.ClientID, i.subject, i.now, true)
 	}
 }

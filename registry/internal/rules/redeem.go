@@ -16,7 +16,7 @@ func Redeem(tx Tx, redemption registry.Redemption) (registry.Redeemed, error) {
 	if !found { // it was shorter than the code's lifetime
 		if redemption.Tell {
 			removed := registry.Session{ID: response.Session, Reason: registry.ReasonExpiry}
-			owe(tx, removed, response.ClientID, redemption.Subject, redemption.Now)
+			owe(tx, removed, response.ClientID, redemption.Subject, redemption.Now, true)
 		}
 		return registry.Redeemed{}, nil
 	}
