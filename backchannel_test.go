@@ -64,6 +64,26 @@ func TestEveryClientOfASessionIsToldThatItEnded(t *testing.T) {
 	}
 }
 
+func TestALogoutTokenNamesWhatItsClientIsConfiguredToNeed(t *testing.T) {
+	for option, want := range map[string]struct{ sub, sid bool }{
+		"": {true, true}, "logout_token both": {true, true}, "logout_token sub": {true, false}, "logout_token sid": {false, true},
+	} {
+		t.Run(option, func(t *testing.T) {
+			site := newSite(t)
+			op := newScriptedOP(t, site.issuer)
+			shop := newReceiver(t, site, "shop")
+			directives := strings.Replace(withReceivers("", shop), "client shop {", "client shop {\n\t\t\t"+option, 1)
+			runCaddy(t, t.TempDir(), site.caddyfile("", directives+op.proxy()))
+			b := newBrowser(t)
+			b.redeem(site, b.authorize(site, "shop", "alice", nil))
+			b.get(site.issuer + "/logout")
+			if got := shop.told(1)[0]; (got.Sub == "alice") != want.sub || (got.Sid != "") != want.sid {
+				t.Errorf("it names %q and %q", got.Sub, got.Sid)
+			}
+		})
+	}
+}
+
 func TestAClientThatIsDownIsToldWhenItIsBack(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)

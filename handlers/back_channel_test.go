@@ -244,6 +244,48 @@ func TestAUserWhoHasSignedInAgainIsNotSignedOutByAnOlderNotice(t *testing.T) {
 	}
 }
 
+// Without its sid, the token of a session that expired would end all that the user has at the client.
+func TestALogoutTokenThatNamesTheUserAloneWaitsForTheUsersOtherSessions(t *testing.T) {
+	for _, option := range []string{LogoutTokenBoth, LogoutTokenSub} {
+		x := newExit(t, tellable, func(e *EndSession) { e.Clients.List[0].LogoutToken = option })
+		x.w.tells = true
+		signIn := func(sid string, lasts time.Duration) registry.Ending {
+			browser := sessionstate.NewBrowserID()
+			_, err := x.w.store.Join(t.Context(), registry.Join{
+				Issuer: issuer, Browser: browser, Fresh: sessionstate.NewSessionID(), ClientID: clientID,
+				Subject: registry.Subject{Sub: "alice", Sid: sid}, Now: x.w.clock.Now(), Lifetime: lasts,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return registry.Ending{Issuer: issuer, Browser: browser, Reason: registry.ReasonLogout, Tell: true}
+		}
+		due := func() int {
+			found, err := x.notices().Due(t.Context(), x.w.clock.Now(), 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(found)
+		}
+		signIn("1", time.Minute)
+		other := signIn("2", lifetime)
+		x.w.clock.advance(time.Minute)
+		if _, err := x.w.store.Expire(t.Context(), registry.Expiry{Now: x.w.clock.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		if n := due(); (n == 1) != (option == LogoutTokenBoth) {
+			t.Errorf("%s: %d are due while the user is signed in in another browser", option, n)
+		}
+		other.Now = x.w.clock.Now()
+		if _, err := x.w.store.End(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+		if n := due(); n != 2 {
+			t.Errorf("%s: %d are due in the end", option, n)
+		}
+	}
+}
+
 // A document of the OP may lack its jwks_uri for a moment: nothing that is owed is lost by that.
 func TestNoticesWaitWhileTokensCannotBeVerified(t *testing.T) {
 	x, notices := signedOut(t)

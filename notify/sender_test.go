@@ -316,7 +316,7 @@ func TestErrorsHaveNeitherTheTokenNorTheURI(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			s := NewSender(Guard{}, theCA.pool)
-					s.dial = test.dial
+			s.dial = test.dial
 			got := s.Send(t.Context(), test.uri, aToken)
 			if got.Outcome != test.outcome || got.Err == nil {
 				t.Fatalf("got %+v", got)
