@@ -337,6 +337,9 @@ func (s *site) Settle(_ context.Context, settlements []Settlement) error {
 }
 
 func (s *site) target(n Notice) Target {
+	if strings.HasPrefix(n.ClientID, "self") { // each with a domain of its own
+		return Target{URI: "http://" + n.ClientID + ".test/bcl", Sender: s.sender, RetryFor: s.retryFor, SelfRegistered: true}
+	}
 	if s.plain {
 		return Target{URI: "http://" + n.ClientID + ".rp.test/bcl", Sender: s.sender, RetryFor: s.retryFor}
 	}

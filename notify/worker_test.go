@@ -96,7 +96,7 @@ func TestManyHostsThatHangLeaveRoomForTheOthers(t *testing.T) {
 		w.owe(fmt.Sprintf("down%d", i%40), w.clock.Now().Add(-time.Hour))
 	}
 	for i := range 40 {
-		w.silent[fmt.Sprintf("down%d.rp.test", i)] = struct{}{}
+		w.silent[hostKey{name: fmt.Sprintf("down%d.rp.test", i)}] = struct{}{}
 	}
 	w.begin()
 	eventually(t, "a probe of each host that hangs", func() bool { return len(hanging.tokens()) == 40 })
@@ -142,8 +142,8 @@ func TestAHostThatDidNotAnswerIsTriedOneNoticeAtATimeUntilItDoes(t *testing.T) {
 	})
 	w.Worker.mu.Lock()
 	defer w.Worker.mu.Unlock()
-	if len(w.silent) != 0 || w.probes != 0 {
-		t.Errorf("%d silent hosts, %d probes", len(w.silent), w.probes)
+	if len(w.silent) != 0 || w.tries[0].probes != 0 {
+		t.Errorf("%d silent hosts, %d probes", len(w.silent), w.tries[0].probes)
 	}
 }
 
@@ -298,7 +298,7 @@ func TestOutcomesAreRecordedThoughTheirConfigurationHasGone(t *testing.T) {
 		"the next configuration has not learnt its issuer": func(w *world) {
 			w.Use(w.site, w.zap, nil)
 			w.Release(w)
-			eventually(t, "the end of all tries", func() bool { w.Worker.mu.Lock(); defer w.Worker.mu.Unlock(); return w.tries == 0 })
+			eventually(t, "the end of all tries", func() bool { w.Worker.mu.Lock(); defer w.Worker.mu.Unlock(); return w.tries[0].tries == 0 })
 			w.Use(w.site, w.zap, map[string]Site{theIssuer: w.site})
 			eventually(t, "all delivered", func() bool { owed, _, _ := w.count(); return owed == 0 })
 		},
@@ -427,15 +427,15 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 		eventually(t, "the loop and one try", func() bool {
 			w.Worker.mu.Lock()
 			defer w.Worker.mu.Unlock()
-			return w.tries == 1 && len(w.Worker.batches) == 0 && len(w.flight) == 1
+			return w.tries[0].tries == 1 && len(w.Worker.batches) == 0 && len(w.flight) == 1
 		})
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
 		w.Worker.mu.Lock()
 		defer w.Worker.mu.Unlock()
-		if len(w.flight)+len(w.perSite)+len(w.perHost)+len(w.landed)+w.tries != 0 {
-			t.Errorf("left: %d in flight, %d sites, %d hosts, %d landed, %d tries", len(w.flight), len(w.perSite), len(w.perHost), len(w.landed), w.tries)
+		if len(w.flight)+len(w.perSite)+len(w.perHost)+len(w.landed)+w.tries[0].tries != 0 {
+			t.Errorf("left: %d in flight, %d sites, %d hosts, %d landed, %d tries", len(w.flight), len(w.perSite), len(w.perHost), len(w.landed), w.tries[0].tries)
 		}
 	}()
 	eventually(t, "as few goroutines as before", func() bool { return runtime.NumGoroutine() <= before })
