@@ -180,6 +180,24 @@ func TestTheReceiptSaysWhoWasTold(t *testing.T) {
 	}
 }
 
+// The app that asked has no session any more. That is no failure; of another app, it is.
+func TestTheReceiptDoesNotSayThatTheAppWhichAskedRefused(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	shop, wiki := newReceiver(t, site, "shop"), newReceiver(t, site, "wiki")
+	shop.answers(http.StatusBadRequest)
+	wiki.answers(http.StatusBadRequest)
+	runCaddy(t, t.TempDir(), site.caddyfile("", withReceivers("", shop, wiki)+op.proxy()))
+	b := newBrowser(t)
+	hint := b.hintFor(site, b.authorize(site, "shop", "alice", nil))
+	b.redeem(site, b.authorize(site, "wiki", "", nil))
+	page := b.leave(site, url.Values{"id_token_hint": {hint}}).body
+	_, failed, found := strings.Cut(page, "could not be signed out of")
+	if !found || !strings.Contains(failed, "The wiki") || strings.Contains(failed, "The shop") || !strings.Contains(page, "The shop") {
+		t.Errorf("the page is %s", page)
+	}
+}
+
 func TestDiscoveryNamesBackChannelLogout(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)

@@ -110,6 +110,7 @@ func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, statu
 	}
 	v := newVisit(b.env, op, keys, r)
 	v.settle()
+	v.patient = asked == nil && len(v.pending) == 0
 	if signedOut {
 		v.end(registry.ReasonLoginCookie)
 	}

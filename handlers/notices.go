@@ -165,6 +165,7 @@ func (n *Notices) notice(recorded registry.Notice, b *BackChannel, client Client
 	return notify.Notice{
 		ID: notify.ID(recorded.ID), Issuer: n.Issuer, ClientID: recorded.ClientID, Subject: recorded.Sub, SessionID: recorded.Sid,
 		Reason: string(recorded.Reason), Created: recorded.Created, Due: recorded.Due, Attempts: recorded.Attempts,
+		Asked:  recorded.Asked,
 		Target: notify.Target{URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: b.RetryFor, SelfRegistered: client.registered},
 	}
 }

@@ -27,6 +27,7 @@ type Notice struct {
 	Created   time.Time
 	Due       time.Time // when it is to be tried next
 	Attempts  int       // how often it was tried so far
+	Asked     bool      // the client asked for the end itself
 	Target    Target
 }
 

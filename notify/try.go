@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -104,6 +105,11 @@ func (w *Worker) judge(t trial, result Result, took time.Duration) Settlement {
 	if result.Outcome == Delivered {
 		s.Delivered = true
 		log.Info("logout delivered", zap.Duration("age", now.Sub(t.notice.Created)))
+		return s
+	}
+	if t.notice.Asked && result.Status == http.StatusBadRequest {
+		s.Delivered = true
+		log.Info("client that asked for the logout has ended its session already", zap.Int("status", result.Status))
 		return s
 	}
 
