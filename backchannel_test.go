@@ -216,7 +216,7 @@ func TestDiscoveryNamesBackChannelLogout(t *testing.T) {
 	}
 	named := func(when string) {
 		t.Helper()
-		for range 500 { // it is recorded behind the requests
+		for range 3000 { // it is recorded behind the requests
 			if document()["backchannel_logout_session_supported"] == true {
 				return
 			}

@@ -22,7 +22,7 @@ func TestThreatSlowReceiversOfSelfRegisteredClientsDelayNobodyElse(t *testing.T)
 	second := w.owe("well", w.clock.Now())
 	w.Wake()
 	w.settles(t, second.ID, 1)
-	if took := time.Since(begun); took > 2*time.Second && !raceEnabled {
+	if took := time.Since(begun); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
 	if most := hostile.mostAtOnce(); most > maxSelfRegistered {
