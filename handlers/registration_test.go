@@ -385,7 +385,7 @@ func TestAClientThatRegisteredItselfIsToldAtPublicAddressesOnly(t *testing.T) {
 	if err != nil || told != b {
 		t.Fatalf("it is told by %v, %v", told, err)
 	}
-	if target := notices.notice(registry.Notice{ClientID: "client 1", Sid: "1"}, told, client).Target; target.Sender != b.Strict || target.URI != "https://rp.example.com/back" {
+	if target := notices.notice(registry.Notice{ClientID: "client 1", Sid: "1"}, told, client).Target; target.Sender != b.Strict || target.URI != "https://rp.example.com/back" || !target.SelfRegistered {
 		t.Errorf("it is told at %+v", target)
 	}
 	b.Configured = false // and nobody else is told from here
