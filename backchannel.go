@@ -175,11 +175,12 @@ func (b *BackChannel) signingKeys(ctx caddy.Context) (*keySource[*tokens.Signing
 	return keys, nil
 }
 
-// warnOfAlgorithms tells of clients whose tokens cannot be signed by the keys, be they configured or generated.
+// warnOfAlgorithms names clients whose tokens cannot be signed by the keys, be they configured or generated. The algorithm of those for
+// which none is configured is known with their first ID token.
 func warnOfAlgorithms(logger *zap.Logger, algorithms []string, clients *handlers.Clients) {
 	for _, client := range clients.List {
-		algorithm := cmp.Or(client.IDTokenSignedResponseAlg, "RS256")
-		if client.BackChannelLogoutURI != "" && !slices.Contains(algorithms, algorithm) {
+		algorithm := client.IDTokenSignedResponseAlg
+		if client.BackChannelLogoutURI != "" && algorithm != "" && !slices.Contains(algorithms, algorithm) {
 			logger.Error("a client cannot be told of sign-outs: no signing key fits its id_token_signed_response_alg",
 				zap.String("client_id", client.ID), zap.String("algorithm", algorithm), zap.Strings("algorithms", algorithms))
 		}

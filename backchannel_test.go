@@ -84,6 +84,28 @@ func TestALogoutTokenNamesWhatItsClientIsConfiguredToNeed(t *testing.T) {
 	}
 }
 
+// The scripted OP signs by ES256.
+func TestAClientIsNotifiedByTheAlgorithmOfItsIDTokens(t *testing.T) {
+	for name, mode := range map[string]url.Values{"code": nil, "hybrid": {"response_type": {"code id_token"}}, "implicit": {"response_type": {"id_token"}}} {
+		t.Run(name, func(t *testing.T) {
+			site := newSite(t)
+			op := newScriptedOP(t, site.issuer)
+			shop := newReceiver(t, site, "shop", jose.ES256)
+			config := strings.Replace(withReceivers("", shop), "\t\t\tid_token_signed_response_alg ES256\n", "", 1)
+			runCaddy(t, t.TempDir(), site.caddyfile("", config+op.proxy()))
+			b := newBrowser(t)
+			a := b.authorize(site, "shop", "alice", mode)
+			if name == "code" {
+				b.redeem(site, a)
+			}
+			b.get(site.issuer + "/logout")
+			if got := shop.told(1)[0]; got.alg != "ES256" || got.Sub != "alice" {
+				t.Errorf("told by %+v", got)
+			}
+		})
+	}
+}
+
 func TestAClientThatIsDownIsToldWhenItIsBack(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)

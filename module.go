@@ -270,8 +270,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
-		Issuers: func() []string { return app.issuers },
+		Issuers: func() []string { return app.issuers }, Clients: clients,
 	}
+	h.discovery.Learn = h.provider.Learn
 	h.discovery.Setup(env)
 	h.token.Setup(env)
 	h.pushed.Setup(env)
@@ -320,7 +321,7 @@ func (h *Handler) resolve() error {
 func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) error {
 	keys := &handlers.Keys{URI: h.JWKSURI, Learnt: h.told.SawKeys}
 	keys.Setup(env)
-	h.told.OPKeys = keys
+	h.told.OPKeys, h.browser.OPKeys = keys, keys
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
 	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
@@ -356,6 +357,9 @@ func (h *Handler) Validate() error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	op := h.provider.Find(r, next)
 	if op == nil {
+		if candidate := h.provider.Candidate(r); candidate != nil {
+			return h.discovery.Serve(candidate, w, r, next, h.members)
+		}
 		return next.ServeHTTP(w, r)
 	}
 	h.told.See(op)
@@ -367,7 +371,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.EndSession.Serve(op, w, r, next)
 	case path == op.DiscoveryPath:
 		h.provider.Refresh(r, next)
-		return h.discovery.Serve(op, w, r, next, h.members(op))
+		return h.discovery.Serve(op, w, r, next, h.members)
 	case h.jwks.Serves(op, path):
 		return h.jwks.Serve(op, w, r, next)
 	case path == op.TokenPath && path != "":
@@ -388,6 +392,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // members are what this site adds to the OP's discovery document.
 func (h *Handler) members(op *handlers.OP) []handlers.Member {
+	h.told.See(op) // it may be learnt just now, from that document
 	replace := h.SessionState == handlers.SessionStateReplace
 	return slices.Concat(h.CheckSession.Members(op, replace), h.EndSession.Members(op), h.told.Members(op))
 }

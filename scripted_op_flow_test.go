@@ -192,6 +192,10 @@ func (op *scriptedOP) respond(w http.ResponseWriter, r *http.Request, query, val
 	case "fragment":
 		http.Redirect(w, r, target+"#"+values.Encode(), http.StatusFound)
 	default:
-		http.Redirect(w, r, target+"?"+values.Encode(), http.StatusFound)
+		join := "?"
+		if strings.Contains(target, "?") { // registered with a query of its own (RFC 6749, section 3.1.2)
+			join = "&"
+		}
+		http.Redirect(w, r, target+join+values.Encode(), http.StatusFound)
 	}
 }

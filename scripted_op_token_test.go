@@ -70,7 +70,7 @@ func (op *scriptedOP) idToken(g grant) string {
 		panic(err)
 	}
 	token, err := jwt.Signed(signer).Claims(map[string]any{
-		"iss": op.issuer, "sub": op.sub(g), "aud": g.clientID, "sid": g.sid, "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
+		"iss": op.issuer, "sub": op.sub(g), "aud": g.clientID, "sid": g.sid, "iat": op.now().Unix(), "exp": op.now().Add(time.Hour).Unix(),
 	}).Serialize()
 	if err != nil {
 		panic(err)

@@ -146,7 +146,7 @@ func TestClientsThatNoKeyFitsAreNamedAtStart(t *testing.T) {
 		want       string
 	}{
 		"generated keys":   {tokens.GeneratedAlgorithms(), "HS256 none rs256 RS512 ES384"},
-		"a configured one": {[]string{"ES384"}, " RS256 PS256 ES256 EdDSA HS256 none rs256 RS512"},
+		"a configured one": {[]string{"ES384"}, "RS256 PS256 ES256 EdDSA HS256 none rs256 RS512"},
 	} {
 		core, logs := observer.New(zap.ErrorLevel)
 		warnOfAlgorithms(zap.New(core), tt.algorithms, clients)

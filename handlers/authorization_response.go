@@ -1,9 +1,9 @@
 package handlers
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
@@ -11,30 +11,57 @@ import (
 // An authorizationResponse has the shape of an authorization response (OpenID Connect Core 1.0, sections 3.1.2.5 and 3.1.2.6).
 // Whether it answers a request is for the visit to find out.
 type authorizationResponse struct {
-	target  *url.URL // where it goes, without its parameters
-	values  url.Values
-	success bool
+	target *url.URL // where it goes, without its parameters
+	mode   responseMode
+	values url.Values
 }
 
+// A responseMode is the place of a response's parameters (OAuth 2.0 Multiple Response Type Encoding Practices, section 2.1).
+type responseMode int
+
+const (
+	inQuery responseMode = iota
+	inFragment
+	inForm
+)
+
 // newAuthorizationResponse takes the parameters of a response. ok is false for all that has not the shape of one.
-func newAuthorizationResponse(op *OP, r *http.Request, target string, values url.Values) (a authorizationResponse, ok bool) {
-	if !isResponse(values) || isAmbiguous(values) || len(values.Get("code")) > maxCode || isReflected(r, values) {
-		return a, false
-	}
-	a = authorizationResponse{
-		values:  values,
-		success: values.Get("code") != "" || values.Get("id_token") != "" || values.Get("access_token") != "",
-	}
-	if a.success == (values.Get("error") != "") {
+func newAuthorizationResponse(op *OP, r *http.Request, target string, mode responseMode, values url.Values) (a authorizationResponse, ok bool) {
+	a = authorizationResponse{mode: mode, values: values}
+	if isAmbiguous(values) || !isResponse(mode, values) || len(values.Get("code")) > maxCode {
 		return a, false
 	}
 	a.target, ok = resolve(op, r, target)
 	return a, ok
 }
 
-// isResponse tells whether parameters have what an authorization response must have one of.
-func isResponse(values url.Values) bool {
-	return values.Has("code") || values.Has("error") || values.Has("id_token") || values.Has("access_token")
+// success reports whether the user has signed in.
+func (a authorizationResponse) success() bool {
+	return a.values.Get("code") != "" || a.mode != inQuery && (a.values.Get("id_token") != "" || a.values.Get("access_token") != "")
+}
+
+// isOne reports whether the response is either a success or an error.
+func (a authorizationResponse) isOne() bool { return a.success() != (a.values.Get("error") != "") }
+
+// without returns the response without the parameters that stand in the requested redirect URI's own query, which is the client's
+// to choose: none of them is said by the OP.
+func (a authorizationResponse) without(own uint16) authorizationResponse {
+	if a.mode != inQuery || own == 0 {
+		return a
+	}
+	a.values = maps.Clone(a.values)
+	for i, name := range responseNames {
+		if own&(1<<i) != 0 {
+			a.values.Del(name)
+		}
+	}
+	return a
+}
+
+// isResponse reports whether parameters have what an authorization response must have one of. Tokens never come in a query (OAuth
+// 2.0 Multiple Response Type Encoding Practices, section 3): one that stands there is the redirect URI's own, or of another page.
+func isResponse(mode responseMode, values url.Values) bool {
+	return values.Has("code") || values.Has("error") || mode != inQuery && (values.Has("id_token") || values.Has("access_token"))
 }
 
 // isAmbiguous tells whether a parameter is given twice: two readers might take different ones.
@@ -45,39 +72,6 @@ func isAmbiguous(values url.Values) bool {
 		}
 	}
 	return false
-}
-
-// isReflected tells whether what a response gives was in the URL of the request that it answers. An OP makes codes and tokens anew;
-// those that the asker brought along come from a redirector, as many OPs have one for what follows a sign-out.
-func isReflected(r *http.Request, values url.Values) bool {
-	brought := r.URL.RequestURI()
-	for range 3 { // a URL in a URL in a URL
-		for _, name := range []string{"code", "id_token", "access_token"} {
-			if value := values.Get(name); value != "" && hasValue(brought, value) {
-				return true
-			}
-		}
-		undone, err := url.QueryUnescape(brought)
-		if err != nil || undone == brought {
-			return false
-		}
-		brought = undone
-	}
-	return false
-}
-
-// hasValue tells whether a query has a parameter of this value.
-func hasValue(query, value string) bool {
-	for {
-		_, rest, found := strings.Cut(query, "="+value)
-		if !found {
-			return false
-		}
-		if rest == "" || strings.ContainsRune("&#;", rune(rest[0])) {
-			return true
-		}
-		query = rest
-	}
 }
 
 // resolve makes the address of a response absolute, as the browser does.
@@ -99,19 +93,25 @@ func resolve(op *OP, r *http.Request, address string) (*url.URL, bool) {
 // answer takes a response that answers the request at hand or one of the pending ones. A success continues or starts a session; an
 // error writes nothing, starts and ends nothing. It returns the session_state for the response: empty for a client that has no
 // web origin, whose pages could not ask. ok is false when the response answers none.
-func (v *visit) answer(asked *pendingRequest, a authorizationResponse) (sessionState string, ok bool) {
-	request, ok := v.answered(asked, a)
-	if !ok {
+func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationResponse) (sessionState string, ok bool) {
+	if v.from.carried.hasAnswer(a.values) {
 		return "", false
 	}
 	origin, err := sessionstate.Origin(a.target.String())
 	if err != nil {
 		origin = ""
 	}
+	request, ok := v.answered(asked, a)
+	if !ok {
+		if request, ok = v.blindRequest(asked); !ok || !b.answersBlindly(v, request, a, origin) {
+			return "", false
+		}
+	}
+	a = a.without(request.own)
 	handle := sessionstate.NewHandle(request.clientID, origin)
 	handle.Issued = v.now
-	if a.success {
-		v.signIn(request, origin, a.values, &handle)
+	if a.success() {
+		b.signIn(v, request, origin, a, &handle)
 	} else if v.state == "" && v.topLevel() {
 		v.giveState(v.currentState())
 	}
@@ -123,25 +123,22 @@ func (v *visit) answer(asked *pendingRequest, a authorizationResponse) (sessionS
 
 // answered returns the request that a response answers: the target must be where that request wanted it, and the state must be its
 // state. An open redirect at the OP answers nothing.
-//
-// Of a blind request neither is known. A response that has a state or an issuer, as OAuth's current practice asks for, and goes
-// elsewhere than to the OP itself answers the newest of those, if it answers no other and they are of one client.
 func (v *visit) answered(asked *pendingRequest, a authorizationResponse) (request pendingRequest, ok bool) {
-	state := a.values.Get("state")
-	if asked != nil && asked.answeredBy(a.target, state) {
+	if asked != nil && a.answers(*asked) {
 		return *asked, true
 	}
-	var newest pendingRequest
 	for _, p := range v.pending {
-		if p.answeredBy(a.target, state) && p.issued.After(newest.issued) {
-			newest = p
+		if a.answers(p) && p.issued.After(request.issued) {
+			request, ok = p, true
 		}
 	}
-	if newest.clientID != "" {
-		return newest, true
-	}
-	request, ok = v.blindRequest(asked)
-	return request, ok && v.answersBlindly(a)
+	return request, ok
+}
+
+// answers reports whether the response is one to a request, by what the OP itself has put into it.
+func (a authorizationResponse) answers(p pendingRequest) bool {
+	a = a.without(p.own)
+	return a.isOne() && p.answeredBy(a.target, a.values.Get("state"))
 }
 
 // blindRequest returns the newest blind request. ok is false when there is none, or when several clients have one: a wrong guess
@@ -164,11 +161,28 @@ func (v *visit) blindRequest(asked *pendingRequest) (request pendingRequest, ok 
 	return request, ok
 }
 
-func (v *visit) answersBlindly(a authorizationResponse) bool {
-	origin, err := sessionstate.Origin(a.target.String())
-	if err == nil && origin == v.op.Origin {
+// answersBlindly reports whether a response may be one to a blind request, whose redirect URI and state are not known: it has a state
+// or an issuer, as OAuth's current practice asks for, and goes to an origin that is known to be the client's. Else anybody could
+// have his own client's responses taken for those of another one.
+func (b *Browser) answersBlindly(v *visit, request pendingRequest, a authorizationResponse, origin string) bool {
+	if !a.isOne() || origin == "" || origin == v.op.Origin || !b.isOriginOf(v, request.clientID, origin) {
 		return false
 	}
 	issuer := a.values.Get("iss")
 	return issuer == v.op.Issuer || issuer == "" && a.values.Get("state") != ""
 }
+
+// isOriginOf reports whether an origin is known to be a client's: the client was sent there before, or has registered an address there.
+func (b *Browser) isOriginOf(v *visit, clientID, origin string) bool {
+	if _, seen := b.origins.get(originKey(clientID, origin)); seen {
+		return true
+	}
+	if b.Clients == nil {
+		return false
+	}
+	client, _ := b.Clients.Find(v.r.Context(), v.op.Issuer, clientID)
+	return sharesOrigin(origin, append(client.PostLogoutRedirectURIs, client.FrontChannelLogoutURI))
+}
+
+// originKey names an origin of a client.
+func originKey(clientID, origin string) [16]byte { return hash16(origin + " " + clientID) }

@@ -158,7 +158,7 @@ var answers = []struct {
 	{"no state", callback, "", callback + "?code=c", "", rpOrigin},
 	{"an empty state", callback, "", callback + "?code=c&state=", "", rpOrigin},
 	{"a state with all punctuation", callback, punctuation, callback + "?code=c&state=" + url.QueryEscape(punctuation) + "&iss=https%3a%2f%2fop.example.com", "", rpOrigin},
-	{"a state that is escaped otherwise", callback, "a b+c/d=~'()*!", callback + "?code=c&state=a%20b%2bc/d=~'()*!", "", rpOrigin},
+	{"a state that is escaped otherwise", callback, "a b+x/d=~'()*!", callback + "?code=c&state=a%20b%2bx/d=~'()*!", "", rpOrigin},
 	{"a query of the redirect URI's own", callback + "?tenant=a%20b", "s", callback + "?tenant=a%20b&code=c&state=s", "", rpOrigin},
 	{"hybrid", callback, "s", callback + "#code=c&id_token=e.e.e&state=s", "", rpOrigin},
 	{"implicit", callback, "s", callback + "#id_token=e.e.e&access_token=t&token_type=Bearer&state=s", "", rpOrigin},

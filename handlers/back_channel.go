@@ -65,6 +65,7 @@ type BackChannel struct {
 	view      atomic.Pointer[outlook]
 	hasSIDs   atomic.Bool // ID tokens name sessions
 	published publishedKeys
+	warned    recent[struct{}] // of which clients and algorithms the log has been told
 
 	mu       sync.Mutex
 	obstacle string // that the log has been told

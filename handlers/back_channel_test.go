@@ -10,6 +10,7 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
 // participationOf is a client's with one subject.
@@ -195,6 +196,23 @@ func TestClientsThatCannotBeToldAreDroppedFromWhatIsOwed(t *testing.T) {
 	}
 	if b, _, err := notices.how(t.Context(), "wiki", ""); b != nil || err != nil {
 		t.Error("a client that needs a sid is told without one")
+	}
+}
+
+func TestTheLogSaysOnceThatNoKeyFitsAClientsIDTokens(t *testing.T) {
+	x := newExit(t, tellable)
+	b := x.e.BackChannel
+	sees := func(client, algorithm string) {
+		b.SawIDToken(t.Context(), x.w.op, client, tokens.IDToken{Subject: "alice", Algorithm: algorithm, KeyID: "1"})
+	}
+	for range 2 {
+		sees(clientID, "ES256")
+		sees(clientID, "HS256")
+		sees("unknown", "HS256")
+	}
+	warnings := x.w.logs.FilterMessageSnippet("no signing key fits").All()
+	if len(warnings) != 1 || warnings[0].ContextMap()["client_id"] != clientID || warnings[0].ContextMap()["algorithm"] != "HS256" {
+		t.Errorf("warned: %v", warnings)
 	}
 }
 

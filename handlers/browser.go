@@ -29,12 +29,22 @@ type Browser struct {
 
 	// LoginPlace is told where the login cookie is set. Nil: nobody is.
 	LoginPlace *LoginPlace
+	// OPKeys verify the ID tokens of authorization responses. Nil: none is believed.
+	OPKeys *Keys
+	// Clients knows the origins of clients whose requests cannot be read. Nil: none.
+	Clients *Clients
 
-	env Env
+	env     Env
+	origins *recent[struct{}] // where clients were sent that asked for it: see originKey
 }
 
 // Setup gives the handler its world.
-func (b *Browser) Setup(env Env) { b.env = env }
+func (b *Browser) Setup(env Env) {
+	b.env = env
+	if b.origins == nil {
+		b.origins = new(recent[struct{}])
+	}
+}
 
 // Validate tells why the configuration cannot be.
 func (b *Browser) Validate() error {
@@ -82,18 +92,28 @@ func (b *Browser) Serve(op *OP, w http.ResponseWriter, r *http.Request, next cad
 	if b.isLogout(op, r) {
 		asked, r = b.readLogoutRequest(r)
 	}
+	carried, r := readSubmission(r)
 	passed := r
 	if pending := carries(r, op.cookies.pending); pending || asked != nil && asked.is(posting) {
 		passed = readable(r) // its answer may have to be read
 		op.cookies.strip(passed)
 	}
 	return observe(w, passed, next, func(status int, header http.Header) *hold {
-		return b.observed(op, r, asked, status, header)
+		return b.observed(arrival{op, r, next, carried}, asked, status, header)
 	})
 }
 
+// An arrival is a request of a browser on its way to the OP.
+type arrival struct {
+	op      *OP
+	r       *http.Request
+	next    caddyhttp.Handler
+	carried submission
+}
+
 // observed decides on one response. Most are none of our concern, which is told without opening a cookie.
-func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, status int, header http.Header) *hold {
+func (b *Browser) observed(from arrival, asked *pendingRequest, status int, header http.Header) *hold {
+	op, r := from.op, from.r
 	if b.LoginPlace != nil && b.LoginCookie != "" && len(header["Set-Cookie"]) > 0 {
 		b.LoginPlace.note(b.ownLines(op, r, header), b.LoginCookie, r.URL.Path)
 	}
@@ -109,6 +129,7 @@ func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, statu
 		return nil // whoever failed to get them has said so
 	}
 	v := newVisit(b.env, op, keys, r)
+	v.from = from
 	v.settle()
 	v.patient = asked == nil && len(v.pending) == 0
 	if signedOut {
@@ -131,7 +152,7 @@ func (b *Browser) observed(op *OP, r *http.Request, asked *pendingRequest, statu
 
 // answerRedirect answers by the Location of a redirect.
 func (b *Browser) answerRedirect(v *visit, asked *pendingRequest, response redirectResponse, header http.Header) bool {
-	sessionState, ok := v.answer(asked, response.authorizationResponse)
+	sessionState, ok := b.answer(v, asked, response.authorizationResponse)
 	if !ok {
 		return false
 	}

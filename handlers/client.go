@@ -53,7 +53,7 @@ type Client struct {
 
 	// The algorithm that the OP signs this client's ID tokens by; logout tokens are signed by the same: RS256, PS256, ES256 or
 	// EdDSA, as far as there are signing keys for it.
-	// Default: RS256.
+	// Default: the algorithm of the ID tokens that the client gets.
 	IDTokenSignedResponseAlg string `json:"id_token_signed_response_alg,omitempty"`
 
 	// Allows http for hosts other than loopback ones.

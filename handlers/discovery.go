@@ -16,6 +16,10 @@ import (
 
 // A Discovery adds to the OP's discovery document what is served in front of the OP (OpenID Connect Discovery 1.0, section 3).
 type Discovery struct {
+	// Learn is given each document that passes, with the OP and the request that it answers, and returns the OP as it is known then; nil:
+	// the document is none of the OP's.
+	Learn func(op *OP, r *http.Request, document []byte) *OP
+
 	env Env
 }
 
@@ -24,9 +28,14 @@ func (d *Discovery) Setup(env Env) { d.env = env }
 
 // Serve answers with the OP's document and the members added to it, each only where the OP has none. A document that cannot be
 // read passes as it came.
-func (d *Discovery) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, members []Member) error {
+func (d *Discovery) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, members func(*OP) []Member) error {
 	return documentEdit{
-		edit: func(document []byte) ([]byte, error) { return addMembers(document, op.Issuer, members) },
+		edit: func(document []byte) ([]byte, error) {
+			if op = d.Learn(op, r, document); op == nil {
+				return nil, nil
+			}
+			return addMembers(document, op.Issuer, members(op))
+		},
 		failed: func(err error) {
 			d.env.Logger.Warn("the OP's discovery document passes as it came", zap.String("issuer", op.Issuer), zap.Error(err))
 		},

@@ -18,10 +18,10 @@ const checkPage = issuer + DefaultCheckSessionPath
 // discover sends a request for the discovery document, which the OP answers as respond says.
 func (w *world) discover(t *testing.T, r *http.Request, respond http.HandlerFunc) *http.Response {
 	t.Helper()
-	var d Discovery
+	d := Discovery{Learn: func(op *OP, _ *http.Request, _ []byte) *OP { return op }}
 	d.Setup(w.env)
 	recorder := httptest.NewRecorder()
-	members := (&CheckSession{Path: DefaultCheckSessionPath}).Members(w.op, false)
+	members := func(op *OP) []Member { return (&CheckSession{Path: DefaultCheckSessionPath}).Members(op, false) }
 	if err := d.Serve(w.op, recorder, r, handler(respond), members); err != nil {
 		t.Fatal(err)
 	}
@@ -215,11 +215,12 @@ func TestConditionsAndRangesAreOursToAnswer(t *testing.T) {
 // A HEAD goes to the OP as a GET: over a real connection, no body may come back, whatever the OP sends.
 func TestHEADHasNoBody(t *testing.T) {
 	w := newWorld(t)
-	var d Discovery
+	d := Discovery{Learn: func(op *OP, _ *http.Request, _ []byte) *OP { return op }}
 	d.Setup(w.env)
+	members := func(op *OP) []Member { return (&CheckSession{Path: "/check"}).Members(op, false) }
 	for _, respond := range []http.HandlerFunc{eager, answering(`[]`), responding(404, "text/plain", "", []byte("not found"))} {
 		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			if err := d.Serve(w.op, rw, r, handler(respond), (&CheckSession{Path: "/check"}).Members(w.op, false)); err != nil {
+			if err := d.Serve(w.op, rw, r, handler(respond), members); err != nil {
 				t.Errorf("serving: %v", err)
 			}
 		}))

@@ -66,6 +66,15 @@ func TestSigningOut(t *testing.T) {
 		{"with a state that is too long", func(x *exit) url.Values {
 			return values("id_token_hint", x.hint(clientID, "alice"), "state", strings.Repeat("x", maxState+1))
 		}, "error", true},
+		{"with a hint that a script had none for", func(x *exit) url.Values {
+			return values("id_token_hint", "undefined", "client_id", clientID, "post_logout_redirect_uri", bye)
+		}, "question", true},
+		{"with a hint of null", func(x *exit) url.Values { return values("id_token_hint", "null") }, "question", true},
+		{"with a hint of many groups", func(x *exit) url.Values {
+			c := idClaims(clientID, "alice")
+			c["groups"] = strings.Repeat("g", 18<<10)
+			return values("id_token_hint", sign(x.t, x.key, c, nil), "post_logout_redirect_uri", bye)
+		}, "to " + bye, false},
 		{"with the longest state", func(x *exit) url.Values {
 			return values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye, "state", strings.Repeat("\x00", maxState))
 		}, "to " + bye + "?state=" + strings.Repeat("%00", maxState), false},

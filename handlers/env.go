@@ -52,9 +52,9 @@ type Env struct {
 const (
 	maxJSON         = 1 << 20  // bytes of a JSON document of the OP
 	maxForm         = 64 << 10 // bytes of a form
-	maxLocation     = 16 << 10 // bytes of a Location
+	maxLocation     = 32 << 10 // bytes of a Location
 	maxClientID     = 512      // bytes
-	maxState        = 4 << 10  // bytes of OAuth state
+	maxState        = 8 << 10  // bytes of OAuth state
 	maxCode         = 4 << 10  // bytes
 	maxSessionState = 2 << 10  // bytes
 	maxCheck        = 8 << 10  // bytes of the form of one check

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/go-jose/go-jose/v4"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -48,9 +50,11 @@ type world struct {
 	store *memory.Store
 	logs  *observer.ObservedLogs
 	clock *clock
-	tells bool         // clients are told
-	woken atomic.Int32 // how often new notices were looked for
-	seen  []string     // of each ID token: the client, kid and sid
+	tells bool              // clients are told
+	woken atomic.Int32      // how often new notices were looked for
+	seen  []string          // of each ID token: the client, kid and sid
+	key   jose.JSONWebKey   // that the OP signs ID tokens with
+	jwks  []jose.JSONWebKey // at its jwks_uri; nil: it answers 503 there
 }
 
 func newWorld(t testing.TB) *world {
@@ -61,8 +65,10 @@ func newWorld(t testing.TB) *world {
 		store: memory.New(),
 		logs:  logs,
 		clock: &clock{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)},
-		op:    knownOP(t, issuer, metadata{}),
+		op:    knownOP(t, issuer, metadata{JWKSURI: issuer + "/jwks"}),
+		key:   newKey(t, "1"),
 	}
+	w.jwks = []jose.JSONWebKey{w.key.Public()}
 	w.env = Env{
 		Keys:            func(context.Context) (*sessionstate.Keyring, error) { return w.keys, nil },
 		Registry:        w.store,
@@ -234,8 +240,12 @@ type agent struct {
 	login        string // the configured login cookie
 	sessionState string // the configured session_state
 	pushed       *Pushed
+	clients      *Clients
 	dest         string // Sec-Fetch-Dest
 	cookies      map[string]string
+
+	b    *Browser // made for the first request
+	keys *Keys
 }
 
 func newAgent(t testing.TB, w *world) *agent {
@@ -257,12 +267,11 @@ func (a *agent) send(r *http.Request, respond http.HandlerFunc) *http.Response {
 	if a.dest != "" {
 		r.Header.Set("Sec-Fetch-Dest", a.dest)
 	}
-	b := Browser{LoginCookie: a.login, SessionState: a.sessionState, Pushed: a.pushed}
-	b.Setup(a.w.env)
+	b := a.browser()
 	recorder := httptest.NewRecorder()
 	if !b.Involved(a.w.op, r) {
 		respond(recorder, r)
-	} else if err := b.Serve(a.w.op, recorder, r, handler(respond)); err != nil {
+	} else if err := b.Serve(a.w.op, recorder, r, handler(a.w.withKeys(respond))); err != nil {
 		a.t.Fatal(err)
 	}
 	response := recorder.Result()
@@ -274,6 +283,41 @@ func (a *agent) send(r *http.Request, respond http.HandlerFunc) *http.Response {
 		}
 	}
 	return response
+}
+
+// browser is the handler of the OP's site, as the agent is configured now.
+func (a *agent) browser() *Browser {
+	if a.b == nil {
+		a.b, a.keys = new(Browser), new(Keys)
+	}
+	a.b.LoginCookie, a.b.SessionState, a.b.Pushed, a.b.Clients, a.b.OPKeys = a.login, a.sessionState, a.pushed, a.clients, a.keys
+	a.b.Setup(a.w.env)
+	a.keys.Setup(a.w.env)
+	return a.b
+}
+
+// knows makes clients known at the OP's site.
+func (a *agent) knows(clients ...Client) {
+	a.t.Helper()
+	a.clients = &Clients{List: clients}
+	if err := a.clients.Setup(a.w.env); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// withKeys answers at the OP's jwks_uri, and else as respond does.
+func (w *world) withKeys(respond http.HandlerFunc) http.HandlerFunc {
+	return func(rw http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path != "/jwks":
+			respond(rw, r)
+		case w.jwks == nil:
+			rw.WriteHeader(http.StatusServiceUnavailable)
+		default:
+			rw.Header().Set("Content-Type", "application/json")
+			_ = json.NewEncoder(rw).Encode(jose.JSONWebKeySet{Keys: w.jwks})
+		}
+	}
 }
 
 // authorize is the path and query of an authorization request.

@@ -130,11 +130,11 @@ func (b *Browser) holdForm(v *visit, asked *pendingRequest) *hold {
 // answerForm answers by the first form of a page that answers a request; nil: the page has none, or stays as it is.
 func (b *Browser) answerForm(v *visit, asked *pendingRequest, header http.Header, page []byte) []byte {
 	for _, form := range readForms(page) {
-		response, ok := newAuthorizationResponse(v.op, v.r, form.action, form.values)
+		response, ok := newAuthorizationResponse(v.op, v.r, form.action, inForm, form.values)
 		if !ok {
 			continue
 		}
-		sessionState, ok := v.answer(asked, response)
+		sessionState, ok := b.answer(v, asked, response)
 		if !ok {
 			continue
 		}

@@ -34,15 +34,19 @@ type JWKS struct {
 // Setup gives the handler its world.
 func (j *JWKS) Setup(env Env) { j.env = env }
 
-// Serves tells whether a path is that of the OP's document, and our keys may belong to it.
+// Serves tells whether a path is that of the OP's document, and our keys may belong to it, or it is read.
 func (j *JWKS) Serves(op *OP, path string) bool {
-	return path == op.JWKSPath && path != "" && j.BackChannel.wouldTell(op)
+	return path == op.JWKSPath && path != "" && (j.BackChannel.wouldTell(op) || j.BackChannel.OPKeys.Wants())
 }
 
 // Serve answers with the OP's document and our keys. A document that cannot be read passes as it came.
 func (j *JWKS) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	return documentEdit{
 		edit: func(document []byte) ([]byte, error) {
+			j.BackChannel.OPKeys.Learn(op, r, document)
+			if !j.BackChannel.wouldTell(op) {
+				return nil, nil
+			}
 			ctx, cancel := context.WithTimeout(recording(r), publishedWait)
 			defer cancel()
 			merged, err := j.merge(ctx, op, document)

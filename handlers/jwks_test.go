@@ -68,7 +68,7 @@ func documentOf(t *testing.T, keys ...jose.JSONWebKey) string {
 func (s *told) restart() {
 	s.t.Helper()
 	s.b = &BackChannel{
-		Configured: true, Adopt: func(string) {}, OPKeys: new(Keys),
+		Configured: true, Adopt: func(string) {}, OPKeys: &Keys{URI: "https://keys.example.com/jwks"}, // learns nothing from what passes
 		Clients: &Clients{List: []Client{
 			{ID: clientID, BackChannelLogoutURI: "https://rp.example.com/back", IDTokenSignedResponseAlg: "ES256"},
 			{ID: "secret", BackChannelLogoutURI: "https://rp.example.com/back", IDTokenSignedResponseAlg: "HS256"},
@@ -134,7 +134,7 @@ func (s *told) sees(client string, token tokens.IDToken) {
 var (
 	namedToken     = tokens.IDToken{KeyID: "1", SessionID: "a"}
 	unnamedToken   = tokens.IDToken{SessionID: "a"}
-	symmetricToken = tokens.IDToken{Symmetric: true, SessionID: "a"}
+	symmetricToken = tokens.IDToken{Algorithm: "HS256", SessionID: "a"}
 )
 
 // sign signs a token for a client, and returns it with its kid.

@@ -49,6 +49,7 @@ type Keys struct {
 	failing   bool
 	recorded  time.Time // when the set was recorded
 	digest    [32]byte  // of the set that was
+	latest    [32]byte  // of the document that was learnt last
 }
 
 // Setup gives the keys their world.
@@ -158,7 +159,7 @@ func (k *Keys) ask(op *OP, r *http.Request, next caddyhttp.Handler) <-chan struc
 	k.flight = flight
 	go func() {
 		defer close(flight)
-		k.learn(op, fetch)
+		k.finish(op, fetch)
 	}()
 	return flight
 }
@@ -213,8 +214,8 @@ func fetchDirectly(uri string) ([]byte, error) {
 	return document, err
 }
 
-// learn fetches the keys and keeps them.
-func (k *Keys) learn(op *OP, fetch func() ([]byte, error)) {
+// finish fetches the keys and keeps them.
+func (k *Keys) finish(op *OP, fetch func() ([]byte, error)) {
 	document, err := fetch()
 	var set tokens.KeySet
 	if err == nil {
@@ -227,16 +228,60 @@ func (k *Keys) learn(op *OP, fetch func() ([]byte, error)) {
 		k.mu.Unlock()
 		return
 	}
+	k.mu.Unlock()
+	k.learnt(op, document, set)()
+}
+
+// Wants tells whether a document that passes through to a client is news, as far as can be told before it is read.
+func (k *Keys) Wants() bool {
+	_, fresh := k.have("")
+	return k.URI == "" && !fresh
+}
+
+// Learn takes the keys from an answer of the OP that passes through to a client, as if we had asked for them. The client does not wait for
+// the registry.
+func (k *Keys) Learn(op *OP, r *http.Request, document []byte) {
+	if k.URI != "" || r.URL.RawQuery != "" || !k.Wants() && k.isLatest(document) {
+		return
+	}
+	if set, err := tokens.ParseKeySet(document); err == nil && set.Len() > 0 {
+		go k.learnt(op, document, set)()
+	}
+}
+
+// isLatest tells whether a document is the one that was learnt last.
+func (k *Keys) isLatest(document []byte) bool {
+	digest := sha256.Sum256(document)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return digest == k.latest
+}
+
+// learnt keeps the keys of a document, and returns what has them recorded.
+func (k *Keys) learnt(op *OP, document []byte, set tokens.KeySet) (record func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	now := k.env.Now()
+	k.latest = sha256.Sum256(document)
 	k.retired = k.current.With(k.retired)
 	k.current, k.known, k.failing = set, true, false
 	k.all = k.current.With(k.retired)
 	k.fetched, k.notBefore = now, now.Add(keysInterval)
+	return func() { k.settle(op, document, set, now) }
+}
+
+// settle tells of a document that was learnt, and has its keys recorded.
+func (k *Keys) settle(op *OP, document []byte, set tokens.KeySet, now time.Time) {
 	digest := sha256.Sum256(document)
+	k.mu.Lock()
 	due := digest != k.digest || now.Sub(k.recorded) >= keysRecorded
 	k.mu.Unlock()
 	if k.Learnt != nil {
 		k.Learnt(op, document)
+	}
+	if n := set.TooLarge(); n > 0 && due {
+		k.env.Logger.Warn("RSA keys of the OP with more than 4096 bits are not used: no token signed by them is verified",
+			zap.String("issuer", op.Issuer), zap.Int("keys", n))
 	}
 	if due && k.record(op, set, now) {
 		k.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -61,6 +62,35 @@ func (b *BackChannel) Recall(op *OP, r *http.Request, next caddyhttp.Handler) {
 func (b *BackChannel) SawIDToken(ctx context.Context, op *OP, clientID string, token tokens.IDToken) {
 	waitFor(ctx, b.seen.load(op.Issuer), observationsLoginWait)
 	b.seen.sawToken(ctx, op.Issuer, clientID, token)
+	b.checkAlgorithm(ctx, op, clientID, token.Algorithm)
+}
+
+// checkAlgorithm warns, once, of a client whose logout tokens would have to be signed as no signing key can.
+func (b *BackChannel) checkAlgorithm(ctx context.Context, op *OP, clientID, algorithm string) {
+	if algorithm == "" || !b.wouldTell(op) || slices.Contains(b.algorithms(), algorithm) {
+		return
+	}
+	key := hash16(algorithm + " " + clientID)
+	if _, warned := b.warned.get(key); warned {
+		return
+	}
+	b.warned.put(key, struct{}{})
+	client, _ := b.Clients.Find(ctx, op.Issuer, clientID)
+	if client.BackChannelLogoutURI == "" || client.IDTokenSignedResponseAlg != "" {
+		return
+	}
+	b.env.Logger.Warn("client cannot be notified of sign-outs: no signing key fits the algorithm of its ID tokens",
+		zap.String("issuer", op.Issuer), zap.String("client_id", clientID), zap.String("algorithm", algorithm),
+		zap.Strings("algorithms", b.algorithms()),
+		zap.String("advice", "configure a signing_key for that algorithm, or the client's id_token_signed_response_alg"))
+}
+
+// algorithms are those that there are signing keys for.
+func (b *BackChannel) algorithms() []string {
+	if b.Given != nil {
+		return b.Given.Algorithms()
+	}
+	return tokens.GeneratedAlgorithms()
 }
 
 // SawKeys notes the OP's keys.

@@ -175,3 +175,57 @@ func TestOldKeysStayInUseWhileTheOPIsAway(t *testing.T) {
 }
 
 func public(key jose.JSONWebKey) jose.JSONWebKey { return key.Public() }
+
+func TestKeysThatPassAreLearntFrom(t *testing.T) {
+	passing := func(x *exit, query string, respond http.HandlerFunc) *httptest.ResponseRecorder {
+		b := x.w.backChannel(x.e.Clients) // tells nobody
+		b.OPKeys = x.e.Keys
+		j := JWKS{BackChannel: b}
+		j.Setup(x.w.env)
+		recorder := httptest.NewRecorder()
+		if j.Serves(x.w.op, "/jwks") {
+			r := httptest.NewRequest(http.MethodGet, issuer+"/jwks"+query, nil)
+			if err := j.Serve(x.w.op, recorder, r, handler(respond)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return recorder
+	}
+	knows := func(x *exit) bool {
+		keys, _ := x.e.Keys.have("")
+		return keys.Has("1")
+	}
+	x := newExit(t)
+	passed := passing(x, "", x.op)
+	if direct := httptest.NewRecorder(); !knows(x) {
+		t.Error("the keys are not known")
+	} else if x.op(direct, httptest.NewRequest(http.MethodGet, issuer+"/jwks", nil)); passed.Body.String() != direct.Body.String() {
+		t.Errorf("the document became %s", passed.Body)
+	}
+	if got := passing(x, "", x.op); got.Body.Len() != 0 {
+		t.Error("keys that are young are read again")
+	}
+	for name, nothing := range map[string]*exit{"query": newExit(t), "404": newExit(t), "no keys": newExit(t), "configured elsewhere": newExit(t)} {
+		query, respond := "", nothing.op
+		switch name {
+		case "query":
+			query = "?x=y"
+		case "404":
+			respond = http.NotFound
+		case "no keys":
+			respond = answering(`{"keys":[]}`)
+		case "configured elsewhere":
+			nothing.e.Keys.URI = "https://keys.example.com/jwks"
+		}
+		if passing(nothing, query, respond); knows(nothing) {
+			t.Errorf("%s: the keys are learnt", name)
+		}
+	}
+	// What has been learnt is what is recorded, too.
+	x.keySet = append(x.keySet[:0:0], public(newKey(t, "2")))
+	x.w.clock.advance(keysMaxAge)
+	passing(x, "", x.op)
+	if !x.find("1") || !x.find("2") {
+		t.Error("the old or the new key is not known")
+	}
+}

@@ -22,7 +22,7 @@ func readRedirect(op *OP, r *http.Request, status int, header http.Header) (d re
 	if d.location, ok = readParameters(header.Get("Location")); !ok {
 		return d, false
 	}
-	d.authorizationResponse, ok = newAuthorizationResponse(op, r, d.location.target, d.location.values)
+	d.authorizationResponse, ok = newAuthorizationResponse(op, r, d.location.target, d.location.mode, d.location.values)
 	return d, ok
 }
 
@@ -37,6 +37,7 @@ func isRedirect(status int) bool {
 // parameters are those of an authorization response in a Location.
 type parameters struct {
 	target   string // what stands before them: neither query nor fragment
+	mode     responseMode
 	values   url.Values
 	lead     string // the Location up to their first byte
 	raw      string // they themselves, as they came
@@ -47,19 +48,19 @@ type parameters struct {
 func readParameters(location string) (p parameters, ok bool) {
 	before, fragment, hasFragment := strings.Cut(location, "#")
 	target, query, _ := strings.Cut(before, "?")
-	inQuery, _ := url.ParseQuery(query)
-	inFragment, _ := url.ParseQuery(fragment)
+	ofQuery, _ := url.ParseQuery(query)
+	ofFragment, _ := url.ParseQuery(fragment)
 	switch {
-	case isResponse(inQuery) == isResponse(inFragment):
+	case isResponse(inQuery, ofQuery) == isResponse(inFragment, ofFragment):
 		return parameters{}, false
-	case isResponse(inFragment):
-		return parameters{target: target, values: inFragment, lead: before + "#", raw: fragment}, !isAmbiguous(inFragment)
+	case isResponse(inFragment, ofFragment):
+		return parameters{target: target, mode: inFragment, values: ofFragment, lead: before + "#", raw: fragment}, !isAmbiguous(ofFragment)
 	}
-	p = parameters{target: target, values: inQuery, lead: target + "?", raw: query}
+	p = parameters{target: target, mode: inQuery, values: ofQuery, lead: target + "?", raw: query}
 	if hasFragment {
 		p.trailing = "#" + fragment
 	}
-	return p, !isAmbiguous(inQuery)
+	return p, !isAmbiguous(ofQuery)
 }
 
 // with returns the Location with session_state behind the other parameters, in place of the OP's own if it has any; all else to the

@@ -15,7 +15,7 @@ func seen(t *testing.T, lines ...string) *LoginPlace {
 	b := Browser{LoginCookie: "login", LoginPlace: place, Issuers: func() []string { return []string{issuer + "/realms/a", issuer + "/realms/b"} }}
 	b.Setup(w.env)
 	r := httptest.NewRequest(http.MethodGet, issuer+"/realms/a/login", nil)
-	b.observed(w.op, r, nil, http.StatusOK, http.Header{"Set-Cookie": lines})
+	b.observed(arrival{op: w.op, r: r}, nil, http.StatusOK, http.Header{"Set-Cookie": lines})
 	return place
 }
 

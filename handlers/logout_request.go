@@ -115,7 +115,7 @@ func (e *EndSession) resolve(op *OP, r *http.Request, next caddyhttp.Handler, va
 	if len(q.ClientID) > maxClientID {
 		return q, &badRequestError{assets.ProblemInvalidRequest, "client_id", "it is too long"}
 	}
-	if token := values.Get("id_token_hint"); token != "" {
+	if token := values.Get("id_token_hint"); !isAbsent(token) {
 		if err := e.resolveHint(op, r, next, token, &q); err != nil {
 			return q, err
 		}
@@ -131,6 +131,9 @@ func (e *EndSession) resolve(op *OP, r *http.Request, next caddyhttp.Handler, va
 	q.Redirect = redirect
 	return q, nil
 }
+
+// isAbsent reports whether a parameter stands for none: scripts write these words for a value that they do not have.
+func isAbsent(value string) bool { return value == "" || value == "undefined" || value == "null" }
 
 // resolveHint verifies the hint. One whose key is not known counts as none: it may well be the OP's.
 func (e *EndSession) resolveHint(op *OP, r *http.Request, next caddyhttp.Handler, token string, q *logoutRequest) error {
@@ -151,10 +154,10 @@ func (e *EndSession) resolveHint(op *OP, r *http.Request, next caddyhttp.Handler
 	return nil
 }
 
-func (e *EndSession) verifyHint(op *OP, r *http.Request, next caddyhttp.Handler, token string) (tokens.Hint, error) {
+func (e *EndSession) verifyHint(op *OP, r *http.Request, next caddyhttp.Handler, token string) (tokens.IDToken, error) {
 	parsed, err := tokens.ParseHint(token, op.algorithms)
 	if err != nil {
-		return tokens.Hint{}, err
+		return tokens.IDToken{}, err
 	}
 	return parsed.Verify(op.Issuer, e.Keys.Find(op, r, next, parsed.KeyID()))
 }

@@ -34,20 +34,25 @@ type metadata struct {
 	EndSessionEndpoint    string   `json:"end_session_endpoint"`          // RP-Initiated Logout 1.0, section 2.1
 }
 
-// parseMetadata reads the answer to a request for the document.
-func parseMetadata(a *answer) (metadata, error) {
+// document returns the document that a question for it is answered with.
+func (a *answer) document() ([]byte, error) {
 	if a.status != http.StatusOK {
-		return metadata{}, fmt.Errorf("the discovery document is answered with status %d", a.status)
+		return nil, fmt.Errorf("the discovery document is answered with status %d", a.status)
 	}
 	if !isJSON(a.header) {
-		return metadata{}, errors.New("the discovery document is not of type application/json")
+		return nil, errors.New("the discovery document is not of type application/json")
 	}
 	body, err := decoded(a.header, a.body.Bytes(), maxJSON)
 	if err != nil {
-		return metadata{}, fmt.Errorf("reading the discovery document: %w", err)
+		return nil, fmt.Errorf("reading the discovery document: %w", err)
 	}
+	return body, nil
+}
+
+// parseMetadata reads the document.
+func parseMetadata(document []byte) (metadata, error) {
 	var m metadata
-	if err := json.Unmarshal(body, &m); err != nil {
+	if err := json.Unmarshal(document, &m); err != nil {
 		return metadata{}, errors.New("the discovery document is no JSON object as it should be")
 	}
 	return m, nil

@@ -3,7 +3,6 @@ package handlers
 import (
 	"net/http"
 	"net/url"
-	"strings"
 )
 
 // leavingClient stands for the client in a request of the OP's own end_session endpoint, which need not name one.
@@ -42,10 +41,10 @@ func (b *Browser) mayLeave(r *http.Request, status int) bool {
 }
 
 // leaves tells whether a redirect goes where the OP's own end_session endpoint was asked to go after a sign-out, with the state
-// that came along. One whose address was in the URL of the request itself, elsewhere than at that endpoint, comes from a redirector.
+// that came along. One whose address was in the request itself, elsewhere than at that endpoint, comes from a redirector.
 func (v *visit) leaves(asked *pendingRequest, location string) bool {
 	target, ok := resolve(v.op, v.r, location)
-	if !ok || len(location) > maxLocation {
+	if !ok || len(location) > maxLocation || isAnswer(target) {
 		return false
 	}
 	state := target.Query().Get("state")
@@ -55,7 +54,7 @@ func (v *visit) leaves(asked *pendingRequest, location string) bool {
 	if asked != nil && is(*asked) {
 		return true
 	}
-	if bringsAlong(v.r, target) {
+	if v.from.carried.hasAddress(target) {
 		return false
 	}
 	for name, p := range v.pending {
@@ -68,20 +67,10 @@ func (v *visit) leaves(asked *pendingRequest, location string) bool {
 	return false
 }
 
-// bringsAlong tells whether a request's own URL has the address of its answer in it.
-func bringsAlong(r *http.Request, target *url.URL) bool {
-	brought, address := r.URL.RequestURI(), target.Host+target.Path
-	for range 3 { // a URL in a URL in a URL
-		if strings.Contains(brought, address) {
-			return true
-		}
-		undone, err := url.QueryUnescape(brought)
-		if err != nil || undone == brought {
-			return false
-		}
-		brought = undone
-	}
-	return false
+// isAnswer reports whether an address has what an authorization response has: it ends a sign-in, whatever was asked for before.
+func isAnswer(target *url.URL) bool {
+	fragment, _ := url.ParseQuery(target.EscapedFragment())
+	return isResponse(inFragment, target.Query()) || isResponse(inFragment, fragment)
 }
 
 // navigates tells whether a request loads a whole tab (Fetch Metadata, sections 2.1 and 2.2) for someone to see it. Engines without

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -165,7 +166,7 @@ func (n *Notices) notice(recorded registry.Notice, b *BackChannel, client Client
 	return notify.Notice{
 		ID: notify.ID(recorded.ID), Issuer: n.Issuer, ClientID: recorded.ClientID, Subject: recorded.Sub, SessionID: recorded.Sid,
 		Reason: string(recorded.Reason), Created: recorded.Created, Due: recorded.Due, Attempts: recorded.Attempts,
-		Asked:  recorded.Asked,
+		Asked: recorded.Asked, Algorithm: recorded.IDToken.Algorithm,
 		Target: notify.Target{URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: b.RetryFor, SelfRegistered: client.registered},
 	}
 }
@@ -199,7 +200,7 @@ func (n *Notices) Token(ctx context.Context, notice notify.Notice) (string, erro
 	sub, sid := client.names(notice.Subject, notice.SessionID)
 	token, err := keys.Sign(tokens.LogoutToken{
 		Issuer: n.Issuer, ClientID: notice.ClientID, Subject: sub, SessionID: sid, IssuedAt: b.env.Now(),
-	}, client.IDTokenSignedResponseAlg)
+	}, cmp.Or(client.IDTokenSignedResponseAlg, notice.Algorithm))
 	if errors.Is(err, tokens.ErrNoSigningKey) || certain && errors.Is(err, tokens.ErrWithheld) {
 		err = fmt.Errorf("%w: %w", notify.ErrCannotSign, err)
 	}

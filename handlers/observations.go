@@ -170,7 +170,7 @@ func (s *observations) noteToken(issuer, clientID string, token tokens.IDToken) 
 	s.of(issuer)
 	next := s.known
 	next.SessionIDs = saw(next.SessionIDs, clientID, token.SessionID != "", now)
-	if !token.Symmetric {
+	if !token.Symmetric() {
 		next.KeyIDs = saw(next.KeyIDs, clientID, token.KeyID != "", now)
 	}
 	s.become(next)

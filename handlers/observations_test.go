@@ -220,13 +220,13 @@ func TestEveryIDTokenIsNoted(t *testing.T) {
 	w := newWorld(t)
 	a := newAgent(t, w)
 	hybrid := strings.Replace(authorize("s"), "response_type=code", "response_type=code+id_token", 1)
-	token := idToken(claims("alice", clientID))
+	token := w.idToken(t, clientID, "alice")
 	a.get(hybrid, redirect(callback+"#code=c&state=s&id_token="+token))
 	w.redeem(t, codeForm("c"), answering(tokenResponse(claims("alice", clientID))))
-	foreign := idToken(claims("alice", "wiki"))
+	foreign := w.idToken(t, "wiki", "alice")
 	a.get(hybrid, redirect(callback+"#code=d&state=s&id_token="+foreign)) // not this client's
-	want := issuer + ` shop kid "" sid "sid of alice"`
-	if !slices.Equal(w.seen, []string{want, want}) {
+	want := issuer + ` shop kid %q sid "sid of alice"`
+	if !slices.Equal(w.seen, []string{fmt.Sprintf(want, "1"), fmt.Sprintf(want, "")}) {
 		t.Errorf("noted were %q", w.seen)
 	}
 }

@@ -151,7 +151,11 @@ func TestMetadataIsReadFromA200WithJSON(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			a := &answer{status: tt.status, header: http.Header{"Content-Type": {tt.contentType}}}
 			a.body.WriteString(tt.body)
-			m, err := parseMetadata(a)
+			var m metadata
+			document, err := a.document()
+			if err == nil {
+				m, err = parseMetadata(document)
+			}
 			if (err == nil) != tt.valid || tt.valid && m.Issuer != "i" {
 				t.Errorf("got %+v, %v", m, err)
 			}

@@ -19,6 +19,7 @@ type pendingRequest struct {
 	issued   time.Time              // in whole seconds
 	browser  sessionstate.BrowserID // that asked; zero: it could not be given an ID
 	traits   traits
+	own      uint16 // which of the responseNames stand in the redirect URI's own query
 }
 
 // traits are what else is known of a request.
@@ -42,7 +43,7 @@ const (
 	pendingLifetime = time.Hour
 	maxPending      = 8  // per browser and issuer
 	maxOpened       = 64 // of those that a browser presents: a page may have had it ask many times at once
-	pendingHead     = 16 + 16 + 16 + 1 + 4
+	pendingHead     = 16 + 16 + 16 + 1 + 2 + 4
 	pendingID       = 12 // characters
 )
 
@@ -55,7 +56,7 @@ func newPendingRequest(clientID, redirectURI, state string, now time.Time) (p pe
 	if len(clientID) > maxClientID || len(redirectURI) > maxLocation || len(state) > maxState {
 		return pendingRequest{}, false
 	}
-	return pendingRequest{state: hash16(state), target: hashTarget(target), clientID: clientID, issued: now.Truncate(time.Second)}, true
+	return pendingRequest{state: hash16(state), target: hashTarget(target), clientID: clientID, issued: now.Truncate(time.Second), own: ownNames(target.Query())}, true
 }
 
 // newBlindRequest notes a request by a request object that cannot be read.
@@ -79,6 +80,7 @@ func (p pendingRequest) seal(keys *sessionstate.Keyring, issuer string) string {
 	value = append(value, p.target[:]...)
 	value = append(value, p.browser[:]...)
 	value = append(value, byte(p.traits))
+	value = binary.BigEndian.AppendUint16(value, p.own)
 	value = binary.BigEndian.AppendUint32(value, uint32(p.issued.Unix()))
 	value = append(value, p.clientID...)
 	return keys.Seal(pendingPurpose, issuer, value)
@@ -93,7 +95,7 @@ func openPendingRequest(keys *sessionstate.Keyring, issuer, sealed string, now t
 	value = value[copy(p.state[:], value):]
 	value = value[copy(p.target[:], value):]
 	value = value[copy(p.browser[:], value):]
-	p.traits, value = traits(value[0]), value[1:]
+	p.traits, p.own, value = traits(value[0]), binary.BigEndian.Uint16(value[1:]), value[3:]
 	p.issued = time.Unix(int64(binary.BigEndian.Uint32(value)), 0)
 	p.clientID = string(value[4:])
 	return p, now.Sub(p.issued) < pendingLifetime
@@ -115,4 +117,17 @@ func hashTarget(u *url.URL) [16]byte {
 func hash16(s string) [16]byte {
 	sum := sha256.Sum256([]byte(s))
 	return [16]byte(sum[:16])
+}
+
+// responseNames are the parameters of an authorization response that are read here.
+var responseNames = []string{"code", "id_token", "access_token", "error", "state", "iss", "session_state"}
+
+// ownNames are those of the responseNames, as bits, that a redirect URI's own query has: the client has chosen them, and not the OP.
+func ownNames(query url.Values) (own uint16) {
+	for i, name := range responseNames {
+		if query.Has(name) {
+			own |= 1 << i
+		}
+	}
+	return own
 }

@@ -138,7 +138,7 @@ func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) <-chan struct{} 
 	p.flight, p.patience = flight, p.env.Now().Add(subRequestTimeout)
 	go func() {
 		defer close(flight)
-		p.learn(target, question)
+		p.finish(target, question)
 	}()
 	return flight
 }
@@ -177,8 +177,8 @@ func isListenersPort(r *http.Request) bool {
 	return err == nil && port == listening
 }
 
-// learn asks the OP and keeps what it says.
-func (p *Provider) learn(target *OP, question *subRequest) {
+// finish asks the OP and keeps what it says.
+func (p *Provider) finish(target *OP, question *subRequest) {
 	op, elsewhere, err := p.fetch(target, question)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -192,6 +192,42 @@ func (p *Provider) learn(target *OP, question *subRequest) {
 		return
 	}
 	p.notBefore = p.env.Now().Add(metadataMaxAge)
+	p.learnt(op, elsewhere)
+	p.failing = false
+}
+
+// Candidate returns the OP that an answer to a request would be the document of, while no OP was found for it; nil: none.
+func (p *Provider) Candidate(r *http.Request) *OP {
+	if p.known.Load() != nil {
+		return nil
+	}
+	if target := p.target(r); target != nil && target.serves(r) && r.URL.Path == target.DiscoveryPath {
+		return target
+	}
+	return nil
+}
+
+// Learn takes the OP's document from an answer that passes through to a client, as if we had asked for it: the client may get through where
+// our question does not. It returns the OP as it is known then; nil: no OP is.
+//
+// What the client sent may be in the answer: some OPs write their URLs by what a request says (X-Forwarded-Prefix, a query). So our own
+// question has the last word, and an answer that would leave nothing to observe is not believed.
+func (p *Provider) Learn(target *OP, r *http.Request, document []byte) *OP {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.known.Load(); known != nil && !p.failing {
+		return known
+	}
+	op, elsewhere, err := p.read(target, document)
+	if err != nil || op.AuthorizationPath == "" || r.URL.RawQuery != "" {
+		return p.named
+	}
+	p.learnt(op, elsewhere)
+	return op
+}
+
+// learnt keeps what the OP's document says. The caller holds the lock.
+func (p *Provider) learnt(op *OP, elsewhere []string) {
 	if before := p.known.Swap(op); before == nil || p.failing {
 		p.env.Logger.Info("learnt the OP's endpoints", zap.String("issuer", op.Issuer),
 			zap.String("authorization", op.AuthorizationPath), zap.String("token", op.TokenPath))
@@ -203,7 +239,6 @@ func (p *Provider) learn(target *OP, question *subRequest) {
 			p.warnOfPlainHTTP(op)
 		}
 	}
-	p.failing = false
 }
 
 func (p *Provider) logFailure(target *OP, err error) {
@@ -221,7 +256,16 @@ func (p *Provider) fetch(target *OP, question *subRequest) (op *OP, elsewhere []
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := parseMetadata(a)
+	document, err := a.document()
+	if err != nil {
+		return nil, nil, err
+	}
+	return p.read(target, document)
+}
+
+// read reads the OP's document, which must be that of the OP that was asked for.
+func (p *Provider) read(target *OP, document []byte) (op *OP, elsewhere []string, err error) {
+	m, err := parseMetadata(document)
 	if err != nil {
 		return nil, nil, err
 	}

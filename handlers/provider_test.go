@@ -386,3 +386,77 @@ func TestAnUnknownOPIsAskedAsTheCallerWasForwarded(t *testing.T) {
 		}
 	}
 }
+
+// passing has a client ask for a document, which the OP answers; our own questions it refuses.
+func (p *Provider) passing(t *testing.T, w *world, target, answer string) {
+	t.Helper()
+	r := involved(issuer)
+	r.URL.Path, r.URL.RawQuery, _ = strings.Cut(target, "?")
+	refusing := serving("")
+	refusing.respond = func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(http.StatusForbidden, nil) }
+	op := p.Find(r, refusing)
+	if op == nil {
+		op = p.Candidate(r)
+	}
+	if op == nil || r.URL.Path != op.DiscoveryPath {
+		return
+	}
+	d := Discovery{Learn: p.Learn}
+	d.Setup(w.env)
+	if err := d.Serve(op, httptest.NewRecorder(), r, handler(answering(answer)), func(*OP) []Member { return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestADocumentThatPassesIsLearntFrom(t *testing.T) {
+	elsewhere := strings.ReplaceAll(document(issuer), issuer+"/", "https://login.example.com/")
+	tests := []struct {
+		name, configured, target, document string
+		want                               bool
+	}{
+		{"issuer configured", issuer, wellKnown, document(issuer), true},
+		{"issuer not configured", "", wellKnown, document(issuer), true},
+		{"issuer with a path", issuer + "/realm", "/realm" + wellKnown, document(issuer + "/realm"), true},
+		{"another path", issuer + "/realm", "/other" + wellKnown, document(issuer + "/realm"), false},
+		{"another path, nothing known", "", "/other" + wellKnown, document(issuer), false},
+		{"another issuer than configured", issuer, wellKnown, document("https://evil.example"), false},
+		{"another host's issuer", "", wellKnown, document("https://evil.example"), false},
+		{"what a query may have changed", issuer, wellKnown + "?x=y", document(issuer), false},
+		{"nothing that could be observed", issuer, wellKnown, elsewhere, false},
+		{"no document", issuer, wellKnown, "[]", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			p := w.provide(t, tt.configured)
+			p.passing(t, w, tt.target, tt.document)
+			op := p.Find(involved(issuer), hanging())
+			if got := op != nil && op.AuthorizationPath != ""; got != tt.want {
+				t.Errorf("got %+v", op)
+			}
+			if got := w.logs.FilterMessageSnippet("learnt the OP's endpoints").Len(); (got == 1) != tt.want {
+				t.Errorf("logged %s", w.logged())
+			}
+		})
+	}
+}
+
+func TestADocumentThatPassesIsNoNewsWhileTheOPAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.provide(t, issuer)
+		p.Find(involved(issuer), serving(document(issuer)))
+		changed := strings.ReplaceAll(document(issuer), "/authorize", "/prefix/authorize") // by the client's X-Forwarded-Prefix
+		p.passing(t, w, wellKnown, changed)
+		if op := p.Find(involved(issuer), hanging()); op.AuthorizationPath != "/authorize" {
+			t.Errorf("a client has the OP learnt anew: %+v", op)
+		}
+		time.Sleep(metadataMaxAge)
+		p.Refresh(involved(issuer), serving("nothing"))
+		synctest.Wait()
+		p.passing(t, w, wellKnown, changed)
+		if op := p.Find(involved(issuer), hanging()); op.AuthorizationPath != "/prefix/authorize" {
+			t.Errorf("while the OP does not answer: %+v", op)
+		}
+	})
+}

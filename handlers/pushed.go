@@ -4,26 +4,19 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Bounds of what is remembered of pushed requests. One that is forgotten, or was pushed to another server, is told by less: see
-// blind.
-const (
-	pushedLifetime = 10 * time.Minute
-	maxPushed      = 1 << 12 // in one generation
-)
+// pushedLifetime is how long a pushed request is remembered. One that is forgotten, or was pushed to another server, is blind.
+const pushedLifetime = 10 * time.Minute
 
 // A Pushed observes the OP's pushed authorization request endpoint (RFC 9126): what a client pushed there is what the browser's
 // request_uri will stand for. It is remembered in memory, for minutes.
 type Pushed struct {
-	env Env
-
-	mu         sync.Mutex
-	young, old map[[16]byte]pendingRequest
+	env      Env
+	requests recent[pendingRequest] // by the hash of the request_uri
 }
 
 // Setup gives the handler its world.
@@ -59,7 +52,7 @@ func (p *Pushed) pushed(pushed pendingRequest, header http.Header, body []byte) 
 		RequestURI string `json:"request_uri"`
 	}
 	if json.Unmarshal(body, &response) == nil && response.RequestURI != "" {
-		p.remember(response.RequestURI, pushed)
+		p.requests.put(hash16(response.RequestURI), pushed)
 	}
 }
 
@@ -76,26 +69,12 @@ func withClientID(r *http.Request, parameters url.Values) url.Values {
 	return mergedParameters(parameters, map[string]string{"client_id": id})
 }
 
-func (p *Pushed) remember(uri string, pushed pendingRequest) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.young == nil || len(p.young) >= maxPushed {
-		p.old, p.young = p.young, make(map[[16]byte]pendingRequest)
-	}
-	p.young[hash16(uri)] = pushed
-}
-
 // find returns what a client pushed, as a request made now. known is false when that is not remembered, or another client's.
 func (p *Pushed) find(uri, clientID string, now time.Time) (pushed pendingRequest, known bool) {
 	if p == nil {
 		return pendingRequest{}, false
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	pushed, known = p.young[hash16(uri)]
-	if !known {
-		pushed, known = p.old[hash16(uri)]
-	}
+	pushed, known = p.requests.get(hash16(uri))
 	if !known || now.Sub(pushed.issued) >= pushedLifetime || pushed.clientID != clientID {
 		return pendingRequest{}, false
 	}

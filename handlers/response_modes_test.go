@@ -155,7 +155,9 @@ func TestAnIDTokenInTheResponseNamesTheUserAtOnce(t *testing.T) {
 	w := newWorld(t)
 	a := newAgent(t, w)
 	token := func(sub, audience, from string) string {
-		return signed(t, map[string]any{"iss": from, "aud": audience, "sub": sub, "sid": "1"})
+		c := w.fresh(audience, sub)
+		c["iss"] = from
+		return sign(t, w.key, c, nil)
 	}
 	implicit := func(idToken string) sessionstate.SessionID {
 		a.get(ask("s", url.Values{"response_type": {"id_token"}}), redirect(callback+"#state=s&id_token="+idToken))
@@ -277,6 +279,7 @@ func TestRequestObjectsAndPushedRequestsAreAnswered(t *testing.T) {
 			for _, hops := range []int{1, 2} {
 				a := newAgent(t, newWorld(t))
 				a.w.op.requestObjects, a.w.op.requestURIs = true, true
+				a.knows(Client{ID: clientID, PostLogoutRedirectURIs: []string{bye}})
 				if tt.push != nil {
 					push(a, tt.push)
 				}
@@ -302,18 +305,18 @@ func TestPushedRequestsAreForgotten(t *testing.T) {
 	w := newWorld(t)
 	p := new(Pushed)
 	p.Setup(w.env)
-	p.remember("urn:first", pend(t, clientID, callback, "s"))
+	p.requests.put(hash16("urn:first"), pend(t, clientID, callback, "s"))
 	if _, known := p.find("urn:first", clientID, noon.Add(pushedLifetime)); known {
 		t.Error("after its lifetime it is known")
 	}
 	if _, known := p.find("urn:first", "other", noon); known {
 		t.Error("another client knows it")
 	}
-	for i := range 3 * maxPushed {
-		p.remember(fmt.Sprint("urn:", i), pend(t, clientID, callback, "s"))
+	for i := range 3 * maxRecent {
+		p.requests.put(hash16(fmt.Sprint("urn:", i)), pend(t, clientID, callback, "s"))
 	}
-	if _, known := p.find("urn:first", clientID, noon); known || len(p.young)+len(p.old) > 2*maxPushed {
-		t.Errorf("%d are remembered", len(p.young)+len(p.old))
+	if _, known := p.find("urn:first", clientID, noon); known || len(p.requests.young)+len(p.requests.old) > 2*maxRecent {
+		t.Errorf("%d are remembered", len(p.requests.young)+len(p.requests.old))
 	}
 }
 

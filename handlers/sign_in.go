@@ -1,8 +1,7 @@
 package handlers
 
 import (
-	"net/url"
-	"slices"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,15 +12,16 @@ import (
 )
 
 // signIn continues the browser's session or starts one, records that the client takes part, and sets both cookies.
-func (v *visit) signIn(request pendingRequest, origin string, response url.Values, handle *sessionstate.Handle) {
+func (b *Browser) signIn(v *visit, request pendingRequest, origin string, response authorizationResponse, handle *sessionstate.Handle) {
 	if v.sealed.browser.IsZero() {
 		v.sealed.browser = request.browser
 	}
 	before := v.sealed.session
+	subject, like := b.subject(v, request, response)
 	join := registry.Join{
 		Issuer: v.op.Issuer, Browser: v.browser(), Session: before, Fresh: sessionstate.NewSessionID(),
-		Response: sessionstate.NewResponseID(response.Get("code")), ClientID: request.clientID, Origin: origin, Silent: request.is(silent),
-		Subject: v.subject(request.clientID, response.Get("id_token")), AcrossClients: v.op.publicSubjects,
+		Response: sessionstate.NewResponseID(response.values.Get("code")), ClientID: request.clientID, Origin: origin, Silent: request.is(silent),
+		Subject: subject, IDToken: like, AcrossClients: v.op.publicSubjects,
 		Now: v.now, Lifetime: v.env.SessionLifetime, Idle: v.env.IdleTimeout, Tell: v.env.Tells(v.op),
 	}
 	v.join(join)
@@ -32,6 +32,9 @@ func (v *visit) signIn(request pendingRequest, origin string, response url.Value
 	v.state = v.sealed.state
 	v.giveSession()
 	v.giveState(v.state)
+	if origin != "" && !request.is(blind) {
+		b.origins.put(originKey(request.clientID, origin), struct{}{})
+	}
 }
 
 // join brings the visit's sealed cookie to the session that the registry says. Without the registry, the session of the cookie
@@ -58,17 +61,50 @@ func (v *visit) join(join registry.Join) {
 	}
 }
 
-// subject reads who signed in from the ID token of an implicit or hybrid response (OpenID Connect Core 1.0, sections 3.2 and 3.3).
-// It comes from the OP itself, on its way to the client, which verifies it. A token that is not the client's names nobody.
-func (v *visit) subject(clientID, idToken string) registry.Subject {
-	if idToken == "" {
-		return registry.Subject{}
+// subject returns who signed in, by the ID token of an implicit or hybrid response (OpenID Connect Core 1.0, sections 3.2 and 3.3). A
+// token counts for nothing unless the OP has signed it for the client that asked; then, and while the OP's keys are unavailable, the
+// response names nobody, and the token response will.
+func (b *Browser) subject(v *visit, request pendingRequest, response authorizationResponse) (registry.Subject, registry.IDToken) {
+	idToken := response.values.Get("id_token")
+	if idToken == "" || response.mode == inQuery || request.is(blind) || b.OPKeys == nil {
+		return registry.Subject{}, registry.IDToken{}
 	}
-	claims, err := tokens.ReadIDToken(idToken)
-	if err != nil || claims.Issuer != v.op.Issuer || !slices.Contains(claims.Audience, clientID) {
-		v.env.Logger.Warn("cannot use the ID token of an authorization response", zap.String("issuer", v.op.Issuer), zap.Error(err))
-		return registry.Subject{}
+	claims, err := b.verified(v, request.clientID, idToken)
+	if err != nil {
+		v.env.Logger.Warn("ID token of an authorization response not used", zap.String("issuer", v.op.Issuer),
+			zap.String("client_id", request.clientID), zap.Error(err))
+		return registry.Subject{}, registry.IDToken{}
 	}
-	v.env.SawIDToken(recording(v.r), v.op, clientID, claims)
-	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}
+	v.env.SawIDToken(recording(v.r), v.op, request.clientID, claims)
+	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, recorded(claims)
 }
+
+// recorded is what the registry keeps of an ID token beside its subject: the client's logout tokens are to be like it.
+func recorded(claims tokens.IDToken) registry.IDToken {
+	return registry.IDToken{Algorithm: claims.Algorithm}
+}
+
+// verified returns the claims of an ID token that the OP has issued to a client.
+func (b *Browser) verified(v *visit, clientID, idToken string) (tokens.IDToken, error) {
+	unverified, err := tokens.ReadIDToken(idToken)
+	if err != nil {
+		return tokens.IDToken{}, err
+	}
+	keys := b.OPKeys.Find(v.op, v.r, v.from.next, unverified.KeyID)
+	claims, err := keys.VerifyIDToken(idToken, v.now)
+	switch {
+	case err != nil:
+		return tokens.IDToken{}, err
+	case claims.Issuer != v.op.Issuer:
+		return tokens.IDToken{}, errOtherIssuer
+	case !claims.IsFor(clientID):
+		return tokens.IDToken{}, errOtherAudience
+	}
+	return claims, nil
+}
+
+// Reasons why an ID token does not count. They hold nothing of the token.
+var (
+	errOtherIssuer   = errors.New("it was issued by another issuer")
+	errOtherAudience = errors.New("it was issued to another client")
+)

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 
@@ -32,20 +33,22 @@ func (t *Token) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddy
 	if form.Get("grant_type") != "authorization_code" || code == "" || len(code) > maxCode {
 		return next.ServeHTTP(w, r)
 	}
+	clientID := withClientID(r, form).Get("client_id")
 	return observe(w, unencoded(r), next, func(status int, header http.Header) *hold {
 		if status != http.StatusOK || !isJSON(header) {
 			return nil
 		}
 		return &hold{limit: maxJSON, edit: func(header http.Header, body []byte) []byte {
-			t.redeemed(op, r, code, header, body)
+			t.redeemed(op, r, code, clientID, header, body)
 			return nil
 		}}
 	})
 }
 
-// redeemed records the ID token of a token response. It is not verified: it comes from the OP itself, over the connection that
-// the client trusts it on, and nobody else can answer at the OP's token endpoint.
-func (t *Token) redeemed(op *OP, r *http.Request, code string, header http.Header, body []byte) {
+// redeemed records the ID token of a token response. Its signature is not verified: it comes from the OP itself, over the connection
+// that the client trusts it on, and nobody else can answer at the OP's token endpoint (OpenID Connect Core 1.0, section 3.1.3.7 (6)).
+// clientID is the client as the request names it; empty: it does not.
+func (t *Token) redeemed(op *OP, r *http.Request, code, clientID string, header http.Header, body []byte) {
 	body, err := decoded(header, body, maxJSON)
 	if err != nil {
 		t.env.Logger.Warn("cannot read a token response", zap.Error(err))
@@ -67,7 +70,14 @@ func (t *Token) redeemed(op *OP, r *http.Request, code string, header http.Heade
 			zap.String("issuer", op.Issuer), zap.String("named", claims.Issuer))
 		return
 	}
-	t.env.SawIDToken(recording(r), op, claims.Audience[0], claims)
+	if clientID = cmp.Or(clientID, claims.ClientID()); clientID != "" {
+		if !claims.IsFor(clientID) {
+			t.env.Logger.Warn("an ID token is not for the client that asked: it is not recorded",
+				zap.String("issuer", op.Issuer), zap.String("client_id", clientID), zap.Strings("audience", claims.Audience))
+			return
+		}
+		t.env.SawIDToken(recording(r), op, clientID, claims)
+	}
 	t.record(op, r, code, claims)
 }
 
@@ -77,6 +87,7 @@ func (t *Token) record(op *OP, r *http.Request, code string, claims tokens.IDTok
 		Response:      sessionstate.NewResponseID(code),
 		Audience:      claims.Audience,
 		Subject:       registry.Subject{Sub: claims.Subject, Sid: claims.SessionID},
+		IDToken:       recorded(claims),
 		AcrossClients: op.publicSubjects,
 		Fresh:         sessionstate.NewSessionID(),
 		Now:           t.env.Now(),

@@ -15,6 +15,7 @@ type visit struct {
 	op   *OP
 	keys *sessionstate.Keyring
 	r    *http.Request
+	from arrival // the same request; zero at our own endpoints
 	now  time.Time
 
 	sealed  sessionCookie // its sealed cookie; zero: it presented none of ours

@@ -5,6 +5,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -118,6 +119,9 @@ var (
 const (
 	// MaxString is the longest issuer, client ID, origin, subject or sid, in bytes.
 	MaxString = 1024
+	// MaxIDTokenIssuer and MaxAlgorithm are the longest strings of an [IDToken], in bytes.
+	MaxIDTokenIssuer = 512
+	MaxAlgorithm     = 16
 	// MaxParticipations is how many clients one session records.
 	MaxParticipations = 512
 	// MaxSubjects is how many (sub, sid) pairs one participation records: an OP whose own sessions last for a day names a new sid each
@@ -201,6 +205,19 @@ type Participation struct {
 	Subjects []Subject
 	// Origins is the set of origins (RFC 6454) of the client's redirect URIs.
 	Origins []string
+	// IDToken is that of the client's ID tokens: of each string, the latest that was not empty.
+	IDToken IDToken
+}
+
+// An IDToken says what a client's ID tokens are like, so that its logout tokens can be like them.
+type IDToken struct {
+	Issuer    string // their iss, where the OP has an issuer per client; empty: the OP's own issuer
+	Algorithm string // their alg; empty: as configured
+}
+
+// Update returns t with those strings of later that are not empty.
+func (t IDToken) Update(later IDToken) IDToken {
+	return IDToken{Issuer: cmp.Or(later.Issuer, t.Issuer), Algorithm: cmp.Or(later.Algorithm, t.Algorithm)}
 }
 
 // A Subject is what one ID token named: the End-User (sub) and, where the OP names it, its own session (sid).
@@ -239,6 +256,7 @@ type Join struct {
 	// Silent: the response answers a request with prompt=none, so that no user has just signed in.
 	Silent        bool
 	Subject       Subject // empty Sub: the response named none
+	IDToken       IDToken // of the Subject
 	AcrossClients bool    // equal End-Users have equal Subs at all clients
 	Now           time.Time
 	Lifetime      time.Duration // of a session started now
@@ -274,6 +292,7 @@ type Redemption struct {
 	Response      sessionstate.ResponseID
 	Audience      []string
 	Subject       Subject
+	IDToken       IDToken
 	AcrossClients bool                   // equal End-Users have equal Subs at all clients
 	Fresh         sessionstate.SessionID // never used before
 	Now           time.Time
@@ -404,6 +423,7 @@ type Notice struct {
 	ID       NoticeID
 	ClientID string
 	Sub, Sid string // as that client's ID tokens named them; Sid may be empty
+	IDToken  IDToken
 	Reason   Reason // why the session ended
 	// Created is when the notice was made, or was no longer held back; Due is when it is to be tried next. Both in whole milliseconds, UTC.
 	Created, Due time.Time

@@ -14,7 +14,7 @@ var ErrSeal = errors.New("not sealed here for this use")
 
 // MaxSealed is the longest sealed value that [Keyring.Open] looks at, in characters. Cookies are shorter (browsers keep 4096); what
 // waits in a form or a URL for the user's answer may be as long.
-const MaxSealed = 16 << 10
+const MaxSealed = 32 << 10
 
 // A sealed value is version (1 byte), key ID (4), salt (16), AES-256-GCM ciphertext and tag (16). The salt is random and makes
 // key and nonce of each value its own, so that a shared key never wears out (GCM's 96-bit nonces alone would allow 2^32 values).

@@ -39,21 +39,24 @@ func TestKeysKnowTheirPlaceBesideTheOPs(t *testing.T) {
 		published string
 		clashes   string
 	}{
-		"beside others":            {[]jose.JSONWebKey{publicJWK(edTestKey(), "1", "")}, true, "RS256 rsa, PS256 rsa-ps256, ES256 ec", "rsa rsa-ps256 ec", ""},
-		"where nothing is added":   {[]jose.JSONWebKey{publicJWK(edTestKey(), "1", "")}, false, "RS256 withheld, PS256 withheld, ES256 withheld", "", ""},
-		"one of the OP's":          {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "1", "")}, true, "RS256 1, PS256 1, ES256 ec", "ec", ""},
-		"one of the OP's alone":    {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "1", "")}, false, "RS256 1, PS256 1, ES256 withheld", "", ""},
-		"one without a kid":        {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "", "")}, false, "RS256 , PS256 , ES256 withheld", "", ""},
-		"one for an algorithm":     {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "rsa", "RS256")}, true, "RS256 rsa, PS256 rsa-ps256, ES256 ec", "rsa-ps256 ec", ""},
-		"one that is there twice":  {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "", ""), publicJWK(rsaTestKey(), "1", "")}, false, "RS256 1, PS256 1, ES256 withheld", "", ""},
-		"a kid that the OP has":    {[]jose.JSONWebKey{publicJWK(edTestKey(), "rsa", "")}, true, "RS256 " + rsaThumbprint + ", PS256 rsa-ps256, ES256 ec", rsaThumbprint + " rsa-ps256 ec", "rsa"},
-		"a thumbprint it has, too": {[]jose.JSONWebKey{publicJWK(edTestKey(), "rsa", ""), publicJWK(edTestKey(), rsaThumbprint, "")}, true, "RS256 withheld, PS256 rsa-ps256, ES256 ec", "rsa-ps256 ec", "rsa"},
+		"beside others":            {[]jose.JSONWebKey{publicJWK(edTestKey(), "1", "")}, true, "RS256 rsa, ES256 ec", "rsa ec", ""},
+		"where nothing is added":   {[]jose.JSONWebKey{publicJWK(edTestKey(), "1", "")}, false, "RS256 withheld, ES256 withheld", "", ""},
+		"one of the OP's":          {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "1", "")}, true, "RS256 1, ES256 ec", "ec", ""},
+		"one of the OP's alone":    {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "1", "")}, false, "RS256 1, ES256 withheld", "", ""},
+		"one without a kid":        {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "", "")}, false, "RS256 , ES256 withheld", "", ""},
+		"one for an algorithm":     {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "rsa", "RS256")}, true, "RS256 rsa, ES256 ec", "ec", ""},
+		"one for another one":      {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "rsa", "PS256")}, true, "PS256 rsa, ES256 ec", "ec", ""},
+		"one that is there twice":  {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "", ""), publicJWK(rsaTestKey(), "1", "")}, false, "RS256 1, ES256 withheld", "", ""},
+		"a kid that the OP has":    {[]jose.JSONWebKey{publicJWK(edTestKey(), "rsa", "")}, true, "RS256 " + rsaThumbprint + ", ES256 ec", rsaThumbprint + " ec", "rsa"},
+		"a thumbprint it has, too": {[]jose.JSONWebKey{publicJWK(edTestKey(), "rsa", ""), publicJWK(edTestKey(), rsaThumbprint, "")}, true, "RS256 withheld, ES256 ec", "ec", "rsa"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			beside, clashes := ours.Beside(namesOf(t, tt.op...), tt.add)
 			var signs, published []string
 			for _, alg := range []string{"RS256", "PS256", "ES256"} {
-				signs = append(signs, alg+" "+kidOf(t, beside, alg))
+				if beside.Supports(alg) {
+					signs = append(signs, alg+" "+kidOf(t, beside, alg))
+				}
 			}
 			for _, key := range beside.Published() {
 				published = append(published, key.ID)
@@ -73,7 +76,7 @@ func TestKeysKnowTheirPlaceBesideTheOPs(t *testing.T) {
 			}
 		})
 	}
-	if got := kidOf(t, ours, "RS256"); got != "rsa" || len(ours.Published()) != 3 {
+	if got := kidOf(t, ours, "RS256"); got != "rsa" || len(ours.Published()) != 2 {
 		t.Errorf("the keys themselves have changed: %s", got)
 	}
 }

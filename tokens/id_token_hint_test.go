@@ -60,10 +60,10 @@ func setOf(t testing.TB, keys map[string]any) tokens.KeySet {
 	return parsed
 }
 
-func verify(token string, keys tokens.KeySet) (tokens.Hint, error) {
+func verify(token string, keys tokens.KeySet) (tokens.IDToken, error) {
 	parsed, err := tokens.ParseHint(token, advertised)
 	if err != nil {
-		return tokens.Hint{}, err
+		return tokens.IDToken{}, err
 	}
 	return parsed.Verify(issuer, keys)
 }
@@ -130,14 +130,14 @@ func TestThreatAlgorithmConfusion(t *testing.T) {
 
 func TestClientsOfAHint(t *testing.T) {
 	for name, tt := range map[string]struct {
-		hint   tokens.Hint
+		hint   tokens.IDToken
 		client string
 		isFor  []string
 	}{
-		"one audience":            {tokens.Hint{Audience: []string{"shop"}}, "shop", []string{"shop"}},
-		"two audiences":           {tokens.Hint{Audience: []string{"shop", "api"}}, "", []string{"shop", "api"}},
-		"two and a party":         {tokens.Hint{Audience: []string{"shop", "api"}, AuthorizedParty: "shop"}, "shop", []string{"shop"}},
-		"one and another's party": {tokens.Hint{Audience: []string{"api"}, AuthorizedParty: "shop"}, "shop", []string{"shop"}},
+		"one audience":            {tokens.IDToken{Audience: []string{"shop"}}, "shop", []string{"shop"}},
+		"two audiences":           {tokens.IDToken{Audience: []string{"shop", "api"}}, "", []string{"shop", "api"}},
+		"two and a party":         {tokens.IDToken{Audience: []string{"shop", "api"}, AuthorizedParty: "shop"}, "shop", []string{"shop"}},
+		"one and another's party": {tokens.IDToken{Audience: []string{"api"}, AuthorizedParty: "shop"}, "shop", []string{"shop"}},
 	} {
 		if got := tt.hint.ClientID(); got != tt.client {
 			t.Errorf("%s: the client is %q, want %q", name, got, tt.client)
@@ -245,4 +245,14 @@ func FuzzParseHint(f *testing.F) {
 			t.Errorf("the error has the token: %v", err)
 		}
 	})
+}
+
+// pkcs8PEM is a private key as openssl writes it.
+func pkcs8PEM(t testing.TB, key any) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }

@@ -58,10 +58,10 @@ func TestReadIDToken(t *testing.T) {
 func TestReadIDTokenTellsByWhichKeyItIsSigned(t *testing.T) {
 	for header, want := range map[string]tokens.IDToken{
 		`{"alg":"RS256","kid":"1"}`: {KeyID: "1"}, `{"alg":"ES256"}`: {}, `{"alg":"EdDSA","kid":""}`: {}, `{"alg":"PS256","KID":"1"}`: {},
-		`{"alg":"HS256"}`: {Symmetric: true}, `{"alg":"HS512","kid":"1"}`: {KeyID: "1", Symmetric: true},
+		`{"alg":"HS256"}`: {Algorithm: "HS256"}, `{"alg":"HS512","kid":"1"}`: {KeyID: "1", Algorithm: "HS512"},
 	} {
 		got, err := tokens.ReadIDToken(jwt(header, `{"iss":"i","sub":"alice","aud":"shop"}`))
-		if err != nil || got.KeyID != want.KeyID || got.Symmetric != want.Symmetric {
+		if err != nil || got.KeyID != want.KeyID || got.Symmetric() != want.Symmetric() {
 			t.Errorf("%s: got %+v, %v", header, got, err)
 		}
 	}

@@ -101,11 +101,23 @@ func (n KeyNames) has(kid string) bool {
 	return false
 }
 
-// find returns what a key is called that is used by an algorithm; one with a kid, if it is there more than once.
+// find returns what a key is called; if it is there more than once, the entry that fits an algorithm and has a kid, as far as there
+// is one.
 func (n KeyNames) find(thumbprint, algorithm string) (found KeyName, ok bool) {
+	best := -1
 	for _, name := range n {
-		if name.Thumbprint == thumbprint && thumbprint != "" && (name.Algorithm == "" || name.Algorithm == algorithm) && (!ok || found.ID == "") {
-			found, ok = name, true
+		if name.Thumbprint != thumbprint || thumbprint == "" {
+			continue
+		}
+		fits := 0
+		if name.Algorithm == "" || name.Algorithm == algorithm {
+			fits += 2
+		}
+		if name.ID != "" {
+			fits++
+		}
+		if fits > best {
+			found, ok, best = name, true, fits
 		}
 	}
 	return found, ok

@@ -2,16 +2,17 @@ package tokens
 
 import (
 	"crypto/rsa"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json"
 )
 
 // A KeySet holds public keys of an OP (RFC 7517, section 5). It never changes. The zero value has none.
 type KeySet struct {
-	keys []setKey
+	keys     []setKey
+	tooLarge int
 }
 
 type setKey struct {
@@ -31,10 +32,10 @@ const MaxKeys = 64
 // maxSetKeys is how many keys a set holds, those of several documents together.
 const maxSetKeys = 4 * MaxKeys
 
-// The sizes of RSA keys that are used, in bits: RFC 7518, section 3.3, asks for 2048 at least; verification gets slow with more.
+// The sizes of RSA keys that are used: RFC 7518, section 3.3, asks for 2048 bits at least; verification gets slow with more than 4096.
 const (
 	minRSABits = 2048
-	maxRSABits = 8192
+	maxModulus = 4096/8*4/3 + 1 // characters of base64url
 )
 
 // ErrKeySet says that a document is no key set.
@@ -66,6 +67,13 @@ func NewKeySet(keys []Key) KeySet {
 }
 
 func (s *KeySet) add(document []byte) {
+	var size struct {
+		Modulus string `json:"n"`
+	}
+	if json.Unmarshal(document, &size) == nil && len(size.Modulus) > maxModulus {
+		s.tooLarge++
+		return
+	}
 	var jwk jose.JSONWebKey
 	if jwk.UnmarshalJSON(document) != nil || !isUsable(jwk) || len(s.keys) >= maxSetKeys {
 		return
@@ -82,10 +90,13 @@ func isUsable(jwk jose.JSONWebKey) bool {
 		return false
 	}
 	if key, isRSA := jwk.Key.(*rsa.PublicKey); isRSA {
-		return key.N.BitLen() >= minRSABits && key.N.BitLen() <= maxRSABits
+		return key.N.BitLen() >= minRSABits
 	}
 	return true
 }
+
+// TooLarge returns how many RSA keys were passed over because they have more than 4096 bits: their signatures take too long to verify.
+func (s KeySet) TooLarge() int { return s.tooLarge }
 
 // Len returns the number of keys.
 func (s KeySet) Len() int { return len(s.keys) }

@@ -1,10 +1,10 @@
 package tokens
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json"
 )
 
 // requestParameters are the members of a request object that ReadRequestObject returns.
@@ -18,12 +18,9 @@ var requestAlgorithms = append([]jose.SignatureAlgorithm{"none"}, signatureAlgor
 // client_id, redirect_uri, state, prompt and response_mode, as far as they are there. Its errors wrap ErrUnreadable: the object
 // is encrypted, too long, or none.
 func ReadRequestObject(object string) (map[string]string, error) {
-	if len(object) > MaxIDToken {
-		return nil, fmt.Errorf("%w: the request object is too long", ErrUnreadable)
-	}
-	parsed, err := jose.ParseSignedCompact(object, requestAlgorithms)
+	parsed, err := parse(object, MaxIDToken, requestAlgorithms)
 	if err != nil {
-		return nil, fmt.Errorf("%w: it is no signed request object", ErrUnreadable)
+		return nil, fmt.Errorf("%w: request object: %w", ErrUnreadable, err)
 	}
 	var members map[string]any
 	if err := json.Unmarshal(parsed.UnsafePayloadWithoutVerification(), &members); err != nil {

@@ -2,6 +2,7 @@ package tokens
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -22,14 +23,11 @@ const (
 	maxSigningKeys     = 16
 	maxSigningDocument = 64 << 10 // bytes
 	minRSA             = 2048     // bits (RFC 7518, section 3.3)
-	maxRSA             = 8192     // bits
+	maxRSA             = 4096     // bits: more takes clients longer than it is worth
 )
 
 // logoutTyp is the typ of logout tokens (Back-Channel Logout 1.0, section 2.4).
 const logoutTyp = "logout+jwt"
-
-// pssSuffix tells the second kid of an RSA key from its first: one key signs by RS256 and by PS256, and a published key has one alg.
-const pssSuffix = "-ps256"
 
 // SigningKeys are the private keys that sign logout tokens. Of those that fit an algorithm the first one signs; the public parts of all
 // are published. They never change, and may be used by many goroutines at once. Use ParseSigningKeys or GenerateSigningKeys.
@@ -37,13 +35,12 @@ type SigningKeys struct {
 	keys []signingKey
 }
 
-// A signingKey is a key that signs by one algorithm.
+// A signingKey is a key that signs by one algorithm: a key has one purpose (RFC 8017, section 6; NIST SP 800-57, section 5.2).
 type signingKey struct {
 	private, public any
 	algorithm       jose.SignatureAlgorithm
 	kid             string          // empty: it is the OP's, which has none for it
-	thumbprint      string          // of the key
-	ownName         string          // a kid that no other key can have: the thumbprint, for the second algorithm with its suffix
+	thumbprint      string          // of the key, and a kid that no other key can have
 	document        json.RawMessage // what is published
 	place           place
 }
@@ -67,10 +64,11 @@ type PublishedKey struct {
 var ErrSigningKey = errors.New("invalid signing key")
 
 // ParseSigningKeys reads private keys: each document is one or several blocks of PEM (PKCS #8, PKCS #1, SEC 1), a JWK, or a JWK Set. They
-// must be RSA of at least 2048 bits, EC on P-256, P-384 or P-521, or Ed25519. Its errors wrap ErrSigningKey.
+// must be RSA of 2048 to 4096 bits, EC on P-256, P-384 or P-521, or Ed25519. An RSA key signs by RS256, unless it is a JWK whose alg is
+// PS256; it never signs by both. Its errors wrap ErrSigningKey.
 func ParseSigningKeys(documents ...[]byte) (*SigningKeys, error) {
 	k := new(SigningKeys)
-	seen := make(map[string]bool) // thumbprints
+	seen := make(map[string]jose.SignatureAlgorithm) // by thumbprint
 	for _, document := range documents {
 		keys, err := parseSigningDocument(document)
 		if err != nil {
@@ -163,47 +161,36 @@ func parseBlock(block *pem.Block) (any, error) {
 }
 
 // add takes a key into use.
-func (k *SigningKeys) add(key jose.JSONWebKey, seen map[string]bool) error {
+func (k *SigningKeys) add(key jose.JSONWebKey, seen map[string]jose.SignatureAlgorithm) error {
 	algs, err := algorithmsOf(key.Key)
 	if err != nil {
 		return err
 	}
+	alg := algs[0]
 	if key.Algorithm != "" {
-		if !slices.Contains(algs, jose.SignatureAlgorithm(key.Algorithm)) {
+		if alg = jose.SignatureAlgorithm(key.Algorithm); !slices.Contains(algs, alg) {
 			return fmt.Errorf("%w: its alg does not fit it", ErrSigningKey)
 		}
-		algs = []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)}
 	}
 	public := key.Public()
 	thumbprint, err := thumbprintOf(public)
 	if err != nil {
 		return fmt.Errorf("%w: no thumbprint", ErrSigningKey)
 	}
-	if key.KeyID == "" {
-		key.KeyID = thumbprint
-	}
-	if id := thumbprint + " " + key.Algorithm; seen[id] {
+	if earlier, given := seen[thumbprint]; given && earlier == alg {
 		return nil // given twice
-	} else if seen[id] = true; len(seen) > maxSigningKeys {
+	} else if given {
+		return fmt.Errorf("%w: one key is given for %s and %s: give each a key of its own", ErrSigningKey, earlier, alg)
+	}
+	if seen[thumbprint] = alg; len(seen) > maxSigningKeys {
 		return fmt.Errorf("%w: more than %d keys", ErrSigningKey, maxSigningKeys)
 	}
-	for i, alg := range algs {
-		suffix := ""
-		if i > 0 {
-			suffix = pssSuffix
-		}
-		err := k.addFor(signingKey{
-			private: key.Key, public: public.Key, algorithm: alg,
-			kid: key.KeyID + suffix, thumbprint: thumbprint, ownName: thumbprint + suffix,
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return k.addFor(signingKey{
+		private: key.Key, public: public.Key, algorithm: alg, kid: cmp.Or(key.KeyID, thumbprint), thumbprint: thumbprint,
+	})
 }
 
-// algorithmsOf are the algorithms that a private key signs by.
+// algorithmsOf are the algorithms that a private key can sign by, the usual one first.
 func algorithmsOf(private any) ([]jose.SignatureAlgorithm, error) {
 	switch key := private.(type) {
 	case *rsa.PrivateKey:
@@ -265,9 +252,13 @@ func isPair(signer jose.Signer, public any) bool {
 
 // GenerateSigningKeys makes keys for RS256, PS256, ES256 and EdDSA. document is the JWK Set to keep, secret, which ParseSigningKeys reads.
 func GenerateSigningKeys() (keys *SigningKeys, document []byte, err error) {
-	rsaKey, err := rsa.GenerateKey(rand.Reader, minRSA)
-	if err != nil {
-		return nil, nil, fmt.Errorf("generating signing keys: %w", err)
+	var set jose.JSONWebKeySet
+	for _, alg := range []jose.SignatureAlgorithm{jose.RS256, jose.PS256} {
+		key, err := rsa.GenerateKey(rand.Reader, minRSA)
+		if err != nil {
+			return nil, nil, fmt.Errorf("generating signing keys: %w", err)
+		}
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: key, Use: "sig", Algorithm: string(alg)})
 	}
 	ecKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -277,7 +268,7 @@ func GenerateSigningKeys() (keys *SigningKeys, document []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("generating signing keys: %w", err)
 	}
-	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: rsaKey, Use: "sig"}, {Key: ecKey, Use: "sig"}, {Key: edKey, Use: "sig"}}}
+	set.Keys = append(set.Keys, jose.JSONWebKey{Key: ecKey, Use: "sig"}, jose.JSONWebKey{Key: edKey, Use: "sig"})
 	if document, err = json.Marshal(set); err != nil {
 		return nil, nil, fmt.Errorf("generating signing keys: %w", err)
 	}
@@ -312,8 +303,7 @@ func (k *SigningKeys) first(alg jose.SignatureAlgorithm) (signingKey, bool) {
 	return k.keys[i], true
 }
 
-// Published returns the public parts that are added to the OP's, in the order of the keys. An RSA key that signs by two algorithms is there
-// twice, under two kids.
+// Published returns the public parts that are added to the OP's, in the order of the keys.
 func (k *SigningKeys) Published() []PublishedKey {
 	var published []PublishedKey
 	for _, key := range k.keys {

@@ -45,8 +45,8 @@ func TestSigningKeysInAllForms(t *testing.T) {
 		documents [][]byte
 		want      string
 	}{
-		"PKCS #8, RSA":       {[][]byte{pkcs8(rsaTestKey())}, "PS256 RS256"},
-		"PKCS #1":            {[][]byte{pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaTestKey()))}, "PS256 RS256"},
+		"PKCS #8, RSA":       {[][]byte{pkcs8(rsaTestKey())}, "RS256"},
+		"PKCS #1":            {[][]byte{pemOf("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaTestKey()))}, "RS256"},
 		"SEC 1":              {[][]byte{pemOf("EC PRIVATE KEY", must(x509.MarshalECPrivateKey(p256TestKey())))}, "ES256"},
 		"openssl's ecparam":  {[][]byte{append(pemOf("EC PARAMETERS", []byte{6, 0}), pemOf("EC PRIVATE KEY", must(x509.MarshalECPrivateKey(p256TestKey())))...)}, "ES256"},
 		"Ed25519":            {[][]byte{pkcs8(edTestKey())}, "EdDSA"},
@@ -95,6 +95,30 @@ func TestTheFirstKeyThatFitsSignsAndAllArePublished(t *testing.T) {
 	}
 	if !slices.Equal(ids, []string{"new", "old"}) {
 		t.Errorf("published are %q", ids)
+	}
+}
+
+// One key, one purpose: a client that takes RS256 must not be shown what the same key signed by PS256.
+func TestThreatNoKeySignsByTwoAlgorithms(t *testing.T) {
+	generated := must(ParseSigningKeys(func() []byte { _, document, _ := GenerateSigningKeys(); return document }()))
+	for name, keys := range map[string]*SigningKeys{
+		"generated": generated,
+		"PEM":       must(ParseSigningKeys(pkcs8(rsaTestKey()))),
+		"a JWK":     must(ParseSigningKeys(jwkOf(jose.JSONWebKey{Key: rsaTestKey(), Algorithm: "PS256"}))),
+	} {
+		seen := make(map[string]string)
+		for _, key := range keys.keys {
+			if other, twice := seen[key.thumbprint]; twice {
+				t.Errorf("%s: one key signs by %s and %s", name, other, key.algorithm)
+			}
+			seen[key.thumbprint] = string(key.algorithm)
+		}
+	}
+	one := func(alg string) []byte {
+		return jwkOf(jose.JSONWebKey{Key: rsaTestKey(), KeyID: "for " + alg, Algorithm: alg})
+	}
+	if _, err := ParseSigningKeys(one("RS256"), one("PS256")); !errors.Is(err, ErrSigningKey) || !strings.Contains(err.Error(), "RS256 and PS256") {
+		t.Errorf("one key for both: %v", err)
 	}
 }
 

@@ -126,7 +126,23 @@ func encodeParticipation(participation registry.Participation) []byte {
 	for _, origin := range participation.Origins {
 		b = appendText(b, origin)
 	}
-	return b
+	return appendIDToken(b, participation.IDToken)
+}
+
+// appendIDToken leaves out one that says nothing, as records did that have been written before there was any.
+func appendIDToken(b []byte, token registry.IDToken) []byte {
+	if token == (registry.IDToken{}) {
+		return b
+	}
+	return appendText(appendText(b, token.Issuer), token.Algorithm)
+}
+
+// idToken reads what appendIDToken wrote at the end of a value.
+func (d *decoder) idToken() registry.IDToken {
+	if len(d.rest) == 0 {
+		return registry.IDToken{}
+	}
+	return registry.IDToken{Issuer: d.text(), Algorithm: d.text()}
 }
 
 func decodeParticipation(value []byte) (participation registry.Participation, err error) {
@@ -143,6 +159,7 @@ func decodeParticipation(value []byte) (participation registry.Participation, er
 		}
 		participation.Origins = append(participation.Origins, d.text())
 	}
+	participation.IDToken = d.idToken()
 	return participation, d.end()
 }
 

@@ -199,7 +199,7 @@ func encodeNotice(notice rules.Notice) []byte {
 	for _, text := range []string{notice.ClientID, notice.Sub, notice.Sid, string(notice.Reason), notice.Why} {
 		b = appendText(b, text)
 	}
-	return b
+	return appendIDToken(b, notice.IDToken)
 }
 
 func decodeNotice(value []byte) (notice rules.Notice, err error) {
@@ -212,6 +212,7 @@ func decodeNotice(value []byte) (notice rules.Notice, err error) {
 	notice.Attempts = int(binary.BigEndian.Uint32(d.take(4)))
 	notice.ClientID, notice.Sub, notice.Sid = d.text(), d.text(), d.text()
 	notice.Reason, notice.Why = registry.Reason(d.text()), d.text()
+	notice.IDToken = d.idToken()
 	if state != statePending {
 		notice.Due = time.Time{}
 	}

@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) registry.Registry) {
 		{"notices", noticeTests},
 		{"notices that are held back", heldTests},
 		{"late codes", lateTests},
+		{"ID tokens", idTokenTests},
 		{"many sessions", crowdTests},
 		{"clients", clientTests},
 		{"idle sessions", idleTests},

@@ -24,6 +24,7 @@ func CheckJoin(join registry.Join) error {
 		checkLength("origin", join.Origin),
 		checkLength("subject", join.Subject.Sub),
 		checkLength("sid", join.Subject.Sid),
+		checkIDToken(join.IDToken),
 		checkLifetime(join.Lifetime),
 	)
 }
@@ -37,6 +38,7 @@ func CheckRedemption(redemption registry.Redemption) error {
 		CheckIssuer(redemption.Issuer),
 		checkName("subject", redemption.Subject.Sub),
 		checkLength("sid", redemption.Subject.Sid),
+		checkIDToken(redemption.IDToken),
 		checkLifetime(redemption.Lifetime),
 	)
 }
@@ -89,9 +91,18 @@ func checkName(what, value string) error {
 	return checkLength(what, value)
 }
 
-func checkLength(what, value string) error {
-	if len(value) > registry.MaxString {
-		return fmt.Errorf("%w: %s of %d bytes, over %d", registry.ErrInvalid, what, len(value), registry.MaxString)
+func checkIDToken(token registry.IDToken) error {
+	return first(
+		checkBound("issuer of ID tokens", token.Issuer, registry.MaxIDTokenIssuer),
+		checkBound("algorithm of ID tokens", token.Algorithm, registry.MaxAlgorithm),
+	)
+}
+
+func checkLength(what, value string) error { return checkBound(what, value, registry.MaxString) }
+
+func checkBound(what, value string, bound int) error {
+	if len(value) > bound {
+		return fmt.Errorf("%w: %s of %d bytes, over %d", registry.ErrInvalid, what, len(value), bound)
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ type identification struct {
 	tx       Tx
 	response Response
 	subject  registry.Subject
+	idToken  registry.IDToken
 	across   bool
 	fresh    sessionstate.SessionID
 	now      time.Time
@@ -167,19 +168,24 @@ func (i identification) started(of registry.Session) (registry.Session, error) {
 func (i identification) participate(session registry.Session, origins []string) (full bool) {
 	id := session.ID
 	participation, recorded := i.tx.Participation(id, i.response.ClientID)
+	participation.ClientID = i.response.ClientID
+	before := participation.IDToken
+	participation.IDToken = before.Update(i.idToken)
 	known := func(s registry.Subject) bool { return s.Sub == i.subject.Sub && s.Sid == i.subject.Sid }
 	if n := slices.IndexFunc(participation.Subjects, known); n >= 0 {
-		if i.subject.Last.After(participation.Subjects[n].Last) {
+		later := i.subject.Last.After(participation.Subjects[n].Last)
+		if later {
 			participation.Subjects[n].Last = i.subject.Last
+		}
+		if later || participation.IDToken != before {
 			i.tx.PutParticipation(id, participation)
 		}
-		i.hold(session)
+		i.hold(session, participation)
 		return false
 	}
 	if len(participation.Subjects) >= registry.MaxSubjects || i.isFull(id, recorded) {
 		return true
 	}
-	participation.ClientID = i.response.ClientID
 	participation.Subjects = append(participation.Subjects, i.subject)
 	for _, origin := range origins {
 		if !slices.Contains(participation.Origins, origin) && len(participation.Origins) < registry.MaxOrigins {
@@ -187,7 +193,7 @@ func (i identification) participate(session registry.Session, origins []string) 
 		}
 	}
 	i.tx.PutParticipation(id, participation)
-	i.hold(session)
+	i.hold(session, participation)
 	return false
 }
 
@@ -202,11 +208,11 @@ func (i identification) isFull(id sessionstate.SessionID, recorded bool) bool {
 
 // hold notes that the session holds the subject. Files of earlier versions do not say that of their sessions, so it is noted at each
 // sign-in. A session that has ended owes the notice at once, also when it was delivered before: the client has got new tokens since.
-func (i identification) hold(session registry.Session) {
+func (i identification) hold(session registry.Session, participation registry.Participation) {
 	switch {
 	case session.Ended.IsZero():
 		i.tx.PutSubject(i.response.ClientID, i.subject.Sub, i.subject.Sid, session.ID)
 	case i.tell:
-		owe(i.tx, session, i.response.ClientID, i.subject, i.now, true)
+		owe(i.tx, session, participation, i.subject, i.now, true)
 	}
 }

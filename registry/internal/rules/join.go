@@ -19,7 +19,7 @@ func Join(tx Tx, join registry.Join) (registry.Session, error) {
 	if join.Subject.Sub != "" {
 		response := Response{Session: session.ID, ClientID: join.ClientID, Made: instant(join.Now), Silent: join.Silent}
 		i := identification{
-			tx: tx, response: response, subject: join.Subject, across: join.AcrossClients,
+			tx: tx, response: response, subject: join.Subject, idToken: join.IDToken, across: join.AcrossClients,
 			fresh: join.Fresh, now: join.Now, lifetime: join.Lifetime, idle: join.Idle, tell: join.Tell,
 		}
 		identified, err := i.record(session)

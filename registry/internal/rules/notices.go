@@ -36,7 +36,7 @@ func conclude(tx Tx, session registry.Session, tell bool) (dealt int) {
 	for _, participation := range participations {
 		for _, subject := range participation.Subjects {
 			if tell {
-				owe(tx, session, participation.ClientID, subject, session.Ended, false)
+				owe(tx, session, participation, subject, session.Ended, false)
 			}
 		}
 		for _, subject := range participation.Subjects { // after all of them, for one may be the equal of what was held back
@@ -46,10 +46,11 @@ func conclude(tx Tx, session registry.Session, tell bool) (dealt int) {
 	return dealt
 }
 
-// owe records the notice of a session that has ended to one client for one subject. One that is recorded is enough, unless it was
+// owe records the notice of a session that has ended to one participating client for one subject. One that is recorded is enough, unless it was
 // given up. late: the subject became known after the end, and the user may have signed in again since. Without a sid, the notice would
 // end that, too.
-func owe(tx Tx, session registry.Session, clientID string, subject registry.Subject, now time.Time, late bool) {
+func owe(tx Tx, session registry.Session, participation registry.Participation, subject registry.Subject, now time.Time, late bool) {
+	clientID := participation.ClientID
 	id := registry.NameNotice(session.ID, clientID, subject.Sub, subject.Sid)
 	if recorded, found := tx.Notice(id); found {
 		if !recorded.Dead {
@@ -59,7 +60,7 @@ func owe(tx Tx, session registry.Session, clientID string, subject registry.Subj
 	}
 	put(tx, Notice{
 		Notice: registry.Notice{
-			ID: id, ClientID: clientID, Sub: subject.Sub, Sid: subject.Sid, Reason: session.Reason,
+			ID: id, ClientID: clientID, Sub: subject.Sub, Sid: subject.Sid, IDToken: participation.IDToken, Reason: session.Reason,
 			Created: instant(now), Due: instant(now), Held: late && subject.Sid == "" && tx.HasSub(clientID, subject.Sub),
 		},
 		Expires: instant(now).Add(registry.NoticeLifetime),

@@ -16,12 +16,13 @@ func Redeem(tx Tx, redemption registry.Redemption) (registry.Redeemed, error) {
 	if !found { // it was shorter than the code's lifetime
 		if redemption.Tell {
 			removed := registry.Session{ID: response.Session, Reason: registry.ReasonExpiry}
-			owe(tx, removed, response.ClientID, redemption.Subject, redemption.Now, true)
+			participation := registry.Participation{ClientID: response.ClientID, IDToken: redemption.IDToken}
+			owe(tx, removed, participation, redemption.Subject, redemption.Now, true)
 		}
 		return registry.Redeemed{}, nil
 	}
 	i := identification{
-		tx: tx, response: response, subject: redemption.Subject, across: redemption.AcrossClients,
+		tx: tx, response: response, subject: redemption.Subject, idToken: redemption.IDToken, across: redemption.AcrossClients,
 		fresh: redemption.Fresh, now: redemption.Now, lifetime: redemption.Lifetime,
 		idle: redemption.Idle, tell: redemption.Tell,
 	}
