@@ -64,6 +64,30 @@ func TestEveryClientOfASessionIsToldThatItEnded(t *testing.T) {
 	}
 }
 
+// An app that is an OP itself, as a broker, ends the user's session there when it is notified, and
+// has an error page for a user who comes back after that.
+func TestAnAppThatIsAnOPItselfHasItsUserBackBeforeItIsNotified(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	broker, wiki := newReceiver(t, site, "shop"), newReceiver(t, site, "wiki")
+	runCaddy(t, t.TempDir(), site.caddyfile("", withReceivers("", broker, wiki)+op.proxy()))
+	b := newBrowser(t)
+	hint := b.hintFor(site, b.authorize(site, "shop", "alice", nil))
+	b.redeem(site, b.authorize(site, "wiki", "", nil))
+	begun := time.Now()
+	back := b.leave(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
+	early := broker.asked()
+	if took := time.Since(begun); took < 2*time.Second && early != 0 {
+		t.Errorf("it was notified %d times after %v", early, took)
+	}
+	if back.Header.Get("Location") != shopBye || wiki.asked() != 1 {
+		t.Errorf("%s to %q, the other app was notified %d times", back.Status, back.Header.Get("Location"), wiki.asked())
+	}
+	if got := broker.told(1); got[0].Sub != "alice" {
+		t.Errorf("told %+v", got)
+	}
+}
+
 func TestALogoutTokenNamesWhatItsClientIsConfiguredToNeed(t *testing.T) {
 	for option, want := range map[string]struct{ sub, sid bool }{
 		"": {true, true}, "logout_token both": {true, true}, "logout_token sub": {true, false}, "logout_token sid": {false, true},

@@ -58,8 +58,9 @@ func testConfig(t *testing.T, storage, caddyfile string) []byte {
 	return out
 }
 
-// The ports of tests are below those that systems give to connections, and to listeners that name none: such a port would be taken by
-// others before it is used. Each process begins at another one.
+// The ports of tests are below those that systems give to connections, and to listeners that name
+// none: such a port would be taken by others before it is used. Each process begins at another
+// one.
 const (
 	firstPort = 10_000
 	manyPorts = 20_000

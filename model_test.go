@@ -9,8 +9,9 @@ import (
 	"testing"
 )
 
-// modelSeedVariable is the environment variable that has the seed of the first random sequence: a number, or "random". Without it the
-// sequences are the same each time, so that none fails for a change which has nothing to do with it.
+// modelSeedVariable is the environment variable that has the seed of the first random sequence: a
+// number, or "random". Without it the sequences are the same each time, so that none fails for a
+// change which has nothing to do with it.
 const modelSeedVariable = "OIDC_SESSION_MODEL_SEED"
 
 var (

@@ -160,7 +160,8 @@ func TestNoNoticeIsLostWhenTheServerIsKilled(t *testing.T) {
 	t.Logf("%d told before the end, %d of them again", before, len(repeated))
 }
 
-// slack is for the write that was under way, on a slow disk and a busy machine. The first answers are further from the end than that.
+// slack is for the write that was under way, on a slow disk and a busy machine. The first answers
+// are further from the end than that.
 const slack = time.Second
 
 func TestAReloadInTheMiddleLosesNoNoticeAndRepeatsNone(t *testing.T) {

@@ -241,7 +241,8 @@ func TestASessionLastsAsLongAsConfigured(t *testing.T) {
 	}
 }
 
-// A movedClock goes on, like any other, from where it was moved to: what is tried again after a second comes.
+// A movedClock goes on, like any other, from where it was moved to: what is tried again after a
+// second comes.
 type movedClock struct{ by atomic.Int64 }
 
 // Now is the clock's time.

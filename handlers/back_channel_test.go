@@ -61,7 +61,8 @@ func (x *exit) dueClients() string {
 	return strings.Join(clients, " ")
 }
 
-// An app that is an OP itself needs its session until its user is back: it would end on an error page without.
+// An app that is an OP itself needs its session until its user is back: it would end on an error
+// page without.
 func TestTheClientThatAskedIsNotifiedAfterItsRedirectHasGone(t *testing.T) {
 	for name, tt := range map[string]struct {
 		redirect bool
@@ -114,7 +115,8 @@ func TestTheClientThatAskedIsNotifiedThoughItsUserNeverComesBack(t *testing.T) {
 	}
 }
 
-// The redirect of the client that asked does not wait for its own notification, which waits for the redirect.
+// The redirect of the client that asked does not wait for its own notification, which waits for
+// the redirect.
 func TestARedirectDoesNotWaitForTheClientThatAsked(t *testing.T) {
 	x := newExit(t, tellable)
 	x.w.tells = true
@@ -139,7 +141,8 @@ func TestTheClientThatAskedIsNotifiedAtOnceWhereTheOPFails(t *testing.T) {
 	}
 }
 
-// A store under load: a sign-out takes its time, in which nobody's sign-in waits. One that is over in time has its clients notified.
+// A store under load: a sign-out takes its time, in which nobody's sign-in waits. One that is
+// over in time has its clients notified.
 func TestASignOutIsRecordedThoughTheStoreIsSlow(t *testing.T) {
 	x := newExit(t, tellable)
 	x.w.tells = true
@@ -390,7 +393,8 @@ func TestAUserWhoHasSignedInAgainIsNotSignedOutByAnOlderNotice(t *testing.T) {
 	}
 }
 
-// Without its sid, the token of a session that expired would end all that the user has at the client.
+// Without its sid, the token of a session that expired would end all that the user has at the
+// client.
 func TestALogoutTokenThatNamesTheUserAloneWaitsForTheUsersOtherSessions(t *testing.T) {
 	for _, option := range []string{LogoutTokenBoth, LogoutTokenSub} {
 		x := newExit(t, tellable, func(e *EndSession) { e.Clients.List[0].LogoutToken = option })

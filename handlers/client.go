@@ -35,10 +35,11 @@ type Client struct {
 	// Default: false.
 	BackChannelLogoutSessionRequired bool `json:"backchannel_logout_session_required,omitempty"`
 
-	// What the logout token names (Back-Channel Logout 1.0, section 2.4): `sid`, the session; `sub`, the user, which ends all
-	// of the user's sessions at the client; or `both`, as far as the ID tokens had them. `sub` is for clients that keep the
-	// session when there is a sid; `sid` for those that end all sessions when there is a sub. With `sid`, the client cannot
-	// be notified if its ID tokens had none.
+	// What the logout token names (Back-Channel Logout 1.0, section 2.4): `sid`, the session;
+	// `sub`, the user, which ends all of the user's sessions at the client; or `both`, as far as
+	// the ID tokens had them. `sub` is for clients that keep the session when there is a sid;
+	// `sid` for those that end all sessions when there is a sub. With `sid`, the client cannot be
+	// notified if its ID tokens had none.
 	// Default: both.
 	LogoutToken string `json:"logout_token,omitempty"`
 

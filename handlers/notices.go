@@ -118,8 +118,8 @@ func (n *Notices) sift(ctx context.Context, now time.Time, limit int) (due []not
 	return due, len(dropped), err
 }
 
-// endsMore tells whether the logout token ends more than the notice is for, since it is sent without the sid: what nobody asked to end
-// has to go on.
+// endsMore tells whether the logout token ends more than the notice is for, since it is sent
+// without the sid: what nobody asked to end has to go on.
 func endsMore(client Client, notice registry.Notice) bool {
 	_, sid := client.names(notice.Sub, notice.Sid)
 	return sid != notice.Sid && isPassive(notice.Reason)

@@ -127,15 +127,17 @@ func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration
 }
 
 const (
-	// askedWait is how long after a sign-out the client that asked for it is notified if its user does not come back to it: the browser
-	// may have been closed meanwhile, and the page with the frames may take a while.
+	// askedWait is how long after a sign-out the client that asked for it is notified if its user
+	// does not come back to it: the browser may have been closed meanwhile, and the page with the
+	// frames may take a while.
 	askedWait = 2 * time.Minute
-	// returnGrace is how long after the redirect: its user is on the way. A client that is an OP itself needs its session to go on from there.
+	// returnGrace is how long after the redirect: its user is on the way. A client that is an OP
+	// itself needs its session to go on from there.
 	returnGrace = 2 * time.Second
 )
 
-// notifyAsking has the client that asked for a sign-out notified after a while, of the notices that are left. If that cannot be recorded, it
-// is notified after askedWait.
+// notifyAsking has the client that asked for a sign-out notified after a while, of the notices
+// that are left. If that cannot be recorded, it is notified after askedWait.
 func (e *EndSession) notifyAsking(l *leave, left map[registry.NoticeID]registry.Notice, after time.Duration) {
 	settling := registry.Settling{Issuer: l.op.Issuer, Now: e.env.Now()}
 	for id, notice := range left {

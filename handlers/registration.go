@@ -258,8 +258,8 @@ func sharesOrigin(uri string, redirectURIs []string) bool {
 	})
 }
 
-// sharesHost tells whether an address has the host of a registered redirect URI: a client that registers itself must not have this
-// server ask others' hosts.
+// sharesHost tells whether an address has the host of a registered redirect URI: a client that
+// registers itself must not have this server ask others' hosts.
 func sharesHost(uri string, redirectURIs []string) bool {
 	u, err := url.Parse(uri)
 	return err == nil && u.Hostname() != "" && slices.ContainsFunc(redirectURIs, func(redirect string) bool {

@@ -7,9 +7,9 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// A notice that its client has answered counts as delivered, however many answers come at once: a false failure has the client
-// notified twice. One round shows it where connections are taken from requests that wait for their answers; there are more, since
-// that is by chance.
+// A notice that its client has answered counts as delivered, however many answers come at once: a
+// false failure has the client notified twice. One round shows it where connections are taken
+// from requests that wait for their answers; there are more, since that is by chance.
 func TestABurstOfNoticesRecordsNoFalseFailure(t *testing.T) {
 	rounds := 20
 	if testing.Short() {

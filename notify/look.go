@@ -139,7 +139,8 @@ func (w *Worker) begin(from *use, issuer string, site Site, n Notice) (full bool
 	return false
 }
 
-// poolOf returns the pool that tries of a host are from. The caller holds the lock, as for those that follow.
+// poolOf returns the pool that tries of a host are from. The caller holds the lock, as for those
+// that follow.
 func (w *Worker) poolOf(host hostKey) *pool {
 	if host.selfRegistered {
 		return &w.tries[1]
@@ -187,7 +188,13 @@ func (w *Worker) heard(host hostKey, result Result, took time.Duration) {
 	switch {
 	case result.Status != 0 && !slow:
 		delete(w.silent, host)
-	case (slow || result.Outcome == Retry) && len(w.silent) < maxSilent:
+	case slow || result.Outcome == Retry:
+		for other := range w.silent {
+			if len(w.silent) < maxSilent {
+				break
+			}
+			delete(w.silent, other)
+		}
 		w.silent[host] = struct{}{}
 	}
 }
@@ -199,8 +206,9 @@ func (w *Worker) knows(key noticeKey) bool {
 	return flying || landed
 }
 
-// A hostKey is what tries are counted by: the host's name; of a client that registered itself, the domain that somebody registered, below
-// which names cost nothing. Whoever registers a client names any host: what is counted is apart from the same host's other clients.
+// A hostKey is what tries are counted by: the host's name; of a client that registered itself,
+// the domain that somebody registered, below which names cost nothing. Whoever registers a client
+// names any host: what is counted is apart from the same host's other clients.
 type hostKey struct {
 	name           string
 	selfRegistered bool
@@ -212,8 +220,10 @@ func hostOf(target Target) hostKey {
 		return host
 	}
 	if address, err := netip.ParseAddr(host.name); err == nil {
-		if address.Is6() { // who has one has at least that many
-			host.name = netip.PrefixFrom(address.WithZone(""), 64).Masked().String()
+		address = address.WithZone("").Unmap()
+		host.name = address.String()
+		if address.Is6() { // whoever has one has at least a /64
+			host.name = netip.PrefixFrom(address, 64).Masked().String()
 		}
 		return host
 	}

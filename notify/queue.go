@@ -60,6 +60,7 @@ type Target struct {
 	URI      string        // the client's backchannel_logout_uri
 	Sender   *Sender       // who dials it
 	RetryFor time.Duration // how old a notice gets before a failed attempt is its last, if it is the sixth; zero: there is one attempt
-	// SelfRegistered: the client has registered itself, as anybody may. Such clients share a small part of the tries.
+	// SelfRegistered: the client has registered itself, as anybody may. Such clients share a
+	// small part of the tries.
 	SelfRegistered bool
 }

@@ -30,7 +30,8 @@ func TestThreatSlowReceiversOfSelfRegisteredClientsDelayNobodyElse(t *testing.T)
 	}
 }
 
-// One that takes more than a second counts as one that does not answer, for itself and for the others of its kind.
+// One that takes more than a second counts as one that does not answer, for itself and for the
+// others of its kind.
 func TestASlowSelfRegisteredClientIsTriedOneNoticeAtATime(t *testing.T) {
 	r := newPlainReceiver(t, slow(slowAnswer+50*time.Millisecond))
 	w := newWorld(t, map[string]*receiver{"*": r})
@@ -51,7 +52,7 @@ func TestHostsOfSelfRegisteredClientsAreCountedByRegistrableDomain(t *testing.T)
 	for uri, want := range map[string]string{
 		"https://a.evil.example/back": "evil.example", "https://b.c.EVIL.example:8443/": "evil.example", "https://a.evil.example./": "evil.example",
 		"https://a.evil.co.uk/": "evil.co.uk", "https://co.uk/": "co.uk", "https://192.0.2.1/": "192.0.2.1",
-		"https://[2001:db8::1]/": "2001:db8::/64", "https://[2001:db8::2]:444/": "2001:db8::/64", "%": "",
+		"https://[::ffff:192.0.2.1]/": "192.0.2.1", "https://[2001:db8::1]/": "2001:db8::/64", "https://[2001:db8::2]:444/": "2001:db8::/64", "%": "",
 	} {
 		if got := hostOf(Target{URI: uri, SelfRegistered: true}); got.name != want || !got.selfRegistered {
 			t.Errorf("%s is counted as %+v, want %s", uri, got, want)

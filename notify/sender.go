@@ -63,9 +63,11 @@ func NewSender(guard Guard, roots *x509.CertPool) *Sender {
 		ResponseHeaderTimeout:  TryTimeout,
 		MaxResponseHeaderBytes: maxAnswer,
 		DisableCompression:     true, // nothing of the body is used
-		// net/http takes a connection for idle before it hands over an answer without a body. One that is closed then (too many are
-		// idle, or a reload closes them) has delivered its notice and says that it failed. And common servers close idle connections,
-		// which fails a request that meets the close. So none is used twice, and as many are open as there are tries.
+		// net/http takes a connection for idle before it hands over an answer without a body. One
+		// that is closed then (too many are idle, or a reload closes them) has delivered its
+		// notice and says that it failed. And common servers close idle connections, which fails
+		// a request that meets the close. So none is used twice, and as many are open as there
+		// are tries.
 		DisableKeepAlives: true,
 	}
 	return s

@@ -14,14 +14,15 @@ import (
 const (
 	maxTries        = 256 // at once, over all clients but those that registered themselves
 	maxTriesPerHost = 8   // at once, so that a host that hangs does not hold up the others
-	// maxSelfRegistered is how many tries there are at once to clients that registered themselves: whoever may register clients has
-	// any number of hosts that take long.
+	// maxSelfRegistered is how many tries there are at once to clients that registered
+	// themselves: whoever may register clients has any number of hosts that take long.
 	maxSelfRegistered = maxTries / 4
 
-	// Hosts that did not answer are tried one notice at a time, and all of them together by one of probeShare tries at once: the rest
-	// is for those that answer, however many are down.
+	// Hosts that did not answer are tried one notice at a time, and all of them together by one
+	// of probeShare tries at once: the rest is for those that answer, however many are down.
 	probeShare = 4
-	// slowAnswer is from when on an answer of a client that registered itself counts as none for that.
+	// slowAnswer is from when on an answer of a client that registered itself counts as none for
+	// that.
 	slowAnswer = time.Second
 	// maxSilent is how many such hosts are known.
 	maxSilent = 10_000

@@ -13,8 +13,8 @@ import (
 // hangs cannot be told to stop. A call that is out of time returns an error that wraps [ErrUnavailable] and runs on; at most
 // inFlight calls run at once. While all of those are out of time, further calls fail at once; else they wait within their limit.
 //
-// With a context of [Patient], a call has [PatientLimit] if that is longer. An End that is out of its caller's time has as long: it may
-// run on, and commits then.
+// With a context of [Patient], a call has [PatientLimit] if that is longer. An End that is out of
+// its caller's time has as long: it may run on, and commits then.
 //
 // ID, Resolve, Client and ClientAt run in the caller's goroutine: their limit is in their context only.
 //
@@ -58,7 +58,8 @@ func within[T any](ctx context.Context, b *bound, call func(context.Context) res
 	return runningOn(ctx, b, 0, call)
 }
 
-// runningOn makes one call, for which its caller waits within the limit. Its own context lasts as long, but at least a given time.
+// runningOn makes one call, for which its caller waits within the limit. Its own context lasts as
+// long, but at least a given time.
 func runningOn[T any](caller context.Context, b *bound, atLeast time.Duration, call func(context.Context) result[T]) result[T] {
 	limit := b.limitOf(caller)
 	ctx, cancel := context.WithTimeout(caller, limit)

@@ -316,8 +316,8 @@ type Ending struct {
 	Reason  Reason
 	Now     time.Time
 	Tell    bool // its clients are owed notices
-	// Asked is the client that asked for the end (RP-Initiated Logout 1.0); empty: none did. Its notices are due at AskedDue, or at
-	// once if that is zero.
+	// Asked is the client that asked for the end (RP-Initiated Logout 1.0); empty: none did. Its
+	// notices are due at AskedDue, or at once if that is zero.
 	Asked    string
 	AskedDue time.Time
 }
@@ -417,8 +417,8 @@ func NameNotice(session sessionstate.SessionID, clientID, sub, sid string) Notic
 //   - If it holds the sub with a sid, and the notice has none, the notice is held back, one for each client and sub. It is due when the
 //     last session that holds them has ended, unless the end of that one brings its equal.
 //
-// The same holds, when it is made, for a notice without a sid of a code that was redeemed after its session had ended, for whatever
-// reason: it must not end what was opened since.
+// The same holds, when it is made, for a notice without a sid of a code that was redeemed after
+// its session had ended, for whatever reason: it must not end what was opened since.
 type Notice struct {
 	ID       NoticeID
 	ClientID string

@@ -29,7 +29,8 @@ func End(tx Tx, ending registry.Ending) []registry.Session {
 	return ended
 }
 
-// markAsked notes whose notices are those of the client that asked for the end of a session, and when they are due.
+// markAsked notes whose notices are those of the client that asked for the end of a session, and
+// when they are due.
 func markAsked(tx Tx, session registry.Session, ending registry.Ending) {
 	participation, _ := tx.Participation(session.ID, ending.Asked)
 	for _, subject := range participation.Subjects {

@@ -46,9 +46,9 @@ func conclude(tx Tx, session registry.Session, tell bool) (dealt int) {
 	return dealt
 }
 
-// owe records the notice of a session that has ended to one participating client for one subject. One that is recorded is enough, unless it was
-// given up. late: the subject became known after the end, and the user may have signed in again since. Without a sid, the notice would
-// end that, too.
+// owe records the notice of a session that has ended to one participating client for one subject.
+// One that is recorded is enough, unless it was given up. late: the subject became known after the
+// end, and the user may have signed in again since. Without a sid, the notice would end that, too.
 func owe(tx Tx, session registry.Session, participation registry.Participation, subject registry.Subject, now time.Time, late bool) {
 	clientID := participation.ClientID
 	id := registry.NameNotice(session.ID, clientID, subject.Sub, subject.Sid)
