@@ -120,7 +120,8 @@ func endOfLine(d *caddyfile.Dispenser) error {
 // parseDirective parses the directive. Syntax:
 //
 //	oidc_session {
-//		issuer           <url>
+//		issuer           <url...>
+//		discovery        <path...>
 //		login_cookie     <name>
 //		session_state    keep | replace
 //		check_session    <path>
@@ -181,7 +182,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		var err error
 		switch d.Val() {
 		case "issuer":
-			err = scalar(d, &h.Issuer)
+			err = list(d, &h.Issuers)
+		case "discovery":
+			err = list(d, &h.Discovery)
 		case "login_cookie":
 			err = scalar(d, &h.LoginCookie)
 		case "session_state":

@@ -57,6 +57,19 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"a template that is broken":          {"", "login_cookie a\n\t\tend_session {\n\t\t\ttemplates " + filepath.Dir(write("error.html", "{{.Nope}}")) + "\n\t\t}", "error.html:1"},
 		"a client with a script for address": {"", "client a {\n\t\t\tpost_logout_redirect_uri javascript:alert(1)\n\t\t}", "has a scheme that browsers are not sent to"},
 		"a client with http":                 {"", "client a {\n\t\t\tpost_logout_redirect_uri http://rp.example.com/\n\t\t}", "must be https"},
+		"issuers of two origins":             {"", "issuer http://op.localhost https://op.localhost", "it must have the origin of the others, http://op.localhost"},
+		"an issuer twice":                    {"", "issuer http://op.localhost http://op.localhost", "it is given twice"},
+		"an issuer with and without a slash": {"", "issuer http://op.localhost http://op.localhost/", "stands for it already"},
+		"an issuer that a pattern covers":    {"", "issuer http://op.localhost/o/shop/ http://op.localhost/o/*/", "\"http://op.localhost/o/*/\" stands for it already"},
+		"a pattern before what it covers":    {"", "issuer http://op.localhost/o/* http://op.localhost/o/shop", "\"http://op.localhost/o/*\" stands for it already"},
+		"a * amid an issuer":                 {"", "issuer http://op.localhost/*/o", "a * may only be its last path segment"},
+		"a * as a part of a segment":         {"", "issuer http://op.localhost/o-*", "a * may only be its last path segment"},
+		"a * for the host of an issuer":      {"", "issuer http://*/", "invalid issuer"},
+		"two * in an issuer":                 {"", "issuer http://op.localhost/*/*", "a * may only be its last path segment"},
+		"a discovery path without a slash":   {"", "discovery documents", "it must begin with one slash"},
+		"a discovery path with two *":        {"", "discovery /*/*", "a * may only be one whole segment"},
+		"a discovery path with half a *":     {"", "discovery /a*", "a * may only be one whole segment"},
+		"a discovery path twice":             {"", "discovery /a /a", "it is given twice"},
 		"a client twice":                     {"", "client a\n\t\tclient a", "given twice"},
 		"a clients_file that is not there":   {"", "clients_file " + filepath.Join(dir, "nowhere.json"), "reading the clients_file"},
 		"a clients_file that is broken":      {"", "clients_file " + write("clients.json", "[\n{]"), "line 2"},
@@ -118,7 +131,7 @@ func TestASigningKeyMayBeWrittenOut(t *testing.T) {
 func TestJSONIsCheckedAsTheCaddyfileIs(t *testing.T) {
 	for name, handler := range map[string]string{
 		"a bad path":        `{"handler":"oidc_session","check_session":{"path":"x"}}`,
-		"a bad issuer":      `{"handler":"oidc_session","issuer":"x"}`,
+		"a bad issuer":      `{"handler":"oidc_session","issuers":["x"]}`,
 		"a bad cookie name": `{"handler":"oidc_session","login_cookie":"a b"}`,
 		"an unknown field":  `{"handler":"oidc_session","login_cookies":"a"}`,
 	} {

@@ -70,7 +70,8 @@ type App struct {
 	poolKey   string // of the registry; empty: not taken
 	registry  *registry.Lazy
 	unhurried registry.Registry // the same, for what no login waits for
-	issuers   []string          // of the handlers; complete once all are provisioned
+	issuers   [][]string        // of each handler; complete once all are provisioned
+	endpoints *handlers.Endpoints
 	worker    *notify.Worker
 	sites     *sites
 }
@@ -89,6 +90,7 @@ var registries = caddy.NewUsagePool()
 // Provision resolves the keys and names the registry. It opens nothing: `caddy validate` must work beside a running Caddy.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
+	a.endpoints = handlers.NewEndpoints(a.logger)
 	a.http = func() (any, error) { return ctx.AppIfConfigured("http") }
 	secrets, err := resolveSecrets(a.Keys)
 	if err != nil {
@@ -162,9 +164,20 @@ type Handler struct {
 	// The issuer identifier of the OP, exactly as in its discovery document. Only requests for its host are handled. Takes
 	// placeholders that are known at start.
 	//
+	// An OP that has an issuer for each of its clients, but one authorization endpoint, is one OP with one login: all of its issuers
+	// belong here. A last path segment `*` stands for any one segment, as in `https://id.example.com/application/o/*/`. All must
+	// have one origin. The first one names the OP in all that is kept of it: another one in its place ends all sessions.
+	//
 	// Default: the issuer of the OP's own document at /.well-known/openid-configuration, if its host is the request's. On
 	// sites for several, wildcard or any host names it must be set.
-	Issuer string `json:"issuer,omitempty"`
+	Issuers []string `json:"issuers,omitempty"`
+
+	// The paths of the OP's discovery documents, where they are not at the places of their issuers. One segment of a path may be
+	// `*`. The OP is asked at the first path without it. Takes placeholders that are known at start.
+	//
+	// Default: /.well-known/openid-configuration behind each issuer. Of an issuer with a `*`, that of any client will do: it is
+	// observed when a client asks for it.
+	Discovery []string `json:"discovery,omitempty"`
 
 	// The name of the cookie by which the OP itself remembers that a browser is signed in. When the OP deletes it, the
 	// session has ended. Takes placeholders that are known at start.
@@ -226,6 +239,7 @@ type Handler struct {
 	explicitEnd bool // end_session is configured, and not there by default
 
 	provider  *handlers.Provider
+	endpoints *handlers.Claim
 	discovery handlers.Discovery
 	token     handlers.Token
 	pushed    *handlers.Pushed
@@ -257,7 +271,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	app := loaded.(*App)
-	app.issuers = append(app.issuers, h.Issuer)
+	app.issuers = append(app.issuers, h.Issuers)
+	h.endpoints = app.endpoints.Provisioned()
 	clients := &handlers.Clients{List: h.Clients, File: h.ClientsFile}
 	if err := h.provisionBackChannel(ctx, app, clients); err != nil {
 		return err
@@ -266,13 +281,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := clients.Setup(env); err != nil {
 		return err
 	}
-	h.provider = &handlers.Provider{Issuer: h.Issuer, Check: h.CheckSession, Tells: h.told.MayTell}
+	h.provider = &handlers.Provider{Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell}
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
-		Issuers: func() []string { return app.issuers }, Clients: clients,
+		Issuers: func() [][]string { return app.issuers }, Clients: clients,
 	}
-	h.discovery.Learn = h.provider.Learn
+	h.discovery.Learn = h.learn
 	h.discovery.Setup(env)
 	h.token.Setup(env)
 	h.pushed.Setup(env)
@@ -283,7 +298,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.jwks.Setup(env)
 	h.register = &handlers.Registration{Clients: clients, EndSession: h.EndSession, BackChannel: h.told}
 	h.register.Setup(env)
-	app.sites.provisioned(h.told, h.Issuer)
+	app.sites.provisioned(h.told, h.name())
 	return errors.Join(h.provider.Setup(env), h.setupEndSession(env, clients))
 }
 
@@ -304,7 +319,7 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 // resolve replaces the placeholders in settings that are known at start.
 func (h *Handler) resolve() error {
 	settings := []*string{
-		&h.Issuer, &h.LoginCookie, &h.SessionState, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
+		&h.LoginCookie, &h.SessionState, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
 		&h.EndSession.Path, &h.EndSession.Confirm, &h.EndSession.Templates,
 	}
 	if h.EndSession.Upstream != nil {
@@ -314,12 +329,25 @@ func (h *Handler) resolve() error {
 		cookie := &h.EndSession.ClearCookies[i]
 		settings = append(settings, &cookie.Name, &cookie.Domain, &cookie.Path)
 	}
+	for _, list := range [][]string{h.Issuers, h.Discovery} {
+		for i := range list {
+			settings = append(settings, &list[i])
+		}
+	}
 	return resolveAll(settings...)
+}
+
+// name is what is kept of the OP goes by; empty: it is to be learnt.
+func (h *Handler) name() string {
+	if len(h.Issuers) == 0 {
+		return ""
+	}
+	return h.Issuers[0]
 }
 
 // setupEndSession gives the end_session endpoint its world.
 func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) error {
-	keys := &handlers.Keys{URI: h.JWKSURI, Learnt: h.told.SawKeys}
+	keys := &handlers.Keys{URI: h.JWKSURI, As: h.provider.As, Learnt: h.told.SawKeys}
 	keys.Setup(env)
 	h.told.OPKeys, h.browser.OPKeys = keys, keys
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
@@ -362,6 +390,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		return next.ServeHTTP(w, r)
 	}
+	if h.endpoints.AreTaken(op) {
+		h.provider.Refresh(r, next)
+		return next.ServeHTTP(w, r)
+	}
 	h.told.See(op)
 	h.told.Recall(op, r, next)
 	switch path := r.URL.Path; {
@@ -369,16 +401,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.CheckSession.Serve(op, w, r)
 	case h.EndSession.Serves(op, path):
 		return h.EndSession.Serve(op, w, r, next)
-	case path == op.DiscoveryPath:
+	case op.HasDocument(path):
 		h.provider.Refresh(r, next)
 		return h.discovery.Serve(op, w, r, next, h.members)
 	case h.jwks.Serves(op, path):
 		return h.jwks.Serve(op, w, r, next)
-	case path == op.TokenPath && path != "":
+	case op.IsTokenPath(path):
 		return h.token.Serve(op, w, r, next)
 	case h.register.Serves(op, r):
 		return h.register.Serve(op, w, r, next)
-	case path == op.PushedPath && path != "":
+	case op.IsPushedPath(path):
 		return h.pushed.Serve(op, w, r, next)
 	}
 	if h.browser.HasSession(op, r) {
@@ -390,9 +422,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return next.ServeHTTP(w, r)
 }
 
+// learn takes an answer that passes through to a client for the OP's document.
+func (h *Handler) learn(op *handlers.OP, r *http.Request, document []byte) *handlers.OP {
+	known := h.provider.Learn(op, r, document)
+	if known != nil {
+		h.told.See(known)
+	}
+	return known
+}
+
 // members are what this site adds to the OP's discovery document.
 func (h *Handler) members(op *handlers.OP) []handlers.Member {
-	h.told.See(op) // it may be learnt just now, from that document
 	replace := h.SessionState == handlers.SessionStateReplace
 	return slices.Concat(h.CheckSession.Members(op, replace), h.EndSession.Members(op), h.told.Members(op))
 }

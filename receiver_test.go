@@ -1,6 +1,7 @@
 package oidcsession
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type receiver struct {
 	t      *testing.T
 	issuer string
 	client string
+	found  string // where the client finds the OP's document; empty: at its issuer
 	algs   []jose.SignatureAlgorithm
 	server *httptest.Server
 
@@ -123,7 +125,7 @@ func (r *receiver) keys() (keys jose.JSONWebKeySet, err error) {
 		JWKSURI   string `json:"jwks_uri"`
 		Supported bool   `json:"backchannel_logout_supported"`
 	}
-	if err := getJSON(client, r.issuer+"/.well-known/openid-configuration", &document); err != nil {
+	if err := getJSON(client, cmp.Or(r.found, strings.TrimSuffix(r.issuer, "/")+"/.well-known/openid-configuration"), &document); err != nil {
 		return keys, err
 	}
 	if !document.Supported {

@@ -150,7 +150,7 @@ func (op *scriptedOP) answer(w http.ResponseWriter, r *http.Request, t *ticket) 
 	if op.traits.codeLifetime != 0 {
 		g.expires = op.now().Add(op.traits.codeLifetime)
 	}
-	values := url.Values{"iss": {op.issuer}}
+	values := url.Values{"iss": {op.issuerOf(g.clientID)}}
 	if len(types) == 0 || slices.Contains(types, "code") {
 		code := rand.Text()
 		op.codes[code] = g

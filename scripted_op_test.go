@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // A scriptedOP is an OP that does just what session management needs of one: it signs users in with a login cookie, answers
@@ -27,8 +29,10 @@ type scriptedOP struct {
 	logins  map[string]*login  // by login cookie
 	tickets map[string]*ticket // of flows on their way through the OP's own redirects
 	codes   map[string]grant
-	count   int // of sign-ins
-	fetches int // of the discovery document
+	keysMu  sync.Mutex
+	keys    map[string]jose.JSONWebKey // by client, where each has one
+	count   int                        // of sign-ins
+	fetches int                        // of the discovery document
 }
 
 // traits are how OPs differ. The zero value is an OP that sets its cookie, with a new value, on each authorization response.
@@ -48,10 +52,44 @@ type traits struct {
 	unnamedTokens bool // ID tokens do not say which key signed them (OpenID Connect Core 1.0, section 10.1)
 	unnamedKey    bool // nor has the key a kid
 
+	issuers         issuerMode
+	keyPerClient    bool // each client's documents have a key of its own
 	ownSessionState bool
 	tellsClients    bool          // by back-channel logout of its own
 	codeLifetime    time.Duration // zero: codes do not expire
 	cleansFrames    bool          // in frames, it deletes a login cookie that it does not know, or did not get
+}
+
+// issuerMode says which issuer a client's ID tokens and documents have.
+type issuerMode int
+
+const (
+	oneIssuer    issuerMode = iota
+	perClient               // below /application/o/<client>/, as are the client's documents
+	globalIssuer            // the host's root, though documents are below /application/o/<client>/ only
+)
+
+// issuerOf is the issuer that a client knows.
+func (op *scriptedOP) issuerOf(client string) string {
+	switch op.traits.issuers {
+	case perClient:
+		return op.issuer + "/application/o/" + client + "/"
+	case globalIssuer:
+		return op.issuer + "/"
+	default:
+		return op.issuer
+	}
+}
+
+// below serves a document where the OP has it: below each client's name, or not.
+func (op *scriptedOP) below(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if (op.traits.issuers != oneIssuer) != (r.PathValue("client") != "") {
+			http.NotFound(w, r)
+			return
+		}
+		serve(w, r)
+	}
 }
 
 // cookiePlace says which response sets the login cookie.
@@ -112,15 +150,18 @@ func scriptOP(issuer string) *scriptedOP {
 	return &scriptedOP{
 		issuer: issuer, now: time.Now,
 		logins: make(map[string]*login), tickets: make(map[string]*ticket), codes: make(map[string]grant),
+		keys: make(map[string]jose.JSONWebKey),
 	}
 }
 
 // mux serves each page at every path below which the login cookie may be.
 func (op *scriptedOP) mux() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /.well-known/openid-configuration", op.discovery)
+	mux.HandleFunc("GET /.well-known/openid-configuration", op.below(op.discovery))
+	mux.HandleFunc("GET /jwks", op.below(op.jwks))
+	mux.HandleFunc("GET /application/o/{client}/.well-known/openid-configuration", op.below(op.discovery))
+	mux.HandleFunc("GET /application/o/{client}/jwks/{$}", op.below(op.jwks))
 	mux.HandleFunc("POST /token", op.token)
-	mux.HandleFunc("GET /jwks", op.jwks)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "the OP at %s", r.URL.Path) })
 	for _, below := range []string{"", "/account"} {
 		mux.HandleFunc(below+"/authorize", op.authorize)
@@ -141,20 +182,24 @@ func (op *scriptedOP) proxy() string {
 // at is the path of a page of the OP's.
 func (op *scriptedOP) at(page string) string { return op.traits.cookiePath + page }
 
-func (op *scriptedOP) discovery(w http.ResponseWriter, _ *http.Request) {
+func (op *scriptedOP) discovery(w http.ResponseWriter, r *http.Request) {
 	op.mu.Lock()
 	op.fetches++
 	op.mu.Unlock()
+	client, keys := r.PathValue("client"), op.issuer+"/jwks"
+	if client != "" {
+		keys = op.issuer + "/application/o/" + client + "/jwks/"
+	}
 	subjects := "public"
 	if op.traits.pairwise {
 		subjects = "pairwise"
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"issuer":                  op.issuer,
+		"issuer":                  op.issuerOf(client),
 		"authorization_endpoint":  op.issuer + "/authorize",
 		"token_endpoint":          op.issuer + "/token",
-		"jwks_uri":                op.issuer + "/jwks",
+		"jwks_uri":                keys,
 		"subject_types_supported": []string{subjects},
 
 		"id_token_signing_alg_values_supported": []string{"ES256"},

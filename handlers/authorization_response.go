@@ -169,7 +169,7 @@ func (b *Browser) answersBlindly(v *visit, request pendingRequest, a authorizati
 		return false
 	}
 	issuer := a.values.Get("iss")
-	return issuer == v.op.Issuer || issuer == "" && a.values.Get("state") != ""
+	return v.op.issues(issuer) || issuer == "" && a.values.Get("state") != ""
 }
 
 // isOriginOf reports whether an origin is known to be a client's: the client was sent there before, or has registered an address there.

@@ -24,8 +24,8 @@ type Browser struct {
 	SessionState string
 	// Pushed knows the pushed authorization requests. Nil: none.
 	Pushed *Pushed
-	// Issuers returns the issuers that are configured beside this one, and this one; empty ones count as none. Nil: none.
-	Issuers func() []string
+	// Issuers returns the issuers of each OP that is configured, this one among them; empty ones count as none. Nil: none.
+	Issuers func() [][]string
 
 	// LoginPlace is told where the login cookie is set. Nil: nobody is.
 	LoginPlace *LoginPlace

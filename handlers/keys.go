@@ -32,6 +32,8 @@ const (
 type Keys struct {
 	// URI is where the keys are, if not where the OP's document says, on the issuer's origin. It is asked directly.
 	URI string
+	// As returns the OP as one of its issuers has it; nil: it has one.
+	As func(op *OP, issuer string, r *http.Request, next caddyhttp.Handler) *OP
 	// Learnt is told the document each time that it was fetched; nil: nobody is.
 	Learnt func(op *OP, document []byte)
 
@@ -50,6 +52,8 @@ type Keys struct {
 	recorded  time.Time // when the set was recorded
 	digest    [32]byte  // of the set that was
 	latest    [32]byte  // of the document that was learnt last
+
+	sets lately[*Keys] // of an OP with several documents: those of each
 }
 
 // Setup gives the keys their world.
@@ -66,9 +70,33 @@ func (k *Keys) Validate() error {
 	return nil
 }
 
+// as returns the OP as the issuer that a token names has it. The token need not be verified: the OP itself is asked.
+func (k *Keys) as(op *OP, issuer string, r *http.Request, next caddyhttp.Handler) *OP {
+	if k.As == nil {
+		return op
+	}
+	return k.As(op, issuer, r, next)
+}
+
+// of returns the keys that one document of an OP names, of those that have several; nil: no such document was seen.
+func (k *Keys) of(op *OP) *Keys {
+	if k.URI != "" || !op.hasSeveralDocuments() {
+		return k
+	}
+	if !op.learnt {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.sets.get(op.issuer+" "+op.jwksURI, func() *Keys { return &Keys{Learnt: k.Learnt, env: k.env} })
+}
+
 // Find returns the OP's keys, current and retired. A kid that is not among them has the OP asked, unless it was a moment ago; the
 // request waits for that, at most two seconds.
 func (k *Keys) Find(op *OP, r *http.Request, next caddyhttp.Handler, kid string) tokens.KeySet {
+	if k = k.of(op); k == nil {
+		return tokens.KeySet{}
+	}
 	keys, fresh := k.have(kid)
 	if fresh {
 		return keys
@@ -86,6 +114,9 @@ func (k *Keys) Find(op *OP, r *http.Request, next caddyhttp.Handler, kid string)
 
 // Refresh has the keys asked for if that was never done, or long ago. The request does not wait.
 func (k *Keys) Refresh(op *OP, r *http.Request, next caddyhttp.Handler) {
+	if k = k.of(op); k == nil {
+		return
+	}
 	if _, fresh := k.have(""); !fresh {
 		k.ask(op, r, next)
 	}
@@ -122,7 +153,7 @@ func (k *Keys) withRecorded(op *OP, r *http.Request) tokens.KeySet {
 
 // recall takes the keys that the registry has kept, which are those of the last 30 days. While it is away, what was known stays.
 func (k *Keys) recall(ctx context.Context, op *OP, now time.Time) {
-	recorded, err := k.env.Registry.Keys(ctx, op.Issuer, now)
+	recorded, err := k.env.Registry.Keys(ctx, k.keptAs(op), now)
 	if err != nil {
 		unrecorded(k.env.Logger, "keys that the OP used before are not known", err)
 		return
@@ -233,7 +264,11 @@ func (k *Keys) finish(op *OP, fetch func() ([]byte, error)) {
 }
 
 // Wants tells whether a document that passes through to a client is news, as far as can be told before it is read.
-func (k *Keys) Wants() bool {
+func (k *Keys) Wants(op *OP) bool {
+	return k.of(op).wants()
+}
+
+func (k *Keys) wants() bool {
 	_, fresh := k.have("")
 	return k.URI == "" && !fresh
 }
@@ -241,7 +276,8 @@ func (k *Keys) Wants() bool {
 // Learn takes the keys from an answer of the OP that passes through to a client, as if we had asked for them. The client does not wait for
 // the registry.
 func (k *Keys) Learn(op *OP, r *http.Request, document []byte) {
-	if k.URI != "" || r.URL.RawQuery != "" || !k.Wants() && k.isLatest(document) {
+	k = k.of(op)
+	if k.URI != "" || r.URL.RawQuery != "" || !k.wants() && k.isLatest(document) {
 		return
 	}
 	if set, err := tokens.ParseKeySet(document); err == nil && set.Len() > 0 {
@@ -291,9 +327,17 @@ func (k *Keys) settle(op *OP, document []byte, set tokens.KeySet, now time.Time)
 	k.recall(context.Background(), op, now)
 }
 
+// keptAs is the issuer whose keys these are recorded as: a token of one issuer is verified by that issuer's keys.
+func (k *Keys) keptAs(op *OP) string {
+	if k.URI == "" && op.hasSeveralIssuers() {
+		return op.issuer
+	}
+	return op.Issuer
+}
+
 // record has the registry keep the keys, for the time after they have left the set.
 func (k *Keys) record(op *OP, set tokens.KeySet, now time.Time) bool {
-	keeping := registry.Keeping{Issuer: op.Issuer, Now: now, Until: now.Add(keysKept)}
+	keeping := registry.Keeping{Issuer: k.keptAs(op), Now: now, Until: now.Add(keysKept)}
 	for _, key := range set.Keys() {
 		if len(key.JWK) <= registry.MaxKey {
 			keeping.Keys = append(keeping.Keys, registry.Key{ID: key.ID, JWK: key.JWK})

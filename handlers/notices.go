@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -164,7 +165,7 @@ func (n *Notices) notice(recorded registry.Notice, b *BackChannel, client Client
 		sender = b.Strict
 	}
 	return notify.Notice{
-		ID: notify.ID(recorded.ID), Issuer: n.Issuer, ClientID: recorded.ClientID, Subject: recorded.Sub, SessionID: recorded.Sid,
+		ID: notify.ID(recorded.ID), Issuer: cmp.Or(recorded.IDToken.Issuer, n.Issuer), ClientID: recorded.ClientID, Subject: recorded.Sub, SessionID: recorded.Sid,
 		Reason: string(recorded.Reason), Created: recorded.Created, Due: recorded.Due, Attempts: recorded.Attempts,
 		Asked: recorded.Asked, Algorithm: recorded.IDToken.Algorithm,
 		Target: notify.Target{URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: b.RetryFor, SelfRegistered: client.registered},
@@ -193,13 +194,20 @@ func (n *Notices) Token(ctx context.Context, notice notify.Notice) (string, erro
 	if b == nil {
 		return "", errNotTold
 	}
-	keys, certain, err := b.signing(ctx, n.Issuer)
+	issuer := cmp.Or(notice.Issuer, n.Issuer)
+	if strings.HasSuffix(strings.TrimSuffix(issuer, "/"), "/*") {
+		return "", fmt.Errorf("%w: the issuer of its ID tokens is not known", notify.ErrCannotSign)
+	}
+	if b = b.of(b.lastOP(), issuer); issuer != n.Issuer {
+		b = b.part(issuer)
+	}
+	keys, certain, err := b.signing(ctx, cmp.Or(b.issuer, n.Issuer))
 	if err != nil {
 		return "", err
 	}
 	sub, sid := client.names(notice.Subject, notice.SessionID)
 	token, err := keys.Sign(tokens.LogoutToken{
-		Issuer: n.Issuer, ClientID: notice.ClientID, Subject: sub, SessionID: sid, IssuedAt: b.env.Now(),
+		Issuer: issuer, ClientID: notice.ClientID, Subject: sub, SessionID: sid, IssuedAt: b.env.Now(),
 	}, cmp.Or(client.IDTokenSignedResponseAlg, notice.Algorithm))
 	if errors.Is(err, tokens.ErrNoSigningKey) || certain && errors.Is(err, tokens.ErrWithheld) {
 		err = fmt.Errorf("%w: %w", notify.ErrCannotSign, err)

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestValidateIssuer(t *testing.T) {
+func TestValidateIssuers(t *testing.T) {
 	tests := []struct {
 		name, issuer string
 		valid        bool
@@ -33,7 +33,7 @@ func TestValidateIssuer(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := ValidateIssuer(tt.issuer); (err == nil) != tt.valid || err != nil && !errors.Is(err, ErrIssuer) {
+			if err := ValidateIssuers(tt.issuer); (err == nil) != tt.valid || err != nil && !errors.Is(err, ErrIssuer) {
 				t.Errorf("got %v", err)
 			}
 		})

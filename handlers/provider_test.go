@@ -48,7 +48,10 @@ func (w *world) provide(t *testing.T, issuer string) *Provider {
 	t.Helper()
 	env := w.env
 	env.Now = time.Now
-	p := &Provider{Issuer: issuer}
+	p := &Provider{}
+	if issuer != "" {
+		p.Issuers = []string{issuer}
+	}
 	if err := p.Setup(env); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +163,7 @@ func TestAForgedHostNamesNoIssuerAndMakesNoFetch(t *testing.T) {
 }
 
 func TestSetupRefusesWhatIsNoIssuer(t *testing.T) {
-	if err := (&Provider{Issuer: "op.example.com"}).Setup(newWorld(t).env); !errors.Is(err, ErrIssuer) {
+	if err := (&Provider{Issuers: []string{"op.example.com"}}).Setup(newWorld(t).env); !errors.Is(err, ErrIssuer) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -19,7 +19,7 @@ func (id ID) String() string { return hex.EncodeToString(id[:]) }
 // A Notice is owed to one client about one ended session, or about all sessions of a user there.
 type Notice struct {
 	ID        ID
-	Issuer    string // the OP's
+	Issuer    string // the iss of its logout token
 	ClientID  string
 	Subject   string // the claim sub, as this client knows it; empty when unknown
 	SessionID string // the claim sid; empty when unknown

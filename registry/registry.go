@@ -367,6 +367,8 @@ type Observed struct {
 	SessionIDs Presence // whether they name the OP's session (sid)
 	// Keys are those of the OP's JWK Set for signatures, as it was last seen; none: it was not seen.
 	Keys []ObservedKey
+	// Discovery is the path of the discovery document that was last seen, where the configuration does not say it; empty: it does.
+	Discovery string
 }
 
 // A Presence says whether ID tokens have something.
