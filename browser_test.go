@@ -45,7 +45,7 @@ func newBrowserOver(t *testing.T, network http.RoundTripper, now func() time.Tim
 		t: t, now: now, cookies: make(map[string]string), scopes: make(map[string]scope), header: make(http.Header),
 		client: &http.Client{
 			Transport:     network,
-			Timeout:       20 * time.Second,
+			Timeout:       time.Minute,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}

@@ -156,6 +156,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //			post_logout_redirect_uri <uri...>
 //			backchannel_logout_uri   <uri>
 //			backchannel_logout_session_required
+//			logout_token             sid | sub | both
 //			frontchannel_logout_uri  <uri>
 //			frontchannel_logout_session_required
 //			id_token_signed_response_alg <alg>

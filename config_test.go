@@ -95,6 +95,8 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"browsers that wait for minutes":       {"", "backchannel_logout {\n\t\t\tredirect_wait 5m\n\t\t}", "redirect_wait is 5m0s, but must be"},
 		"a backchannel_logout_uri with http":   {"", "client a {\n\t\t\tbackchannel_logout_uri http://rp.example.com/\n\t\t}", "backchannel_logout_uri must be https"},
 		"a backchannel_logout_uri of an app":   {"", "client a {\n\t\t\tbackchannel_logout_uri com.example.app:/x\n\t\t}", "backchannel_logout_uri is no https URL"},
+		"a logout_token of another kind":       {"", "client a {\n\t\t\tlogout_token all\n\t\t}", `logout_token is "all", but must be sid, sub or both`},
+		"a logout_token without the sid":       {"", "client a {\n\t\t\tbackchannel_logout_session_required\n\t\t\tlogout_token sub\n\t\t}", "backchannel_logout_session_required needs the sid"},
 		"a frontchannel_logout_uri to a part":  {"", "client a {\n\t\t\tfrontchannel_logout_uri https://rp.example.com/#x\n\t\t}", "frontchannel_logout_uri has a fragment"},
 	}
 	for name, tt := range tests {

@@ -464,14 +464,10 @@ func (h *Handler) members(op *handlers.OP) []handlers.Member {
 	return slices.Concat(h.CheckSession.Members(op, replace), h.EndSession.Members(op), h.told.Members(op))
 }
 
-// Cleanup ends the connections to clients and to the OP that are idle.
+// Cleanup ends the connections to the OP that are idle.
 func (h *Handler) Cleanup() error {
 	if h.op != nil {
 		h.op.Close()
-	}
-	if h.told != nil {
-		h.told.Sender.Close()
-		h.told.Strict.Close()
 	}
 	return nil
 }
@@ -499,8 +495,8 @@ var (
 	_ caddy.App                   = (*App)(nil)
 	_ caddy.Provisioner           = (*App)(nil)
 	_ caddy.CleanerUpper          = (*App)(nil)
-	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )
