@@ -122,7 +122,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //	oidc_session {
 //		issuer           <url>
 //		login_cookie     <name>
-//		session_state    keep | replace
+//		session_state    auto | keep | replace
 //		check_session    <path>
 //		session_lifetime <duration>
 //		idle_timeout     <duration>
@@ -184,7 +184,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "login_cookie":
 			err = scalar(d, &h.LoginCookie)
 		case "session_state":
-			err = scalar(d, &h.SessionState)
+			err = scalar(d, (*string)(&h.SessionState))
 		case "check_session":
 			if h.CheckSession == nil {
 				h.CheckSession = new(handlers.CheckSession)

@@ -172,11 +172,12 @@ type Handler struct {
 	// Default: none; a sign-out at the OP is noticed at the next sign-in of another user only.
 	LoginCookie string `json:"login_cookie,omitempty"`
 
-	// What becomes of a `session_state` that the OP itself sends: `keep` leaves it, and the OP's own `check_session_iframe`,
-	// as they are; `replace` puts ours in their place.
+	// What becomes of a `session_state` that the OP itself sends: `auto` leaves an OP alone that names a `check_session_iframe` of its
+	// own, and adds nothing to its responses; at others it is `replace`. `keep` leaves the OP's own as they are, and adds ours where
+	// there is none. `replace` puts ours in their place, and takes a `session_state` out of token responses.
 	//
-	// Default: keep.
-	SessionState string `json:"session_state,omitempty"`
+	// Default: auto.
+	SessionState handlers.SessionState `json:"session_state,omitempty"`
 
 	// How long a session lasts from its start, whatever the OP does: 1 minute to 400 days. It should not be shorter than the
 	// OP's own, or RPs ask again for users who are still signed in. A change is for sessions that start afterwards.
@@ -274,6 +275,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.discovery.Learn = h.provider.Learn
 	h.discovery.Setup(env)
+	h.token.SessionState = h.SessionState
 	h.token.Setup(env)
 	h.pushed.Setup(env)
 	h.browser.Setup(env)
@@ -304,7 +306,7 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 // resolve replaces the placeholders in settings that are known at start.
 func (h *Handler) resolve() error {
 	settings := []*string{
-		&h.Issuer, &h.LoginCookie, &h.SessionState, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
+		&h.Issuer, &h.LoginCookie, (*string)(&h.SessionState), &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
 		&h.EndSession.Path, &h.EndSession.Confirm, &h.EndSession.Templates,
 	}
 	if h.EndSession.Upstream != nil {
@@ -393,8 +395,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // members are what this site adds to the OP's discovery document.
 func (h *Handler) members(op *handlers.OP) []handlers.Member {
 	h.told.See(op) // it may be learnt just now, from that document
-	replace := h.SessionState == handlers.SessionStateReplace
-	return slices.Concat(h.CheckSession.Members(op, replace), h.EndSession.Members(op), h.told.Members(op))
+	return slices.Concat(h.CheckSession.Members(op, h.SessionState.Replaces(op)), h.EndSession.Members(op), h.told.Members(op))
 }
 
 // Cleanup ends the connections to clients that are idle.

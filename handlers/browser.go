@@ -1,7 +1,6 @@
 package handlers
 
 import (
-	"fmt"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -9,19 +8,13 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// What becomes of a session_state that the OP itself sends.
-const (
-	SessionStateKeep    = "keep"    // it stays: the OP has session management of its own
-	SessionStateReplace = "replace" // ours takes its place, in responses and in the discovery document
-)
-
 // A Browser observes what passes between a browser and the OP: authorization requests, the responses that answer them, and the
 // deletion of the OP's own login cookie.
 type Browser struct {
 	// LoginCookie is the name of the OP's own login cookie. Its deletion ends the session. Default: none.
 	LoginCookie string
-	// SessionState is SessionStateKeep or SessionStateReplace. Default: keep.
-	SessionState string
+	// SessionState says what becomes of a session_state of the OP's own. Default: SessionStateAuto.
+	SessionState SessionState
 	// Pushed knows the pushed authorization requests. Nil: none.
 	Pushed *Pushed
 	// Issuers returns the issuers that are configured beside this one, and this one; empty ones count as none. Nil: none.
@@ -47,13 +40,7 @@ func (b *Browser) Setup(env Env) {
 }
 
 // Validate tells why the configuration cannot be.
-func (b *Browser) Validate() error {
-	switch b.SessionState {
-	case "", SessionStateKeep, SessionStateReplace:
-		return nil
-	}
-	return fmt.Errorf("session_state is %q, but must be %s or %s", b.SessionState, SessionStateKeep, SessionStateReplace)
-}
+func (b *Browser) Validate() error { return b.SessionState.validate() }
 
 // Involved tells whether a request may be part of what is observed: it is an authorization request, or it carries a pending
 // cookie or the login cookie. It costs next to nothing, since every request of the site is asked about.
@@ -156,13 +143,8 @@ func (b *Browser) answerRedirect(v *visit, asked *pendingRequest, response redir
 		return false
 	}
 	forbidCaching(header)
-	if sessionState != "" && b.mayAdd(response.authorizationResponse) {
+	if sessionState != "" && b.SessionState.mayAdd(v.op, response.authorizationResponse) {
 		header.Set("Location", response.location.with(sessionState))
 	}
 	return true
-}
-
-// mayAdd tells whether session_state is ours to add to a response.
-func (b *Browser) mayAdd(a authorizationResponse) bool {
-	return b.SessionState == SessionStateReplace || !a.values.Has("session_state")
 }

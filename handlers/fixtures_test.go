@@ -237,8 +237,8 @@ func (w *world) withoutKeys() {
 type agent struct {
 	t            testing.TB
 	w            *world
-	login        string // the configured login cookie
-	sessionState string // the configured session_state
+	login        string       // the configured login cookie
+	sessionState SessionState // the configured session_state
 	pushed       *Pushed
 	clients      *Clients
 	dest         string // Sec-Fetch-Dest
