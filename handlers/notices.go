@@ -157,7 +157,7 @@ func (n *Notices) notice(recorded registry.Notice, b *BackChannel, client Client
 	return notify.Notice{
 		ID: notify.ID(recorded.ID), Issuer: n.Issuer, ClientID: recorded.ClientID, Subject: recorded.Sub, SessionID: recorded.Sid,
 		Reason: string(recorded.Reason), Created: recorded.Created, Due: recorded.Due, Attempts: recorded.Attempts,
-		Algorithm: cmp.Or(client.IDTokenSignedResponseAlg, recorded.IDToken.Algorithm),
+		Algorithm: recorded.IDToken.Algorithm,
 		Target:    notify.Target{URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: b.RetryFor},
 	}
 }
@@ -177,7 +177,7 @@ func (n *Notices) Settle(ctx context.Context, settlements []notify.Settlement) e
 // Token signs a logout token for a notice, by the algorithm that the client's ID tokens are signed by (Back-Channel Logout 1.0,
 // section 2.6).
 func (n *Notices) Token(ctx context.Context, notice notify.Notice) (string, error) {
-	b, _, err := n.how(ctx, notice.ClientID, notice.SessionID)
+	b, client, err := n.how(ctx, notice.ClientID, notice.SessionID)
 	if err != nil {
 		return "", err
 	}
@@ -191,7 +191,7 @@ func (n *Notices) Token(ctx context.Context, notice notify.Notice) (string, erro
 	token, err := keys.Sign(tokens.LogoutToken{
 		Issuer: n.Issuer, ClientID: notice.ClientID, Subject: notice.Subject, SessionID: notice.SessionID,
 		IssuedAt: b.env.Now(),
-	}, notice.Algorithm)
+	}, cmp.Or(client.IDTokenSignedResponseAlg, notice.Algorithm))
 	if errors.Is(err, tokens.ErrNoSigningKey) || certain && errors.Is(err, tokens.ErrWithheld) {
 		err = fmt.Errorf("%w: %w", notify.ErrCannotSign, err)
 	}

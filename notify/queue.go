@@ -23,7 +23,7 @@ type Notice struct {
 	ClientID  string
 	Subject   string // the claim sub, as this client knows it; empty when unknown
 	SessionID string // the claim sid; empty when unknown
-	Algorithm string // that the logout token is signed by; empty: RS256
+	Algorithm string // of the client's ID tokens; empty when unknown
 	Reason    string // why the session ended; for the log
 	Created   time.Time
 	Due       time.Time // when it is to be tried next
