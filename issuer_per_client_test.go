@@ -325,6 +325,9 @@ func TestAKeyOfOneIssuerSignsForNoOther(t *testing.T) {
 	b := newBrowser(t)
 	p.start(b)
 	shop, wiki := b.signIn(p.site, "shop", "alice", nil), b.signIn(p.site, "wiki", "", nil)
+	for _, client := range []string{"shop", "wiki"} { // both sets are known
+		kidsAt(b, p.issuer+"/application/o/"+client+"/jwks/")
+	}
 	for name, kid := range map[string]string{"under its own name": "of wiki", "under the other's": "of shop"} {
 		key := p.op.keyOf("wiki")
 		key.KeyID = kid
