@@ -109,7 +109,6 @@ func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationRespons
 	}
 	a = a.without(request.own)
 	handle := sessionstate.NewHandle(request.clientID, origin)
-	handle.Issued = v.now
 	if a.success() {
 		b.signIn(v, request, origin, a, &handle)
 	} else if v.state == "" && v.topLevel() {

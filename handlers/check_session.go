@@ -207,6 +207,8 @@ func (c *CheckSession) verdict(op *OP, r *http.Request, q check) (verdict, error
 	case err != nil:
 		unrecorded(c.env.Logger, "a check cannot be answered", err)
 		return verdictUnknown, nil
+	case !found && c.env.Now().Before(handle.Until):
+		return verdictUnknown, nil // forgotten or lost, which is no sign-out
 	case !found || !session.Live(c.env.Now()):
 		return verdictChanged, nil
 	case q.browserState != "" && keys.IsAnonymousState(op.Issuer, q.browserState):

@@ -238,9 +238,9 @@ func (b *bound) SettleNotices(ctx context.Context, settling Settling) error {
 	return r.err
 }
 
-func (b *bound) PutClient(ctx context.Context, issuer string, client Client) error {
+func (b *bound) PutClient(ctx context.Context, issuer string, client Client, now time.Time) error {
 	r := within(ctx, b, func(ctx context.Context) (r result[struct{}]) {
-		r.err = b.registry.PutClient(ctx, issuer, client)
+		r.err = b.registry.PutClient(ctx, issuer, client, now)
 		return r
 	})
 	return r.err

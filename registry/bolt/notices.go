@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -46,6 +47,28 @@ func (t *tx) HasSubject(clientID, sub, sid string) bool {
 }
 
 func (t *tx) HasSub(clientID, sub string) bool { return t.has(bucketHolders, t.userKey(clientID, sub)) }
+
+func (t *tx) Holders(clientID, sub string, limit int) []sessionstate.SessionID {
+	bucket := t.bucket(bucketHolders)
+	if bucket == nil {
+		return nil
+	}
+	prefix := t.userKey(clientID, sub)
+	var holders []sessionstate.SessionID
+	cursor := bucket.Cursor()
+	for key, _ := cursor.Seek(prefix); bytes.HasPrefix(key, prefix) && len(holders) < limit; key, _ = cursor.Next() {
+		id := decoder{rest: key[min(len(prefix)+16, len(key)):]} // behind the hash of the sid
+		holder := sessionstate.SessionID(id.id())
+		if id.end() != nil {
+			t.fail(errDamaged)
+			return nil
+		}
+		if !slices.Contains(holders, holder) {
+			holders = append(holders, holder)
+		}
+	}
+	return holders
+}
 
 func (t *tx) Notice(id registry.NoticeID) (rules.Notice, bool) {
 	notice, found := get(t, bucketNotices, t.key(id[:]), decodeNotice)

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"slices"
+	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
@@ -19,6 +20,7 @@ func End(tx Tx, ending registry.Ending) []registry.Session {
 		if dealt >= Enough {
 			break
 		}
+		session = keep(tx, session) // that it has ended is to be known for as long as its browser may hold it
 		session.Ended, session.Reason = instant(ending.Now), ending.Reason
 		dealt += end(tx, session, ending.Tell)
 		ended = append(ended, session)
@@ -33,9 +35,17 @@ func makeRoom(tx Tx, join registry.Join) {
 	if len(live) < registry.MaxBrowserSessions {
 		return
 	}
-	oldest := slices.MinFunc(live, func(a, b registry.Session) int { return a.Created.Compare(b.Created) })
-	oldest.Ended, oldest.Reason = instant(join.Now), registry.ReasonExpiry
-	end(tx, oldest, join.Tell)
+	endOldest(tx, live, join.Now, join.Tell)
+}
+
+// endOldest ends the oldest of too many sessions. Its record goes soon, for there could be any number of those as well.
+func endOldest(tx Tx, sessions []registry.Session, now time.Time, tell bool) {
+	oldest := slices.MinFunc(sessions, func(a, b registry.Session) int { return a.Created.Compare(b.Created) })
+	before := oldest.Removal()
+	oldest.Ended, oldest.Reason = instant(now), registry.ReasonExpiry
+	oldest.Forgotten = instant(now.Add(registry.CodeLifetime))
+	tx.RescheduleSession(oldest, before)
+	end(tx, oldest, tell)
 }
 
 // Resolve returns the session that a response belongs to now, as [registry.Registry.Resolve] says.

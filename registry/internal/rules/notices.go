@@ -162,13 +162,30 @@ func expires(now, limit time.Time, idle time.Duration) time.Time {
 	return instant(now.Add(idle))
 }
 
-// use notes that a live session is used: it ends later then.
-func use(tx Tx, session registry.Session, now time.Time, idle time.Duration) registry.Session {
-	before := session.Expires
-	session.Expires = expires(now, session.Limit, idle)
-	if session.Expires.Equal(before) {
+// use notes that a live session is used: it ends later then, and is forgotten later or not at all.
+func use(tx Tx, session registry.Session, join registry.Join) registry.Session {
+	before := session
+	session.Expires = expires(join.Now, session.Limit, join.Idle)
+	switch {
+	case before.Forgotten.IsZero():
+	case isUnredeemed(join):
+		session.Forgotten = instant(join.Now.Add(registry.CodeLifetime))
+	default:
+		session.Forgotten = time.Time{}
+	}
+	if session != before {
+		tx.RescheduleSession(session, before.Removal())
+	}
+	return session
+}
+
+// keep notes that a session which has not ended must not be forgotten: one of its codes was redeemed, or it is about to end.
+func keep(tx Tx, session registry.Session) registry.Session {
+	before := session.Removal()
+	if session.Forgotten.IsZero() || !session.Ended.IsZero() {
 		return session
 	}
+	session.Forgotten = time.Time{}
 	tx.RescheduleSession(session, before)
 	return session
 }
