@@ -124,6 +124,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //		discovery        <path...>
 //		login_cookie     <name>
 //		session_state    keep | replace
+//		op_address       <url>
 //		check_session    <path>
 //		session_lifetime <duration>
 //		idle_timeout     <duration>
@@ -155,6 +156,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //			post_logout_redirect_uri <uri...>
 //			backchannel_logout_uri   <uri>
 //			backchannel_logout_session_required
+//			logout_token             sid | sub | both
 //			frontchannel_logout_uri  <uri>
 //			frontchannel_logout_session_required
 //			id_token_signed_response_alg <alg>
@@ -188,6 +190,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = scalar(d, &h.LoginCookie)
 		case "session_state":
 			err = scalar(d, &h.SessionState)
+		case "op_address":
+			err = scalar(d, &h.OPAddress)
 		case "check_session":
 			if h.CheckSession == nil {
 				h.CheckSession = new(handlers.CheckSession)

@@ -76,6 +76,10 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"a jwks_uri that is no address":      {"", "jwks_uri /jwks", "jwks_uri"},
 		"a jwks_uri of an empty variable":    {"", "jwks_uri {env.OIDC_TEST_EMPTY}", "is empty"},
 
+		"an op_address with a path":          {"", "op_address http://localhost:8000/realm", "op_address is \"http://localhost:8000/realm\", but must be"},
+		"an op_address without a scheme":     {"", "op_address localhost:8000", "must be http://host:port"},
+		"an op_address of an empty variable": {"", "op_address {env.OIDC_TEST_EMPTY}", "is empty"},
+
 		"an idle_timeout of seconds":           {"", "idle_timeout 30s", "idle_timeout is 30s, but must be 1m0s to 400 days"},
 		"a frontchannel_timeout of minutes":    {"", "frontchannel_timeout 5m", "frontchannel_timeout is 5m0s, but must be at most 30s"},
 		"a signing_key that is none":           {"", "backchannel_logout {\n\t\t\tsigning_key {file." + write("none.pem", "0123456789abcdef") + "}\n\t\t}", "neither PEM nor a JWK"},
@@ -91,6 +95,8 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"browsers that wait for minutes":       {"", "backchannel_logout {\n\t\t\tredirect_wait 5m\n\t\t}", "redirect_wait is 5m0s, but must be"},
 		"a backchannel_logout_uri with http":   {"", "client a {\n\t\t\tbackchannel_logout_uri http://rp.example.com/\n\t\t}", "backchannel_logout_uri must be https"},
 		"a backchannel_logout_uri of an app":   {"", "client a {\n\t\t\tbackchannel_logout_uri com.example.app:/x\n\t\t}", "backchannel_logout_uri is no https URL"},
+		"a logout_token of another kind":       {"", "client a {\n\t\t\tlogout_token all\n\t\t}", `logout_token is "all", but must be sid, sub or both`},
+		"a logout_token without the sid":       {"", "client a {\n\t\t\tbackchannel_logout_session_required\n\t\t\tlogout_token sub\n\t\t}", "backchannel_logout_session_required needs the sid"},
 		"a frontchannel_logout_uri to a part":  {"", "client a {\n\t\t\tfrontchannel_logout_uri https://rp.example.com/#x\n\t\t}", "frontchannel_logout_uri has a fragment"},
 	}
 	for name, tt := range tests {

@@ -191,6 +191,16 @@ type Handler struct {
 	// Default: keep.
 	SessionState string `json:"session_state,omitempty"`
 
+	// Where the OP itself is: http://host:port, https://host:port or unix//path. Its discovery
+	// document, its keys and the upstream sign-out request are asked for there, with the issuer's
+	// Host, X-Forwarded-Host and X-Forwarded-Proto, and with the client's address as
+	// X-Forwarded-For. Takes placeholders that are known at start.
+	//
+	// Default: they are asked for through the rest of the site, as the client's own requests go
+	// there. A site that has an auth wall, a list of addresses or a filter of bots there needs
+	// this.
+	OPAddress string `json:"op_address,omitempty"`
+
 	// How long a session lasts from its start, whatever the OP does: 1 minute to 400 days. It should not be shorter than the
 	// OP's own, or RPs ask again for users who are still signed in. A change is for sessions that start afterwards.
 	//
@@ -238,6 +248,8 @@ type Handler struct {
 
 	explicitEnd bool // end_session is configured, and not there by default
 
+	paths     *handlers.Paths
+	op        *handlers.OPAddress // nil: the OP is asked through the site
 	provider  *handlers.Provider
 	endpoints *handlers.Claim
 	discovery handlers.Discovery
@@ -277,7 +289,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionBackChannel(ctx, app, clients); err != nil {
 		return err
 	}
+	if h.OPAddress != "" {
+		if h.op, err = handlers.NewOPAddress(h.OPAddress); err != nil {
+			return err
+		}
+	}
 	env := h.env(app, ctx.Logger())
+	h.paths = new(handlers.Paths)
+	h.paths.Setup(env)
 	if err := clients.Setup(env); err != nil {
 		return err
 	}
@@ -319,7 +338,7 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 // resolve replaces the placeholders in settings that are known at start.
 func (h *Handler) resolve() error {
 	settings := []*string{
-		&h.LoginCookie, &h.SessionState, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
+		&h.LoginCookie, &h.SessionState, &h.OPAddress, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
 		&h.EndSession.Path, &h.EndSession.Confirm, &h.EndSession.Templates,
 	}
 	if h.EndSession.Upstream != nil {
@@ -381,8 +400,16 @@ func (h *Handler) Validate() error {
 	return errors.Join(errs...)
 }
 
-// ServeHTTP sends a request to where its path belongs.
+// ServeHTTP serves a request by the path that the browser sent.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if way := h.paths.Way(r, next); way != nil {
+		return way.Serve(w, r, h.serve)
+	}
+	return h.serve(w, r, next)
+}
+
+// serve sends a request to where its path belongs.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	op := h.provider.Find(r, next)
 	if op == nil {
 		if candidate := h.provider.Candidate(r); candidate != nil {
@@ -437,11 +464,10 @@ func (h *Handler) members(op *handlers.OP) []handlers.Member {
 	return slices.Concat(h.CheckSession.Members(op, replace), h.EndSession.Members(op), h.told.Members(op))
 }
 
-// Cleanup ends the connections to clients that are idle.
+// Cleanup ends the connections to the OP that are idle.
 func (h *Handler) Cleanup() error {
-	if h.told != nil {
-		h.told.Sender.Close()
-		h.told.Strict.Close()
+	if h.op != nil {
+		h.op.Close()
 	}
 	return nil
 }
@@ -452,6 +478,7 @@ func (h *Handler) env(a *App, logger *zap.Logger) handlers.Env {
 		Keys:            a.keys.get,
 		Registry:        registry.Bound(a.registry, registryLimit, registryInFlight),
 		Prepare:         prepareSubRequest,
+		OPAddress:       h.op,
 		Replace:         replacePlaceholders,
 		SessionLifetime: cmp.Or(time.Duration(h.SessionLifetime), sessionLifetime),
 		IdleTimeout:     time.Duration(h.IdleTimeout),
@@ -468,8 +495,8 @@ var (
 	_ caddy.App                   = (*App)(nil)
 	_ caddy.Provisioner           = (*App)(nil)
 	_ caddy.CleanerUpper          = (*App)(nil)
-	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

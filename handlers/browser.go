@@ -131,6 +131,7 @@ func (b *Browser) observed(from arrival, asked *pendingRequest, status int, head
 	v := newVisit(b.env, op, keys, r)
 	v.from = from
 	v.settle()
+	v.patient = asked == nil && len(v.pending) == 0
 	if signedOut {
 		v.end(registry.ReasonLoginCookie)
 	}

@@ -22,12 +22,20 @@ type documents struct {
 	recalling sync.Mutex
 	recalled  time.Time // when the registry was asked
 
-	mu     sync.Mutex
-	asked  lately[*time.Time]       // by path: when the OP was asked there
-	failed lately[*time.Time]       // by path: until when it is not asked there, since it has no document there
-	known  string                   // the path of the document that the registry remembers; empty: it does not
-	flight map[string]chan struct{} // by path, of each question under way: closed at its end
+	mu       sync.Mutex
+	byPath   lately[*asked]
+	underWay int    // questions
+	known    string // the path of the document that the registry remembers; empty: it does not
 }
+
+// asked is how one of several documents is asked for.
+type asked struct {
+	asking
+
+	last time.Time // when that was
+}
+
+func newAsked() *asked { return new(asked) }
 
 // place is the path to ask for a document where the configuration does not say it; empty: none was seen.
 func (d *documents) place(known *OP) string {
@@ -135,14 +143,12 @@ func (p *Provider) refreshAt(path string, r *http.Request, next caddyhttp.Handle
 	}
 	d := &p.documents
 	d.mu.Lock()
-	old := p.env.Now().Sub(*d.asked.get(path, newTime)) >= metadataMaxAge
+	old := p.env.Now().Sub(d.byPath.get(path, newAsked).last) >= metadataMaxAge
 	d.mu.Unlock()
 	if old {
 		p.askAt(path, r, next)
 	}
 }
-
-func newTime() *time.Time { return new(time.Time) }
 
 // askAt starts a question for one of the OP's documents unless it is under way, or too many are, and returns a channel that is
 // closed when there is nothing more to wait for.
@@ -151,40 +157,41 @@ func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) <
 	d := &p.documents
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if flight := d.flight[path]; flight != nil {
-		return flight
+	now, who, document := p.env.Now(), callerOf(r, next), d.byPath.get(path, newAsked)
+	if wait := document.blocked(now, who); wait != nil {
+		return wait
 	}
-	if len(d.flight) >= maxAsked || p.env.Now().Before(*d.failed.get(path, newTime)) {
+	if d.underWay >= maxAsked {
 		return over
 	}
 	question, err := newSubRequest(p.env, r, next, target.discoveryURL())
 	if err != nil {
 		return over
 	}
-	flight := make(chan struct{})
-	if d.flight == nil {
-		d.flight = make(map[string]chan struct{})
-	}
-	d.flight[path] = flight
-	*d.asked.get(path, newTime) = p.env.Now()
+	document.last = now
+	d.underWay++
+	flight := document.begin(now)
 	go func() {
 		defer close(flight)
-		p.learnAt(target, question)
+		p.learnAt(target, question, document, who)
 	}()
 	return flight
 }
 
-func (p *Provider) learnAt(target *OP, question *subRequest) {
+func (p *Provider) learnAt(target *OP, question *subRequest, document *asked, who caller) {
 	op, elsewhere, err := p.fetch(target, question)
-	d := &p.documents
+	d, now := &p.documents, p.env.Now()
 	d.mu.Lock()
-	delete(d.flight, target.DiscoveryPath)
+	d.underWay--
+	document.flight = nil
 	if err != nil {
-		*d.failed.get(target.DiscoveryPath, newTime) = p.env.Now().Add(metadataRetryIn)
+		document.failed(now, who, err)
+	} else {
+		document.answered(now)
 	}
 	d.mu.Unlock()
 	if err != nil {
-		p.env.Logger.Debug("a discovery document of the OP cannot be had", zap.String("url", target.discoveryURL()), zap.Error(err))
+		p.env.Logger.Debug("discovery document unavailable", failureFields(err, zap.String("url", target.discoveryURL()))...)
 		return
 	}
 	p.mu.Lock()

@@ -213,7 +213,7 @@ func TestADocumentThatIsNotThereIsNotAskedForAgainAtOnce(t *testing.T) {
 	if n := c.fetches.Load(); n != 2 {
 		t.Errorf("%d fetches", n)
 	}
-	c.w.clock.advance(metadataRetryIn)
+	c.w.clock.advance(askAgainIn)
 	c.find("/application/o/none/jwks/")
 	if n := c.fetches.Load(); n != 3 {
 		t.Errorf("%d fetches after a while", n)
@@ -235,7 +235,7 @@ func TestWhatIsKnownOfManyIssuersIsBounded(t *testing.T) {
 	}
 	d := &c.p.documents
 	for what, n := range map[string]int{
-		"key sets": len(keys.sets.values), "times": len(d.asked.values), "failures": len(d.failed.values), "questions": len(d.flight),
+		"key sets": len(keys.sets.values), "documents": len(d.byPath.values), "questions": d.underWay,
 		"names of key sets": len(keys.sets.names),
 	} {
 		if n > maxLately {
