@@ -351,9 +351,17 @@ func TestAHintOfAnIssuerWhoseDocumentIsAwayCountsAsNone(t *testing.T) {
 	keys := &Keys{As: c.p.As}
 	keys.Setup(c.w.env)
 	e := &EndSession{Keys: keys, env: c.w.env}
+	respond, asked := c.respond, ""
+	c.respond = func(w http.ResponseWriter, r *http.Request) error {
+		asked = r.URL.Path
+		return respond(w, r)
+	}
 	token := hintOf(t, issuer+"/application/o/none/")
 	if _, err := e.verifyHint(op, httptest.NewRequest("GET", issuer+"/", nil), c, token); !errors.Is(err, tokens.ErrHintUnknownKey) {
 		t.Errorf("got %v", err)
+	}
+	if asked != "/application/o/none"+wellKnown {
+		t.Errorf("asked for %s", asked)
 	}
 }
 
