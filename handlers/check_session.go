@@ -236,10 +236,7 @@ func anonymousVerdict(op *OP, keys *sessionstate.Keyring, q check) verdict {
 // clientAddress is the address that questions are counted by: the client IP as Caddy sees it, behind trusted proxies too; the
 // /64 of an IPv6 address, since one client has all of that.
 func clientAddress(r *http.Request) string {
-	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	if address == "" {
-		address, _, _ = net.SplitHostPort(r.RemoteAddr)
-	}
+	address := clientIP(r)
 	ip := net.ParseIP(address)
 	if ip == nil || ip.To4() != nil {
 		return address

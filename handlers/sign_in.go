@@ -33,6 +33,9 @@ func (b *Browser) signIn(v *visit, request pendingRequest, origin string, respon
 	v.state = v.sealed.state
 	v.giveSession()
 	v.giveState(v.state)
+	if code := response.values.Get("code"); b.Redemptions != nil && code != "" && subject == (registry.Subject{}) {
+		b.Redemptions.responded(v.env.Logger, v.op.Issuer, request.clientID, code, v.now)
+	}
 	if origin != "" && !request.is(blind) {
 		b.origins.put(originKey(request.clientID, origin), struct{}{})
 	}
@@ -76,12 +79,17 @@ func (b *Browser) subject(v *visit, request pendingRequest, response authorizati
 		return registry.Subject{}, registry.IDToken{}
 	}
 	v.env.SawIDToken(recording(v.r), v.op, request.clientID, claims)
-	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, recorded(claims)
+	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, recorded(v.op, claims)
 }
 
-// recorded is what the registry keeps of an ID token beside its subject: the client's logout tokens are to be like it.
-func recorded(claims tokens.IDToken) registry.IDToken {
-	return registry.IDToken{Algorithm: claims.Algorithm}
+// recorded is what the registry keeps of an ID token beside its subject: the client's logout tokens are to be like it. Of an OP with
+// several issuers, they have the client's own.
+func recorded(op *OP, claims tokens.IDToken) registry.IDToken {
+	kept := registry.IDToken{Algorithm: claims.Algorithm}
+	if op.hasSeveralIssuers() {
+		kept.Issuer = claims.Issuer
+	}
+	return kept
 }
 
 // verified returns the claims of an ID token that the OP has issued to a client.
@@ -90,12 +98,13 @@ func (b *Browser) verified(v *visit, clientID, idToken string) (tokens.IDToken, 
 	if err != nil {
 		return tokens.IDToken{}, err
 	}
-	keys := b.OPKeys.Find(v.op, v.r, v.from.next, unverified.KeyID)
+	op := b.OPKeys.as(v.op, unverified.Issuer, v.r, v.from.next)
+	keys := b.OPKeys.Find(op, v.r, v.from.next, unverified.KeyID)
 	claims, err := keys.VerifyIDToken(idToken, v.now)
 	switch {
 	case err != nil:
 		return tokens.IDToken{}, err
-	case claims.Issuer != v.op.Issuer:
+	case !v.op.issues(claims.Issuer):
 		return tokens.IDToken{}, errOtherIssuer
 	case !claims.IsFor(clientID):
 		return tokens.IDToken{}, errOtherAudience

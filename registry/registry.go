@@ -178,6 +178,7 @@ type Reason string
 // The reasons for which sessions end.
 const (
 	ReasonLoginCookie Reason = "login_cookie" // the OP deleted its login cookie
+	ReasonOPEnded     Reason = "op_ended"     // the OP says that the user is not signed in any more
 	ReasonUserSwitch  Reason = "user_switch"  // another End-User signed in in the same browser
 	ReasonLogout      Reason = "logout"       // RP-Initiated Logout
 	ReasonOperator    Reason = "operator"     // an operator ended it
@@ -334,6 +335,10 @@ type Ending struct {
 	Reason  Reason
 	Now     time.Time
 	Tell    bool // its clients are owed notices
+	// Asked is the client that asked for the end (RP-Initiated Logout 1.0); empty: none did. Its
+	// notices are due at AskedDue, or at once if that is zero.
+	Asked    string
+	AskedDue time.Time
 }
 
 // Expiry ends what is past its time by Now. Clients are owed notices of the sessions that end by it, as far as there is no Silence.
@@ -381,6 +386,8 @@ type Observed struct {
 	SessionIDs Presence // whether they name the OP's session (sid)
 	// Keys are those of the OP's JWK Set for signatures, as it was last seen; none: it was not seen.
 	Keys []ObservedKey
+	// Discovery is the path of the discovery document that was last seen, where the configuration does not say it; empty: it does.
+	Discovery string
 }
 
 // A Presence says whether ID tokens have something.
@@ -430,6 +437,9 @@ func NameNotice(session sessionstate.SessionID, clientID, sub, sid string) Notic
 //   - If that session holds the very same client, sub and sid (or none), the notice is dropped: the end of that one brings its equal.
 //   - If it holds the sub with a sid, and the notice has none, the notice is held back, one for each client and sub. It is due when the
 //     last session that holds them has ended, unless the end of that one brings its equal.
+//
+// The same holds, when it is made, for a notice without a sid of a code that was redeemed after
+// its session had ended, for whatever reason: it must not end what was opened since.
 type Notice struct {
 	ID       NoticeID
 	ClientID string
@@ -441,6 +451,7 @@ type Notice struct {
 	Attempts     int    // how often it was tried
 	Dead         bool   // it was given up
 	Held         bool   // it is held back, or is to be: another session goes on
+	Asked        bool   // its client asked for the end
 	Why          string // why it was not delivered, when it was tried
 }
 
@@ -454,13 +465,14 @@ type Settling struct {
 // An Outcome is what became of a notice: it was delivered, and is forgotten; or it is given up (Dead); or it was not tried since it was
 // listed as Held, and is dropped or held back unless that is over; or else it is due again at Due.
 type Outcome struct {
-	ID        NoticeID
-	Delivered bool
-	Dead      bool
-	Held      bool
-	Due       time.Time
-	Attempts  int
-	Why       string
+	ID         NoticeID
+	Delivered  bool
+	Dead       bool
+	Held       bool
+	WithoutSid bool // with Held: its client is notified without the sid, which the notice has no more
+	Due        time.Time
+	Attempts   int
+	Why        string
 }
 
 // A Client is a client that has registered itself. ID and Metadata must not be empty. The registry fills in Used.

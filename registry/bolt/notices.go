@@ -201,6 +201,9 @@ const (
 	statePending = iota
 	stateDead
 	stateHeld
+
+	// flagAsked is beside the state: the client asked for the end.
+	flagAsked = 1 << 4
 )
 
 func encodeNotice(notice rules.Notice) []byte {
@@ -211,6 +214,9 @@ func encodeNotice(notice rules.Notice) []byte {
 		state = stateDead
 	case notice.Held:
 		state = stateHeld
+	}
+	if notice.Asked {
+		state |= flagAsked
 	}
 	b = binary.BigEndian.AppendUint32(append(b, state), uint32(notice.Attempts))
 	for _, text := range []string{notice.ClientID, notice.Sub, notice.Sid, string(notice.Reason), notice.Why} {
@@ -223,6 +229,8 @@ func decodeNotice(value []byte) (notice rules.Notice, err error) {
 	d := decoder{rest: value}
 	notice.Created, notice.Due, notice.Expires = d.time(), d.time(), d.time()
 	state := d.take(1)[0]
+	notice.Asked = state&flagAsked != 0
+	state &^= flagAsked
 	notice.Dead, notice.Held = state == stateDead, state == stateHeld
 	notice.Attempts = int(binary.BigEndian.Uint32(d.take(4)))
 	notice.ClientID, notice.Sub, notice.Sid = d.text(), d.text(), d.text()

@@ -23,9 +23,30 @@ func End(tx Tx, ending registry.Ending) []registry.Session {
 		session = keep(tx, session) // that it has ended is to be known for as long as its browser may hold it
 		session.Ended, session.Reason = instant(ending.Now), ending.Reason
 		dealt += end(tx, session, ending.Tell)
+		if ending.Tell && ending.Asked != "" {
+			markAsked(tx, session, ending)
+		}
 		ended = append(ended, session)
 	}
 	return ended
+}
+
+// markAsked notes whose notices are those of the client that asked for the end of a session, and
+// when they are due.
+func markAsked(tx Tx, session registry.Session, ending registry.Ending) {
+	participation, _ := tx.Participation(session.ID, ending.Asked)
+	for _, subject := range participation.Subjects {
+		notice, found := tx.Notice(registry.NameNotice(session.ID, ending.Asked, subject.Sub, subject.Sid))
+		if !found || notice.Held {
+			continue
+		}
+		tx.DeleteNotice(notice)
+		notice.Asked = true
+		if ending.AskedDue.After(ending.Now) {
+			notice.Due = instant(ending.AskedDue)
+		}
+		tx.PutNotice(notice)
+	}
 }
 
 // makeRoom ends the oldest session of a browser that is about to start one more than it may have. A browser that signs in by the OP's

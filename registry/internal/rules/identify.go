@@ -248,6 +248,6 @@ func (i identification) hold(session registry.Session, participation registry.Pa
 		i.limitHolders(session)
 		i.tx.PutSubject(i.response.ClientID, i.subject.Sub, i.subject.Sid, session.ID)
 	case i.tell:
-		owe(i.tx, session, participation, i.subject, i.now)
+		owe(i.tx, session, participation, i.subject, i.now, true)
 	}
 }
