@@ -122,6 +122,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //	oidc_session {
 //		issuer           <url>
 //		login_cookie     <name>
+//		op_logout        [<method>] <path...>
 //		session_state    auto | keep | replace
 //		check_session    <path>
 //		session_lifetime <duration>
@@ -183,6 +184,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = scalar(d, &h.Issuer)
 		case "login_cookie":
 			err = scalar(d, &h.LoginCookie)
+		case "op_logout":
+			err = h.unmarshalOPLogout(d)
 		case "session_state":
 			err = scalar(d, (*string)(&h.SessionState))
 		case "check_session":

@@ -172,6 +172,12 @@ type Handler struct {
 	// Default: none; a sign-out at the OP is noticed at the next sign-in of another user only.
 	LoginCookie string `json:"login_cookie,omitempty"`
 
+	// The requests by which the OP itself signs a user out, for OPs that give the browser a new login cookie then instead of deleting
+	// it. One that succeeds, with a status of 2xx or 3xx, ends the session, if it comes from a page of the OP or loads a whole tab.
+	//
+	// Default: none.
+	OPLogouts []handlers.OPLogout `json:"op_logout,omitempty"`
+
 	// What becomes of a `session_state` that the OP itself sends: `auto` leaves an OP alone that names a `check_session_iframe` of its
 	// own, and adds nothing to its responses; at others it is `replace`. `keep` leaves the OP's own as they are, and adds ours where
 	// there is none. `replace` puts ours in their place, and takes a `session_state` out of token responses.
@@ -206,7 +212,8 @@ type Handler struct {
 
 	// The end_session endpoint, where the OP has none of its own.
 	//
-	// Default: served if `login_cookie` is set: signing out deletes that cookie.
+	// Default: served if `login_cookie` is set: signing out deletes that cookie. An object, even an empty one, is enough to have it
+	// served; an OP that has no cookie has nothing to end but the session and those of the apps.
 	EndSession *handlers.EndSession `json:"end_session,omitempty"`
 
 	// Clients (relying parties) of the OP, by what is registered of them.
@@ -223,8 +230,6 @@ type Handler struct {
 	//
 	// Default: the jwks_uri of the OP's document, if that is on the issuer's origin.
 	JWKSURI string `json:"jwks_uri,omitempty"`
-
-	explicitEnd bool // end_session is configured, and not there by default
 
 	provider  *handlers.Provider
 	discovery handlers.Discovery
@@ -250,10 +255,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.CheckSession == nil {
 		h.CheckSession = new(handlers.CheckSession)
 	}
-	h.explicitEnd = h.EndSession != nil
-	if h.EndSession == nil {
+	explicit := h.EndSession != nil
+	if !explicit {
 		h.EndSession = new(handlers.EndSession)
 	}
+	h.EndSession.Explicit = explicit
 	if err := h.resolve(); err != nil {
 		return err
 	}
@@ -270,12 +276,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.provider = &handlers.Provider{Issuer: h.Issuer, Check: h.CheckSession, Tells: h.told.MayTell}
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
-		LoginCookie: h.LoginCookie, SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
+		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: new(handlers.Redemptions), SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
 		Issuers: func() []string { return app.issuers }, Clients: clients,
 	}
 	h.discovery.Learn = h.provider.Learn
 	h.discovery.Setup(env)
-	h.token.SessionState = h.SessionState
+	h.token.SessionState, h.token.Redemptions = h.SessionState, h.browser.Redemptions
 	h.token.Setup(env)
 	h.pushed.Setup(env)
 	h.browser.Setup(env)
@@ -316,6 +322,11 @@ func (h *Handler) resolve() error {
 		cookie := &h.EndSession.ClearCookies[i]
 		settings = append(settings, &cookie.Name, &cookie.Domain, &cookie.Path)
 	}
+	for i := range h.OPLogouts {
+		for j := range h.OPLogouts[i].Paths {
+			settings = append(settings, &h.OPLogouts[i].Paths[j])
+		}
+	}
 	return resolveAll(settings...)
 }
 
@@ -349,10 +360,7 @@ func (h *Handler) Validate() error {
 	if b := h.BackChannel; b != nil {
 		errs = append(errs, handlers.ValidateBackChannel(time.Duration(b.RetryFor), time.Duration(b.RedirectWait)))
 	}
-	if err := h.EndSession.Validate(); h.explicitEnd || !errors.Is(err, handlers.ErrNothingToEnd) {
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, h.EndSession.Validate())...)
 }
 
 // ServeHTTP sends a request to where its path belongs.

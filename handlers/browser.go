@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -13,6 +14,8 @@ import (
 type Browser struct {
 	// LoginCookie is the name of the OP's own login cookie. Its deletion ends the session. Default: none.
 	LoginCookie string
+	// OPLogouts are the requests by which the OP signs users out. Default: none.
+	OPLogouts []OPLogout
 	// SessionState says what becomes of a session_state of the OP's own. Default: SessionStateAuto.
 	SessionState SessionState
 	// Pushed knows the pushed authorization requests. Nil: none.
@@ -26,6 +29,8 @@ type Browser struct {
 	OPKeys *Keys
 	// Clients knows the origins of clients whose requests cannot be read. Nil: none.
 	Clients *Clients
+	// Redemptions is told the codes that clients get. Nil: nobody is.
+	Redemptions *Redemptions
 
 	env     Env
 	origins *recent[struct{}] // where clients were sent that asked for it: see originKey
@@ -40,7 +45,13 @@ func (b *Browser) Setup(env Env) {
 }
 
 // Validate tells why the configuration cannot be.
-func (b *Browser) Validate() error { return b.SessionState.validate() }
+func (b *Browser) Validate() error {
+	errs := []error{b.SessionState.validate()}
+	for _, logout := range b.OPLogouts {
+		errs = append(errs, logout.validate())
+	}
+	return errors.Join(errs...)
+}
 
 // Involved tells whether a request may be part of what is observed: it is an authorization request, or it carries a pending
 // cookie or the login cookie. It costs next to nothing, since every request of the site is asked about.
@@ -51,7 +62,7 @@ func (b *Browser) Involved(op *OP, r *http.Request) bool {
 	if len(r.Header["Cookie"]) == 0 {
 		return false
 	}
-	return carries(r, op.cookies.pending) || b.LoginCookie != "" && carries(r, b.LoginCookie+"=")
+	return carries(r, op.cookies.pending) || b.isOPLogout(r) || b.LoginCookie != "" && carries(r, b.LoginCookie+"=")
 }
 
 // HasSession tells whether a request carries a sealed cookie of the OP's, without opening it.
@@ -105,10 +116,11 @@ func (b *Browser) observed(from arrival, asked *pendingRequest, status int, head
 		b.LoginPlace.note(b.ownLines(op, r, header), b.LoginCookie, r.URL.Path)
 	}
 	signedOut := b.loginCookieDeleted(op, r, header)
+	opLogout := !signedOut && b.signsOutAtOP(op, r, status, header)
 	response, answers := readRedirect(op, r, status, header)
 	mayPost := status == http.StatusOK && isHTML(header) && (asked != nil || carries(r, op.cookies.pending))
 	mayLeave := b.mayLeave(r, status)
-	if !signedOut && !answers && !mayPost && !mayLeave && asked == nil {
+	if !signedOut && !opLogout && !answers && !mayPost && !mayLeave && asked == nil {
 		return nil
 	}
 	keys, err := b.env.Keys(recording(r))
@@ -120,6 +132,9 @@ func (b *Browser) observed(from arrival, asked *pendingRequest, status int, head
 	v.settle()
 	if signedOut {
 		v.end(registry.ReasonLoginCookie)
+	}
+	if opLogout {
+		v.end(registry.ReasonLogout)
 	}
 	answered := answers && b.answerRedirect(v, asked, response, header)
 	if mayLeave && !answered && v.leaves(asked, header.Get("Location")) {

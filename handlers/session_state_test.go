@@ -63,7 +63,9 @@ func TestTheOPsSessionStateIsTakenOutOfTokenResponsesWhereOursTakesItsPlace(t *t
 			if tt.removed {
 				want = strings.Replace(body, own, "", 1)
 			}
-			got := redeemAt(t, w, tt.mode, form, body)
+			token := &Token{SessionState: tt.mode}
+			token.Setup(w.env)
+			got := serveToken(t, w, token, form, body)
 			if got.Body.String() != want {
 				t.Errorf("%q, %v: %s\nwant %s", tt.mode, form, got.Body, want)
 			}
@@ -80,11 +82,9 @@ func TestTheOPsSessionStateIsTakenOutOfTokenResponsesWhereOursTakesItsPlace(t *t
 	}
 }
 
-// redeemAt sends a token request that the OP answers with body.
-func redeemAt(t *testing.T, w *world, mode SessionState, form url.Values, body string) *httptest.ResponseRecorder {
+// serveToken sends a token request that the OP answers with body.
+func serveToken(t *testing.T, w *world, token *Token, form url.Values, body string) *httptest.ResponseRecorder {
 	t.Helper()
-	token := &Token{SessionState: mode}
-	token.Setup(w.env)
 	r := httptest.NewRequest(http.MethodPost, issuer+"/token", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", formType)
 	recorder := httptest.NewRecorder()

@@ -18,6 +18,8 @@ import (
 type Token struct {
 	// SessionState says what becomes of a session_state of the OP's own.
 	SessionState SessionState
+	// Redemptions is told the codes that are redeemed. Nil: nobody is.
+	Redemptions *Redemptions
 
 	env Env
 }
@@ -38,6 +40,9 @@ func (t *Token) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddy
 		return next.ServeHTTP(w, r)
 	}
 	clientID := withClientID(r, form).Get("client_id")
+	if redeems && t.Redemptions != nil {
+		t.Redemptions.redeemed(clientID, code)
+	}
 	return observe(w, unencoded(r), next, func(status int, header http.Header) *hold {
 		if status != http.StatusOK || !isJSON(header) {
 			return nil
