@@ -45,7 +45,7 @@ func newBrowserOver(t *testing.T, network http.RoundTripper, now func() time.Tim
 		t: t, now: now, cookies: make(map[string]string), scopes: make(map[string]scope), header: make(http.Header),
 		client: &http.Client{
 			Transport:     network,
-			Timeout:       20 * time.Second,
+			Timeout:       time.Minute,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
@@ -121,7 +121,7 @@ func (b *browser) do(method, target string, form url.Values) page {
 		}
 	}
 	response, err := b.client.Do(r)
-	for tries := 0; tries < 5 && method == http.MethodGet && errors.Is(err, syscall.ECONNRESET); tries++ { // by a reload, as in transport
+	for tries := 0; tries < 5 && method == http.MethodGet && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)); tries++ { // by a reload, as in transport
 		response, err = b.client.Do(r)
 	}
 	if err != nil {

@@ -1,6 +1,8 @@
 package oidcsession
 
 import (
+	"slices"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
@@ -44,6 +46,9 @@ func list(d *caddyfile.Dispenser, values *[]string) error {
 	}
 	if *values = d.RemainingArgs(); len(*values) == 0 {
 		return d.ArgErr()
+	}
+	if slices.Contains(*values, "") {
+		return d.Errf("%s is empty", name)
 	}
 	return endOfLine(d)
 }

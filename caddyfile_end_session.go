@@ -200,6 +200,8 @@ func (h *Handler) unmarshalClient(d *caddyfile.Dispenser) error {
 			err = scalar(d, &client.BackChannelLogoutURI)
 		case "backchannel_logout_session_required":
 			err = onOff(d, &client.BackChannelLogoutSessionRequired)
+		case "logout_token":
+			err = scalar(d, &client.LogoutToken)
 		case "frontchannel_logout_uri":
 			err = scalar(d, &client.FrontChannelLogoutURI)
 		case "frontchannel_logout_session_required":

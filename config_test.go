@@ -59,11 +59,28 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"a template that is broken":          {"", "login_cookie a\n\t\tend_session {\n\t\t\ttemplates " + filepath.Dir(write("error.html", "{{.Nope}}")) + "\n\t\t}", "error.html:1"},
 		"a client with a script for address": {"", "client a {\n\t\t\tpost_logout_redirect_uri javascript:alert(1)\n\t\t}", "has a scheme that browsers are not sent to"},
 		"a client with http":                 {"", "client a {\n\t\t\tpost_logout_redirect_uri http://rp.example.com/\n\t\t}", "must be https"},
+		"issuers of two origins":             {"", "issuer http://op.localhost https://op.localhost", "it must have the origin of the others, http://op.localhost"},
+		"an issuer twice":                    {"", "issuer http://op.localhost http://op.localhost", "it is given twice"},
+		"an issuer with and without a slash": {"", "issuer http://op.localhost http://op.localhost/", "stands for it already"},
+		"an issuer that a pattern covers":    {"", "issuer http://op.localhost/o/shop/ http://op.localhost/o/*/", "\"http://op.localhost/o/*/\" stands for it already"},
+		"a pattern before what it covers":    {"", "issuer http://op.localhost/o/* http://op.localhost/o/shop", "\"http://op.localhost/o/*\" stands for it already"},
+		"a * amid an issuer":                 {"", "issuer http://op.localhost/*/o", "a * may only be its last path segment"},
+		"a * as a part of a segment":         {"", "issuer http://op.localhost/o-*", "a * may only be its last path segment"},
+		"a * for the host of an issuer":      {"", "issuer http://*/", "invalid issuer"},
+		"two * in an issuer":                 {"", "issuer http://op.localhost/*/*", "a * may only be its last path segment"},
+		"a discovery path without a slash":   {"", "discovery documents", "it must begin with one slash"},
+		"a discovery path with two *":        {"", "discovery /*/*", "a * may only be one whole segment"},
+		"a discovery path with half a *":     {"", "discovery /a*", "a * may only be one whole segment"},
+		"a discovery path twice":             {"", "discovery /a /a", "it is given twice"},
 		"a client twice":                     {"", "client a\n\t\tclient a", "given twice"},
 		"a clients_file that is not there":   {"", "clients_file " + filepath.Join(dir, "nowhere.json"), "reading the clients_file"},
 		"a clients_file that is broken":      {"", "clients_file " + write("clients.json", "[\n{]"), "line 2"},
 		"a jwks_uri that is no address":      {"", "jwks_uri /jwks", "jwks_uri"},
 		"a jwks_uri of an empty variable":    {"", "jwks_uri {env.OIDC_TEST_EMPTY}", "is empty"},
+
+		"an op_address with a path":          {"", "op_address http://localhost:8000/realm", "op_address is \"http://localhost:8000/realm\", but must be"},
+		"an op_address without a scheme":     {"", "op_address localhost:8000", "must be http://host:port"},
+		"an op_address of an empty variable": {"", "op_address {env.OIDC_TEST_EMPTY}", "is empty"},
 
 		"an idle_timeout of seconds":           {"", "idle_timeout 30s", "idle_timeout is 30s, but must be 1m0s to 400 days"},
 		"a frontchannel_timeout of minutes":    {"", "frontchannel_timeout 5m", "frontchannel_timeout is 5m0s, but must be at most 30s"},
@@ -80,6 +97,8 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"browsers that wait for minutes":       {"", "backchannel_logout {\n\t\t\tredirect_wait 5m\n\t\t}", "redirect_wait is 5m0s, but must be"},
 		"a backchannel_logout_uri with http":   {"", "client a {\n\t\t\tbackchannel_logout_uri http://rp.example.com/\n\t\t}", "backchannel_logout_uri must be https"},
 		"a backchannel_logout_uri of an app":   {"", "client a {\n\t\t\tbackchannel_logout_uri com.example.app:/x\n\t\t}", "backchannel_logout_uri is no https URL"},
+		"a logout_token of another kind":       {"", "client a {\n\t\t\tlogout_token all\n\t\t}", `logout_token is "all", but must be sid, sub or both`},
+		"a logout_token without the sid":       {"", "client a {\n\t\t\tbackchannel_logout_session_required\n\t\t\tlogout_token sub\n\t\t}", "backchannel_logout_session_required needs the sid"},
 		"a frontchannel_logout_uri to a part":  {"", "client a {\n\t\t\tfrontchannel_logout_uri https://rp.example.com/#x\n\t\t}", "frontchannel_logout_uri has a fragment"},
 	}
 	for name, tt := range tests {
@@ -118,7 +137,7 @@ func TestASigningKeyMayBeWrittenOut(t *testing.T) {
 func TestJSONIsCheckedAsTheCaddyfileIs(t *testing.T) {
 	for name, handler := range map[string]string{
 		"a bad path":        `{"handler":"oidc_session","check_session":{"path":"x"}}`,
-		"a bad issuer":      `{"handler":"oidc_session","issuer":"x"}`,
+		"a bad issuer":      `{"handler":"oidc_session","issuers":["x"]}`,
 		"a bad cookie name": `{"handler":"oidc_session","login_cookie":"a b"}`,
 		"an unknown field":  `{"handler":"oidc_session","login_cookies":"a"}`,
 	} {

@@ -74,7 +74,7 @@ func (d *direct) load() {
 	config.AppsRaw = caddy.ModuleMap{"oidc_session": json.RawMessage(`{"keys":["` + testKey + `"],"store":{"module":"memory"}}`)}
 	ctx, cancel := caddy.NewContext(provisioned)
 	settings := map[string]any{
-		"issuer": d.op.issuer, "login_cookie": "login", "session_state": "replace",
+		"issuers": []string{d.op.issuer}, "login_cookie": "login", "session_state": "replace",
 		"end_session": map[string]any{
 			"path": d.op.at(leavePage), "upstream": map[string]any{"method": "GET", "path": d.op.at("/logout")},
 		},

@@ -70,7 +70,8 @@ type App struct {
 	poolKey   string // of the registry; empty: not taken
 	registry  *registry.Lazy
 	unhurried registry.Registry // the same, for what no login waits for
-	issuers   []string          // of the handlers; complete once all are provisioned
+	issuers   [][]string        // of each handler; complete once all are provisioned
+	endpoints *handlers.Endpoints
 	worker    *notify.Worker
 	sites     *sites
 }
@@ -89,6 +90,7 @@ var registries = caddy.NewUsagePool()
 // Provision resolves the keys and names the registry. It opens nothing: `caddy validate` must work beside a running Caddy.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.logger = ctx.Logger()
+	a.endpoints = handlers.NewEndpoints(a.logger)
 	a.http = func() (any, error) { return ctx.AppIfConfigured("http") }
 	secrets, err := resolveSecrets(a.Keys)
 	if err != nil {
@@ -162,9 +164,20 @@ type Handler struct {
 	// The issuer identifier of the OP, exactly as in its discovery document. Only requests for its host are handled. Takes
 	// placeholders that are known at start.
 	//
+	// An OP that has an issuer for each of its clients, but one authorization endpoint, is one OP with one login: all of its issuers
+	// belong here. A last path segment `*` stands for any one segment, as in `https://id.example.com/application/o/*/`. All must
+	// have one origin. The first one names the OP in all that is kept of it: another one in its place ends all sessions.
+	//
 	// Default: the issuer of the OP's own document at /.well-known/openid-configuration, if its host is the request's. On
 	// sites for several, wildcard or any host names it must be set.
-	Issuer string `json:"issuer,omitempty"`
+	Issuers []string `json:"issuers,omitempty"`
+
+	// The paths of the OP's discovery documents, where they are not at the places of their issuers. One segment of a path may be
+	// `*`. The OP is asked at the first path without it. Takes placeholders that are known at start.
+	//
+	// Default: /.well-known/openid-configuration behind each issuer. Of an issuer with a `*`, that of any client will do: it is
+	// observed when a client asks for it.
+	Discovery []string `json:"discovery,omitempty"`
 
 	// The name of the cookie by which the OP itself remembers that a browser is signed in. When the OP deletes it, the
 	// session has ended. Takes placeholders that are known at start.
@@ -184,6 +197,16 @@ type Handler struct {
 	//
 	// Default: auto.
 	SessionState handlers.SessionState `json:"session_state,omitempty"`
+
+	// Where the OP itself is: http://host:port, https://host:port or unix//path. Its discovery
+	// document, its keys and the upstream sign-out request are asked for there, with the issuer's
+	// Host, X-Forwarded-Host and X-Forwarded-Proto, and with the client's address as
+	// X-Forwarded-For. Takes placeholders that are known at start.
+	//
+	// Default: they are asked for through the rest of the site, as the client's own requests go
+	// there. A site that has an auth wall, a list of addresses or a filter of bots there needs
+	// this.
+	OPAddress string `json:"op_address,omitempty"`
 
 	// How long a session lasts from its start, whatever the OP does: 1 minute to 400 days. It should not be shorter than the
 	// OP's own, or RPs ask again for users who are still signed in. A change is for sessions that start afterwards.
@@ -231,7 +254,10 @@ type Handler struct {
 	// Default: the jwks_uri of the OP's document, if that is on the issuer's origin.
 	JWKSURI string `json:"jwks_uri,omitempty"`
 
+	paths     *handlers.Paths
+	op        *handlers.OPAddress // nil: the OP is asked through the site
 	provider  *handlers.Provider
+	endpoints *handlers.Claim
 	discovery handlers.Discovery
 	token     handlers.Token
 	pushed    *handlers.Pushed
@@ -264,22 +290,30 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	app := loaded.(*App)
-	app.issuers = append(app.issuers, h.Issuer)
+	app.issuers = append(app.issuers, h.Issuers)
+	h.endpoints = app.endpoints.Provisioned()
 	clients := &handlers.Clients{List: h.Clients, File: h.ClientsFile}
 	if err := h.provisionBackChannel(ctx, app, clients); err != nil {
 		return err
 	}
+	if h.OPAddress != "" {
+		if h.op, err = handlers.NewOPAddress(h.OPAddress); err != nil {
+			return err
+		}
+	}
 	env := h.env(app, ctx.Logger())
+	h.paths = new(handlers.Paths)
+	h.paths.Setup(env)
 	if err := clients.Setup(env); err != nil {
 		return err
 	}
-	h.provider = &handlers.Provider{Issuer: h.Issuer, Check: h.CheckSession, Tells: h.told.MayTell}
+	h.provider = &handlers.Provider{Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell}
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: new(handlers.Redemptions), SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
-		Issuers: func() []string { return app.issuers }, Clients: clients,
+		Issuers: func() [][]string { return app.issuers }, Clients: clients,
 	}
-	h.discovery.Learn = h.provider.Learn
+	h.discovery.Learn = h.learn
 	h.discovery.Setup(env)
 	h.token.SessionState, h.token.Redemptions = h.SessionState, h.browser.Redemptions
 	h.token.Setup(env)
@@ -291,7 +325,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.jwks.Setup(env)
 	h.register = &handlers.Registration{Clients: clients, EndSession: h.EndSession, BackChannel: h.told}
 	h.register.Setup(env)
-	app.sites.provisioned(h.told, h.Issuer)
+	app.sites.provisioned(h.told, h.name())
 	return errors.Join(h.provider.Setup(env), h.setupEndSession(env, clients))
 }
 
@@ -312,7 +346,7 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 // resolve replaces the placeholders in settings that are known at start.
 func (h *Handler) resolve() error {
 	settings := []*string{
-		&h.Issuer, &h.LoginCookie, (*string)(&h.SessionState), &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
+		&h.LoginCookie, (*string)(&h.SessionState), &h.OPAddress, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
 		&h.EndSession.Path, &h.EndSession.Confirm, &h.EndSession.Templates,
 	}
 	if h.EndSession.Upstream != nil {
@@ -327,12 +361,25 @@ func (h *Handler) resolve() error {
 			settings = append(settings, &h.OPLogouts[i].Paths[j])
 		}
 	}
+	for _, list := range [][]string{h.Issuers, h.Discovery} {
+		for i := range list {
+			settings = append(settings, &list[i])
+		}
+	}
 	return resolveAll(settings...)
+}
+
+// name is what is kept of the OP goes by; empty: it is to be learnt.
+func (h *Handler) name() string {
+	if len(h.Issuers) == 0 {
+		return ""
+	}
+	return h.Issuers[0]
 }
 
 // setupEndSession gives the end_session endpoint its world.
 func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) error {
-	keys := &handlers.Keys{URI: h.JWKSURI, Learnt: h.told.SawKeys}
+	keys := &handlers.Keys{URI: h.JWKSURI, As: h.provider.As, Learnt: h.told.SawKeys}
 	keys.Setup(env)
 	h.told.OPKeys, h.browser.OPKeys = keys, keys
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
@@ -363,13 +410,25 @@ func (h *Handler) Validate() error {
 	return errors.Join(append(errs, h.EndSession.Validate())...)
 }
 
-// ServeHTTP sends a request to where its path belongs.
+// ServeHTTP serves a request by the path that the browser sent.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if way := h.paths.Way(r, next); way != nil {
+		return way.Serve(w, r, h.serve)
+	}
+	return h.serve(w, r, next)
+}
+
+// serve sends a request to where its path belongs.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	op := h.provider.Find(r, next)
 	if op == nil {
 		if candidate := h.provider.Candidate(r); candidate != nil {
 			return h.discovery.Serve(candidate, w, r, next, h.members)
 		}
+		return next.ServeHTTP(w, r)
+	}
+	if h.endpoints.AreTaken(op) {
+		h.provider.Refresh(r, next)
 		return next.ServeHTTP(w, r)
 	}
 	h.told.See(op)
@@ -379,16 +438,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.CheckSession.Serve(op, w, r)
 	case h.EndSession.Serves(op, path):
 		return h.EndSession.Serve(op, w, r, next)
-	case path == op.DiscoveryPath:
+	case op.HasDocument(path):
 		h.provider.Refresh(r, next)
 		return h.discovery.Serve(op, w, r, next, h.members)
 	case h.jwks.Serves(op, path):
 		return h.jwks.Serve(op, w, r, next)
-	case path == op.TokenPath && path != "":
+	case op.IsTokenPath(path):
 		return h.token.Serve(op, w, r, next)
 	case h.register.Serves(op, r):
 		return h.register.Serve(op, w, r, next)
-	case path == op.PushedPath && path != "":
+	case op.IsPushedPath(path):
 		return h.pushed.Serve(op, w, r, next)
 	}
 	if h.browser.HasSession(op, r) {
@@ -400,17 +459,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return next.ServeHTTP(w, r)
 }
 
+// learn takes an answer that passes through to a client for the OP's document.
+func (h *Handler) learn(op *handlers.OP, r *http.Request, document []byte) *handlers.OP {
+	known := h.provider.Learn(op, r, document)
+	if known != nil {
+		h.told.See(known)
+	}
+	return known
+}
+
 // members are what this site adds to the OP's discovery document.
 func (h *Handler) members(op *handlers.OP) []handlers.Member {
-	h.told.See(op) // it may be learnt just now, from that document
 	return slices.Concat(h.CheckSession.Members(op, h.SessionState.Replaces(op)), h.EndSession.Members(op), h.told.Members(op))
 }
 
-// Cleanup ends the connections to clients that are idle.
+// Cleanup ends the connections to the OP that are idle.
 func (h *Handler) Cleanup() error {
-	if h.told != nil {
-		h.told.Sender.Close()
-		h.told.Strict.Close()
+	if h.op != nil {
+		h.op.Close()
 	}
 	return nil
 }
@@ -421,6 +487,7 @@ func (h *Handler) env(a *App, logger *zap.Logger) handlers.Env {
 		Keys:            a.keys.get,
 		Registry:        registry.Bound(a.registry, registryLimit, registryInFlight),
 		Prepare:         prepareSubRequest,
+		OPAddress:       h.op,
 		Replace:         replacePlaceholders,
 		SessionLifetime: cmp.Or(time.Duration(h.SessionLifetime), sessionLifetime),
 		IdleTimeout:     time.Duration(h.IdleTimeout),
@@ -437,8 +504,8 @@ var (
 	_ caddy.App                   = (*App)(nil)
 	_ caddy.Provisioner           = (*App)(nil)
 	_ caddy.CleanerUpper          = (*App)(nil)
-	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

@@ -1,6 +1,7 @@
 package oidcsession
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ type receiver struct {
 	t      *testing.T
 	issuer string
 	client string
+	found  string // where the client finds the OP's document; empty: at its issuer
 	algs   []jose.SignatureAlgorithm
 	server *httptest.Server
 
@@ -117,13 +119,13 @@ func (r *receiver) verify(request *http.Request) (token logoutToken, err error) 
 
 // keys are those of the OP, found as clients find them.
 func (r *receiver) keys() (keys jose.JSONWebKeySet, err error) {
-	client := &http.Client{Transport: transport(), Timeout: 10 * time.Second}
+	client := &http.Client{Transport: transport(), Timeout: time.Minute}
 	defer client.CloseIdleConnections()
 	var document struct {
 		JWKSURI   string `json:"jwks_uri"`
 		Supported bool   `json:"backchannel_logout_supported"`
 	}
-	if err := getJSON(client, r.issuer+"/.well-known/openid-configuration", &document); err != nil {
+	if err := getJSON(client, cmp.Or(r.found, strings.TrimSuffix(r.issuer, "/")+"/.well-known/openid-configuration"), &document); err != nil {
 		return keys, err
 	}
 	if !document.Supported {

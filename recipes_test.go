@@ -44,7 +44,7 @@ func recipe(t *testing.T, op, having string, names ...string) string {
 
 func TestRecipesAreValidForEveryOP(t *testing.T) {
 	sections := recipes(t)
-	all := "oidc-provider (npm), Zitadel, Ory Hydra, Dex, Authelia, django-oidc-provider, Keycloak"
+	all := "oidc-provider (npm), Zitadel, Ory Hydra, Dex, Authelia, authentik, Kanidm, django-oidc-provider, Keycloak"
 	for op := range strings.SplitSeq(all, ", ") {
 		if len(blocks(sections[op], "caddyfile")) == 0 {
 			t.Errorf("there is no recipe for %s", op)

@@ -1,6 +1,7 @@
 package oidcsession
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -9,8 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // A scriptedOP is an OP that does just what session management needs of one: it signs users in with a login cookie, answers
@@ -23,17 +27,23 @@ type scriptedOP struct {
 	server *httptest.Server // nil: it is asked without a network
 	front  *httptest.Server // has the login page, if that is elsewhere
 
+	starting atomic.Bool // it answers 502, as a server in front of an OP that is not there yet
+	asked    requests
+
 	mu      sync.Mutex
 	logins  map[string]*login  // by login cookie
 	tickets map[string]*ticket // of flows on their way through the OP's own redirects
 	codes   map[string]grant
-	count   int // of sign-ins
-	fetches int // of the discovery document
+	keysMu  sync.Mutex
+	keys    map[string]jose.JSONWebKey // by client, where each has one
+	count   int                        // of sign-ins
+	fetches int                        // of the discovery document
 }
 
 // traits are how OPs differ. The zero value is an OP that sets its cookie, with a new value, on each authorization response.
 type traits struct {
 	cookie       cookiePlace
+	prefix       string // of its URLs' paths, which a server in front takes away from requests
 	cookiePath   string // where the login cookie is; the OP's own pages are below it. Empty: /
 	fixedCookie  bool   // the cookie keeps its value for as long as a user is signed in
 	otherCookie  bool   // authorization responses set a cookie of another name
@@ -48,10 +58,44 @@ type traits struct {
 	unnamedTokens bool // ID tokens do not say which key signed them (OpenID Connect Core 1.0, section 10.1)
 	unnamedKey    bool // nor has the key a kid
 
+	issuers         issuerMode
+	keyPerClient    bool // each client's documents have a key of its own
 	ownSessionState bool
 	tellsClients    bool          // by back-channel logout of its own
 	codeLifetime    time.Duration // zero: codes do not expire
 	cleansFrames    bool          // in frames, it deletes a login cookie that it does not know, or did not get
+}
+
+// issuerMode says which issuer a client's ID tokens and documents have.
+type issuerMode int
+
+const (
+	oneIssuer    issuerMode = iota
+	perClient               // below /application/o/<client>/, as are the client's documents
+	globalIssuer            // the host's root, though documents are below /application/o/<client>/ only
+)
+
+// issuerOf is the issuer that a client knows.
+func (op *scriptedOP) issuerOf(client string) string {
+	switch op.traits.issuers {
+	case perClient:
+		return op.issuer + "/application/o/" + client + "/"
+	case globalIssuer:
+		return op.issuer + "/"
+	default:
+		return op.issuer
+	}
+}
+
+// below serves a document where the OP has it: below each client's name, or not.
+func (op *scriptedOP) below(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if (op.traits.issuers != oneIssuer) != (r.PathValue("client") != "") {
+			http.NotFound(w, r)
+			return
+		}
+		serve(w, r)
+	}
 }
 
 // cookiePlace says which response sets the login cookie.
@@ -100,11 +144,34 @@ type grant struct {
 // newScriptedOP returns an OP behind a port of its own.
 func newScriptedOP(t *testing.T, issuer string) *scriptedOP {
 	op := scriptOP(issuer)
-	op.server = httptest.NewServer(op.mux())
+	op.server = httptest.NewServer(op)
 	op.front = httptest.NewServer(op.mux())
 	t.Cleanup(op.server.Close)
 	t.Cleanup(op.front.Close)
 	return op
+}
+
+// ServeHTTP serves a request that came over a network.
+func (op *scriptedOP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	op.asked.note(r)
+	if op.starting.Load() {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	op.mux().ServeHTTP(w, r)
+}
+
+// requests are the last ones for each path.
+type requests struct{ last sync.Map }
+
+func (q *requests) note(r *http.Request) { q.last.Store(r.URL.Path, r.Clone(context.Background())) }
+
+// to returns the last request for a path; one without anything if there was none.
+func (q *requests) to(path string) *http.Request {
+	if r, ok := q.last.Load(path); ok {
+		return r.(*http.Request)
+	}
+	return new(http.Request)
 }
 
 // scriptOP returns an OP that is asked through its mux.
@@ -112,15 +179,18 @@ func scriptOP(issuer string) *scriptedOP {
 	return &scriptedOP{
 		issuer: issuer, now: time.Now,
 		logins: make(map[string]*login), tickets: make(map[string]*ticket), codes: make(map[string]grant),
+		keys: make(map[string]jose.JSONWebKey),
 	}
 }
 
 // mux serves each page at every path below which the login cookie may be.
 func (op *scriptedOP) mux() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /.well-known/openid-configuration", op.discovery)
+	mux.HandleFunc("GET /.well-known/openid-configuration", op.below(op.discovery))
+	mux.HandleFunc("GET /jwks", op.below(op.jwks))
+	mux.HandleFunc("GET /application/o/{client}/.well-known/openid-configuration", op.below(op.discovery))
+	mux.HandleFunc("GET /application/o/{client}/jwks/{$}", op.below(op.jwks))
 	mux.HandleFunc("POST /token", op.token)
-	mux.HandleFunc("GET /jwks", op.jwks)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "the OP at %s", r.URL.Path) })
 	for _, below := range []string{"", "/account"} {
 		mux.HandleFunc(below+"/authorize", op.authorize)
@@ -139,22 +209,26 @@ func (op *scriptedOP) proxy() string {
 }
 
 // at is the path of a page of the OP's.
-func (op *scriptedOP) at(page string) string { return op.traits.cookiePath + page }
+func (op *scriptedOP) at(page string) string { return op.traits.prefix + op.traits.cookiePath + page }
 
-func (op *scriptedOP) discovery(w http.ResponseWriter, _ *http.Request) {
+func (op *scriptedOP) discovery(w http.ResponseWriter, r *http.Request) {
 	op.mu.Lock()
 	op.fetches++
 	op.mu.Unlock()
+	client, keys := r.PathValue("client"), op.issuer+"/jwks"
+	if client != "" {
+		keys = op.issuer + "/application/o/" + client + "/jwks/"
+	}
 	subjects := "public"
 	if op.traits.pairwise {
 		subjects = "pairwise"
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
-		"issuer":                  op.issuer,
+		"issuer":                  op.issuerOf(client),
 		"authorization_endpoint":  op.issuer + "/authorize",
 		"token_endpoint":          op.issuer + "/token",
-		"jwks_uri":                op.issuer + "/jwks",
+		"jwks_uri":                keys,
 		"subject_types_supported": []string{subjects},
 
 		"id_token_signing_alg_values_supported": []string{"ES256"},

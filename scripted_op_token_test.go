@@ -50,8 +50,27 @@ var opKey = sync.OnceValue(func() jose.JSONWebKey {
 	return jose.JSONWebKey{Key: key, KeyID: "of the OP", Algorithm: "ES256", Use: "sig"}
 })
 
-func (op *scriptedOP) jwks(w http.ResponseWriter, _ *http.Request) {
-	key := opKey()
+// keyOf is what the OP signs a client's ID tokens with.
+func (op *scriptedOP) keyOf(client string) jose.JSONWebKey {
+	if !op.traits.keyPerClient {
+		return opKey()
+	}
+	op.keysMu.Lock()
+	defer op.keysMu.Unlock()
+	key, found := op.keys[client]
+	if !found {
+		fresh, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			panic(err)
+		}
+		key = jose.JSONWebKey{Key: fresh, KeyID: "of " + client, Algorithm: "ES256", Use: "sig"}
+		op.keys[client] = key
+	}
+	return key
+}
+
+func (op *scriptedOP) jwks(w http.ResponseWriter, r *http.Request) {
+	key := op.keyOf(r.PathValue("client"))
 	public := key.Public()
 	if op.traits.unnamedKey {
 		public.KeyID = ""
@@ -61,7 +80,7 @@ func (op *scriptedOP) jwks(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (op *scriptedOP) idToken(g grant) string {
-	key := opKey()
+	key := op.keyOf(g.clientID)
 	if op.traits.unnamedTokens {
 		key.KeyID = ""
 	}
@@ -70,7 +89,7 @@ func (op *scriptedOP) idToken(g grant) string {
 		panic(err)
 	}
 	token, err := jwt.Signed(signer).Claims(map[string]any{
-		"iss": op.issuer, "sub": op.sub(g), "aud": g.clientID, "sid": g.sid, "iat": op.now().Unix(), "exp": op.now().Add(time.Hour).Unix(),
+		"iss": op.issuerOf(g.clientID), "sub": op.sub(g), "aud": g.clientID, "sid": g.sid, "iat": op.now().Unix(), "exp": op.now().Add(time.Hour).Unix(),
 	}).Serialize()
 	if err != nil {
 		panic(err)

@@ -35,7 +35,7 @@ func requireIssuersIn(routes caddyhttp.RouteList, named bool) error {
 		for _, handler := range route.Handlers {
 			switch handler := handler.(type) {
 			case *Handler:
-				if handler.Issuer == "" && !named {
+				if len(handler.Issuers) == 0 && !named {
 					return errNoIssuer
 				}
 			case *caddyhttp.Subroute:

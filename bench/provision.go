@@ -54,7 +54,7 @@ func loadHandler(ctx caddy.Context, name string, config map[string]any) (caddyht
 
 // loadPlugin loads the handler for an OP and lets it learn the OP's endpoints.
 func loadPlugin(ctx caddy.Context) (caddyhttp.MiddlewareHandler, error) {
-	plugin, err := loadHandler(ctx, "oidc_session", map[string]any{"issuer": issuer, "login_cookie": "login"})
+	plugin, err := loadHandler(ctx, "oidc_session", map[string]any{"issuers": []string{issuer}, "login_cookie": "login"})
 	if err != nil {
 		return nil, err
 	}

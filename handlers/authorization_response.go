@@ -110,7 +110,6 @@ func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationRespons
 	}
 	a = a.without(request.own)
 	handle := sessionstate.NewHandle(request.clientID, origin)
-	handle.Issued = v.now
 	switch {
 	case a.success():
 		b.signIn(v, request, origin, a, &handle)
@@ -173,7 +172,7 @@ func (b *Browser) answersBlindly(v *visit, request pendingRequest, a authorizati
 		return false
 	}
 	issuer := a.values.Get("iss")
-	return issuer == v.op.Issuer || issuer == "" && a.values.Get("state") != ""
+	return v.op.issues(issuer) || issuer == "" && a.values.Get("state") != ""
 }
 
 // isOriginOf reports whether an origin is known to be a client's: the client was sent there before, or has registered an address there.

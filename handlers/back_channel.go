@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,6 +68,10 @@ type BackChannel struct {
 	published publishedKeys
 	warned    recent[struct{}] // of which clients and algorithms the log has been told
 
+	whole  *BackChannel         // that this is the part for one issuer of; nil: it is the whole
+	issuer string               // of that part
+	parts  lately[*BackChannel] // of the whole, where the OP has several issuers
+
 	mu       sync.Mutex
 	obstacle string // that the log has been told
 }
@@ -86,6 +91,49 @@ func (b *BackChannel) Setup(env Env) {
 				zap.String("client_id", client.ID), zap.String("host", u.Hostname()))
 		}
 	}
+}
+
+// of returns the part for one issuer of an OP that has several: each issuer has ID tokens and keys of its own. Else it returns the whole.
+func (b *BackChannel) of(op *OP, issuer string) *BackChannel {
+	if op == nil || !op.hasSeveralIssuers() || !op.issues(issuer) {
+		return b
+	}
+	return b.part(issuer)
+}
+
+// part returns the part for one issuer.
+func (b *BackChannel) part(issuer string) *BackChannel {
+	if b.whole != nil {
+		return b
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.parts.get(issuer, func() *BackChannel {
+		part := &BackChannel{
+			Configured: b.Configured, Keys: b.Keys, Given: b.Given, OPKeys: b.OPKeys, Clients: b.Clients, env: b.env, whole: b, issuer: issuer,
+		}
+		part.seen = newObservations(b.env, part.judge)
+		part.judge(registry.Observed{}, false)
+		part.seen.load(issuer)
+		return part
+	})
+}
+
+// name is what the part or the whole is recorded as.
+func (b *BackChannel) name(op *OP) string { return cmp.Or(b.issuer, op.Issuer) }
+
+// lastOP returns the OP as it was last seen, and as the issuer of a part has it; nil: no request has come to it.
+func (b *BackChannel) lastOP() *OP {
+	if b.whole == nil {
+		return b.op.Load()
+	}
+	op := b.whole.op.Load()
+	if op != nil {
+		if view := op.as(b.issuer); view != nil {
+			return view
+		}
+	}
+	return op
 }
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
@@ -129,12 +177,15 @@ func (b *BackChannel) See(op *OP) {
 		b.env.Logger.Info("the OP has back-channel logout of its own, which tells its clients: none are told from here", zap.String("issuer", op.Issuer))
 	}
 	b.complain(op)
+	if op.learnt && op.asked() == "" {
+		b.seen.sawDocument(context.Background(), op.Issuer, op.document)
+	}
 }
 
 // Members are what the sender adds to the discovery document (Back-Channel Logout 1.0, section 2.1). That tokens name sessions is said
 // only while the OP's own ID tokens do: clients could not find theirs otherwise.
 func (b *BackChannel) Members(op *OP) []Member {
-	if !b.Tells(op) {
+	if b = b.of(op, op.issuer); !b.Tells(op) {
 		return nil
 	}
 	members := []Member{{Name: "backchannel_logout_supported", Value: true, Replace: true}}

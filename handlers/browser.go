@@ -20,8 +20,8 @@ type Browser struct {
 	SessionState SessionState
 	// Pushed knows the pushed authorization requests. Nil: none.
 	Pushed *Pushed
-	// Issuers returns the issuers that are configured beside this one, and this one; empty ones count as none. Nil: none.
-	Issuers func() []string
+	// Issuers returns the issuers of each OP that is configured, this one among them; empty ones count as none. Nil: none.
+	Issuers func() [][]string
 
 	// LoginPlace is told where the login cookie is set. Nil: nobody is.
 	LoginPlace *LoginPlace
@@ -130,6 +130,7 @@ func (b *Browser) observed(from arrival, asked *pendingRequest, status int, head
 	v := newVisit(b.env, op, keys, r)
 	v.from = from
 	v.settle()
+	v.patient = asked == nil && len(v.pending) == 0
 	if signedOut {
 		v.end(registry.ReasonLoginCookie)
 	}

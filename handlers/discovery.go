@@ -16,8 +16,8 @@ import (
 
 // A Discovery adds to the OP's discovery document what is served in front of the OP (OpenID Connect Discovery 1.0, section 3).
 type Discovery struct {
-	// Learn is given each document that passes, with the OP and the request that it answers, and returns the OP as it is known then; nil:
-	// the document is none of the OP's.
+	// Learn is given each document that passes, with the OP and the request that it answers, and
+	// returns the OP as it is known then; nil: the document is none of the OP's.
 	Learn func(op *OP, r *http.Request, document []byte) *OP
 
 	env Env
@@ -34,7 +34,11 @@ func (d *Discovery) Serve(op *OP, w http.ResponseWriter, r *http.Request, next c
 			if op = d.Learn(op, r, document); op == nil {
 				return nil, nil
 			}
-			return addMembers(document, op.Issuer, members(op))
+			view, err := op.ofDocument(document)
+			if err != nil {
+				return nil, err
+			}
+			return addMembers(document, view.issuer, members(view))
 		},
 		failed: func(err error) {
 			d.env.Logger.Warn("the OP's discovery document passes as it came", zap.String("issuer", op.Issuer), zap.Error(err))
@@ -114,6 +118,24 @@ var (
 	errNoDocument    = errors.New("it is no JSON object")
 	errForeignIssuer = errors.New("it is the document of another issuer")
 )
+
+// ofDocument returns the OP as the issuer of a document has it.
+func (op *OP) ofDocument(document []byte) (*OP, error) {
+	var has map[string]json.RawMessage
+	if err := json.Unmarshal(document, &has); err != nil || has == nil {
+		return nil, errNoDocument
+	}
+	var named string
+	if json.Unmarshal(has["issuer"], &named) != nil || !op.issues(named) {
+		return nil, errForeignIssuer
+	}
+	if view := op.as(named); view != nil {
+		return view, nil
+	}
+	view := *op
+	view.issuer = named
+	return &view, nil
+}
 
 // addMembers writes members at the end of a document that has none of their names. All other bytes stay as they are, so that
 // numbers, order and what is unknown here are kept exactly.

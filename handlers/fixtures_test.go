@@ -208,7 +208,7 @@ func (downRegistry) ClientAt(context.Context, string, string) (c registry.Client
 	return c, false, registry.ErrUnavailable
 }
 
-func (downRegistry) PutClient(context.Context, string, registry.Client) error {
+func (downRegistry) PutClient(context.Context, string, registry.Client, time.Time) error {
 	return registry.ErrUnavailable
 }
 

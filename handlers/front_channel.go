@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,7 +27,7 @@ func (e *EndSession) framesOf(op *OP, client Client, p registry.Participation) [
 	}
 	for _, subject := range p.Subjects {
 		if subject.Sid != "" {
-			add(withSession(client.FrontChannelLogoutURI, op.Issuer, subject.Sid))
+			add(withSession(client.FrontChannelLogoutURI, cmp.Or(p.IDToken.Issuer, op.Issuer), subject.Sid))
 		}
 	}
 	if len(frames) == 0 && !client.FrontChannelLogoutSessionRequired {

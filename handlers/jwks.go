@@ -26,21 +26,25 @@ type JWKS struct {
 
 	env Env
 
-	mu      sync.Mutex // of what the log has been told
-	failure string
-	clashes string
+	mu   sync.Mutex
+	told lately[*jwksTold] // what the log has been told, by issuer
 }
+
+// jwksTold is what the log has been told of one document.
+type jwksTold struct{ failure, clashes string }
 
 // Setup gives the handler its world.
 func (j *JWKS) Setup(env Env) { j.env = env }
 
-// Serves tells whether a path is that of the OP's document, and our keys may belong to it, or it is read.
+// Serves tells whether a path is that of a document of the OP's keys, and ours may belong to it, or it is read.
 func (j *JWKS) Serves(op *OP, path string) bool {
-	return path == op.JWKSPath && path != "" && (j.BackChannel.wouldTell(op) || j.BackChannel.OPKeys.Wants())
+	view := op.keysAt(path)
+	return view != nil && (j.BackChannel.wouldTell(view) || j.BackChannel.OPKeys.Wants(view))
 }
 
 // Serve answers with the OP's document and our keys. A document that cannot be read passes as it came.
 func (j *JWKS) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	op = op.keysAt(r.URL.Path)
 	return documentEdit{
 		edit: func(document []byte) ([]byte, error) {
 			j.BackChannel.OPKeys.Learn(op, r, document)
@@ -70,10 +74,10 @@ func (j *JWKS) merge(ctx context.Context, op *OP, document []byte) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	b := j.BackChannel
-	b.seen.await(ctx, op.Issuer)
-	b.seen.lookAgain(ctx, op.Issuer)
-	known, complete := b.seen.sawKeys(ctx, op.Issuer, names)
+	b := j.BackChannel.of(op, op.issuer)
+	b.seen.await(ctx, b.name(op))
+	b.seen.lookAgain(ctx, b.name(op))
+	known, complete := b.seen.sawKeys(ctx, b.name(op), names)
 	if !complete {
 		return nil, errUnknownPast
 	}
@@ -89,17 +93,17 @@ func (j *JWKS) merge(ctx context.Context, op *OP, document []byte) ([]byte, erro
 	}
 	keys, clashes := keys.Beside(names, true)
 	j.clash(op, clashes)
-	return j.with(ctx, op, document, keys.Published())
+	return j.with(ctx, b, b.name(op), document, keys.Published())
 }
 
 // with adds the keys in use, and those that were a short while ago.
-func (j *JWKS) with(ctx context.Context, op *OP, document []byte, published []tokens.PublishedKey) ([]byte, error) {
-	j.BackChannel.published.record(ctx, j.env, op.Issuer, published)
+func (j *JWKS) with(ctx context.Context, b *BackChannel, issuer string, document []byte, published []tokens.PublishedKey) ([]byte, error) {
+	b.published.record(ctx, j.env, issuer, published)
 	has := make(map[string]bool)
 	for _, key := range published {
 		has[key.ID] = true
 	}
-	recorded, err := j.env.Registry.Keys(ctx, signedBy(op.Issuer), j.env.Now())
+	recorded, err := j.env.Registry.Keys(ctx, signedBy(issuer), j.env.Now())
 	if err != nil {
 		recorded = nil // those in use are what matters
 	}
@@ -122,14 +126,20 @@ func (j *JWKS) failed(op *OP, err error) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	told := j.toldOf(op)
 	switch {
-	case failure == j.failure:
+	case failure == told.failure:
 	case errors.Is(err, errUnseen):
-		j.env.Logger.Info("the OP's keys pass as they came for now: adding others could break sign-ins", zap.String("issuer", op.Issuer), zap.Error(err))
+		j.env.Logger.Info("the OP's keys pass as they came for now: adding others could break sign-ins", zap.String("issuer", op.issuer), zap.Error(err))
 	case err != nil:
-		j.env.Logger.Error("the OP's keys pass as they came: clients cannot verify logout tokens by them", zap.String("issuer", op.Issuer), zap.Error(err))
+		j.env.Logger.Error("the OP's keys pass as they came: clients cannot verify logout tokens by them", zap.String("issuer", op.issuer), zap.Error(err))
 	}
-	j.failure = failure
+	told.failure = failure
+}
+
+// toldOf returns what the log has been told of a document. The caller holds the lock.
+func (j *JWKS) toldOf(op *OP) *jwksTold {
+	return j.told.get(op.jwksURI, func() *jwksTold { return new(jwksTold) })
 }
 
 // clash says once of each set of kids that the OP has them too.
@@ -137,9 +147,10 @@ func (j *JWKS) clash(op *OP, kids []string) {
 	clashes := strings.Join(kids, " ")
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if clashes != j.clashes && clashes != "" {
+	told := j.toldOf(op)
+	if clashes != told.clashes && clashes != "" {
 		j.env.Logger.Warn("a signing key has the kid of another key of the OP: its kid is its thumbprint instead",
-			zap.String("issuer", op.Issuer), zap.Strings("kids", kids))
+			zap.String("issuer", op.issuer), zap.Strings("kids", kids))
 	}
-	j.clashes = clashes
+	told.clashes = clashes
 }

@@ -47,21 +47,28 @@ func newOutlook(known registry.Observed, complete bool, given *tokens.SigningKey
 // Recall has what was seen of the OP read from the registry. A request for one of the OP's documents waits for that: what is added to them
 // depends on it. And a key that was configured may be the OP's own: for that, the OP's keys are asked for.
 func (b *BackChannel) Recall(op *OP, r *http.Request, next caddyhttp.Handler) {
-	loading := b.seen.load(op.Issuer)
-	if r.URL.Path == op.DiscoveryPath || r.URL.Path == op.JWKSPath {
-		waitFor(r.Context(), loading, observationsPatience)
-		b.seen.lookAgain(r.Context(), op.Issuer)
+	b.seen.load(op.Issuer)
+	if issuer, ok := op.documentFor(r.URL.Path); ok {
+		of := b.of(op, issuer)
+		of.seen.await(r.Context(), of.name(op))
+		of.seen.lookAgain(r.Context(), of.name(op))
 	}
 	if b.Given != nil && b.OPKeys != nil && op.learnt && b.seesKeys(op) && b.wouldTell(op) {
 		b.OPKeys.Refresh(op, r, next)
+		if op.IsTokenPath(r.URL.Path) { // who signs in may have any of the OP's issuers
+			for _, view := range op.views {
+				b.OPKeys.Refresh(view, r, next)
+			}
+		}
 	}
 }
 
 // SawIDToken notes what the OP's ID tokens name. Where that is news, it is recorded before the client has the token: what is owed to that
 // client can be signed then, also after a restart.
 func (b *BackChannel) SawIDToken(ctx context.Context, op *OP, clientID string, token tokens.IDToken) {
-	waitFor(ctx, b.seen.load(op.Issuer), observationsLoginWait)
-	b.seen.sawToken(ctx, op.Issuer, clientID, token)
+	of := b.of(op, token.Issuer)
+	waitFor(ctx, of.seen.load(of.name(op)), observationsLoginWait)
+	of.seen.sawToken(ctx, of.name(op), clientID, token)
 	b.checkAlgorithm(ctx, op, clientID, token.Algorithm)
 }
 
@@ -96,7 +103,8 @@ func (b *BackChannel) algorithms() []string {
 // SawKeys notes the OP's keys.
 func (b *BackChannel) SawKeys(op *OP, document []byte) {
 	if names, err := tokens.ParseKeyNames(document); err == nil {
-		b.seen.sawKeys(context.Background(), op.Issuer, names)
+		b = b.of(op, op.issuer)
+		b.seen.sawKeys(context.Background(), b.name(op), names)
 	}
 }
 
@@ -104,7 +112,7 @@ func (b *BackChannel) SawKeys(op *OP, document []byte) {
 func (b *BackChannel) judge(known registry.Observed, complete bool) {
 	b.view.Store(newOutlook(known, complete, b.Given))
 	b.hasSIDs.Store(isPresent(known.SessionIDs))
-	if op := b.op.Load(); op != nil {
+	if op := b.lastOP(); op != nil {
 		b.complain(op)
 	}
 }
@@ -120,9 +128,9 @@ func (b *BackChannel) complain(op *OP) {
 	switch {
 	case found == b.obstacle:
 	case found != "":
-		b.env.Logger.Error(found, zap.String("issuer", op.Issuer), zap.Strings("id_tokens_without_kid_for", b.view.Load().missing))
+		b.env.Logger.Error(found, zap.String("issuer", b.name(op)), zap.Strings("id_tokens_without_kid_for", b.view.Load().missing))
 	case b.wouldTell(op):
-		b.env.Logger.Info("clients can be told of sign-outs now", zap.String("issuer", op.Issuer))
+		b.env.Logger.Info("clients can be told of sign-outs now", zap.String("issuer", b.name(op)))
 	}
 	b.obstacle = found
 }
@@ -173,7 +181,7 @@ func (b *BackChannel) signing(ctx context.Context, issuer string) (keys *tokens.
 		return nil, false, errUnknownPast
 	}
 	b.seen.lookAgain(ctx, issuer)
-	view, op := b.view.Load(), b.op.Load()
+	view, op := b.view.Load(), b.lastOP()
 	learnt := op != nil && op.learnt
 	if asksElsewhere := b.OPKeys != nil && b.OPKeys.URI != ""; !learnt && !view.there && (len(view.names) == 0 || asksElsewhere) {
 		return nil, false, errUnknownPlace

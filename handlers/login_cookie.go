@@ -50,10 +50,20 @@ func (b *Browser) isAnotherIssuers(op *OP, line, requestPath string) bool {
 		return false
 	}
 	where := cookiePath(c.Path, requestPath)
-	return slices.ContainsFunc(b.Issuers(), func(issuer string) bool {
-		other, err := newOP(issuer)
-		return err == nil && other.Origin == op.Origin && isBelow(where, other.path) && !isBelow(op.path, other.path)
+	return slices.ContainsFunc(b.Issuers(), func(issuers []string) bool {
+		if len(issuers) == 0 {
+			return false
+		}
+		other, err := newOP(issuers...)
+		return err == nil && other.Origin == op.Origin && slices.ContainsFunc(other.issuers, func(name issuerName) bool {
+			return isBelow(where, name.path) && !op.hasPathBelow(name.path)
+		})
 	})
+}
+
+// hasPathBelow reports whether the path of one of the OP's issuers is a path, or below it.
+func (op *OP) hasPathBelow(path string) bool {
+	return slices.ContainsFunc(op.issuers, func(name issuerName) bool { return isBelow(name.path, path) })
 }
 
 // isBelow tells whether a path is another one, or below it.

@@ -12,7 +12,7 @@ func seen(t *testing.T, lines ...string) *LoginPlace {
 	w := newWorld(t)
 	w.op = knownOP(t, issuer+"/realms/a", metadata{})
 	place := new(LoginPlace)
-	b := Browser{LoginCookie: "login", LoginPlace: place, Issuers: func() []string { return []string{issuer + "/realms/a", issuer + "/realms/b"} }}
+	b := Browser{LoginCookie: "login", LoginPlace: place, Issuers: func() [][]string { return [][]string{{issuer + "/realms/a"}, {issuer + "/realms/b"}} }}
 	b.Setup(w.env)
 	r := httptest.NewRequest(http.MethodGet, issuer+"/realms/a/login", nil)
 	b.observed(arrival{op: w.op, r: r}, nil, http.StatusOK, http.Header{"Set-Cookie": lines})

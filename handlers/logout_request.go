@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -155,9 +156,13 @@ func (e *EndSession) resolveHint(op *OP, r *http.Request, next caddyhttp.Handler
 }
 
 func (e *EndSession) verifyHint(op *OP, r *http.Request, next caddyhttp.Handler, token string) (tokens.IDToken, error) {
+	op = e.Keys.as(op, tokens.IssuerOf(token), r, next)
+	if op.hasSeveralDocuments() && !op.learnt {
+		return tokens.IDToken{}, fmt.Errorf("%w: the document of its issuer is unavailable", tokens.ErrHintUnknownKey)
+	}
 	parsed, err := tokens.ParseHint(token, op.algorithms)
 	if err != nil {
 		return tokens.IDToken{}, err
 	}
-	return parsed.Verify(op.Issuer, e.Keys.Find(op, r, next, parsed.KeyID()))
+	return parsed.Verify(op.issuer, e.Keys.Find(op, r, next, parsed.KeyID()))
 }

@@ -11,7 +11,7 @@ const leavingClient = "end_session"
 // isLogout tells whether a request is for the OP's own end_session endpoint, and is looked at. Where the login cookie is known, its
 // deletion says that the user is signed out; a redirect says less, as OPs send users back who chose to stay, too.
 func (b *Browser) isLogout(op *OP, r *http.Request) bool {
-	return b.LoginCookie == "" && op.EndSessionPath != "" && r.URL.Path == op.EndSessionPath
+	return b.LoginCookie == "" && op.endsAt(r.URL.Path)
 }
 
 // readLogoutRequest reads a request of the OP's own end_session endpoint (RP-Initiated Logout 1.0, section 2); nil where it asks for no

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -21,6 +22,8 @@ const (
 	observationsRetryIn = 5 * time.Second
 	// observationsKeysAgain is how often it is recorded that the OP's keys are others: servers of one OP may differ.
 	observationsKeysAgain = 30 * time.Second
+	// observationsDocumentAgain is how often it is noted that another discovery document was seen.
+	observationsDocumentAgain = time.Hour
 )
 
 // observations are what was seen of one site's OP. They are in the registry, so that they outlast reloads and restarts, and are recorded when
@@ -43,6 +46,8 @@ type observations struct {
 	saving    bool
 	keysSaved time.Time
 	failing   bool
+
+	documentSeen time.Time // when it was last noted where a document is
 }
 
 func newObservations(env Env, changed func(registry.Observed, bool)) *observations {
@@ -55,7 +60,7 @@ func (s *observations) of(issuer string) {
 		return
 	}
 	s.issuer, s.known, s.recorded = issuer, registry.Observed{}, registry.Observed{}
-	s.complete, s.notBefore, s.keysSaved = false, time.Time{}, time.Time{}
+	s.complete, s.notBefore, s.keysSaved, s.documentSeen = false, time.Time{}, time.Time{}, time.Time{}
 	s.ready.Store(nil)
 }
 
@@ -148,6 +153,7 @@ func (s *observations) take(issuer string, observed registry.Observed) {
 		if len(observed.Keys) == 0 {
 			observed.Keys = s.known.Keys
 		}
+		observed.Discovery = cmp.Or(observed.Discovery, s.known.Discovery)
 		s.become(observed)
 	}
 }
@@ -197,6 +203,21 @@ func (s *observations) noteKeys(issuer string, names tokens.KeyNames) (known reg
 	return next, s.complete
 }
 
+// sawDocument notes where a discovery document of the OP is. One is enough, but it may be gone one day: now and then, another takes
+// its place.
+func (s *observations) sawDocument(ctx context.Context, issuer, path string) {
+	s.mu.Lock()
+	s.of(issuer)
+	if now := s.env.Now(); now.Sub(s.documentSeen) >= observationsDocumentAgain {
+		s.documentSeen = now
+		next := s.known
+		next.Discovery = path
+		s.become(next)
+	}
+	s.mu.Unlock()
+	s.record(ctx, issuer)
+}
+
 // become takes what is known now. The caller holds the lock.
 func (s *observations) become(next registry.Observed) {
 	if !isSame(next, s.known) {
@@ -210,7 +231,7 @@ func (s *observations) isDue() bool {
 	if isSame(s.known, s.recorded) {
 		return false
 	}
-	return !isSameOfTokens(s.known, s.recorded) || s.env.Now().Sub(s.keysSaved) >= observationsKeysAgain
+	return !isSameOfTokens(s.known, s.recorded) || s.known.Discovery != s.recorded.Discovery || s.env.Now().Sub(s.keysSaved) >= observationsKeysAgain
 }
 
 // record records what is known, if that is due, and what comes meanwhile. One call is under way at a time, which records for the others

@@ -12,7 +12,8 @@ import (
 
 // An OP is what is known of the OpenID Provider at a site. It never changes: what is learnt anew makes a new one.
 type OP struct {
-	// Issuer is the issuer identifier, exactly as the OP's document has it.
+	// Issuer is what all that is recorded and sealed of the OP goes by: its issuer identifier, exactly as its document has it; of an
+	// OP with several, the first that is configured, which may end in a *.
 	Issuer string
 	// Origin is the issuer's origin (RFC 6454).
 	Origin string
@@ -20,7 +21,14 @@ type OP struct {
 	// origin, not escaped. Empty: not known, or elsewhere.
 	DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath, JWKSPath, RegistrationPath string
 
-	path           string   // of the issuer, without a slash at its end
+	path     string       // that its issuers share, without a slash at its end
+	issuers  []issuerName // one at least
+	places   []pattern    // where documents are that are not at their issuers' own places
+	issuer   string       // that the document names which the fields below are of
+	document string       // the path of that document
+	views    []*OP        // of an OP with several documents: the OP by each, the latest first
+	guessed  []guess      // of such an OP, by the latest
+
 	learnt         bool     // from the OP's document, which the fields below are of
 	tellsClients   bool     // the OP has back-channel logout of its own
 	framesClients  bool     // the OP has front-channel logout of its own
@@ -39,15 +47,34 @@ type OP struct {
 // ErrIssuer says that a string is no issuer identifier (OpenID Connect Discovery 1.0, section 3).
 var ErrIssuer = errors.New("invalid issuer")
 
-// ValidateIssuer tells why a string is no issuer: it must be an absolute https or http URL with a host, without query,
-// fragment and user information. Its errors wrap ErrIssuer.
-func ValidateIssuer(issuer string) error {
-	_, err := newOP(issuer)
-	return err
+// newOP returns what its issuers say of an OP before anything is learnt.
+func newOP(issuers ...string) (*OP, error) {
+	op, err := newOPOf(issuers[0])
+	if err != nil {
+		return nil, err
+	}
+	for _, issuer := range issuers[1:] {
+		other, err := newOPOf(issuer)
+		if err != nil {
+			return nil, err
+		}
+		if other.Origin != op.Origin {
+			return nil, fmt.Errorf("%w %q: it must have the origin of the others, %s", ErrIssuer, issuer, op.Origin)
+		}
+	}
+	if op.issuers, err = parseIssuers(issuers); err != nil {
+		return nil, err
+	}
+	op.path = sharedPath(op.issuers)
+	if !op.hasSeveralIssuers() {
+		op.issuer = op.Issuer
+	}
+	op.DiscoveryPath = op.asked()
+	return op, nil
 }
 
-// newOP returns what an issuer says of its OP before anything is learnt.
-func newOP(issuer string) (*OP, error) {
+// newOPOf returns what the one or first issuer of an OP says of it.
+func newOPOf(issuer string) (*OP, error) {
 	origin, err := sessionstate.Origin(issuer)
 	if err != nil {
 		return nil, fmt.Errorf("%w %q: %w", ErrIssuer, issuer, err)
@@ -58,20 +85,37 @@ func newOP(issuer string) (*OP, error) {
 	}
 	scheme, host, _ := strings.Cut(origin, "://")
 	return &OP{
-		Issuer:        issuer,
-		Origin:        origin,
-		DiscoveryPath: strings.TrimSuffix(u.Path, "/") + wellKnown,
-		path:          strings.TrimSuffix(u.Path, "/"),
-		cookies:       newCookieNames(issuer, origin, u.Path),
-		host:          host,
-		defaultPort:   map[string]string{"http": ":80", "https": ":443"}[scheme],
+		Issuer:      issuer,
+		Origin:      origin,
+		cookies:     newCookieNames(issuer, origin, u.Path),
+		host:        host,
+		defaultPort: map[string]string{"http": ":80", "https": ":443"}[scheme],
 	}, nil
+}
+
+// withPlaces returns the OP with the paths of documents that are not at their issuers' own places. It is asked at the first that
+// is one path.
+func (op *OP) withPlaces(paths []string) (*OP, error) {
+	with := *op
+	with.places = nil
+	for _, path := range paths {
+		place, err := parseDiscoveryPath(path)
+		if err != nil {
+			return nil, err
+		}
+		with.places = append(with.places, place)
+	}
+	with.DiscoveryPath = with.asked()
+	return &with, nil
 }
 
 // with returns the OP with what its document says, and the names of the endpoints that cannot be observed.
 func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
 	known := *op
-	known.learnt = true
+	known.learnt, known.document = true, op.DiscoveryPath
+	if known.issues(m.Issuer) {
+		known.issuer = m.Issuer
+	}
 	known.tellsClients, known.framesClients = m.BackChannelLogout, m.FrontChannelLogout
 	known.RegistrationPath = endpointPath(m.RegistrationEndpoint, op.Origin)
 	known.JWKSPath = endpointPath(m.JWKSURI, op.Origin)
@@ -82,7 +126,8 @@ func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
 	known.checksSessions = m.CheckSessionIframe != ""
 	known.endsSessions = m.EndSessionEndpoint != ""
 	known.jwksURI, known.algorithms = m.JWKSURI, m.SigningAlgorithms
-	known.publicSubjects = m.publicSubjects()
+	// A sub means something at its own issuer only (OpenID Connect Core 1.0, section 2).
+	known.publicSubjects = m.publicSubjects() && !op.hasSeveralIssuers()
 	known.requestObjects = m.RequestParameter || m.SignedRequestObjects
 	known.requestURIs = m.RequestURIParameter || m.PushedEndpoint != ""
 	if known.AuthorizationPath == "" {

@@ -133,7 +133,7 @@ func TestLoginRequiredEndsNothingWhereItIsNotKnownWhatItMeans(t *testing.T) {
 			p.parameters = nil
 		},
 		"the client has registered itself": func(w *world, a *agent) {
-			if err := w.store.PutClient(t.Context(), issuer, registry.Client{ID: clientID, Metadata: []byte(`{"client_id":"` + clientID + `"}`)}); err != nil {
+			if err := w.store.PutClient(t.Context(), issuer, registry.Client{ID: clientID, Metadata: []byte(`{"client_id":"` + clientID + `"}`)}, w.clock.Now()); err != nil {
 				t.Fatal(err)
 			}
 			a.clients = new(Clients)

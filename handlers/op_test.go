@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestValidateIssuer(t *testing.T) {
+func TestValidateIssuers(t *testing.T) {
 	tests := []struct {
 		name, issuer string
 		valid        bool
@@ -33,7 +33,7 @@ func TestValidateIssuer(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := ValidateIssuer(tt.issuer); (err == nil) != tt.valid || err != nil && !errors.Is(err, ErrIssuer) {
+			if err := ValidateIssuers(tt.issuer); (err == nil) != tt.valid || err != nil && !errors.Is(err, ErrIssuer) {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -152,7 +152,7 @@ func TestMetadataIsReadFromA200WithJSON(t *testing.T) {
 			a := &answer{status: tt.status, header: http.Header{"Content-Type": {tt.contentType}}}
 			a.body.WriteString(tt.body)
 			var m metadata
-			document, err := a.document()
+			document, err := a.document(isJSON)
 			if err == nil {
 				m, err = parseMetadata(document)
 			}

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -74,7 +75,9 @@ func both(a, b registry.Presence) registry.Presence {
 }
 
 // isSame tells whether two records say the same.
-func isSame(a, b registry.Observed) bool { return isSameOfTokens(a, b) && slices.Equal(a.Keys, b.Keys) }
+func isSame(a, b registry.Observed) bool {
+	return isSameOfTokens(a, b) && slices.Equal(a.Keys, b.Keys) && a.Discovery == b.Discovery
+}
 
 // isSameOfTokens tells whether they say the same of ID tokens.
 func isSameOfTokens(a, b registry.Observed) bool {
@@ -82,9 +85,10 @@ func isSameOfTokens(a, b registry.Observed) bool {
 	return same(a.KeyIDs, b.KeyIDs) && same(a.SessionIDs, b.SessionIDs)
 }
 
-// joined is what two handlers of one issuer have seen together. The keys are those that the second saw, if it saw any.
+// joined is what two handlers of one issuer have seen together. The keys and the document are those that the second saw, if it saw any.
 func joined(a, b registry.Observed) registry.Observed {
 	both := registry.Observed{KeyIDs: both(a.KeyIDs, b.KeyIDs), SessionIDs: both(a.SessionIDs, b.SessionIDs), Keys: b.Keys}
+	both.Discovery = cmp.Or(b.Discovery, a.Discovery)
 	if len(both.Keys) == 0 {
 		both.Keys = a.Keys
 	}

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,16 +16,18 @@ import (
 
 // Times of asking the OP for its document.
 const (
-	metadataWait    = 2 * time.Second  // how long a request waits for the first document
-	metadataMaxAge  = 10 * time.Minute // how old it gets before it is asked for again, behind the requests
-	metadataRetryIn = 5 * time.Second  // how long a failure is remembered
+	metadataWait   = 2 * time.Second  // how long a request waits for the first document
+	metadataMaxAge = 10 * time.Minute // how old it gets before it is asked for again, behind the requests
 )
 
 // A Provider learns what is known of the OP of one site, by asking the OP itself, through the handlers behind, while requests
 // are being served. Its zero value learns the issuer too.
 type Provider struct {
-	// Issuer is the issuer identifier. Default: the issuer of the OP's own document, whose origin must be the request's.
-	Issuer string
+	// Issuers are the issuer identifiers of the OP; the last path segment of one may be *. Default: the issuer of the OP's own
+	// document, whose origin must be the request's.
+	Issuers []string
+	// Discovery are the paths of documents that are not at their issuers' own places. One segment of each may be *.
+	Discovery []string
 
 	// Check is the check page: a request for it waits until the issuer is known, whose cookie the page reads. Nil: such
 	// requests do not wait.
@@ -37,27 +40,36 @@ type Provider struct {
 	env   Env
 	known atomic.Pointer[OP] // with its endpoints; nil before the first document
 
-	mu        sync.Mutex
-	named     *OP           // by Issuer alone; nil where that is to be learnt
-	flight    chan struct{} // closed at the end of the question under way; nil when none is
-	patience  time.Time     // until when that question is worth waiting for
-	notBefore time.Time     // when the document may be asked for again
-	failing   bool
+	named *OP // by Issuer alone; nil where that is to be learnt
+
+	mu sync.Mutex
+	asking
+
+	documents documents
 }
 
 // Setup gives the provider its world.
 func (p *Provider) Setup(env Env) error {
 	p.env = env
-	if p.Issuer == "" {
-		return nil
+	if len(p.Issuers) == 0 {
+		return ValidateDiscoveryPaths(p.Discovery...)
 	}
-	op, err := newOP(p.Issuer)
+	op, err := p.newOP(p.Issuers...)
 	if err != nil {
 		return err
 	}
 	p.named = op
 	p.warnOfPlainHTTP(op)
 	return nil
+}
+
+// newOP returns what is known of an OP before anything is learnt.
+func (p *Provider) newOP(issuers ...string) (*OP, error) {
+	op, err := newOP(issuers...)
+	if err != nil || len(p.Discovery) == 0 {
+		return op, err
+	}
+	return op.withPlaces(p.Discovery)
 }
 
 // Find returns the OP that a request is for, or nil: the request is for another host, or nothing is known of the OP now.
@@ -67,7 +79,7 @@ func (p *Provider) Setup(env Env) error {
 func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 	if op := p.known.Load(); op != nil {
 		if op.serves(r) {
-			return op
+			return p.complete(op, r, next)
 		}
 		return nil
 	}
@@ -75,7 +87,8 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 		return nil
 	}
 	if p.mayBeInvolved(r) {
-		waitFor(r.Context(), p.ask(r, next), metadataWait)
+		p.recall(r.Context())
+		await(r, func() (<-chan struct{}, bool) { return p.ask(r, next) }, func() bool { return p.known.Load() != nil })
 	}
 	op := p.known.Load()
 	if op == nil {
@@ -84,7 +97,7 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 	if op == nil || !op.serves(r) {
 		return nil
 	}
-	return op
+	return p.complete(op, r, next)
 }
 
 // mayBeInvolved tells whether a request may be one that is observed or answered, as far as can be told without the OP's endpoints:
@@ -106,57 +119,52 @@ func (p *Provider) isForCheckPage(r *http.Request) bool {
 }
 
 // Refresh has the document asked for again when it has become old. The request does not wait.
-func (p *Provider) Refresh(r *http.Request, next caddyhttp.Handler) { p.ask(r, next) }
+func (p *Provider) Refresh(r *http.Request, next caddyhttp.Handler) {
+	p.ask(r, next)
+	p.refreshAt(r.URL.Path, r, next)
+}
 
-// ask starts a question to the OP unless one is under way or it is too early for one, and returns a channel that is closed
-// when there is nothing more to wait for.
-func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) <-chan struct{} {
+// ask starts a question to the OP unless one is under way or it is too early for one. It returns a
+// channel that is closed when there is nothing more to wait for, and whether that is the request's
+// own question.
+func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.flight != nil {
-		if p.env.Now().Before(p.patience) {
-			return p.flight
-		}
-		return over // the handler behind hangs, whatever it is told
-	}
-	if p.env.Now().Before(p.notBefore) {
-		return over
+	who := callerOf(r, next)
+	if wait := p.blocked(p.env.Now(), who); wait != nil {
+		return wait, false
 	}
 	target := p.target(r)
 	if target == nil {
-		return over
+		return over, false
 	}
 	question, err := newSubRequest(p.env, r, next, target.discoveryURL())
 	if err != nil {
 		p.env.Logger.Error("cannot ask the OP for its discovery document", zap.Error(err))
-		return over
+		return over, false
 	}
 	if p.named == nil {
 		question.forwardAs(r)
 	}
-	flight := make(chan struct{})
-	p.flight, p.patience = flight, p.env.Now().Add(subRequestTimeout)
+	done := p.begin(p.env.Now())
 	go func() {
-		defer close(flight)
-		p.finish(target, question)
+		defer close(done)
+		p.finish(target, question, who)
 	}()
-	return flight
+	return done, true
 }
 
 // target returns the OP to ask: the one known by name, or the one that the request's host would be; nil if that cannot be, since
 // Caddy matches hosts whatever their port, and an OP may name itself by the Host it is sent.
 func (p *Provider) target(r *http.Request) *OP {
-	if p.named != nil {
-		return p.named
-	}
-	if op := p.known.Load(); op != nil {
-		return op
+	if op := p.base(); op != nil {
+		return op.askedAt(p.documents.place(p.known.Load()))
 	}
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	op, err := newOP(scheme + "://" + r.Host)
+	op, err := p.newOP(scheme + "://" + r.Host)
 	if err != nil || !isListenersPort(r) {
 		return nil
 	}
@@ -178,57 +186,65 @@ func isListenersPort(r *http.Request) bool {
 }
 
 // finish asks the OP and keeps what it says.
-func (p *Provider) finish(target *OP, question *subRequest) {
+func (p *Provider) finish(target *OP, question *subRequest, who caller) {
 	op, elsewhere, err := p.fetch(target, question)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.flight = nil
+	now := p.env.Now()
 	if err != nil {
-		p.notBefore = p.env.Now().Add(metadataRetryIn)
-		if !p.failing {
+		if p.failed(now, who, err) {
 			p.logFailure(target, err)
 		}
-		p.failing = true
 		return
 	}
-	p.notBefore = p.env.Now().Add(metadataMaxAge)
 	p.learnt(op, elsewhere)
-	p.failing = false
+	p.answered(now.Add(metadataMaxAge))
 }
 
-// Candidate returns the OP that an answer to a request would be the document of, while no OP was found for it; nil: none.
+// Candidate returns the OP that an answer to a request would be the document of, while no OP was
+// found for it; nil: none.
 func (p *Provider) Candidate(r *http.Request) *OP {
-	if p.known.Load() != nil {
+	if p.known.Load() != nil || !strings.HasSuffix(r.URL.Path, wellKnown) {
 		return nil
 	}
-	if target := p.target(r); target != nil && target.serves(r) && r.URL.Path == target.DiscoveryPath {
+	if target := p.target(r); target != nil && target.serves(r) && target.HasDocument(r.URL.Path) {
 		return target
 	}
 	return nil
 }
 
-// Learn takes the OP's document from an answer that passes through to a client, as if we had asked for it: the client may get through where
-// our question does not. It returns the OP as it is known then; nil: no OP is.
+// Learn takes the OP's document from an answer that passes through to a client, as if we had asked
+// for it: the client may get through where our question does not. It returns the OP as it is known
+// then; nil: no OP is.
 //
-// What the client sent may be in the answer: some OPs write their URLs by what a request says (X-Forwarded-Prefix, a query). So our own
-// question has the last word, and an answer that would leave nothing to observe is not believed.
+// What the client sent may be in the answer: some OPs write their URLs by what a request says
+// (X-Forwarded-Prefix, a query). So our own question has the last word, and an answer that would
+// leave nothing to observe is not believed.
 func (p *Provider) Learn(target *OP, r *http.Request, document []byte) *OP {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if known := p.known.Load(); known != nil && !p.failing {
+	known := p.known.Load()
+	if known != nil && p.trouble == 0 && known.hasSeen(r.URL.Path) {
 		return known
 	}
-	op, elsewhere, err := p.read(target, document)
+	op, elsewhere, err := p.read(target.at(r.URL.Path), document)
 	if err != nil || op.AuthorizationPath == "" || r.URL.RawQuery != "" {
-		return p.named
+		return cmp.Or(known, p.named)
 	}
 	p.learnt(op, elsewhere)
-	return op
+	return p.known.Load()
 }
 
-// learnt keeps what the OP's document says. The caller holds the lock.
+// learnt keeps what a document of the OP says. The caller holds the lock.
 func (p *Provider) learnt(op *OP, elsewhere []string) {
-	if before := p.known.Swap(op); before == nil || p.failing {
+	if p.named != nil && p.named.DiscoveryPath != "" {
+		op.DiscoveryPath = p.named.DiscoveryPath // wherever this document was
+	}
+	before := p.known.Load()
+	op = op.joined(before)
+	p.known.Store(op)
+	if before == nil || p.trouble != 0 {
 		p.env.Logger.Info("learnt the OP's endpoints", zap.String("issuer", op.Issuer),
 			zap.String("authorization", op.AuthorizationPath), zap.String("token", op.TokenPath))
 		if len(elsewhere) > 0 {
@@ -242,21 +258,19 @@ func (p *Provider) learnt(op *OP, elsewhere []string) {
 }
 
 func (p *Provider) logFailure(target *OP, err error) {
-	if p.known.Load() != nil {
-		p.env.Logger.Warn("the OP's discovery document cannot be refreshed; what is known of it stays in use",
-			zap.String("url", target.discoveryURL()), zap.Error(err))
-		return
+	fields := failureFields(err, zap.String("url", target.discoveryURL()))
+	switch {
+	case p.known.Load() != nil:
+		p.env.Logger.Warn("the OP's discovery document cannot be refreshed; what is known of it stays in use", fields...)
+	case p.trouble == refusedSome:
+		p.env.Logger.Warn("the OP's discovery document is refused; sign-ins pass without session management until it is not", fields...)
+	default:
+		p.env.Logger.Error("the OP's discovery document cannot be had; its sign-ins pass without session management until it can", fields...)
 	}
-	p.env.Logger.Error("the OP's discovery document cannot be had; its sign-ins pass without session management until it can",
-		zap.String("url", target.discoveryURL()), zap.Error(err))
 }
 
 func (p *Provider) fetch(target *OP, question *subRequest) (op *OP, elsewhere []string, err error) {
-	a, err := question.send()
-	if err != nil {
-		return nil, nil, err
-	}
-	document, err := a.document()
+	document, err := question.document(isJSON)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -269,11 +283,11 @@ func (p *Provider) read(target *OP, document []byte) (op *OP, elsewhere []string
 	if err != nil {
 		return nil, nil, err
 	}
-	if m.Issuer != target.Issuer {
-		if p.Issuer != "" {
-			return nil, nil, fmt.Errorf("the document is that of issuer %q, but issuer %q is configured", m.Issuer, p.Issuer)
+	if !target.issues(m.Issuer) {
+		if len(p.Issuers) > 0 {
+			return nil, nil, fmt.Errorf("the document is that of issuer %q, but issuer %q is configured", m.Issuer, strings.Join(p.Issuers, " "))
 		}
-		if target, err = learntIssuer(m.Issuer, target); err != nil {
+		if target, err = p.learntIssuer(m.Issuer, target); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -283,10 +297,13 @@ func (p *Provider) read(target *OP, document []byte) (op *OP, elsewhere []string
 
 // learntIssuer takes the issuer of a document that was found at a host. Its own host must be the same; its scheme is its own,
 // since another server may end TLS in front of Caddy.
-func learntIssuer(issuer string, found *OP) (*OP, error) {
-	op, err := newOP(issuer)
+func (p *Provider) learntIssuer(issuer string, found *OP) (*OP, error) {
+	op, err := p.newOP(issuer)
 	if err != nil {
 		return nil, err
+	}
+	if op.hasSeveralIssuers() {
+		return nil, fmt.Errorf("%w %q: a * names issuers only where it is configured", ErrIssuer, issuer)
 	}
 	if op.host != found.host {
 		return nil, fmt.Errorf("the document is that of issuer %q, which is not at host %q: configure the issuer", issuer, found.host)

@@ -108,10 +108,20 @@ func (g *Registration) learn(op *OP, r *http.Request, request, answer []byte) ([
 	}
 	g.env.Logger.Info("learnt a client's registration", zap.String("issuer", op.Issuer), zap.String("client_id", client.ID),
 		zap.Bool("backchannel_logout", client.BackChannelLogoutURI != ""), zap.Bool("frontchannel_logout", client.FrontChannelLogoutURI != ""))
-	if dropped := asked.client().logoutMembers(); len(dropped) > len(client.logoutMembers()) {
-		g.env.Logger.Warn("members of a registration cannot be used, and are not learnt", zap.String("client_id", client.ID))
+	if dropped := namesWithout(answered.client(asked).logoutMembers(), client.logoutMembers()); len(dropped) > 0 {
+		g.env.Logger.Warn("members of a registration cannot be used, and are not learnt", zap.String("client_id", client.ID), zap.Strings("members", dropped))
 	}
 	return appendMembers(answer, g.acted(op, client))
+}
+
+// namesWithout returns the names of members that are not among others.
+func namesWithout(members, others []Member) (names []string) {
+	for _, m := range members {
+		if !slices.ContainsFunc(others, func(other Member) bool { return other.Name == m.Name }) {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 // uri returns where the registration of a client is changed, as a request names it: path and query; empty: not known. The OP says so, and
@@ -224,10 +234,13 @@ func acceptable(answered, asked registration) Client {
 	if len(strings.Join(d.PostLogoutRedirectURIs, "")) <= maxRegisteredURIs {
 		try(func(c *Client) { c.PostLogoutRedirectURIs = d.PostLogoutRedirectURIs })
 	}
-	try(func(c *Client) {
-		c.BackChannelLogoutURI, c.BackChannelLogoutSessionRequired = d.BackChannelLogoutURI, d.BackChannelLogoutSessionRequired
-	})
-	if sharesOrigin(d.FrontChannelLogoutURI, member[[]string]("redirect_uris", answered, asked)) {
+	redirectURIs := member[[]string]("redirect_uris", answered, asked)
+	if sharesHost(d.BackChannelLogoutURI, redirectURIs) {
+		try(func(c *Client) {
+			c.BackChannelLogoutURI, c.BackChannelLogoutSessionRequired = d.BackChannelLogoutURI, d.BackChannelLogoutSessionRequired
+		})
+	}
+	if sharesOrigin(d.FrontChannelLogoutURI, redirectURIs) {
 		try(func(c *Client) {
 			c.FrontChannelLogoutURI, c.FrontChannelLogoutSessionRequired = d.FrontChannelLogoutURI, d.FrontChannelLogoutSessionRequired
 		})
@@ -242,6 +255,16 @@ func sharesOrigin(uri string, redirectURIs []string) bool {
 	return err == nil && slices.ContainsFunc(redirectURIs, func(redirect string) bool {
 		other, err := sessionstate.Origin(redirect)
 		return err == nil && other == origin
+	})
+}
+
+// sharesHost tells whether an address has the host of a registered redirect URI: a client that
+// registers itself must not have this server ask others' hosts.
+func sharesHost(uri string, redirectURIs []string) bool {
+	u, err := url.Parse(uri)
+	return err == nil && u.Hostname() != "" && slices.ContainsFunc(redirectURIs, func(redirect string) bool {
+		other, err := url.Parse(redirect)
+		return err == nil && strings.EqualFold(other.Hostname(), u.Hostname())
 	})
 }
 

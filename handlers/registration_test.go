@@ -174,6 +174,8 @@ func TestWhatCannotBeConfiguredCannotBeRegistered(t *testing.T) {
 		"a script to return to":              {`"post_logout_redirect_uris":["javascript:alert(1)"]`, "post_logout_redirect_uris"},
 		"a back channel in the clear":        {`"backchannel_logout_uri":"http://rp.example.com/"`, "backchannel_logout_uri"},
 		"a back channel with a password":     {`"backchannel_logout_uri":"https://a:hunter2@rp.example.com/"`, "backchannel_logout_uri"},
+		"a back channel of another host":     {`"backchannel_logout_uri":"https://evil.example/"`, "backchannel_logout_uri"},
+		"a back channel of a sub-domain":     {`"backchannel_logout_uri":"https://a.rp.example.com/"`, "backchannel_logout_uri"},
 		"a front channel of another origin":  {`"frontchannel_logout_uri":"https://evil.example/"`, "frontchannel_logout_uri"},
 		"a front channel with another port":  {`"frontchannel_logout_uri":"https://rp.example.com:8443/"`, "frontchannel_logout_uri"},
 		"a front channel that is a fragment": {`"frontchannel_logout_uri":"https://rp.example.com/#a"`, "frontchannel_logout_uri"},
@@ -188,7 +190,8 @@ func TestWhatCannotBeConfiguredCannotBeRegistered(t *testing.T) {
 			if !known || len(client.logoutMembers()) > 1 || client.BackChannelLogoutURI != "" || client.FrontChannelLogoutURI != "" {
 				t.Errorf("learnt %+v", client)
 			}
-			if o.w.logs.FilterMessageSnippet("cannot be used").Len() != 1 || strings.Contains(o.w.logged(), "hunter2") {
+			logged := o.w.logs.FilterMessageSnippet("cannot be used").All()
+			if len(logged) != 1 || !strings.Contains(fmt.Sprint(logged[0].ContextMap()["members"]), tt.dropped) || strings.Contains(o.w.logged(), "hunter2") {
 				t.Errorf("logged %s", o.w.logged())
 			}
 		})
@@ -382,7 +385,7 @@ func TestAClientThatRegisteredItselfIsToldAtPublicAddressesOnly(t *testing.T) {
 	if err != nil || told != b {
 		t.Fatalf("it is told by %v, %v", told, err)
 	}
-	if target := notices.notice(registry.Notice{ClientID: "client 1", Sid: "1"}, told, client).Target; target.Sender != b.Strict || target.URI != "https://rp.example.com/back" {
+	if target := notices.notice(registry.Notice{ClientID: "client 1", Sid: "1"}, told, client).Target; target.Sender != b.Strict || target.URI != "https://rp.example.com/back" || !target.SelfRegistered {
 		t.Errorf("it is told at %+v", target)
 	}
 	b.Configured = false // and nobody else is told from here

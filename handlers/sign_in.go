@@ -29,6 +29,7 @@ func (b *Browser) signIn(v *visit, request pendingRequest, origin string, respon
 		v.sealed.state = v.keys.BrowserState(v.op.Issuer, v.sealed.session)
 	}
 	handle.Registry, handle.Session, handle.Response = v.sealed.registry, v.sealed.session, join.Response
+	handle.Until = v.sealed.expires
 	v.state = v.sealed.state
 	v.giveSession()
 	v.giveState(v.state)
@@ -46,7 +47,6 @@ func (v *visit) join(join registry.Join) {
 	ctx := recording(v.r)
 	id, err := v.env.Registry.ID(ctx)
 	if err == nil {
-		join.Known = v.sealed.registry == id
 		var session registry.Session
 		if session, err = v.env.Registry.Join(ctx, join); err == nil {
 			if !session.Predecessor.IsZero() && session.ID == join.Fresh {
@@ -79,12 +79,17 @@ func (b *Browser) subject(v *visit, request pendingRequest, response authorizati
 		return registry.Subject{}, registry.IDToken{}
 	}
 	v.env.SawIDToken(recording(v.r), v.op, request.clientID, claims)
-	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, recorded(claims)
+	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, recorded(v.op, claims)
 }
 
-// recorded is what the registry keeps of an ID token beside its subject: the client's logout tokens are to be like it.
-func recorded(claims tokens.IDToken) registry.IDToken {
-	return registry.IDToken{Algorithm: claims.Algorithm}
+// recorded is what the registry keeps of an ID token beside its subject: the client's logout tokens are to be like it. Of an OP with
+// several issuers, they have the client's own.
+func recorded(op *OP, claims tokens.IDToken) registry.IDToken {
+	kept := registry.IDToken{Algorithm: claims.Algorithm}
+	if op.hasSeveralIssuers() {
+		kept.Issuer = claims.Issuer
+	}
+	return kept
 }
 
 // verified returns the claims of an ID token that the OP has issued to a client.
@@ -93,12 +98,13 @@ func (b *Browser) verified(v *visit, clientID, idToken string) (tokens.IDToken, 
 	if err != nil {
 		return tokens.IDToken{}, err
 	}
-	keys := b.OPKeys.Find(v.op, v.r, v.from.next, unverified.KeyID)
+	op := b.OPKeys.as(v.op, unverified.Issuer, v.r, v.from.next)
+	keys := b.OPKeys.Find(op, v.r, v.from.next, unverified.KeyID)
 	claims, err := keys.VerifyIDToken(idToken, v.now)
 	switch {
 	case err != nil:
 		return tokens.IDToken{}, err
-	case claims.Issuer != v.op.Issuer:
+	case !v.op.issues(claims.Issuer):
 		return tokens.IDToken{}, errOtherIssuer
 	case !claims.IsFor(clientID):
 		return tokens.IDToken{}, errOtherAudience

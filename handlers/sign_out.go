@@ -249,6 +249,10 @@ func (e *EndSession) signOut(l *leave) {
 	before := e.endedBefore(l)
 	err := e.endAtOPOnce(l)
 	cleared := e.clearCookies(l)
+	l.patient, l.asked = true, l.request.ClientID
+	if l.request.Redirect != "" { // first its user goes back there
+		l.askedDue = l.now.Add(askedWait)
+	}
 	l.end(registry.ReasonLogout)
 	l.endTurn(true)
 	if !e.endsAtOP() && l.hasOthersCookie() {
@@ -291,6 +295,7 @@ func (e *EndSession) fail(l *leave, done sealedLogout) {
 		Page: assets.PageError, Problem: assets.ProblemOPFailed,
 		Action: e.place(l.op) + confirmSuffix, Confirmation: l.confirmation(l.request),
 	}, left))
+	e.notifyAsking(l, left, 0)
 }
 
 // leave has the clients told (section 2), and then sends a browser that is signed out to where it was asked to go, or says that it is.
@@ -302,9 +307,12 @@ func (e *EndSession) leave(l *leave, outcome string, done sealedLogout) {
 	e.log(l, outcome)
 	if l.request.Redirect != "" && e.maySend(l, done) {
 		l.redirect(l.request.location())
+		_ = http.NewResponseController(l.w).Flush() // the user is on the way
+		e.notifyAsking(l, left, returnGrace)
 		return
 	}
 	e.show(l, http.StatusOK, told.view(assets.View{Page: assets.PageSignedOut}, left))
+	e.notifyAsking(l, left, 0)
 }
 
 // tell has the clients told. shown: by the page that does it in frames, from which the browser comes back, once. Else it returns who

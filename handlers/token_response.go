@@ -76,7 +76,7 @@ func (t *Token) redeemed(op *OP, r *http.Request, code, clientID string, header 
 		t.env.Logger.Warn("cannot read the ID token of a token response: its client takes part without a subject", zap.Error(err))
 		return
 	}
-	if claims.Issuer != op.Issuer {
+	if !op.issues(claims.Issuer) {
 		t.env.Logger.Warn("an ID token names another issuer than the OP's document: it is not recorded",
 			zap.String("issuer", op.Issuer), zap.String("named", claims.Issuer))
 		return
@@ -98,7 +98,7 @@ func (t *Token) record(op *OP, r *http.Request, code string, claims tokens.IDTok
 		Response:      sessionstate.NewResponseID(code),
 		Audience:      claims.Audience,
 		Subject:       registry.Subject{Sub: claims.Subject, Sid: claims.SessionID},
-		IDToken:       recorded(claims),
+		IDToken:       recorded(op, claims),
 		AcrossClients: op.publicSubjects,
 		Fresh:         sessionstate.NewSessionID(),
 		Now:           t.env.Now(),

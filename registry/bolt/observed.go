@@ -25,6 +25,9 @@ func encodeObserved(observed registry.Observed) []byte {
 	for _, key := range observed.Keys {
 		b = appendText(appendText(appendText(b, key.KeyID), key.Thumbprint), key.Algorithm)
 	}
+	if observed.Discovery != "" { // left out where there is none
+		b = appendText(b, observed.Discovery)
+	}
 	return b
 }
 
@@ -36,6 +39,9 @@ func decodeObserved(value []byte) (observed registry.Observed, err error) {
 			break
 		}
 		observed.Keys = append(observed.Keys, registry.ObservedKey{KeyID: d.text(), Thumbprint: d.text(), Algorithm: d.text()})
+	}
+	if len(d.rest) > 0 {
+		observed.Discovery = d.text()
 	}
 	return observed, d.end()
 }

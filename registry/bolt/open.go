@@ -212,7 +212,7 @@ func identify(db *bbolt.DB) (id sessionstate.RegistryID, err error) {
 }
 
 // laterBuckets are those that earlier versions did not have.
-var laterBuckets = [][]byte{bucketSpent, bucketKeys, bucketHolders, bucketClients, bucketNotices, bucketDue, bucketHeld, bucketObserved}
+var laterBuckets = [][]byte{bucketSpent, bucketKeys, bucketHolders, bucketClients, bucketNotices, bucketDue, bucketHeld, bucketObserved, bucketUses}
 
 // addBuckets adds to a file of an earlier version the buckets that came later. All others must be there.
 func addBuckets(tx *bbolt.Tx) (added bool, err error) {

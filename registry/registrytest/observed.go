@@ -16,6 +16,7 @@ func seen() registry.Observed {
 		KeyIDs:     registry.Presence{Seen: true},
 		SessionIDs: registry.Presence{Missing: []registry.Missing{{ClientID: "shop", Last: start}, {ClientID: "wiki", Last: start.Add(time.Hour)}}},
 		Keys:       []registry.ObservedKey{{KeyID: "1", Thumbprint: "a", Algorithm: "RS256"}, {Thumbprint: "b"}},
+		Discovery:  "/a/.well-known/openid-configuration",
 	}
 }
 
@@ -78,6 +79,7 @@ var observedTests = []test{
 			"a long client ID": func(o *registry.Observed) { o.SessionIDs.Missing[0].ClientID = long },
 			"many keys":        func(o *registry.Observed) { o.Keys = make([]registry.ObservedKey, registry.MaxObservedKeys+1) },
 			"a long kid":       func(o *registry.Observed) { o.Keys[0].KeyID = long },
+			"a long path":      func(o *registry.Observed) { o.Discovery = long },
 			"a long alg":       func(o *registry.Observed) { o.Keys[0].Algorithm = long },
 		} {
 			observed := seen()
@@ -95,7 +97,7 @@ var observedTests = []test{
 	}},
 	{"the longest of all is recorded", func(t *testing.T, r *tester) {
 		longest := strings.Repeat("x", registry.MaxString)
-		observed := registry.Observed{Keys: make([]registry.ObservedKey, registry.MaxObservedKeys)}
+		observed := registry.Observed{Keys: make([]registry.ObservedKey, registry.MaxObservedKeys), Discovery: longest}
 		for i := range observed.Keys {
 			observed.Keys[i] = registry.ObservedKey{KeyID: longest, Thumbprint: longest, Algorithm: longest}
 		}

@@ -18,7 +18,7 @@ func CheckObserved(issuer string, observed registry.Observed) error {
 			return err
 		}
 	}
-	return first(CheckIssuer(issuer), checkPresence(observed.KeyIDs), checkPresence(observed.SessionIDs))
+	return first(CheckIssuer(issuer), checkPresence(observed.KeyIDs), checkPresence(observed.SessionIDs), checkLength("discovery path", observed.Discovery))
 }
 
 func checkPresence(presence registry.Presence) error {

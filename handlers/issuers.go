@@ -1,0 +1,408 @@
+package handlers
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+const (
+	// maxIssuers is how many issuers of one OP may be configured.
+	maxIssuers = 64
+	// maxSegment is the longest path segment that a * stands for, in bytes.
+	maxSegment = 128
+)
+
+// A pattern is a text, or one with a path segment in it that is left open.
+type pattern struct {
+	before, after string
+	open          bool // before, a segment, after; else before alone
+}
+
+// match reports whether a text is that of the pattern, and returns the segment that is left open there. It allocates nothing.
+func (p pattern) match(text string) (segment string, ok bool) {
+	if !p.open {
+		return "", text == p.before && text != ""
+	}
+	rest, ok := strings.CutPrefix(text, p.before)
+	if !ok {
+		return "", false
+	}
+	segment, ok = strings.CutSuffix(rest, p.after)
+	return segment, ok && isSegment(segment)
+}
+
+// with returns the text that has a segment where the pattern leaves it open.
+func (p pattern) with(segment string) string {
+	if !p.open {
+		return p.before
+	}
+	return p.before + segment + p.after
+}
+
+// isSegment reports whether a text may stand for the * of an issuer: one path segment that is the same escaped and unescaped
+// (unreserved characters of RFC 3986, section 2.3).
+func isSegment(text string) bool {
+	if text == "" || text == "." || text == ".." || len(text) > maxSegment {
+		return false
+	}
+	for i := range len(text) {
+		switch c := text[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// An issuerName is a configured issuer: one, or all that differ in their last path segment.
+type issuerName struct {
+	text   string
+	issuer pattern
+	path   string  // of the issuer, without a slash at its end and without what is left open
+	place  pattern // of its own document (OpenID Connect Discovery 1.0, section 4)
+}
+
+// errWildcard says that a * stands where none may.
+var errWildcard = errors.New("a * may only be its last path segment")
+
+// parseIssuer reads an issuer of the configuration.
+func parseIssuer(text string) (issuerName, error) {
+	name := issuerName{text: text, issuer: pattern{before: text}}
+	if before, after, open := strings.Cut(text, "/*"); open && (after == "" || after == "/") {
+		name.issuer = pattern{before: before + "/", after: after, open: true}
+	}
+	if strings.Contains(name.issuer.before, "*") {
+		return issuerName{}, errWildcard
+	}
+	u, err := url.Parse(name.issuer.before)
+	if err != nil {
+		return issuerName{}, errors.New("it is no URL") // the parser's error repeats it
+	}
+	name.path = strings.TrimSuffix(u.Path, "/")
+	if name.issuer.open && u.Host == "" {
+		return issuerName{}, errWildcard
+	}
+	name.place = pattern{before: name.path + wellKnown}
+	if name.issuer.open {
+		name.place = pattern{before: u.Path, after: wellKnown, open: true}
+	}
+	return name, nil
+}
+
+// covers reports whether another issuer is one of this name's, or has its document where this one has it.
+func (n issuerName) covers(other issuerName) bool {
+	if other.issuer.open {
+		return n.place == other.place
+	}
+	_, ok := n.place.match(other.place.before)
+	return ok
+}
+
+// ValidateIssuers reports why issuers cannot be those of one OP: each must be an absolute https or http URL with a host, without
+// query, fragment and user information; its last path segment may be *, which stands for any. They must share one origin, and
+// none may be named twice. Its errors wrap ErrIssuer.
+func ValidateIssuers(issuers ...string) error {
+	_, err := newOP(issuers...)
+	return err
+}
+
+// parseIssuers reads the issuers of one OP.
+func parseIssuers(issuers []string) ([]issuerName, error) {
+	if len(issuers) > maxIssuers {
+		return nil, fmt.Errorf("%w: there are more than %d", ErrIssuer, maxIssuers)
+	}
+	var names []issuerName
+	for _, text := range issuers {
+		name, err := parseIssuer(text)
+		if err != nil {
+			return nil, fmt.Errorf("%w %q: %w", ErrIssuer, text, err)
+		}
+		for _, before := range names {
+			switch {
+			case before.text == name.text:
+				return nil, fmt.Errorf("%w %q: it is given twice", ErrIssuer, text)
+			case before.covers(name):
+				return nil, fmt.Errorf("%w %q: %q stands for it already", ErrIssuer, text, before.text)
+			case name.covers(before):
+				return nil, fmt.Errorf("%w %q: %q stands for it already", ErrIssuer, before.text, text)
+			}
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// sharedPath is the longest path that all issuers are below, in whole segments.
+func sharedPath(names []issuerName) string {
+	shared := names[0].path
+	for _, name := range names[1:] {
+		for !isBelow(name.path, shared) {
+			shared = shared[:strings.LastIndexByte(shared, '/')]
+		}
+	}
+	return shared
+}
+
+// parseDiscoveryPath reads the path of a discovery document that is not at its issuer's own place. One of its segments may be *.
+func parseDiscoveryPath(path string) (pattern, error) {
+	if path == "" {
+		return pattern{}, fmt.Errorf("%w: it is empty", ErrPath)
+	}
+	if err := validatePath(strings.ReplaceAll(path, "*", "x")); err != nil {
+		return pattern{}, fmt.Errorf("discovery: %w", err)
+	}
+	before, after, open := strings.Cut(path, "*")
+	if open && (!strings.HasSuffix(before, "/") || after != "" && after[0] != '/' || strings.Contains(after, "*")) {
+		return pattern{}, fmt.Errorf("discovery: %w %q: a * may only be one whole segment of it", ErrPath, path)
+	}
+	return pattern{before, after, open}, nil
+}
+
+// ValidateDiscoveryPaths reports why documents cannot be at these paths. Its errors wrap ErrPath.
+func ValidateDiscoveryPaths(paths ...string) error {
+	for i, path := range paths {
+		if _, err := parseDiscoveryPath(path); err != nil {
+			return err
+		}
+		if slices.Contains(paths[:i], path) {
+			return fmt.Errorf("discovery: %w %q: it is given twice", ErrPath, path)
+		}
+	}
+	return nil
+}
+
+// hasSeveralIssuers reports whether the OP has, or may have, more issuers than one.
+func (op *OP) hasSeveralIssuers() bool {
+	return len(op.issuers) > 1 || len(op.issuers) == 1 && op.issuers[0].issuer.open
+}
+
+// hasSeveralDocuments reports whether the OP has, or may have, more discovery documents than one, each with what is its own.
+func (op *OP) hasSeveralDocuments() bool {
+	return op.hasSeveralIssuers() || len(op.places) > 1 || len(op.places) == 1 && op.places[0].open
+}
+
+// issues reports whether an issuer identifier is one of the OP's. ID tokens and authorization responses (RFC 9207) name any of them.
+func (op *OP) issues(issuer string) bool {
+	if issuer == "" || len(issuer) > maxClientID {
+		return false
+	}
+	return slices.ContainsFunc(op.issuers, func(name issuerName) bool {
+		_, ok := name.issuer.match(issuer)
+		return ok
+	})
+}
+
+// ownPlace returns the path of an issuer's own document; empty: it is none of the OP's.
+func (op *OP) ownPlace(issuer string) string {
+	for _, name := range op.issuers {
+		if segment, ok := name.issuer.match(issuer); ok {
+			return name.place.with(segment)
+		}
+	}
+	return ""
+}
+
+// placeAt returns the pattern of the documents that are at a path; ok is false where none is.
+func (op *OP) placeAt(path string) (place pattern, ok bool) {
+	for _, name := range op.issuers {
+		if _, ok := name.place.match(path); ok {
+			return name.place, true
+		}
+	}
+	for _, place := range op.places {
+		if _, ok := place.match(path); ok {
+			return place, true
+		}
+	}
+	return pattern{}, false
+}
+
+// HasDocument reports whether a discovery document of the OP is at a path.
+func (op *OP) HasDocument(path string) bool {
+	if !strings.HasSuffix(path, wellKnown) && len(op.places) == 0 {
+		return false // most requests
+	}
+	_, ok := op.placeAt(path)
+	return ok
+}
+
+// documentFor returns the issuer whose discovery document or keys are at a path, as far as the path says it; ok is false where there
+// are none.
+func (op *OP) documentFor(path string) (issuer string, ok bool) {
+	for _, name := range op.issuers {
+		if segment, ok := name.place.match(path); ok {
+			return name.issuer.with(segment), true
+		}
+	}
+	if view := op.keysAt(path); view != nil {
+		return view.issuer, true
+	}
+	return op.issuer, op.HasDocument(path)
+}
+
+// asked is where the OP is asked for a document; empty: the configuration does not say where one is. Clients find it out.
+func (op *OP) asked() string {
+	places := op.places
+	if len(places) == 0 {
+		places = op.allPlaces()
+	}
+	for _, place := range places {
+		if !place.open {
+			return place.before
+		}
+	}
+	return ""
+}
+
+// as returns the OP as one of its issuers has it; nil: no document of that issuer was seen.
+func (op *OP) as(issuer string) *OP {
+	for _, view := range op.views {
+		if view.issuer == issuer {
+			return view
+		}
+	}
+	return nil
+}
+
+// byDocument returns the OP by the document at a path; nil: it was not seen.
+func (op *OP) byDocument(path string) *OP {
+	for _, view := range op.views {
+		if view.document == path {
+			return view
+		}
+	}
+	return nil
+}
+
+// hasSeen reports whether the document at a path is known, as far as an OP has several.
+func (op *OP) hasSeen(path string) bool {
+	return !op.hasSeveralDocuments() || op.byDocument(path) != nil
+}
+
+// at returns the OP whose document is at a path, for what that document says.
+func (op *OP) at(path string) *OP {
+	at := *op
+	at.views, at.guessed, at.DiscoveryPath = nil, nil, path
+	return &at
+}
+
+// maxViews is how many documents of one OP are known.
+const maxViews = 64
+
+// joined returns the OP by its latest document and those that were known before. Of too many, the one that was seen the longest
+// time ago is forgotten.
+func (op *OP) joined(before *OP) *OP {
+	if !op.hasSeveralDocuments() {
+		return op
+	}
+	view := *op
+	view.views = nil
+	all := *op
+	all.views, all.guessed = []*OP{&view}, view.guesses()
+	if before != nil {
+		for _, other := range before.views {
+			if other.document != op.document && len(all.views) < maxViews {
+				all.views = append(all.views, other)
+			}
+		}
+	}
+	if all.DiscoveryPath == "" {
+		all.DiscoveryPath = op.document
+	}
+	return &all
+}
+
+// viewAt returns the OP by the document that has an endpoint at a path; nil: none has.
+func (op *OP) viewAt(path string, endpoint func(*OP) string) *OP {
+	if path == "" {
+		return nil
+	}
+	if endpoint(op) == path {
+		return op
+	}
+	for _, view := range op.views {
+		if endpoint(view) == path {
+			return view
+		}
+	}
+	return nil
+}
+
+// IsTokenPath and IsPushedPath report whether a path is that of the OP's token or pushed authorization request endpoint.
+func (op *OP) IsTokenPath(path string) bool {
+	return op.viewAt(path, func(op *OP) string { return op.TokenPath }) != nil
+}
+
+// IsPushedPath is described at IsTokenPath.
+func (op *OP) IsPushedPath(path string) bool {
+	return op.viewAt(path, func(op *OP) string { return op.PushedPath }) != nil
+}
+
+// endsAt reports whether a path is that of an end_session endpoint of the OP's own.
+func (op *OP) endsAt(path string) bool {
+	return op.viewAt(path, func(op *OP) string { return op.EndSessionPath }) != nil
+}
+
+// keysAt returns the OP by the document whose keys are at a path; nil: no keys are.
+func (op *OP) keysAt(path string) *OP {
+	return op.viewAt(path, func(op *OP) string { return op.JWKSPath })
+}
+
+// A guess is where an endpoint of an issuer whose document was not seen may be: where that of another is, below its document.
+type guess struct{ endpoint, document pattern }
+
+// guesses are those by one document of the OP.
+func (op *OP) guesses() (guesses []guess) {
+	base, ok := strings.CutSuffix(op.document, wellKnown)
+	if !ok {
+		return nil
+	}
+	for _, path := range []string{op.JWKSPath, op.EndSessionPath} {
+		below, found := strings.CutPrefix(path, base+"/")
+		if !found {
+			continue
+		}
+		for _, place := range op.allPlaces() {
+			if endpoint, ok := place.sibling("/" + below); ok {
+				guesses = append(guesses, guess{endpoint, place})
+			}
+		}
+	}
+	return guesses
+}
+
+// sibling returns the pattern of what has another path than the well-known one below what a document is below.
+func (p pattern) sibling(path string) (pattern, bool) {
+	if p.open {
+		after, ok := strings.CutSuffix(p.after, wellKnown)
+		return pattern{p.before, after + path, true}, ok
+	}
+	before, ok := strings.CutSuffix(p.before, wellKnown)
+	return pattern{before: before + path}, ok
+}
+
+// allPlaces are those of all of the OP's documents.
+func (op *OP) allPlaces() []pattern {
+	places := slices.Clone(op.places)
+	for _, name := range op.issuers {
+		places = append(places, name.place)
+	}
+	return places
+}
+
+// unseen returns the path of a document that was not seen, for a request to what may well be an endpoint that it names; empty: the
+// request is for none such. It allocates nothing unless it is.
+func (op *OP) unseen(path string) string {
+	for _, g := range op.guessed {
+		if segment, ok := g.endpoint.match(path); ok {
+			if document := g.document.with(segment); op.byDocument(document) == nil {
+				return document
+			}
+		}
+	}
+	return ""
+}
