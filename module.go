@@ -356,14 +356,14 @@ func (h *Handler) resolve() error {
 		cookie := &h.EndSession.ClearCookies[i]
 		settings = append(settings, &cookie.Name, &cookie.Domain, &cookie.Path)
 	}
-	for i := range h.OPLogouts {
-		for j := range h.OPLogouts[i].Paths {
-			settings = append(settings, &h.OPLogouts[i].Paths[j])
-		}
-	}
 	for _, list := range [][]string{h.Issuers, h.Discovery} {
 		for i := range list {
 			settings = append(settings, &list[i])
+		}
+	}
+	for i := range h.OPLogouts {
+		for j := range h.OPLogouts[i].Paths {
+			settings = append(settings, &h.OPLogouts[i].Paths[j])
 		}
 	}
 	return resolveAll(settings...)
