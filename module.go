@@ -477,7 +477,6 @@ func (h *Handler) learn(op *handlers.OP, r *http.Request, document []byte) *hand
 
 // members are what this site adds to the OP's discovery document.
 func (h *Handler) members(op *handlers.OP) []handlers.Member {
-	h.told.See(op) // it may be learnt just now, from that document
 	return slices.Concat(h.CheckSession.Members(op, h.SessionState.Replaces(op)), h.EndSession.Members(op), h.told.Members(op))
 }
 
