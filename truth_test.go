@@ -165,7 +165,11 @@ func (h *truth) maybeBeside(g *response) bool {
 	})
 }
 
-// mayBeSilent tells whether no reply is right: neither the server nor a cookie knows anything.
+// mayBeSilent tells whether no reply is right: neither the server nor a cookie knows anything. The
+// server forgets a session none of whose codes was redeemed.
 func (h *truth) mayBeSilent(r *response, state string) bool {
-	return state == "" && (r.user == "" || r.made.Before(h.lost))
+	redeemed := slices.ContainsFunc(h.responses, func(f *response) bool {
+		return f.epoch == r.epoch && !f.known.IsZero() && !f.made.Before(h.lost)
+	})
+	return state == "" && (r.user == "" || r.made.Before(h.lost) || !redeemed)
 }
