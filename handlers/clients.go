@@ -45,6 +45,7 @@ func (c *Clients) Setup(env Env) error {
 		if _, given := c.configured[client.ID]; given {
 			return fmt.Errorf("%w %q: it is given twice", ErrClient, client.ID)
 		}
+		client.Name = plainName(client.Name)
 		c.configured[client.ID] = client
 		c.anyFramed = c.anyFramed || client.FrontChannelLogoutURI != ""
 		c.anyTellable = c.anyTellable || client.BackChannelLogoutURI != ""
@@ -80,6 +81,18 @@ func (c *Clients) lookUp(ctx context.Context, issuer, id string) (client Client,
 		return client, true, nil
 	}
 	return c.registered(ctx, issuer, id)
+}
+
+// idOf returns the ID that has a hash, of a client of the configuration or the file.
+func (c *Clients) idOf(hash [16]byte) (id string, known bool) {
+	for _, clients := range []map[string]Client{c.configured, c.listed().clients} {
+		for id := range clients {
+			if hash16(id) == hash {
+				return id, true
+			}
+		}
+	}
+	return "", false
 }
 
 // tellable tells whether any client of the configuration or the file can be told by back channel.

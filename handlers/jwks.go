@@ -36,7 +36,8 @@ type jwksTold struct{ failure, clashes string }
 // Setup gives the handler its world.
 func (j *JWKS) Setup(env Env) { j.env = env }
 
-// Serves tells whether a path is that of a document of the OP's keys, and ours may belong to it, or it is read.
+// Serves tells whether a path is that of a document of the OP's keys, and ours may belong to it, or
+// it is read.
 func (j *JWKS) Serves(op *OP, path string) bool {
 	view := op.keysAt(path)
 	return view != nil && (j.BackChannel.wouldTell(view) || j.BackChannel.OPKeys.Wants(view))
@@ -81,7 +82,7 @@ func (j *JWKS) merge(ctx context.Context, op *OP, document []byte) ([]byte, erro
 	if !complete {
 		return nil, errUnknownPast
 	}
-	if view := newOutlook(known, complete, b.Given); !view.adds {
+	if view := b.outlook(known, complete); !view.adds {
 		if view.breaks || view.there {
 			return nil, nil // the log has it
 		}
