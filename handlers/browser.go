@@ -3,6 +3,7 @@ package handlers
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -33,7 +34,8 @@ type Browser struct {
 	Redemptions *Redemptions
 
 	env     Env
-	origins *recent[struct{}] // where clients were sent that asked for it: see originKey
+	signIns *recent[time.Time] // when a browser was last signed in somewhere
+	origins *recent[struct{}]  // where clients were sent that asked for it: see originKey
 	awaited *awaited
 }
 
@@ -41,7 +43,7 @@ type Browser struct {
 func (b *Browser) Setup(env Env) {
 	b.env = env
 	if b.origins == nil {
-		b.origins, b.awaited = new(recent[struct{}]), new(awaited)
+		b.origins, b.signIns, b.awaited = new(recent[struct{}]), new(recent[time.Time]), new(awaited)
 	}
 }
 

@@ -4,7 +4,14 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
+
+// rotationGrace is for requests that were sent before the answer to another one arrived. OPs that set a new login cookie with each
+// response know the one before no more: apps that ask at the same moment are told that nobody is signed in.
+const rotationGrace = 10 * time.Second
 
 // bareParameters are those of an authorization request that do not change whether the OP lets a user in who is signed in. Others may
 // ask for a fresher, a stronger or another user's sign-in.
@@ -36,8 +43,13 @@ func (b *Browser) endedByOP(v *visit, request pendingRequest, a authorizationRes
 	if v.from.carried.has(func(text string) bool { return hasWord(text, "login_required") }) {
 		return false // a redirector says so, not the OP
 	}
+	if last, known := b.signIns.get(browserKey(v.sealed.browser)); known && v.now.Sub(last) < rotationGrace {
+		return false
+	}
 	return b.broughtLogin(v.r) && b.takesPart(v, request.clientID)
 }
+
+func browserKey(id sessionstate.BrowserID) [16]byte { return hash16(string(id[:])) }
 
 // broughtLogin reports whether the OP saw what the browser has of its login cookie. One of that name which another host of the domain
 // has set says nothing, while the OP's own is withheld from a frame. In a tab, it may be gone: removed when the browser was closed.

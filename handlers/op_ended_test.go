@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
@@ -24,6 +25,7 @@ type probe struct {
 func (p probe) probed(t *testing.T, w *world, a *agent) bool {
 	t.Helper()
 	session := a.openS().session
+	w.clock.advance(rotationGrace)
 	if p.line != "" {
 		a.get("/login", func(rw http.ResponseWriter, r *http.Request) {
 			rw.Header().Set("Set-Cookie", p.line)
@@ -152,5 +154,30 @@ func TestLoginRequiredEndsNothingWhereItIsNotKnownWhatItMeans(t *testing.T) {
 				t.Error("the session has ended")
 			}
 		})
+	}
+}
+
+// Five apps of one browser ask at once, of an OP that sets a new login cookie each time.
+func TestRequestsThatCrossANewLoginCookieEndNothing(t *testing.T) {
+	w := newWorld(t)
+	a, _ := signedIn(t, w)
+	a.dest = "iframe"
+	a.get("/login", func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Set-Cookie", "sid=v; Path=/; Secure; SameSite=None")
+		page(rw, r)
+	})
+	silently := ask("p", url.Values{"prompt": {"none"}})
+	w.clock.advance(time.Hour)
+	a.get(silently, redirect(callback+"?code=fresh&state=p"))
+	session := a.openS().session
+	for range 4 {
+		w.clock.advance(time.Second)
+		if a.get(silently, redirect(callback+"?error=login_required&state=p")); !w.live(t, session) {
+			t.Fatal("the session has ended")
+		}
+	}
+	w.clock.advance(rotationGrace)
+	if a.get(silently, redirect(callback+"?error=login_required&state=p")); w.live(t, session) {
+		t.Error("the session lives on although the OP has ended it")
 	}
 }
