@@ -67,7 +67,8 @@ var sameSite = map[string]http.Header{
 	"plain http":        {"Origin": {"http://op.example.com"}},
 }
 
-// A page of the same site but of another origin is somebody else's, and so is one that came by plain http.
+// A page of the same site but of another origin is somebody else's, and so is one that came by
+// plain http.
 func TestAnAnswerFromThePageOfAnotherOriginOfTheSiteDoesNotCount(t *testing.T) {
 	for name, header := range sameSite {
 		x := newExit(t)
@@ -99,7 +100,8 @@ func TestOurOwnCookiesAreNotTakenForTheOPsLogin(t *testing.T) {
 	}
 }
 
-// Where the login cookie is known, it alone tells whether the OP's session is gone; else each cookie that is cleared may be it.
+// Where the login cookie is known, it alone tells whether the OP's session is gone; else each
+// cookie that is cleared may be it.
 func TestACookieThatTheBrowserKeepsIsTold(t *testing.T) {
 	for _, tt := range []struct {
 		known, kept string
