@@ -133,7 +133,7 @@ func TestAnOperatorSeesWhoHasNotBeenTold(t *testing.T) {
 		}
 		return len(answer.Notices) == 2 && answer.Notices[0].Attempts > 0 && answer.Notices[1].Attempts > 0
 	}
-	for range 500 {
+	for range 3000 {
 		if settled() {
 			break
 		}

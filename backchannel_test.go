@@ -64,6 +64,50 @@ func TestEveryClientOfASessionIsToldThatItEnded(t *testing.T) {
 	}
 }
 
+// An app that is an OP itself, as a broker, ends the user's session there when it is notified, and
+// has an error page for a user who comes back after that.
+func TestAnAppThatIsAnOPItselfHasItsUserBackBeforeItIsNotified(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	broker, wiki := newReceiver(t, site, "shop"), newReceiver(t, site, "wiki")
+	runCaddy(t, t.TempDir(), site.caddyfile("", withReceivers("", broker, wiki)+op.proxy()))
+	b := newBrowser(t)
+	hint := b.hintFor(site, b.authorize(site, "shop", "alice", nil))
+	b.redeem(site, b.authorize(site, "wiki", "", nil))
+	begun := time.Now()
+	back := b.leave(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
+	early := broker.asked()
+	if took := time.Since(begun); took < 2*time.Second && early != 0 {
+		t.Errorf("it was notified %d times after %v", early, took)
+	}
+	if back.Header.Get("Location") != shopBye || wiki.asked() != 1 {
+		t.Errorf("%s to %q, the other app was notified %d times", back.Status, back.Header.Get("Location"), wiki.asked())
+	}
+	if got := broker.told(1); got[0].Sub != "alice" {
+		t.Errorf("told %+v", got)
+	}
+}
+
+func TestALogoutTokenNamesWhatItsClientIsConfiguredToNeed(t *testing.T) {
+	for option, want := range map[string]struct{ sub, sid bool }{
+		"": {true, true}, "logout_token both": {true, true}, "logout_token sub": {true, false}, "logout_token sid": {false, true},
+	} {
+		t.Run(option, func(t *testing.T) {
+			site := newSite(t)
+			op := newScriptedOP(t, site.issuer)
+			shop := newReceiver(t, site, "shop")
+			directives := strings.Replace(withReceivers("", shop), "client shop {", "client shop {\n\t\t\t"+option, 1)
+			runCaddy(t, t.TempDir(), site.caddyfile("", directives+op.proxy()))
+			b := newBrowser(t)
+			b.redeem(site, b.authorize(site, "shop", "alice", nil))
+			b.get(site.issuer + "/logout")
+			if got := shop.told(1)[0]; (got.Sub == "alice") != want.sub || (got.Sid != "") != want.sid {
+				t.Errorf("it names %q and %q", got.Sub, got.Sid)
+			}
+		})
+	}
+}
+
 // The scripted OP signs by ES256.
 func TestAClientIsNotifiedByTheAlgorithmOfItsIDTokens(t *testing.T) {
 	for name, mode := range map[string]url.Values{"code": nil, "hybrid": {"response_type": {"code id_token"}}, "implicit": {"response_type": {"id_token"}}} {
@@ -182,6 +226,24 @@ func TestTheReceiptSaysWhoWasTold(t *testing.T) {
 	}
 }
 
+// The app that asked has no session any more. That is no failure; of another app, it is.
+func TestTheReceiptDoesNotSayThatTheAppWhichAskedRefused(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	shop, wiki := newReceiver(t, site, "shop"), newReceiver(t, site, "wiki")
+	shop.answers(http.StatusBadRequest)
+	wiki.answers(http.StatusBadRequest)
+	runCaddy(t, t.TempDir(), site.caddyfile("", withReceivers("", shop, wiki)+op.proxy()))
+	b := newBrowser(t)
+	hint := b.hintFor(site, b.authorize(site, "shop", "alice", nil))
+	b.redeem(site, b.authorize(site, "wiki", "", nil))
+	page := b.leave(site, url.Values{"id_token_hint": {hint}}).body
+	_, failed, found := strings.Cut(page, "could not be signed out of")
+	if !found || !strings.Contains(failed, "The wiki") || strings.Contains(failed, "The shop") || !strings.Contains(page, "The shop") {
+		t.Errorf("the page is %s", page)
+	}
+}
+
 func TestDiscoveryNamesBackChannelLogout(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
@@ -200,7 +262,7 @@ func TestDiscoveryNamesBackChannelLogout(t *testing.T) {
 	}
 	named := func(when string) {
 		t.Helper()
-		for range 500 { // it is recorded behind the requests
+		for range 3000 { // it is recorded behind the requests
 			if document()["backchannel_logout_session_supported"] == true {
 				return
 			}

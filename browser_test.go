@@ -46,7 +46,7 @@ func newBrowserOver(t *testing.T, network http.RoundTripper, now func() time.Tim
 		header: http.Header{"Accept": {"text/html,application/xhtml+xml,*/*;q=0.8"}},
 		client: &http.Client{
 			Transport:     network,
-			Timeout:       20 * time.Second,
+			Timeout:       time.Minute,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
@@ -122,7 +122,7 @@ func (b *browser) do(method, target string, form url.Values) page {
 		}
 	}
 	response, err := b.client.Do(r)
-	for tries := 0; tries < 5 && method == http.MethodGet && errors.Is(err, syscall.ECONNRESET); tries++ { // by a reload, as in transport
+	for tries := 0; tries < 5 && method == http.MethodGet && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)); tries++ { // by a reload, as in transport
 		response, err = b.client.Do(r)
 	}
 	if err != nil {

@@ -87,7 +87,7 @@ type caddyProcess struct {
 // startCaddy runs Caddy in a process of its own with a Caddyfile.
 func startCaddy(t *testing.T, caddyfile string) *caddyProcess {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	p := &caddyProcess{dir: t.TempDir(), log: new(textLog), ended: make(chan struct{})}
 	command := processCommand(ctx, serving, p.dir)
 	var err error
@@ -151,7 +151,7 @@ func (p *caddyProcess) stop(t *testing.T) {
 	_ = p.input.Close()
 	select {
 	case <-p.ended:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Errorf("the other Caddy does not end, its log is\n%s", p.log)
 	}
 }
@@ -191,10 +191,10 @@ func (l *textLog) String() string {
 
 func (l *textLog) has(text string) bool { return strings.Contains(l.String(), text) }
 
-// expect waits a little for a text: another process's log comes when it comes.
+// expect waits for a text: another process's log comes when it comes.
 func (l *textLog) expect(t *testing.T, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !l.has(text); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !l.has(text); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%q is not in the log:\n%s", text, l)
 		}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,15 +58,34 @@ func testConfig(t *testing.T, storage, caddyfile string) []byte {
 	return out
 }
 
-// freePort returns a port that nobody listens on.
+// The ports of tests are below those that systems give to connections, and to listeners that name
+// none: such a port would be taken by others before it is used. Each process begins at another
+// one.
+const (
+	firstPort = 10_000
+	manyPorts = 20_000
+)
+
+var lastPort atomic.Uint32
+
+func init() { lastPort.Store(rand.Uint32N(manyPorts)) }
+
+// freePort returns a port that nobody listens on, and that this process uses for nothing else.
 func freePort(t *testing.T) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range manyPorts {
+		port := firstPort + int(lastPort.Add(1)%manyPorts)
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
 }
 
 // A site is an OP's site on this machine: an issuer on plain http at op.localhost, which browsers treat as trustworthy.
@@ -85,7 +106,7 @@ func (s site) caddyfile(global, directives string) string {
 
 // transport reaches every *.localhost at 127.0.0.1, which Go's resolver does not.
 func transport() *http.Transport {
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	dialer := &net.Dialer{Timeout: 20 * time.Second}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			_, port, err := net.SplitHostPort(address)

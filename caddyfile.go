@@ -123,7 +123,9 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //		issuer           <url...>
 //		discovery        <path...>
 //		login_cookie     <name>
-//		session_state    keep | replace
+//		op_logout        [<method>] <path...>
+//		session_state    auto | keep | replace
+//		op_address       <url>
 //		check_session    <path>
 //		session_lifetime <duration>
 //		idle_timeout     <duration>
@@ -155,6 +157,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //			post_logout_redirect_uri <uri...>
 //			backchannel_logout_uri   <uri>
 //			backchannel_logout_session_required
+//			logout_token             sid | sub | both
 //			frontchannel_logout_uri  <uri>
 //			frontchannel_logout_session_required
 //			id_token_signed_response_alg <alg>
@@ -186,8 +189,12 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = list(d, &h.Discovery)
 		case "login_cookie":
 			err = scalar(d, &h.LoginCookie)
+		case "op_logout":
+			err = h.unmarshalOPLogout(d)
 		case "session_state":
-			err = scalar(d, &h.SessionState)
+			err = scalar(d, (*string)(&h.SessionState))
+		case "op_address":
+			err = scalar(d, &h.OPAddress)
 		case "check_session":
 			if h.CheckSession == nil {
 				h.CheckSession = new(handlers.CheckSession)

@@ -41,7 +41,7 @@ var architecture = []row{
 	}},
 	{packages: "./registry/...", imports: []string{"./registry/...", "./sessionstate/...", "go.uber.org/zap/..."}},
 	{packages: "./tokens/...", imports: []string{"./tokens/...", "./sessionstate/...", "github.com/go-jose/go-jose/v4/..."}},
-	{packages: "./notify/...", imports: []string{"./notify/...", "./sessionstate/...", "go.uber.org/zap/..."}},
+	{packages: "./notify/...", imports: []string{"./notify/...", "./sessionstate/...", "go.uber.org/zap/...", "golang.org/x/net/publicsuffix"}},
 	{packages: "./assets/...", imports: []string{"golang.org/x/text/..."}},
 
 	// The arithmetic, which an OP written in Go imports too, so that what it pulls in is counted as well.

@@ -3,13 +3,18 @@ package oidcsession
 import (
 	"flag"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
-	"time"
 )
 
+// modelSeedVariable is the environment variable that has the seed of the first random sequence: a
+// number, or "random". Without it the sequences are the same each time, so that none fails for a
+// change which has nothing to do with it.
+const modelSeedVariable = "OIDC_SESSION_MODEL_SEED"
+
 var (
-	modelSeed      = flag.Uint64("model.seed", 0, "seed of the first random sequence; 0: drawn")
 	modelSequences = flag.Int("model.sequences", 200, "how many random sequences")
 	modelSteps     = flag.Int("model.steps", 40, "how many steps each has")
 )
@@ -17,12 +22,9 @@ var (
 // TestTheCheckSaysWhatIsSoAtTheOP does random things at a random OP, in a browser and at the server, and compares all that RPs are
 // told with the truth. Each failing sequence is told with its seed, and in short. To repeat it:
 //
-//	go test -run TestTheCheckSaysWhatIsSoAtTheOP -model.seed SEED -model.sequences 1 .
+//	OIDC_SESSION_MODEL_SEED=SEED go test -run TestTheCheckSaysWhatIsSoAtTheOP -model.sequences 1 .
 func TestTheCheckSaysWhatIsSoAtTheOP(t *testing.T) {
-	seed := *modelSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
+	seed := seedOfModel(t)
 	t.Logf("%d sequences of %d steps from seed %d", *modelSequences, *modelSteps, seed)
 	for i := range uint64(*modelSequences) {
 		steps := randomSteps(rand.New(rand.NewPCG(seed+i, 1)), *modelSteps)
@@ -32,6 +34,23 @@ func TestTheCheckSaysWhatIsSoAtTheOP(t *testing.T) {
 		}
 		wrong, story = shrink(t, seed+i, steps, wrong, story)
 		t.Fatalf("seed %d: %s\n%s", seed+i, wrong, story)
+	}
+}
+
+// seedOfModel is the seed that the environment asks for, or 1.
+func seedOfModel(t *testing.T) uint64 {
+	t.Helper()
+	switch value := os.Getenv(modelSeedVariable); value {
+	case "":
+		return 1
+	case "random":
+		return rand.Uint64()
+	default:
+		seed, err := strconv.ParseUint(value, 10, 64)
+		if err != nil {
+			t.Fatalf("%s is %q, but must be a number or random", modelSeedVariable, value)
+		}
+		return seed
 	}
 }
 

@@ -43,7 +43,7 @@ func (c *crowd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil || strings.Count(r.PostForm.Get("logout_token"), ".") != 2 {
 		c.t.Errorf("a request without a token: %v", err)
 	}
-	time.Sleep(5 * time.Millisecond)
+	time.Sleep(20 * time.Millisecond)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	client := strings.TrimPrefix(r.URL.Path, "/")
@@ -60,7 +60,7 @@ func (c *crowd) clients() int {
 // await waits until so many clients have been told.
 func (c *crowd) await(clients int) {
 	c.t.Helper()
-	for range 3000 {
+	for range 6000 {
 		if c.clients() >= clients {
 			return
 		}
@@ -141,7 +141,7 @@ func TestNoNoticeIsLostWhenTheServerIsKilled(t *testing.T) {
 	op, c := newScriptedOP(t, site.issuer), newCrowd(t)
 	caddyfile, ids := c.owing(site, op)
 	first := startCaddy(t, caddyfile)
-	c.await(manyNotices / 3)
+	c.await(2 * manyNotices / 3) // the first of them long before
 	first.kill(t)
 	killed := time.Now()
 	before := c.clients()
@@ -160,8 +160,9 @@ func TestNoNoticeIsLostWhenTheServerIsKilled(t *testing.T) {
 	t.Logf("%d told before the end, %d of them again", before, len(repeated))
 }
 
-// slack is for the write that was under way, on a slow disk.
-const slack = 250 * time.Millisecond
+// slack is for the write that was under way, on a slow disk and a busy machine. The first answers
+// are further from the end than that.
+const slack = time.Second
 
 func TestAReloadInTheMiddleLosesNoNoticeAndRepeatsNone(t *testing.T) {
 	site := newSite(t)

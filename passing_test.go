@@ -25,7 +25,7 @@ func TestEveryOtherResponsePassesAsItCame(t *testing.T) {
 		"\n\thandle_errors {\n\t\trespond \"our own page for {err.status_code}\" 502\n\t}"))
 	transport := transport()
 	t.Cleanup(transport.CloseIdleConnections)
-	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	client := &http.Client{Transport: transport, Timeout: time.Minute}
 	if _, err := client.Get(site.issuer + "/.well-known/openid-configuration"); err != nil {
 		t.Fatal(err)
 	}

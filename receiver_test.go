@@ -119,7 +119,7 @@ func (r *receiver) verify(request *http.Request) (token logoutToken, err error) 
 
 // keys are those of the OP, found as clients find them.
 func (r *receiver) keys() (keys jose.JSONWebKeySet, err error) {
-	client := &http.Client{Transport: transport(), Timeout: 10 * time.Second}
+	client := &http.Client{Transport: transport(), Timeout: time.Minute}
 	defer client.CloseIdleConnections()
 	var document struct {
 		JWKSURI   string `json:"jwks_uri"`

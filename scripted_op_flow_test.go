@@ -23,7 +23,7 @@ type ticket struct {
 
 // authorize answers at once with single sign-on, or sends the browser to the login page.
 func (op *scriptedOP) authorize(w http.ResponseWriter, r *http.Request) {
-	if below := op.at("/authorize"); r.URL.Path != below { // where the login cookie is
+	if below := op.at("/authorize"); op.traits.prefix+r.URL.Path != below { // where the login cookie is
 		http.Redirect(w, r, below+"?"+r.URL.RawQuery, http.StatusFound)
 		return
 	}

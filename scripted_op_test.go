@@ -1,6 +1,7 @@
 package oidcsession
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +27,9 @@ type scriptedOP struct {
 	server *httptest.Server // nil: it is asked without a network
 	front  *httptest.Server // has the login page, if that is elsewhere
 
+	starting atomic.Bool // it answers 502, as a server in front of an OP that is not there yet
+	asked    requests
+
 	mu      sync.Mutex
 	logins  map[string]*login  // by login cookie
 	tickets map[string]*ticket // of flows on their way through the OP's own redirects
@@ -38,6 +43,7 @@ type scriptedOP struct {
 // traits are how OPs differ. The zero value is an OP that sets its cookie, with a new value, on each authorization response.
 type traits struct {
 	cookie       cookiePlace
+	prefix       string // of its URLs' paths, which a server in front takes away from requests
 	cookiePath   string // where the login cookie is; the OP's own pages are below it. Empty: /
 	fixedCookie  bool   // the cookie keeps its value for as long as a user is signed in
 	otherCookie  bool   // authorization responses set a cookie of another name
@@ -140,11 +146,34 @@ type grant struct {
 // newScriptedOP returns an OP behind a port of its own.
 func newScriptedOP(t *testing.T, issuer string) *scriptedOP {
 	op := scriptOP(issuer)
-	op.server = httptest.NewServer(op.mux())
+	op.server = httptest.NewServer(op)
 	op.front = httptest.NewServer(op.mux())
 	t.Cleanup(op.server.Close)
 	t.Cleanup(op.front.Close)
 	return op
+}
+
+// ServeHTTP serves a request that came over a network.
+func (op *scriptedOP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	op.asked.note(r)
+	if op.starting.Load() {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	op.mux().ServeHTTP(w, r)
+}
+
+// requests are the last ones for each path.
+type requests struct{ last sync.Map }
+
+func (q *requests) note(r *http.Request) { q.last.Store(r.URL.Path, r.Clone(context.Background())) }
+
+// to returns the last request for a path; one without anything if there was none.
+func (q *requests) to(path string) *http.Request {
+	if r, ok := q.last.Load(path); ok {
+		return r.(*http.Request)
+	}
+	return new(http.Request)
 }
 
 // scriptOP returns an OP that is asked through its mux.
@@ -182,7 +211,7 @@ func (op *scriptedOP) proxy() string {
 }
 
 // at is the path of a page of the OP's.
-func (op *scriptedOP) at(page string) string { return op.traits.cookiePath + page }
+func (op *scriptedOP) at(page string) string { return op.traits.prefix + op.traits.cookiePath + page }
 
 func (op *scriptedOP) discovery(w http.ResponseWriter, r *http.Request) {
 	op.mu.Lock()

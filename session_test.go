@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,9 +241,18 @@ func TestASessionLastsAsLongAsConfigured(t *testing.T) {
 	}
 }
 
-// setClock gives all that is loaded afterwards a clock that the test has in hand.
-func setClock(t *testing.T) *manualClock {
-	clock := &manualClock{now: time.Now()}
+// A movedClock goes on, like any other, from where it was moved to: what is tried again after a
+// second comes.
+type movedClock struct{ by atomic.Int64 }
+
+// Now is the clock's time.
+func (c *movedClock) Now() time.Time { return time.Now().Add(time.Duration(c.by.Load())) }
+
+func (c *movedClock) advance(by time.Duration) { c.by.Add(int64(by)) }
+
+// setClock gives all that is loaded afterwards a clock that the test moves.
+func setClock(t *testing.T) *movedClock {
+	clock := new(movedClock)
 	before := now
 	now = clock.Now
 	t.Cleanup(func() { now = before })

@@ -201,7 +201,7 @@ func TestNoticesFromBeforeAnybodyWasToldAreDropped(t *testing.T) {
 	}
 	clock.advance(25 * time.Hour)
 	loadCaddy(t, storage, site.caddyfile(global, withReceivers("", shop)+op.proxy()))
-	for range 500 {
+	for range 3000 {
 		if owed(t, site.issuer) == 0 {
 			break
 		}

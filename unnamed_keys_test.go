@@ -41,7 +41,7 @@ func TestAnOPWhoseIDTokensNameNoKeyKeepsItsSignIns(t *testing.T) {
 			}
 			untold := func(when string) {
 				t.Helper()
-				for range 500 { // it is recorded behind the requests
+				for range 3000 { // it is recorded behind the requests
 					if body := b.get(site.issuer + "/.well-known/openid-configuration").body; !strings.Contains(body, `"backchannel_logout_supported":true`) {
 						return
 					}

@@ -31,7 +31,7 @@ func checkBodies(keys *sessionstate.Keyring, issuer, sessionState string, count 
 		origin := "https://" + clientID + ".example"
 		handle := sessionstate.NewHandle(clientID, origin)
 		handle.Registry, handle.Session = signedIn.Registry, signedIn.Session
-		handle.Response, handle.Issued = sessionstate.NewResponseID("code of "+clientID), time.Now()
+		handle.Response, handle.Until = sessionstate.NewResponseID("code of "+clientID), time.Now().Add(time.Hour)
 		state := sessionstate.Compute(clientID, origin, madeUpBrowserState, keys.SealHandle(issuer, handle))
 		// As assets/check_session.js writes it where the browser hides the cookie from it.
 		bodies = append(bodies, "client_id="+url.QueryEscape(clientID)+"&session_state="+url.QueryEscape(state)+

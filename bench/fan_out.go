@@ -37,7 +37,6 @@ func measureFanOut(ctx context.Context, r *report, count int) error {
 	}
 	s := &owing{keys: keys, due: make(map[notify.ID]notify.Notice), done: make(chan struct{})}
 	s.sender = notify.NewSender(notify.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, nil)
-	defer s.sender.Close()
 	for i := range count {
 		n := notify.Notice{Issuer: registryIssuer, ClientID: fmt.Sprintf("client %d", i), Subject: "alice", Created: time.Now()}
 		binary.BigEndian.PutUint64(n.ID[:], uint64(i))

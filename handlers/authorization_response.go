@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -28,7 +29,7 @@ const (
 // newAuthorizationResponse takes the parameters of a response. ok is false for all that has not the shape of one.
 func newAuthorizationResponse(op *OP, r *http.Request, target string, mode responseMode, values url.Values) (a authorizationResponse, ok bool) {
 	a = authorizationResponse{mode: mode, values: values}
-	if isAmbiguous(values) || !isResponse(mode, values) && !isBare(values) || len(values.Get("code")) > maxCode {
+	if isAmbiguous(values) || !isResponse(mode, values) && !isCodeless(values) || len(values.Get("code")) > maxCode {
 		return a, false
 	}
 	a.target, ok = resolve(op, r, target)
@@ -64,8 +65,8 @@ func isResponse(mode responseMode, values url.Values) bool {
 	return values.Has("code") || values.Has("error") || mode != inQuery && (values.Has("id_token") || values.Has("access_token"))
 }
 
-// isBare reports whether parameters are what a request with response_type=none is answered with. So is a sign-out.
-func isBare(values url.Values) bool {
+// isCodeless reports whether parameters are what a request with response_type=none is answered with. So is a sign-out.
+func isCodeless(values url.Values) bool {
 	for _, name := range []string{"code", "error", "id_token", "access_token"} {
 		if values.Has(name) {
 			return false
@@ -101,10 +102,10 @@ func resolve(op *OP, r *http.Request, address string) (*url.URL, bool) {
 }
 
 // answer takes a response that answers the request at hand or one of the pending ones. A success continues or starts a session; an
-// error writes nothing, starts and ends nothing. It returns the session_state for the response: empty for a client that has no
+// error writes nothing, and starts and ends nothing but what the OP has ended. It returns the session_state for the response: empty for a client that has no
 // web origin, whose pages could not ask. ok is false when the response answers none.
 func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationResponse) (sessionState string, ok bool) {
-	if v.from.carried.hasAnswer(a.values) || isBare(a.values) && asked == nil && v.mayBeOther(a.target) {
+	if v.from.carried.hasAnswer(a.values) || isCodeless(a.values) && asked == nil && v.mayBeOther(a.target) {
 		return "", false
 	}
 	origin, err := sessionstate.Origin(a.target.String())
@@ -118,10 +119,12 @@ func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationRespons
 	b.markAnswered(v, request)
 	a = a.without(request.own)
 	handle := sessionstate.NewHandle(request.clientID, origin)
-	handle.Issued = v.now
-	if a.success() || request.is(bare) && isBare(a.values) {
+	switch {
+	case a.success() || request.is(none) && isCodeless(a.values):
 		b.signIn(v, request, origin, a, &handle)
-	} else if v.state == "" && v.topLevel() {
+	case b.endedByOP(v, request, a):
+		v.end(registry.ReasonOPEnded)
+	case v.state == "" && v.topLevel():
 		v.giveState(v.currentState())
 	}
 	if origin == "" {
@@ -170,7 +173,7 @@ func (b *Browser) fitting(v *visit, asked *pendingRequest, a authorizationRespon
 // answers reports whether the response is one to a request, by what the OP itself has put into it.
 func (a authorizationResponse) answers(p pendingRequest) bool {
 	a = a.without(p.own)
-	if !a.isOne() && (!p.is(bare) || !isBare(a.values)) {
+	if !a.isOne() && (!p.is(none) || !isCodeless(a.values)) {
 		return false
 	}
 	return p.answeredBy(a.target, a.values.Get("state"))

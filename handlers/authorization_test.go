@@ -206,7 +206,7 @@ func TestSessionStateIsAddedToTheResponse(t *testing.T) {
 				}
 				_, salt, _ := sessionstate.Split(state)
 				handle, err := w.keys.OpenHandle(issuer, salt)
-				if err != nil || !handle.IsFor(clientID, tt.origin) || !handle.Issued.Equal(w.clock.Now()) {
+				if err != nil || !handle.IsFor(clientID, tt.origin) || !handle.Session.IsZero() && !handle.Until.Equal(w.clock.Now().Add(lifetime)) {
 					t.Errorf("handle is %+v, %v", handle, err)
 				}
 				if response.Header.Get("Cache-Control") != "no-store" || response.StatusCode != http.StatusFound {
@@ -240,6 +240,8 @@ func TestAResponseThatAnswersNothingIsUntouched(t *testing.T) {
 		{"code and error", callback + "?code=c&error=e&state=s", nil},
 		{"code twice", callback + "?code=c&code=d&state=s", nil},
 		{"state twice", callback + "?code=c&state=s&state=s", nil},
+		{"iss twice", callback + "?code=c&state=s&iss=" + issuer + "&iss=https://evil.example", nil},
+		{"the same iss twice", callback + "?code=c&state=s&iss=" + issuer + "&iss=" + issuer, nil},
 		{"in query and fragment", answer + "#id_token=t", nil},
 		{"too long a code", callback + "?code=" + strings.Repeat("c", maxCode+1) + "&state=s", nil},
 		{"a huge Location", answer + "&x=" + strings.Repeat("x", maxLocation), nil},

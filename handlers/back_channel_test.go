@@ -1,7 +1,9 @@
 package handlers
 
 import (
+	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +42,136 @@ func signedOut(t *testing.T) (*exit, *Notices) {
 	if got := x.ask(values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye)); got.Header.Get("Location") != bye {
 		t.Fatalf("got %s", got.Status)
 	}
+	x.w.clock.advance(returnGrace)
 	return x, x.notices()
+}
+
+// dueClients are the clients whose notices are due, sorted.
+func (x *exit) dueClients() string {
+	x.t.Helper()
+	due, err := x.notices().Due(x.t.Context(), x.w.clock.Now(), 10)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	var clients []string
+	for _, n := range due {
+		clients = append(clients, n.ClientID)
+	}
+	slices.Sort(clients)
+	return strings.Join(clients, " ")
+}
+
+// An app that is an OP itself needs its session until its user is back: it would end on an error
+// page without.
+func TestTheClientThatAskedIsNotifiedAfterItsRedirectHasGone(t *testing.T) {
+	for name, tt := range map[string]struct {
+		redirect bool
+		after    time.Duration // the sign-out
+	}{"sent back": {true, returnGrace}, "staying here": {false, 0}} {
+		t.Run(name, func(t *testing.T) {
+			x := newExit(t, tellable)
+			x.w.tells = true
+			x.signedIn(clientID, "alice")
+			x.signedIn("wiki", "alice")
+			parameters := values("id_token_hint", x.hint(clientID, "alice"))
+			if tt.redirect {
+				parameters.Set("post_logout_redirect_uri", bye)
+			}
+			x.ask(parameters)
+			if tt.after > 0 {
+				x.w.clock.advance(tt.after - time.Millisecond)
+				if got := x.dueClients(); got != "wiki" {
+					t.Errorf("too early: %s", got)
+				}
+				x.w.clock.advance(time.Millisecond)
+			}
+			if got := x.dueClients(); got != clientID+" wiki" {
+				t.Errorf("in time: %s", got)
+			}
+		})
+	}
+}
+
+func TestTheClientThatAskedIsNotifiedThoughItsUserNeverComesBack(t *testing.T) {
+	x := newExit(t, func(e *EndSession) {
+		tellable(e)
+		e.FrontChannelTimeout = 3 * time.Second
+		e.Clients.List[1].FrontChannelLogoutURI = "https://wiki.example.com/front"
+	})
+	x.w.tells = true
+	x.signedIn(clientID, "alice")
+	x.signedIn("wiki", "alice")
+	page := x.ask(values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye))
+	if page.StatusCode != http.StatusOK || page.Header.Get("Location") != "" {
+		t.Fatalf("no page with frames: %s", page.Status)
+	}
+	x.w.clock.advance(askedWait - time.Second)
+	if got := x.dueClients(); got != "wiki" {
+		t.Errorf("while the page may be shown: %s", got)
+	}
+	x.w.clock.advance(time.Second)
+	if got := x.dueClients(); got != clientID+" wiki" {
+		t.Errorf("afterwards: %s", got)
+	}
+}
+
+// The redirect of the client that asked does not wait for its own notification, which waits for
+// the redirect.
+func TestARedirectDoesNotWaitForTheClientThatAsked(t *testing.T) {
+	x := newExit(t, tellable)
+	x.w.tells = true
+	x.signedIn(clientID, "alice")
+	x.e.BackChannel.RedirectWait = time.Hour
+	if got := x.ask(values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye)); got.Header.Get("Location") != bye {
+		t.Errorf("got %s", got.Status)
+	}
+}
+
+// While the OP's part fails, nobody is sent anywhere.
+func TestTheClientThatAskedIsNotifiedAtOnceWhereTheOPFails(t *testing.T) {
+	x := newExit(t, tellable)
+	x.w.tells = true
+	x.signedIn(clientID, "alice")
+	x.status = http.StatusInternalServerError
+	if got := x.ask(values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye)); got.StatusCode != http.StatusBadGateway {
+		t.Fatalf("got %s", got.Status)
+	}
+	if got := x.dueClients(); got != clientID {
+		t.Errorf("due are %q", got)
+	}
+}
+
+// A store under load: a sign-out takes its time, in which nobody's sign-in waits. One that is
+// over in time has its clients notified.
+func TestASignOutIsRecordedThoughTheStoreIsSlow(t *testing.T) {
+	x := newExit(t, tellable)
+	x.w.tells = true
+	x.signedIn(clientID, "alice")
+	x.w.env.Registry = boundEnds{x.w.store, registry.Bound(slowEnds{x.w.store}, time.Millisecond, 8)}
+	x.setUp()
+	x.ask(values("id_token_hint", x.hint(clientID, "alice")))
+	if got, owed := x.dueClients(), x.openS().owed.ids(); got != clientID || len(owed) != 0 {
+		t.Errorf("due are %q, %d ends are owed", got, len(owed))
+	}
+}
+
+// slowEnds ends sessions after more time than a sign-in has in boundEnds.
+type slowEnds struct{ registry.Registry }
+
+func (s slowEnds) End(ctx context.Context, ending registry.Ending) ([]registry.Session, error) {
+	time.Sleep(50 * time.Millisecond)
+	return s.Registry.End(ctx, ending)
+}
+
+// boundEnds has bounds for ends alone.
+type boundEnds struct {
+	registry.Registry
+
+	bound registry.Registry
+}
+
+func (b boundEnds) End(ctx context.Context, ending registry.Ending) ([]registry.Session, error) {
+	return b.bound.End(ctx, ending)
 }
 
 func TestClientsThatCannotBeToldAreDroppedFromWhatIsOwed(t *testing.T) {
@@ -259,6 +390,49 @@ func TestAUserWhoHasSignedInAgainIsNotSignedOutByAnOlderNotice(t *testing.T) {
 	}
 	if due, err = notices.Due(t.Context(), x.w.clock.Now(), 10); err != nil || len(due) != 1 {
 		t.Errorf("due in the end are %+v, %v", due, err)
+	}
+}
+
+// Without its sid, the token of a session that expired would end all that the user has at the
+// client.
+func TestALogoutTokenThatNamesTheUserAloneWaitsForTheUsersOtherSessions(t *testing.T) {
+	for _, option := range []string{LogoutTokenBoth, LogoutTokenSub} {
+		x := newExit(t, tellable, func(e *EndSession) { e.Clients.List[0].LogoutToken = option })
+		x.w.tells = true
+		signIn := func(sid string, lasts time.Duration) registry.Ending {
+			browser := sessionstate.NewBrowserID()
+			_, err := x.w.store.Join(t.Context(), registry.Join{
+				Issuer: issuer, Browser: browser, Fresh: sessionstate.NewSessionID(), ClientID: clientID,
+				Subject: registry.Subject{Sub: "alice", Sid: sid}, Now: x.w.clock.Now(), Lifetime: lasts,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return registry.Ending{Issuer: issuer, Browser: browser, Reason: registry.ReasonLogout, Tell: true}
+		}
+		due := func() int {
+			found, err := x.notices().Due(t.Context(), x.w.clock.Now(), 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(found)
+		}
+		signIn("1", time.Minute)
+		other := signIn("2", lifetime)
+		x.w.clock.advance(time.Minute)
+		if _, err := x.w.store.Expire(t.Context(), registry.Expiry{Now: x.w.clock.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		if n := due(); (n == 1) != (option == LogoutTokenBoth) {
+			t.Errorf("%s: %d are due while the user is signed in in another browser", option, n)
+		}
+		other.Now = x.w.clock.Now()
+		if _, err := x.w.store.End(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+		if n := due(); n != 2 {
+			t.Errorf("%s: %d are due in the end", option, n)
+		}
 	}
 }
 

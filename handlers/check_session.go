@@ -207,6 +207,8 @@ func (c *CheckSession) verdict(op *OP, r *http.Request, q check) (verdict, error
 	case err != nil:
 		unrecorded(c.env.Logger, "a check cannot be answered", err)
 		return verdictUnknown, nil
+	case !found && c.env.Now().Before(handle.Until):
+		return verdictUnknown, nil // forgotten or lost, which is no sign-out
 	case !found || !session.Live(c.env.Now()):
 		return verdictChanged, nil
 	case q.browserState != "" && keys.IsAnonymousState(op.Issuer, q.browserState):
@@ -234,10 +236,7 @@ func anonymousVerdict(op *OP, keys *sessionstate.Keyring, q check) verdict {
 // clientAddress is the address that questions are counted by: the client IP as Caddy sees it, behind trusted proxies too; the
 // /64 of an IPv6 address, since one client has all of that.
 func clientAddress(r *http.Request) string {
-	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	if address == "" {
-		address, _, _ = net.SplitHostPort(r.RemoteAddr)
-	}
+	address := clientIP(r)
 	ip := net.ParseIP(address)
 	if ip == nil || ip.To4() != nil {
 		return address

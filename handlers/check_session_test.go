@@ -250,6 +250,19 @@ func TestVerdicts(t *testing.T) {
 			}
 		}, verdictChanged},
 		{"ended", func(t *testing.T, w *world, a *agent, _ *check) { end(t, w, a) }, verdictChanged},
+		{"ended and swept", func(t *testing.T, w *world, a *agent, _ *check) {
+			end(t, w, a)
+			w.forget(t)
+		}, verdictChanged},
+		{"forgotten, for nobody redeemed its code here", func(t *testing.T, w *world, _ *agent, _ *check) { w.forget(t) }, verdictUnknown},
+		{"forgotten, and its time over since", func(t *testing.T, w *world, _ *agent, _ *check) {
+			w.forget(t)
+			w.clock.advance(lifetime)
+		}, verdictChanged},
+		{"forgotten, and gone on with by a later sign-in", func(t *testing.T, w *world, a *agent, _ *check) {
+			w.forget(t)
+			a.signIn("d")
+		}, verdictUnchanged},
 		{"ended, whatever the browser state", func(t *testing.T, w *world, a *agent, q *check) {
 			end(t, w, a)
 			q.browserState = a.stateCookie()
@@ -305,6 +318,48 @@ func TestVerdicts(t *testing.T) {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// forget lets the time pass after which a session is forgotten none of whose codes was redeemed.
+func (w *world) forget(t *testing.T) {
+	t.Helper()
+	w.clock.advance(registry.CodeLifetime)
+	if _, err := w.store.Expire(t.Context(), registry.Expiry{Now: w.clock.Now()}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Apps of which the codes are redeemed past Caddy, at an internal address of the OP's, are signed in by each other's sessions all day.
+func TestAppsWhoseCodesNobodyRedeemsHereSeeNoChange(t *testing.T) {
+	w := newWorld(t)
+	a, state := signedIn(t, w)
+	states := []string{state}
+	cookie, session := a.stateCookie(), a.openS().session
+	check := func(i int) {
+		t.Helper()
+		for _, state := range states { // as the page judges it
+			got := w.check(t, check{clientID, state, rpOrigin, a.stateCookie()})
+			if got != verdictUnchanged && got != verdictUnknown || !sessionstate.Verify(state, clientID, rpOrigin, a.stateCookie()) {
+				t.Fatalf("at sign-in %d the check says %s", i, got)
+			}
+		}
+	}
+	for i := range 20 {
+		w.forget(t)
+		check(i)
+		states = append(states, a.signIn(fmt.Sprint(i)))
+		if a.stateCookie() != cookie || a.openS().session != session {
+			t.Fatalf("at sign-in %d the browser has another session", i)
+		}
+		check(i)
+	}
+	w.forget(t)
+	a.get("/logout", signOut)
+	for _, state := range states {
+		if sessionstate.Verify(state, clientID, rpOrigin, a.stateCookie()) {
+			t.Error("after the sign-out a session_state still fits the cookie")
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
 )
@@ -35,6 +36,14 @@ type Client struct {
 	// Default: false.
 	BackChannelLogoutSessionRequired bool `json:"backchannel_logout_session_required,omitempty"`
 
+	// What the logout token names (Back-Channel Logout 1.0, section 2.4): `sid`, the session;
+	// `sub`, the user, which ends all of the user's sessions at the client; or `both`, as far as
+	// the ID tokens had them. `sub` is for clients that keep the session when there is a sid;
+	// `sid` for those that end all sessions when there is a sub. With `sid`, the client cannot be
+	// notified if its ID tokens had none.
+	// Default: both.
+	LogoutToken string `json:"logout_token,omitempty"`
+
 	// Where the client is told in a frame of the user's browser (Front-Channel Logout 1.0, section 2): an https URL; http for
 	// loopback hosts.
 	// Default: none; it is not told so.
@@ -55,6 +64,13 @@ type Client struct {
 
 	registered bool // the client has registered itself, and nobody has configured it
 }
+
+// What logout tokens name.
+const (
+	LogoutTokenBoth = "both"
+	LogoutTokenSid  = "sid"
+	LogoutTokenSub  = "sub"
+)
 
 // Bounds of a client.
 const (
@@ -99,12 +115,49 @@ func (c Client) Validate() error {
 	if len(c.IDTokenSignedResponseAlg) > maxAlgorithm {
 		return fmt.Errorf("%w %q: id_token_signed_response_alg is longer than %d bytes", ErrClient, c.ID, maxAlgorithm)
 	}
-	return nil
+	return c.validateLogoutToken()
+}
+
+func (c Client) validateLogoutToken() error {
+	switch c.LogoutToken {
+	case "", LogoutTokenBoth, LogoutTokenSid:
+		return nil
+	case LogoutTokenSub:
+		if c.BackChannelLogoutSessionRequired {
+			return fmt.Errorf("%w %q: logout_token is sub, but backchannel_logout_session_required needs the sid", ErrClient, c.ID)
+		}
+		return nil
+	default:
+		return fmt.Errorf("%w %q: logout_token is %q, but must be %s, %s or %s", ErrClient, c.ID, c.LogoutToken, LogoutTokenSid, LogoutTokenSub, LogoutTokenBoth)
+	}
+}
+
+// plainName is a name without characters that could make the text around it read differently: control characters, and those that
+// change its direction.
+func plainName(name string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.In(c, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
+			return -1
+		}
+		return c
+	}, name)
 }
 
 // tellable tells whether the client can be told by back channel that a session has ended, which its ID tokens named so, or not.
 func (c Client) tellable(sid string) bool {
-	return c.BackChannelLogoutURI != "" && (sid != "" || !c.BackChannelLogoutSessionRequired)
+	return c.BackChannelLogoutURI != "" && (sid != "" || !c.BackChannelLogoutSessionRequired && c.LogoutToken != LogoutTokenSid)
+}
+
+// names returns what the client's logout token names of a sub and a sid.
+func (c Client) names(sub, sid string) (tokenSub, tokenSid string) {
+	switch {
+	case c.LogoutToken == LogoutTokenSub:
+		return sub, ""
+	case c.LogoutToken == LogoutTokenSid && sid != "":
+		return "", sid
+	default:
+		return sub, sid
+	}
 }
 
 // MayReturnTo tells whether users may be sent to an address: it is registered, byte for byte (RP-Initiated Logout 1.0, section 3).

@@ -22,7 +22,7 @@ func (c *Clients) registered(ctx context.Context, issuer, id string) (client Cli
 	if json.Unmarshal(record.Metadata, &client) != nil || client.ID != id {
 		return Client{}, false, nil
 	}
-	client.InsecureHTTP, client.registered = false, true
+	client.Name, client.InsecureHTTP, client.registered = "", false, true
 	if client.Validate() != nil {
 		return Client{}, false, nil
 	}
@@ -35,7 +35,7 @@ func (c *Clients) learn(ctx context.Context, issuer, uri string, client Client) 
 	if err != nil {
 		return fmt.Errorf("writing a registration: %w", err)
 	}
-	return c.env.Registry.PutClient(ctx, issuer, registry.Client{ID: client.ID, URI: uri, Metadata: metadata})
+	return c.env.Registry.PutClient(ctx, issuer, registry.Client{ID: client.ID, URI: uri, Metadata: metadata}, c.env.Now())
 }
 
 // forget forgets a client that has registered itself.

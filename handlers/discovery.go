@@ -16,8 +16,8 @@ import (
 
 // A Discovery adds to the OP's discovery document what is served in front of the OP (OpenID Connect Discovery 1.0, section 3).
 type Discovery struct {
-	// Learn is given each document that passes, with the OP and the request that it answers, and returns the OP as it is known then; nil:
-	// the document is none of the OP's.
+	// Learn is given each document that passes, with the OP and the request that it answers, and
+	// returns the OP as it is known then; nil: the document is none of the OP's.
 	Learn func(op *OP, r *http.Request, document []byte) *OP
 
 	env Env

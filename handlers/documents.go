@@ -17,19 +17,20 @@ const (
 	recallRetryIn = time.Second
 )
 
-// documents are what a Provider needs where an OP has several discovery documents. The zero value is ready.
+// documents are what a Provider needs where an OP has several discovery documents. The zero value
+// is ready.
 type documents struct {
 	recalling sync.Mutex
 	recalled  time.Time // when the registry was asked
 
-	mu     sync.Mutex
-	asked  lately[*time.Time]       // by path: when the OP was asked there
-	failed lately[*time.Time]       // by path: until when it is not asked there, since it has no document there
-	known  string                   // the path of the document that the registry remembers; empty: it does not
-	flight map[string]chan struct{} // by path, of each question under way: closed at its end
+	mu      sync.Mutex
+	asked   lately[*asking] // by path
+	flights int             // how many questions are under way
+	known   string          // the path of the document that the registry remembers; empty: it does not
 }
 
-// place is the path to ask for a document where the configuration does not say it; empty: none was seen.
+// place is the path to ask for a document where the configuration does not say it; empty: none was
+// seen.
 func (d *documents) place(known *OP) string {
 	if known != nil {
 		return known.DiscoveryPath
@@ -50,7 +51,8 @@ func (p *Provider) base() *OP {
 	return nil
 }
 
-// askedAt returns the OP with the path at which it is asked, unless its configuration says it; nil: there is none.
+// askedAt returns the OP with the path at which it is asked, unless its configuration says it;
+// nil: there is none.
 func (op *OP) askedAt(path string) *OP {
 	if op.DiscoveryPath != "" {
 		return op
@@ -63,8 +65,8 @@ func (op *OP) askedAt(path string) *OP {
 	return &asked
 }
 
-// recall asks the registry where a document of the OP was seen, if nothing else says it: clients that have their documents already do
-// not fetch them because Caddy was started again.
+// recall asks the registry where a document of the OP was seen, if nothing else says it: clients
+// that have their documents already do not fetch them because Caddy was started again.
 func (p *Provider) recall(ctx context.Context) {
 	if p.named == nil || p.named.DiscoveryPath != "" {
 		return
@@ -89,8 +91,9 @@ func (p *Provider) recall(ctx context.Context) {
 	}
 }
 
-// complete returns the OP, with the document that a request is for, or that seems to name what it is for, if that was not seen yet: a
-// client that has had its document for long asks for keys alone. The request waits for it, at most two seconds.
+// complete returns the OP, with the document that a request is for, or that seems to name what it
+// is for, if that was not seen yet: a client that has had its document for long asks for keys
+// alone. The request waits for it, at most two seconds.
 func (p *Provider) complete(op *OP, r *http.Request, next caddyhttp.Handler) *OP {
 	path := op.unseen(r.URL.Path)
 	if path == "" && op.hasSeveralDocuments() && op.HasDocument(r.URL.Path) && op.byDocument(r.URL.Path) == nil {
@@ -99,15 +102,16 @@ func (p *Provider) complete(op *OP, r *http.Request, next caddyhttp.Handler) *OP
 	if path == "" {
 		return op
 	}
-	waitFor(r.Context(), p.askAt(path, r, next), metadataWait)
+	p.awaitAt(path, r, next)
 	if known := p.known.Load(); known != nil {
 		return known
 	}
 	return op
 }
 
-// As returns an OP as one of its issuers has it, with that issuer's keys and algorithms. Where the issuer's document was not seen,
-// it is asked for; the request waits for it, at most two seconds. What is not found has no keys.
+// As returns an OP as one of its issuers has it, with that issuer's keys and algorithms. Where the
+// issuer's document was not seen, it is asked for; the request waits for it, at most two seconds.
+// What is not found has no keys.
 func (p *Provider) As(op *OP, issuer string, r *http.Request, next caddyhttp.Handler) *OP {
 	if !op.hasSeveralDocuments() || !op.issues(issuer) {
 		return op
@@ -115,7 +119,7 @@ func (p *Provider) As(op *OP, issuer string, r *http.Request, next caddyhttp.Han
 	if view := op.as(issuer); view != nil {
 		return view
 	}
-	waitFor(r.Context(), p.askAt(op.ownPlace(issuer), r, next), metadataWait)
+	p.awaitAt(op.ownPlace(issuer), r, next)
 	if known := p.known.Load(); known != nil {
 		if view := known.as(issuer); view != nil {
 			return view
@@ -126,8 +130,8 @@ func (p *Provider) As(op *OP, issuer string, r *http.Request, next caddyhttp.Han
 	return &unknown
 }
 
-// refreshAt has one of several documents asked for again, that a client asks for just now, when it has become old. The request does not
-// wait.
+// refreshAt has one of several documents asked for again, that a client asks for just now, when it
+// has become old. The request does not wait.
 func (p *Provider) refreshAt(path string, r *http.Request, next caddyhttp.Handler) {
 	base := p.base()
 	if base == nil || !base.hasSeveralDocuments() || !base.HasDocument(path) {
@@ -135,56 +139,65 @@ func (p *Provider) refreshAt(path string, r *http.Request, next caddyhttp.Handle
 	}
 	d := &p.documents
 	d.mu.Lock()
-	old := p.env.Now().Sub(*d.asked.get(path, newTime)) >= metadataMaxAge
+	old := p.env.Now().Sub(d.asked.get(path, newAsking).began) >= metadataMaxAge
 	d.mu.Unlock()
 	if old {
 		p.askAt(path, r, next)
 	}
 }
 
-func newTime() *time.Time { return new(time.Time) }
+func newAsking() *asking { return new(asking) }
 
-// askAt starts a question for one of the OP's documents unless it is under way, or too many are, and returns a channel that is
-// closed when there is nothing more to wait for.
-func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) <-chan struct{} {
-	target := p.base().at(path)
+// awaitAt waits for one of the OP's documents, at most two seconds.
+func (p *Provider) awaitAt(path string, r *http.Request, next caddyhttp.Handler) {
+	await(r, func() (<-chan struct{}, bool) { return p.askAt(path, r, next) }, func() bool {
+		known := p.known.Load()
+		return known != nil && known.hasSeen(path)
+	})
+}
+
+// askAt starts a question for one of the OP's documents unless it is under way or it is too early
+// for one, or too many are. It returns a channel that is closed when there is nothing more to wait
+// for, and whether that is the request's own question.
+func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
+	target, who := p.base().at(path), callerOf(r, next)
 	d := &p.documents
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if flight := d.flight[path]; flight != nil {
-		return flight
+	a := d.asked.get(path, newAsking)
+	if wait := a.blocked(p.env.Now(), who); wait != nil {
+		return wait, false
 	}
-	if len(d.flight) >= maxAsked || p.env.Now().Before(*d.failed.get(path, newTime)) {
-		return over
+	if d.flights >= maxAsked {
+		return over, false
 	}
 	question, err := newSubRequest(p.env, r, next, target.discoveryURL())
 	if err != nil {
-		return over
+		return over, false
 	}
-	flight := make(chan struct{})
-	if d.flight == nil {
-		d.flight = make(map[string]chan struct{})
-	}
-	d.flight[path] = flight
-	*d.asked.get(path, newTime) = p.env.Now()
+	done := a.begin(p.env.Now())
+	d.flights++
 	go func() {
-		defer close(flight)
-		p.learnAt(target, question)
+		defer close(done)
+		p.finishAt(target, question, a, who)
 	}()
-	return flight
+	return done, true
 }
 
-func (p *Provider) learnAt(target *OP, question *subRequest) {
+func (p *Provider) finishAt(target *OP, question *subRequest, a *asking, who caller) {
 	op, elsewhere, err := p.fetch(target, question)
-	d := &p.documents
+	d, now := &p.documents, p.env.Now()
 	d.mu.Lock()
-	delete(d.flight, target.DiscoveryPath)
+	a.flight = nil
+	d.flights--
 	if err != nil {
-		*d.failed.get(target.DiscoveryPath, newTime) = p.env.Now().Add(metadataRetryIn)
+		a.failed(now, who, err)
+	} else {
+		a.answered(now)
 	}
 	d.mu.Unlock()
 	if err != nil {
-		p.env.Logger.Debug("a discovery document of the OP cannot be had", zap.String("url", target.discoveryURL()), zap.Error(err))
+		p.env.Logger.Debug("discovery document unavailable", failureFields(err, zap.String("url", target.discoveryURL()))...)
 		return
 	}
 	p.mu.Lock()

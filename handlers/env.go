@@ -30,6 +30,9 @@ type Env struct {
 	// The response writer is the sub-request's own.
 	Prepare func(sub, caller *http.Request, w http.ResponseWriter) *http.Request
 
+	// OPAddress is asked in place of the handlers behind; nil: there is none.
+	OPAddress *OPAddress
+
 	// Replace returns a text with the placeholders of a request in place; what is none that is known stays.
 	Replace func(r *http.Request, text string) string
 

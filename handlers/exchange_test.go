@@ -42,7 +42,7 @@ func (d *decisions) serve(t *testing.T, next http.HandlerFunc) (*http.Client, st
 	}))
 	t.Cleanup(server.Close)
 	client := server.Client()
-	client.Timeout = 10 * time.Second
+	client.Timeout = time.Minute
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return client, server.URL
 }
@@ -417,7 +417,7 @@ func TestAConnectionCanBeUpgraded(t *testing.T) {
 		line, _ := both.ReadString('\n')
 		_, _ = conn.Write([]byte("echo " + line))
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", strings.TrimPrefix(url, "http://"))
 	if err != nil {

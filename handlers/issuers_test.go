@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
@@ -213,10 +215,29 @@ func TestADocumentThatIsNotThereIsNotAskedForAgainAtOnce(t *testing.T) {
 	if n := c.fetches.Load(); n != 2 {
 		t.Errorf("%d fetches", n)
 	}
-	c.w.clock.advance(metadataRetryIn)
+	c.w.clock.advance(askAgainIn)
 	c.find("/application/o/none/jwks/")
 	if n := c.fetches.Load(); n != 3 {
 		t.Errorf("%d fetches after a while", n)
+	}
+}
+
+func TestADocumentThatIsRefusedToOneCallerIsAskedForByAnother(t *testing.T) {
+	c := newCrowd(t, slugs)
+	c.find("/application/o/shop" + wellKnown)
+	respond := c.respond
+	c.respond = func(w http.ResponseWriter, r *http.Request) error {
+		if r.RemoteAddr == "192.0.2.66:4711" {
+			return caddyhttp.Error(http.StatusForbidden, nil)
+		}
+		return respond(w, r)
+	}
+	const path = "/application/o/wiki/jwks/"
+	for i, address := range []string{"192.0.2.66", "192.0.2.7"} {
+		op := c.p.Find(from(httptest.NewRequest("GET", issuer+path, nil), address), c)
+		if known := op.keysAt(path) != nil; known != (i == 1) {
+			t.Errorf("%s: the document is known: %v", address, known)
+		}
 	}
 }
 
@@ -235,7 +256,7 @@ func TestWhatIsKnownOfManyIssuersIsBounded(t *testing.T) {
 	}
 	d := &c.p.documents
 	for what, n := range map[string]int{
-		"key sets": len(keys.sets.values), "times": len(d.asked.values), "failures": len(d.failed.values), "questions": len(d.flight),
+		"key sets": len(keys.sets.values), "documents that were asked for": len(d.asked.values), "questions": d.flights,
 		"names of key sets": len(keys.sets.names),
 	} {
 		if n > maxLately {
@@ -256,7 +277,8 @@ func TestQuestionsForDocumentsAreFew(t *testing.T) {
 	var flights []<-chan struct{}
 	for i := range 20 {
 		path := fmt.Sprintf("/application/o/client%d%s", i, wellKnown)
-		flights = append(flights, c.p.askAt(path, httptest.NewRequest("GET", issuer+path, nil), c))
+		flight, _ := c.p.askAt(path, httptest.NewRequest("GET", issuer+path, nil), c)
+		flights = append(flights, flight)
 	}
 	close(release)
 	for _, flight := range flights {
@@ -329,9 +351,17 @@ func TestAHintOfAnIssuerWhoseDocumentIsAwayCountsAsNone(t *testing.T) {
 	keys := &Keys{As: c.p.As}
 	keys.Setup(c.w.env)
 	e := &EndSession{Keys: keys, env: c.w.env}
+	respond, asked := c.respond, ""
+	c.respond = func(w http.ResponseWriter, r *http.Request) error {
+		asked = r.URL.Path
+		return respond(w, r)
+	}
 	token := hintOf(t, issuer+"/application/o/none/")
 	if _, err := e.verifyHint(op, httptest.NewRequest("GET", issuer+"/", nil), c, token); !errors.Is(err, tokens.ErrHintUnknownKey) {
 		t.Errorf("got %v", err)
+	}
+	if asked != "/application/o/none"+wellKnown {
+		t.Errorf("asked for %s", asked)
 	}
 }
 

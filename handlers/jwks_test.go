@@ -155,7 +155,7 @@ func (s *told) sign(client string) (token, kid string, err error) {
 func (s *told) settled() {
 	s.t.Helper()
 	s.b.seen.await(s.t.Context(), issuer)
-	for range 500 {
+	for range 6000 {
 		s.b.seen.mu.Lock()
 		done := s.b.seen.isRecorded()
 		s.b.seen.mu.Unlock()

@@ -22,7 +22,7 @@ import (
 const (
 	keysMaxAge   = 10 * time.Minute    // how old they get before they are asked for again, behind the requests
 	keysInterval = 30 * time.Second    // between two questions because of unknown keys
-	keysRetryIn  = 5 * time.Second     // how long a failure is remembered
+	keysLookIn   = 5 * time.Second     // between two looks into the registry because of unknown keys
 	keysKept     = 30 * 24 * time.Hour // how long a key that has left the set is known, for hints only
 	keysRecorded = 24 * time.Hour      // how often an unchanged set is recorded
 )
@@ -39,19 +39,17 @@ type Keys struct {
 
 	env Env
 
-	mu        sync.Mutex
-	current   tokens.KeySet
-	retired   tokens.KeySet // as the registry has kept them; those in use are among them
-	all       tokens.KeySet // both: computed when they change, not with each request
-	looked    time.Time     // when the registry was asked for them
-	known     bool          // the OP has answered once
-	fetched   time.Time
-	flight    chan struct{} // closed at the end of the question under way; nil when none is
-	notBefore time.Time     // when the OP may be asked again
-	failing   bool
-	recorded  time.Time // when the set was recorded
-	digest    [32]byte  // of the set that was
-	latest    [32]byte  // of the document that was learnt last
+	mu sync.Mutex
+	asking
+	current  tokens.KeySet
+	retired  tokens.KeySet // as the registry has kept them; those in use are among them
+	all      tokens.KeySet // both: computed when they change, not with each request
+	looked   time.Time     // when the registry was asked for them
+	known    bool          // the OP has answered once
+	fetched  time.Time
+	recorded time.Time // when the set was recorded
+	digest   [32]byte  // of the set that was
+	latest   [32]byte  // of the document that was learnt last
 
 	sets lately[*Keys] // of an OP with several documents: those of each
 }
@@ -101,11 +99,14 @@ func (k *Keys) Find(op *OP, r *http.Request, next caddyhttp.Handler, kid string)
 	if fresh {
 		return keys
 	}
-	flight := k.ask(op, r, next)
 	if k.knows(keys, kid) {
+		k.ask(op, r, next)
 		return keys // old, but there
 	}
-	waitFor(r.Context(), flight, metadataWait)
+	await(r, func() (<-chan struct{}, bool) { return k.ask(op, r, next) }, func() bool {
+		keys, _ = k.have(kid)
+		return k.knows(keys, kid)
+	})
 	if keys, _ = k.have(kid); k.knows(keys, kid) {
 		return keys
 	}
@@ -138,7 +139,7 @@ func (*Keys) knows(keys tokens.KeySet, kid string) bool {
 func (k *Keys) withRecorded(op *OP, r *http.Request) tokens.KeySet {
 	k.mu.Lock()
 	now := k.env.Now()
-	due := k.looked.IsZero() || now.Sub(k.looked) >= keysRetryIn
+	due := k.looked.IsZero() || now.Sub(k.looked) >= keysLookIn
 	if due {
 		k.looked = now
 	}
@@ -168,31 +169,27 @@ func (k *Keys) recall(ctx context.Context, op *OP, now time.Time) {
 	k.retired, k.all = set, k.current.With(set)
 }
 
-// ask starts a question unless one is under way or it is too early for one, and returns a channel that is closed when there is
-// nothing more to wait for.
-func (k *Keys) ask(op *OP, r *http.Request, next caddyhttp.Handler) <-chan struct{} {
+// ask starts a question unless one is under way or it is too early for one. It returns a channel
+// that is closed when there is nothing more to wait for, and whether that is the request's own
+// question.
+func (k *Keys) ask(op *OP, r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.flight != nil {
-		return k.flight
-	}
-	flight := make(chan struct{})
-	if k.env.Now().Before(k.notBefore) {
-		close(flight)
-		return flight
+	who := callerOf(r, next)
+	if wait := k.blocked(k.env.Now(), who); wait != nil {
+		return wait, false
 	}
 	fetch, err := k.question(op, r, next)
 	if err != nil {
-		k.failed(op, err)
-		close(flight)
-		return flight
+		k.complain(op, who, err)
+		return over, false
 	}
-	k.flight = flight
+	done := k.begin(k.env.Now())
 	go func() {
-		defer close(flight)
-		k.finish(op, fetch)
+		defer close(done)
+		k.finish(op, who, fetch)
 	}()
-	return flight
+	return done, true
 }
 
 // question prepares the fetch of the document, which may run in another goroutine.
@@ -208,14 +205,11 @@ func (k *Keys) question(op *OP, r *http.Request, next caddyhttp.Handler) (func()
 		return nil, err
 	}
 	return func() ([]byte, error) {
-		a, err := asking.send()
-		if err != nil {
-			return nil, err
+		document, err := asking.document(func(http.Header) bool { return true }) // clients take any type
+		if _, unread := tokens.ParseKeySet(document); err == nil && unread != nil {
+			err = asking.failure(&answerError{err: unread, status: http.StatusOK, refused: true}) // it may be the page of a wall
 		}
-		if a.status != http.StatusOK {
-			return nil, fmt.Errorf("the keys are answered with status %d", a.status)
-		}
-		return decoded(a.header, a.body.Bytes(), maxJSON)
+		return document, err
 	}, nil
 }
 
@@ -232,11 +226,11 @@ func fetchDirectly(uri string) ([]byte, error) {
 	}
 	response, err := direct.Do(r)
 	if err != nil {
-		return nil, err
+		return nil, &answerError{err: err}
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the keys are answered with status %d", response.StatusCode)
+	if status := response.StatusCode; status != http.StatusOK {
+		return nil, &answerError{err: fmt.Errorf("it is answered with status %d", status), status: status}
 	}
 	document, err := io.ReadAll(io.LimitReader(response.Body, maxJSON+1))
 	if len(document) > maxJSON {
@@ -246,7 +240,7 @@ func fetchDirectly(uri string) ([]byte, error) {
 }
 
 // finish fetches the keys and keeps them.
-func (k *Keys) finish(op *OP, fetch func() ([]byte, error)) {
+func (k *Keys) finish(op *OP, who caller, fetch func() ([]byte, error)) {
 	document, err := fetch()
 	var set tokens.KeySet
 	if err == nil {
@@ -255,15 +249,16 @@ func (k *Keys) finish(op *OP, fetch func() ([]byte, error)) {
 	k.mu.Lock()
 	k.flight = nil
 	if err != nil {
-		k.failed(op, err)
-		k.mu.Unlock()
-		return
+		k.complain(op, who, err)
 	}
 	k.mu.Unlock()
-	k.learnt(op, document, set)()
+	if err == nil {
+		k.learnt(op, document, set)()
+	}
 }
 
-// Wants tells whether a document that passes through to a client is news, as far as can be told before it is read.
+// Wants tells whether a document that passes through to a client is news, as far as can be told
+// before it is read.
 func (k *Keys) Wants(op *OP) bool {
 	return k.of(op).wants()
 }
@@ -273,8 +268,8 @@ func (k *Keys) wants() bool {
 	return k.URI == "" && !fresh
 }
 
-// Learn takes the keys from an answer of the OP that passes through to a client, as if we had asked for them. The client does not wait for
-// the registry.
+// Learn takes the keys from an answer of the OP that passes through to a client, as if we had
+// asked for them. The client does not wait for the registry.
 func (k *Keys) Learn(op *OP, r *http.Request, document []byte) {
 	k = k.of(op)
 	if k.URI != "" || r.URL.RawQuery != "" || !k.wants() && k.isLatest(document) {
@@ -300,9 +295,9 @@ func (k *Keys) learnt(op *OP, document []byte, set tokens.KeySet) (record func()
 	now := k.env.Now()
 	k.latest = sha256.Sum256(document)
 	k.retired = k.current.With(k.retired)
-	k.current, k.known, k.failing = set, true, false
+	k.current, k.known, k.fetched = set, true, now
 	k.all = k.current.With(k.retired)
-	k.fetched, k.notBefore = now, now.Add(keysInterval)
+	k.answered(now.Add(keysInterval))
 	return func() { k.settle(op, document, set, now) }
 }
 
@@ -350,14 +345,12 @@ func (k *Keys) record(op *OP, set tokens.KeySet, now time.Time) bool {
 	return err == nil
 }
 
-// failed notes that the keys cannot be had. The caller holds the lock.
-func (k *Keys) failed(op *OP, err error) {
-	k.notBefore = k.env.Now().Add(keysRetryIn)
-	if !k.failing {
+// complain notes that the keys cannot be had. The caller holds the lock.
+func (k *Keys) complain(op *OP, who caller, err error) {
+	if k.failed(k.env.Now(), who, err) {
 		k.env.Logger.Warn("the OP's keys cannot be had: no id_token_hint can be verified, so users are asked before they are signed out",
-			zap.String("issuer", op.Issuer), zap.Error(err))
+			failureFields(err, zap.String("issuer", op.Issuer))...)
 	}
-	k.failing = true
 }
 
 // over is the channel of what needs no waiting for.

@@ -55,11 +55,6 @@ func (b *BackChannel) Recall(op *OP, r *http.Request, next caddyhttp.Handler) {
 	}
 	if b.Given != nil && b.OPKeys != nil && op.learnt && b.seesKeys(op) && b.wouldTell(op) {
 		b.OPKeys.Refresh(op, r, next)
-		if op.IsTokenPath(r.URL.Path) { // who signs in may have any of the OP's issuers
-			for _, view := range op.views {
-				b.OPKeys.Refresh(view, r, next)
-			}
-		}
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
@@ -227,5 +229,61 @@ func TestKeysThatPassAreLearntFrom(t *testing.T) {
 	passing(x, "", x.op)
 	if !x.find("1") || !x.find("2") {
 		t.Error("the old or the new key is not known")
+	}
+}
+
+// Threat: a caller whom the site refuses kept the OP's keys from being learnt, for everybody.
+func TestARefusalOfTheKeysToOneCallerIsNotRememberedForOthers(t *testing.T) {
+	for name, refuse := range refusals {
+		x := newExit(t)
+		ask := func(address string) bool {
+			r := from(httptest.NewRequest(http.MethodGet, issuer+endSession, nil), address)
+			return x.e.Keys.Find(x.w.op, r, caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+				if r.RemoteAddr == "192.0.2.66:4711" {
+					return refuse(w, r)
+				}
+				x.op(w, r)
+				return nil
+			}), "1").Has("1")
+		}
+		if ask("192.0.2.66") || !ask("192.0.2.7") {
+			t.Errorf("%s: the key is not known", name)
+		}
+	}
+}
+
+// As for its document: a handler that hangs holds up those who come in its time, and nobody
+// afterwards.
+func TestKeysAreNotWaitedForWhileAHandlerHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newExit(t)
+		x.w.env.Now = time.Now
+		x.setUp()
+		release := make(chan struct{})
+		hung := handler(func(http.ResponseWriter, *http.Request) { <-release })
+		for _, want := range []time.Duration{metadataWait, metadataWait, metadataWait, 0, 0} {
+			began := time.Now()
+			x.e.Keys.Find(x.w.op, httptest.NewRequest(http.MethodGet, issuer+endSession, nil), hung, "1")
+			if took := time.Since(began); took != want {
+				t.Errorf("a request waited %v, want %v", took, want)
+			}
+		}
+		close(release)
+	})
+}
+
+func TestKeysOfAnOPThatStillStartsAreAskedForAgain(t *testing.T) {
+	x := newExit(t)
+	r := httptest.NewRequest(http.MethodGet, issuer+endSession, nil)
+	down := failing(http.StatusBadGateway)
+	for range 3 {
+		x.e.Keys.Find(x.w.op, r, down, "1")
+	}
+	if x.find("1") || down.fetches.Load() != 1 {
+		t.Errorf("%d questions at once", down.fetches.Load())
+	}
+	x.w.clock.advance(askPause)
+	if !x.find("1") {
+		t.Error("the key is not known once the OP is there")
 	}
 }

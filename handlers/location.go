@@ -52,7 +52,7 @@ func readParameters(location string) (p parameters, ok bool) {
 	ofFragment, _ := url.ParseQuery(fragment)
 	byQuery, byFragment := isResponse(inQuery, ofQuery), isResponse(inFragment, ofFragment)
 	if !byQuery && !byFragment {
-		byQuery, byFragment = isBare(ofQuery), isBare(ofFragment)
+		byQuery, byFragment = isCodeless(ofQuery), isCodeless(ofFragment)
 	}
 	switch {
 	case byQuery == byFragment:

@@ -3,7 +3,6 @@ package handlers
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -31,22 +30,8 @@ type metadata struct {
 	SigningAlgorithms     []string `json:"id_token_signing_alg_values_supported"`
 	BackChannelLogout     bool     `json:"backchannel_logout_supported"`  // Back-Channel Logout 1.0, section 2.1
 	FrontChannelLogout    bool     `json:"frontchannel_logout_supported"` // Front-Channel Logout 1.0, section 3
+	CheckSessionIframe    string   `json:"check_session_iframe"`          // Session Management 1.0, section 3.3
 	EndSessionEndpoint    string   `json:"end_session_endpoint"`          // RP-Initiated Logout 1.0, section 2.1
-}
-
-// document returns the document that a question for it is answered with.
-func (a *answer) document() ([]byte, error) {
-	if a.status != http.StatusOK {
-		return nil, fmt.Errorf("the discovery document is answered with status %d", a.status)
-	}
-	if !isJSON(a.header) {
-		return nil, errors.New("the discovery document is not of type application/json")
-	}
-	body, err := decoded(a.header, a.body.Bytes(), maxJSON)
-	if err != nil {
-		return nil, fmt.Errorf("reading the discovery document: %w", err)
-	}
-	return body, nil
 }
 
 // parseMetadata reads the document.

@@ -101,11 +101,13 @@ func (n *Notices) sift(ctx context.Context, now time.Time, limit int) (due []not
 			return nil, 0, err
 		}
 		switch why := n.drops(b, notice, now); {
-		case why == "" && !notice.Held:
+		case why == "" && !notice.Held && !endsMore(client, notice):
 			due = append(due, n.notice(notice, b, client))
 		case len(dropped) == dropsAtOnce:
 		case why != "":
 			dropped = append(dropped, n.drop(notice, why))
+		case !notice.Held: // whether it has to wait for others is decided without the sid
+			dropped = append(dropped, registry.Outcome{ID: notice.ID, Held: true, WithoutSid: true})
 		default: // the user has signed in there again
 			dropped = append(dropped, registry.Outcome{ID: notice.ID, Held: true})
 		}
@@ -115,6 +117,13 @@ func (n *Notices) sift(ctx context.Context, now time.Time, limit int) (due []not
 		err = n.Registry.SettleNotices(ctx, settling)
 	}
 	return due, len(dropped), err
+}
+
+// endsMore tells whether the logout token ends more than the notice is for, since it is sent
+// without the sid: what nobody asked to end has to go on.
+func endsMore(client Client, notice registry.Notice) bool {
+	_, sid := client.names(notice.Sub, notice.Sid)
+	return sid != notice.Sid && isPassive(notice.Reason)
 }
 
 // drops tells why a notice is owed no more; empty: it is.
@@ -158,8 +167,8 @@ func (n *Notices) notice(recorded registry.Notice, b *BackChannel, client Client
 	return notify.Notice{
 		ID: notify.ID(recorded.ID), Issuer: cmp.Or(recorded.IDToken.Issuer, n.Issuer), ClientID: recorded.ClientID, Subject: recorded.Sub, SessionID: recorded.Sid,
 		Reason: string(recorded.Reason), Created: recorded.Created, Due: recorded.Due, Attempts: recorded.Attempts,
-		Algorithm: recorded.IDToken.Algorithm,
-		Target:    notify.Target{URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: b.RetryFor},
+		Asked: recorded.Asked, Algorithm: recorded.IDToken.Algorithm,
+		Target: notify.Target{URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: b.RetryFor, SelfRegistered: client.registered},
 	}
 }
 
@@ -196,9 +205,9 @@ func (n *Notices) Token(ctx context.Context, notice notify.Notice) (string, erro
 	if err != nil {
 		return "", err
 	}
+	sub, sid := client.names(notice.Subject, notice.SessionID)
 	token, err := keys.Sign(tokens.LogoutToken{
-		Issuer: issuer, ClientID: notice.ClientID, Subject: notice.Subject, SessionID: notice.SessionID,
-		IssuedAt: b.env.Now(),
+		Issuer: issuer, ClientID: notice.ClientID, Subject: sub, SessionID: sid, IssuedAt: b.env.Now(),
 	}, cmp.Or(client.IDTokenSignedResponseAlg, notice.Algorithm))
 	if errors.Is(err, tokens.ErrNoSigningKey) || certain && errors.Is(err, tokens.ErrWithheld) {
 		err = fmt.Errorf("%w: %w", notify.ErrCannotSign, err)

@@ -105,7 +105,7 @@ func TestSignInsDoNotWaitForWhatAnotherRecords(t *testing.T) {
 		defer close(first)
 		s.sees("0", unnamedToken)
 	}()
-	for range 500 {
+	for range 6000 {
 		if c.writes() > 0 {
 			break
 		}
@@ -132,7 +132,7 @@ func TestARegistryThatIsAwayIsSaidOnceAndToldLater(t *testing.T) {
 	s, c := counted(t)
 	c.err = registry.ErrUnavailable
 	failed := func() {
-		for range 500 {
+		for range 6000 {
 			if len(s.logged("what was seen of the OP is not recorded")) == 1 {
 				return
 			}

@@ -152,7 +152,7 @@ func TestMetadataIsReadFromA200WithJSON(t *testing.T) {
 			a := &answer{status: tt.status, header: http.Header{"Content-Type": {tt.contentType}}}
 			a.body.WriteString(tt.body)
 			var m metadata
-			document, err := a.document()
+			document, err := a.document(isJSON)
 			if err == nil {
 				m, err = parseMetadata(document)
 			}

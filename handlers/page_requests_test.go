@@ -211,7 +211,7 @@ func TestResponseTypeNone(t *testing.T) {
 	if got := sessionState(t, a.get(ask("s", none), redirect(callback+"?state=s"))); got == "" {
 		t.Error("an answer at once has no session_state")
 	}
-	for configured, want := range map[string]bool{SessionStateKeep: true, SessionStateReplace: false} {
+	for configured, want := range map[SessionState]bool{SessionStateKeep: true, SessionStateReplace: false} {
 		a := newAgent(t, newWorld(t))
 		a.sessionState = configured
 		got := sessionState(t, a.get(ask("s", none), redirect(callback+"?state=s&session_state="+own)))

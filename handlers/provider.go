@@ -16,9 +16,8 @@ import (
 
 // Times of asking the OP for its document.
 const (
-	metadataWait    = 2 * time.Second  // how long a request waits for the first document
-	metadataMaxAge  = 10 * time.Minute // how old it gets before it is asked for again, behind the requests
-	metadataRetryIn = 5 * time.Second  // how long a failure is remembered
+	metadataWait   = 2 * time.Second  // how long a request waits for the first document
+	metadataMaxAge = 10 * time.Minute // how old it gets before it is asked for again, behind the requests
 )
 
 // A Provider learns what is known of the OP of one site, by asking the OP itself, through the handlers behind, while requests
@@ -41,12 +40,10 @@ type Provider struct {
 	env   Env
 	known atomic.Pointer[OP] // with its endpoints; nil before the first document
 
-	mu        sync.Mutex
-	named     *OP           // by Issuer alone; nil where that is to be learnt
-	flight    chan struct{} // closed at the end of the question under way; nil when none is
-	patience  time.Time     // until when that question is worth waiting for
-	notBefore time.Time     // when the document may be asked for again
-	failing   bool
+	named *OP // by Issuer alone; nil where that is to be learnt
+
+	mu sync.Mutex
+	asking
 
 	documents documents
 }
@@ -91,7 +88,7 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 	}
 	if p.mayBeInvolved(r) {
 		p.recall(r.Context())
-		waitFor(r.Context(), p.ask(r, next), metadataWait)
+		await(r, func() (<-chan struct{}, bool) { return p.ask(r, next) }, func() bool { return p.known.Load() != nil })
 	}
 	op := p.known.Load()
 	if op == nil {
@@ -127,39 +124,34 @@ func (p *Provider) Refresh(r *http.Request, next caddyhttp.Handler) {
 	p.refreshAt(r.URL.Path, r, next)
 }
 
-// ask starts a question to the OP unless one is under way or it is too early for one, and returns a channel that is closed
-// when there is nothing more to wait for.
-func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) <-chan struct{} {
+// ask starts a question to the OP unless one is under way or it is too early for one. It returns a
+// channel that is closed when there is nothing more to wait for, and whether that is the request's
+// own question.
+func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.flight != nil {
-		if p.env.Now().Before(p.patience) {
-			return p.flight
-		}
-		return over // the handler behind hangs, whatever it is told
-	}
-	if p.env.Now().Before(p.notBefore) {
-		return over
+	who := callerOf(r, next)
+	if wait := p.blocked(p.env.Now(), who); wait != nil {
+		return wait, false
 	}
 	target := p.target(r)
 	if target == nil {
-		return over
+		return over, false
 	}
 	question, err := newSubRequest(p.env, r, next, target.discoveryURL())
 	if err != nil {
 		p.env.Logger.Error("cannot ask the OP for its discovery document", zap.Error(err))
-		return over
+		return over, false
 	}
 	if p.named == nil {
 		question.forwardAs(r)
 	}
-	flight := make(chan struct{})
-	p.flight, p.patience = flight, p.env.Now().Add(subRequestTimeout)
+	done := p.begin(p.env.Now())
 	go func() {
-		defer close(flight)
-		p.finish(target, question)
+		defer close(done)
+		p.finish(target, question, who)
 	}()
-	return flight
+	return done, true
 }
 
 // target returns the OP to ask: the one known by name, or the one that the request's host would be; nil if that cannot be, since
@@ -194,27 +186,26 @@ func isListenersPort(r *http.Request) bool {
 }
 
 // finish asks the OP and keeps what it says.
-func (p *Provider) finish(target *OP, question *subRequest) {
+func (p *Provider) finish(target *OP, question *subRequest, who caller) {
 	op, elsewhere, err := p.fetch(target, question)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.flight = nil
+	now := p.env.Now()
 	if err != nil {
-		p.notBefore = p.env.Now().Add(metadataRetryIn)
-		if !p.failing {
+		if p.failed(now, who, err) {
 			p.logFailure(target, err)
 		}
-		p.failing = true
 		return
 	}
-	p.notBefore = p.env.Now().Add(metadataMaxAge)
 	p.learnt(op, elsewhere)
-	p.failing = false
+	p.answered(now.Add(metadataMaxAge))
 }
 
-// Candidate returns the OP that an answer to a request would be the document of, while no OP was found for it; nil: none.
+// Candidate returns the OP that an answer to a request would be the document of, while no OP was
+// found for it; nil: none.
 func (p *Provider) Candidate(r *http.Request) *OP {
-	if p.known.Load() != nil {
+	if p.known.Load() != nil || !strings.HasSuffix(r.URL.Path, wellKnown) {
 		return nil
 	}
 	if target := p.target(r); target != nil && target.serves(r) && target.HasDocument(r.URL.Path) {
@@ -223,16 +214,18 @@ func (p *Provider) Candidate(r *http.Request) *OP {
 	return nil
 }
 
-// Learn takes the OP's document from an answer that passes through to a client, as if we had asked for it: the client may get through where
-// our question does not. It returns the OP as it is known then; nil: no OP is.
+// Learn takes the OP's document from an answer that passes through to a client, as if we had asked
+// for it: the client may get through where our question does not. It returns the OP as it is known
+// then; nil: no OP is.
 //
-// What the client sent may be in the answer: some OPs write their URLs by what a request says (X-Forwarded-Prefix, a query). So our own
-// question has the last word, and an answer that would leave nothing to observe is not believed.
+// What the client sent may be in the answer: some OPs write their URLs by what a request says
+// (X-Forwarded-Prefix, a query). So our own question has the last word, and an answer that would
+// leave nothing to observe is not believed.
 func (p *Provider) Learn(target *OP, r *http.Request, document []byte) *OP {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	known := p.known.Load()
-	if known != nil && !p.failing && known.hasSeen(r.URL.Path) {
+	if known != nil && p.trouble == 0 && known.hasSeen(r.URL.Path) {
 		return known
 	}
 	op, elsewhere, err := p.read(target.at(r.URL.Path), document)
@@ -251,7 +244,7 @@ func (p *Provider) learnt(op *OP, elsewhere []string) {
 	before := p.known.Load()
 	op = op.joined(before)
 	p.known.Store(op)
-	if before == nil || p.failing {
+	if before == nil || p.trouble != 0 {
 		p.env.Logger.Info("learnt the OP's endpoints", zap.String("issuer", op.Issuer),
 			zap.String("authorization", op.AuthorizationPath), zap.String("token", op.TokenPath))
 		if len(elsewhere) > 0 {
@@ -265,21 +258,19 @@ func (p *Provider) learnt(op *OP, elsewhere []string) {
 }
 
 func (p *Provider) logFailure(target *OP, err error) {
-	if p.known.Load() != nil {
-		p.env.Logger.Warn("the OP's discovery document cannot be refreshed; what is known of it stays in use",
-			zap.String("url", target.discoveryURL()), zap.Error(err))
-		return
+	fields := failureFields(err, zap.String("url", target.discoveryURL()))
+	switch {
+	case p.known.Load() != nil:
+		p.env.Logger.Warn("the OP's discovery document cannot be refreshed; what is known of it stays in use", fields...)
+	case p.trouble == refusedSome:
+		p.env.Logger.Warn("the OP's discovery document is refused; sign-ins pass without session management until it is not", fields...)
+	default:
+		p.env.Logger.Error("the OP's discovery document cannot be had; its sign-ins pass without session management until it can", fields...)
 	}
-	p.env.Logger.Error("the OP's discovery document cannot be had; its sign-ins pass without session management until it can",
-		zap.String("url", target.discoveryURL()), zap.Error(err))
 }
 
 func (p *Provider) fetch(target *OP, question *subRequest) (op *OP, elsewhere []string, err error) {
-	a, err := question.send()
-	if err != nil {
-		return nil, nil, err
-	}
-	document, err := a.document()
+	document, err := question.document(isJSON)
 	if err != nil {
 		return nil, nil, err
 	}

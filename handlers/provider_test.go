@@ -272,36 +272,237 @@ func TestTheCheckPageWaitsForTheIssuerToBeLearnt(t *testing.T) {
 	}
 }
 
-func TestAFailureIsRememberedForFiveSeconds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		p := w.provide(t, "")
-		op := &source{respond: func(http.ResponseWriter, *http.Request) error {
-			return caddyhttp.Error(http.StatusBadGateway, errors.New("dial failed"))
-		}}
-		for range 3 {
-			if found := p.Find(involved(issuer), op); found != nil {
-				t.Errorf("got %+v", found)
+// failing is an OP of which the site behind gives an error.
+func failing(status int) *source {
+	return &source{respond: func(http.ResponseWriter, *http.Request) error { return caddyhttp.Error(status, errors.New("failed")) }}
+}
+
+// from gives a request another client.
+func from(r *http.Request, address string) *http.Request {
+	r.RemoteAddr = address + ":4711"
+	return r
+}
+
+func TestAnOPThatStillStartsIsAskedAgainByTheNextRequest(t *testing.T) {
+	for name, op := range map[string]*source{
+		"502": failing(502), "503": failing(503), "504": failing(504),
+		"a proxy of the OP's own": {respond: func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(503); return nil }},
+		"refused":                 {respond: func(http.ResponseWriter, *http.Request) error { return errors.New("connection refused") }},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			p := w.provide(t, "")
+			for range 3 {
+				p.Find(involved(issuer), op)
 			}
+			time.Sleep(askPause - time.Nanosecond)
+			p.Find(involved(issuer), op)
+			if op.fetches.Load() != 1 {
+				t.Errorf("%s: %d fetches within a quarter of a second", name, op.fetches.Load())
+			}
+			time.Sleep(time.Nanosecond)
+			p.Find(involved(issuer), op)
+			if op.fetches.Load() != 2 {
+				t.Errorf("%s: %d fetches after a quarter of a second", name, op.fetches.Load())
+			}
+			if n := w.logs.FilterLevelExact(zapcore.ErrorLevel).Len(); n != 1 {
+				t.Errorf("%s: the failure was logged %d times", name, n)
+			}
+			time.Sleep(askPause)
+			if p.Find(involved(issuer), serving(document(issuer))) == nil {
+				t.Errorf("%s: the OP was not learnt once it answered", name)
+			}
+		})
+	}
+}
+
+// Where a proxy needs seconds to find that the OP is away, no request waits again and again.
+func TestAnOPThatIsSlowToFailIsAskedTheLessOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newWorld(t).provide(t, "")
+		op := failing(502)
+		fail := op.respond
+		op.respond = func(w http.ResponseWriter, r *http.Request) error {
+			time.Sleep(3 * time.Second)
+			return fail(w, r)
 		}
-		time.Sleep(metadataRetryIn - time.Nanosecond)
 		p.Find(involved(issuer), op)
-		if op.fetches.Load() != 1 {
-			t.Errorf("%d fetches within five seconds", op.fetches.Load())
+		time.Sleep(4*time.Second - time.Nanosecond) // a second for the rest of the question, three for the pause
+		if p.Find(involved(issuer), op); op.fetches.Load() != 1 {
+			t.Errorf("%d fetches", op.fetches.Load())
 		}
 		time.Sleep(time.Nanosecond)
-		p.Find(involved(issuer), op)
-		if op.fetches.Load() != 2 {
-			t.Errorf("%d fetches after five seconds", op.fetches.Load())
+		if p.Find(involved(issuer), op); op.fetches.Load() != 2 {
+			t.Errorf("%d fetches", op.fetches.Load())
 		}
-		if n := w.logs.FilterLevelExact(zapcore.ErrorLevel).Len(); n != 1 {
-			t.Errorf("the failure was logged %d times", n)
+		time.Sleep(subRequestTimeout)
+	})
+}
+
+// What says nothing of the caller, but is no document of the OP, is asked for again in five
+// seconds.
+func TestAWrongDocumentIsRememberedForFiveSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newWorld(t).provide(t, "")
+		op := serving(document("https://evil.example"))
+		for _, wait := range []time.Duration{0, askAgainIn - time.Nanosecond} {
+			time.Sleep(wait)
+			if p.Find(from(involved(issuer), "192.0.2.9"), op); op.fetches.Load() != 1 {
+				t.Errorf("%d fetches after %v", op.fetches.Load(), wait)
+			}
 		}
-		time.Sleep(metadataRetryIn)
-		if p.Find(involved(issuer), serving(document(issuer))) == nil {
-			t.Error("the OP was not learnt once it answered")
+		time.Sleep(time.Nanosecond)
+		if p.Find(involved(issuer), op); op.fetches.Load() != 2 {
+			t.Errorf("%d fetches", op.fetches.Load())
 		}
 	})
+}
+
+// walled is an OP on a site that refuses a client, in one of the ways that sites have.
+func walled(refused string, refuse caddyhttp.HandlerFunc) *source {
+	good := serving(document(issuer))
+	return &source{respond: func(w http.ResponseWriter, r *http.Request) error {
+		if strings.HasPrefix(r.RemoteAddr, refused+":") {
+			return refuse(w, r)
+		}
+		return good.respond(w, r)
+	}}
+}
+
+var refusals = map[string]caddyhttp.HandlerFunc{
+	"401 by an error": func(http.ResponseWriter, *http.Request) error {
+		return caddyhttp.Error(401, errors.New("not authenticated"))
+	},
+	"403": func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(403); return nil },
+	"404": func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(404); return nil },
+	"429": func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(429); return nil },
+	"a login redirect": func(w http.ResponseWriter, r *http.Request) error {
+		redirect("https://gate.example/")(w, r)
+		return nil
+	},
+	"a page":   func(w http.ResponseWriter, r *http.Request) error { page(w, r); return nil },
+	"nothing":  func(http.ResponseWriter, *http.Request) error { return nil },
+	"an abort": func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) },
+}
+
+// Threat: a caller whom the site refuses kept the OP from being learnt, for everybody.
+func TestARefusalOfOneCallerIsNotRememberedForOthers(t *testing.T) {
+	for name, refuse := range refusals {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			p := w.provide(t, "")
+			op := walled("192.0.2.66", refuse)
+			for range 3 {
+				if found := p.Find(from(involved(issuer), "192.0.2.66"), op); found != nil {
+					t.Errorf("%s: got %+v", name, found)
+				}
+			}
+			if op.fetches.Load() != 1 {
+				t.Errorf("%s: %d fetches for one caller", name, op.fetches.Load())
+			}
+			time.Sleep(askAgainIn)
+			if p.Find(from(involved(issuer), "192.0.2.66"), op); op.fetches.Load() != 2 {
+				t.Errorf("%s: %d fetches for one caller after five seconds", name, op.fetches.Load())
+			}
+			if p.Find(from(involved(issuer), "192.0.2.7"), op) == nil {
+				t.Errorf("%s: another caller does not find the OP", name)
+			}
+			if w.logs.FilterLevelExact(zapcore.ErrorLevel).Len() != 0 || w.logs.FilterMessageSnippet("is refused").Len() != 1 {
+				t.Errorf("%s: logged %s", name, w.logged())
+			}
+		})
+	}
+}
+
+// The same by its User-Agent: behind a proxy that is not trusted, all callers have one address.
+func TestARefusalOfOneUserAgentIsNotRememberedForOthers(t *testing.T) {
+	p := newWorld(t).provide(t, "")
+	good := serving(document(issuer))
+	op := &source{respond: func(w http.ResponseWriter, r *http.Request) error {
+		if !strings.Contains(r.UserAgent(), "Mozilla") {
+			return caddyhttp.Error(403, nil)
+		}
+		return good.respond(w, r)
+	}}
+	p.Find(involved(issuer), op)
+	r := involved(issuer)
+	r.Header.Set("User-Agent", "Mozilla/5.0")
+	if p.Find(r, op) == nil {
+		t.Error("a browser does not find the OP")
+	}
+}
+
+// A request that comes while the question of a refused caller is under way asks one of its own.
+func TestARequestDoesNotFailByAnothersRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newWorld(t).provide(t, "")
+		op := walled("192.0.2.66", refusals["403"])
+		respond := op.respond
+		op.respond = func(w http.ResponseWriter, r *http.Request) error {
+			time.Sleep(100 * time.Millisecond)
+			return respond(w, r)
+		}
+		go p.Find(from(involved(issuer), "192.0.2.66"), op)
+		synctest.Wait()
+		began := time.Now()
+		if p.Find(from(involved(issuer), "192.0.2.7"), op) == nil || time.Since(began) != 200*time.Millisecond {
+			t.Errorf("the OP was not found after %v", time.Since(began))
+		}
+	})
+}
+
+// Nobody waits for a wall that refuses everybody longer than for three questions.
+func TestAWallThatRefusesAllHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newWorld(t).provide(t, "")
+		op := &source{respond: func(http.ResponseWriter, *http.Request) error {
+			time.Sleep(100 * time.Millisecond)
+			return caddyhttp.Error(401, nil)
+		}}
+		began := time.Now()
+		var all sync.WaitGroup
+		for i := range 200 {
+			all.Go(func() { p.Find(from(involved(issuer), fmt.Sprint("192.0.2.", i)), op) })
+		}
+		all.Wait()
+		if took := time.Since(began); took > askTries*100*time.Millisecond || op.fetches.Load() > askTries {
+			t.Errorf("200 requests took %v and %d questions", took, op.fetches.Load())
+		}
+	})
+}
+
+func TestTheCallersThatAreRememberedAreBounded(t *testing.T) {
+	var a asking
+	now := time.Now()
+	for i := range 3 * maxRefused {
+		a.failed(now, caller{byte(i), byte(i >> 8)}, &answerError{err: errors.New("refused"), refused: true})
+		if len(a.refused) > maxRefused {
+			t.Fatalf("%d are remembered", len(a.refused))
+		}
+	}
+}
+
+func TestTheLogSaysWithWhichStatusTheOPWasRefusedAndWhatToDo(t *testing.T) {
+	for status, level := range map[int]zapcore.Level{403: zapcore.WarnLevel, 401: zapcore.WarnLevel, 503: zapcore.ErrorLevel} {
+		w := newWorld(t)
+		w.provide(t, "").Find(involved(issuer), failing(status))
+		logged := w.logs.FilterField(zap.Int("status", status)).FilterLevelExact(level).All()
+		if len(logged) != 1 || !strings.Contains(fmt.Sprint(logged[0].ContextMap()["advice"]), "op_address") {
+			t.Errorf("%d: logged %s", status, w.logged())
+		}
+	}
+}
+
+// A wall before the trouble does not keep that from the log.
+func TestTroubleIsLoggedWhenItGetsWorse(t *testing.T) {
+	w := newWorld(t)
+	p := w.provide(t, "")
+	for i, op := range []*source{failing(403), failing(403), failing(503), failing(403)} {
+		p.Find(from(involved(issuer), fmt.Sprint("192.0.2.", i)), op)
+	}
+	if warned, failed := w.logs.FilterMessageSnippet("is refused").Len(), w.logs.FilterMessageSnippet("cannot be had").Len(); warned != 1 || failed != 1 {
+		t.Errorf("logged %s", w.logged())
+	}
 }
 
 func TestAnOldDocumentIsServedWhileItIsRefreshed(t *testing.T) {

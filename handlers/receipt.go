@@ -37,7 +37,7 @@ func (e *EndSession) receiptFor(l *leave, done sealedLogout) *receipt {
 	r := &receipt{issuer: l.op.Issuer, framed: done.Framed && !done.Unframed, native: l.op.tellsClients || l.op.framesClients}
 	sessions := done.sessions()
 	for _, id := range sessions[:min(len(sessions), maxReceipts)] {
-		participations, err := e.env.Registry.Participations(recording(l.r), l.op.Issuer, id)
+		participations, err := e.env.Registry.Participations(registry.Patient(recording(l.r)), l.op.Issuer, id)
 		if err != nil {
 			unrecorded(e.env.Logger, "which clients were told of a sign-out is not known", err)
 			continue
@@ -113,7 +113,7 @@ func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration
 		waiting := false
 		for _, notice := range notices {
 			left[notice.ID] = notice
-			waiting = waiting || notice.Attempts == 0 && !notice.Dead
+			waiting = waiting || notice.Attempts == 0 && !notice.Dead && !notice.Due.After(e.env.Now())
 		}
 		if !waiting || err != nil {
 			return left
@@ -124,6 +124,34 @@ func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration
 			return left
 		}
 	}
+}
+
+const (
+	// askedWait is how long after a sign-out the client that asked for it is notified if its user
+	// does not come back to it: the browser may have been closed meanwhile, and the page with the
+	// frames may take a while.
+	askedWait = 2 * time.Minute
+	// returnGrace is how long after the redirect: its user is on the way. A client that is an OP
+	// itself needs its session to go on from there.
+	returnGrace = 2 * time.Second
+)
+
+// notifyAsking has the client that asked for a sign-out notified after a while, of the notices
+// that are left. If that cannot be recorded, it is notified after askedWait.
+func (e *EndSession) notifyAsking(l *leave, left map[registry.NoticeID]registry.Notice, after time.Duration) {
+	settling := registry.Settling{Issuer: l.op.Issuer, Now: e.env.Now()}
+	for id, notice := range left {
+		if notice.Asked && notice.Attempts == 0 && !notice.Dead && notice.Due.After(settling.Now) {
+			settling.Outcomes = append(settling.Outcomes, registry.Outcome{ID: id, Due: settling.Now.Add(after)})
+		}
+	}
+	if len(settling.Outcomes) == 0 {
+		return
+	}
+	if err := e.env.Registry.SettleNotices(recording(l.r), settling); err != nil {
+		unrecorded(e.env.Logger, "the client that asked for a sign-out is notified later", err)
+	}
+	e.env.Wake()
 }
 
 func unknown(ids []registry.NoticeID) []registry.Notice {

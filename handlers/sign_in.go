@@ -29,9 +29,13 @@ func (b *Browser) signIn(v *visit, request pendingRequest, origin string, respon
 		v.sealed.state = v.keys.BrowserState(v.op.Issuer, v.sealed.session)
 	}
 	handle.Registry, handle.Session, handle.Response = v.sealed.registry, v.sealed.session, join.Response
+	handle.Until = v.sealed.expires
 	v.state = v.sealed.state
 	v.giveSession()
 	v.giveState(v.state)
+	if code := response.values.Get("code"); b.Redemptions != nil && code != "" && subject == (registry.Subject{}) {
+		b.Redemptions.responded(v.env.Logger, v.op.Issuer, request.clientID, code, v.now)
+	}
 	if origin != "" && !request.is(blind) {
 		b.origins.put(originKey(request.clientID, origin), struct{}{})
 	}
@@ -43,7 +47,6 @@ func (v *visit) join(join registry.Join) {
 	ctx := recording(v.r)
 	id, err := v.env.Registry.ID(ctx)
 	if err == nil {
-		join.Known = v.sealed.registry == id
 		var session registry.Session
 		if session, err = v.env.Registry.Join(ctx, join); err == nil {
 			if !session.Predecessor.IsZero() && session.ID == join.Fresh {

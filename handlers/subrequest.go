@@ -20,13 +20,15 @@ const subRequestTimeout = 5 * time.Second
 // errTooLarge says that the OP's answer was over the bound.
 var errTooLarge = errors.New("answer is too large")
 
-// A subRequest is a question of ours to the OP, through the handlers behind us: whatever the site does to reach its OP
-// (rewrites, headers, transports), the question goes the same way.
+// A subRequest is a question of ours to the OP, through the handlers behind us: whatever the site
+// does to reach its OP (rewrites, headers, transports), the question goes the same way. Where the
+// OP's own address is configured, it goes there.
 type subRequest struct {
 	request *http.Request
 	next    caddyhttp.Handler
 	answer  *answer
 	cancel  context.CancelFunc
+	advice  string // if it fails
 }
 
 // An opQuestion is what a subRequest asks the OP.
@@ -45,8 +47,10 @@ func newSubRequest(env Env, caller *http.Request, next caddyhttp.Handler, target
 // prepare makes the request. It must be made while the caller is being served and before the caller goes on; it may be sent from
 // another goroutine.
 //
-// It is a new request, not a clone: a clone shares the caller's context, in which Caddy keeps which handle groups were taken,
-// so that the caller itself would end in an empty response. Nothing of the client's header goes along by itself.
+// It is a new request, not a clone: a clone shares the caller's context, in which Caddy keeps
+// which handle groups were taken, so that the caller itself would end in an empty response. Of the
+// client's header, nothing goes along by itself but what the site may tell clients by: the
+// User-Agent, and where trusted proxies say who the client is (Prepare).
 func (q opQuestion) prepare(env Env, caller *http.Request, next caddyhttp.Handler) (*subRequest, error) {
 	u, err := url.Parse(q.target)
 	if err != nil {
@@ -61,13 +65,34 @@ func (q opQuestion) prepare(env Env, caller *http.Request, next caddyhttp.Handle
 	r.RequestURI, r.Host, r.RemoteAddr = u.RequestURI(), u.Host, caller.RemoteAddr
 	r.TLS = tlsOf(u.Scheme, caller)
 	r.Header.Set("Accept", "application/json")
+	if agent := caller.UserAgent(); agent != "" {
+		r.Header.Set("User-Agent", agent)
+	}
 	maps.Copy(r.Header, q.header)
 	r.Header.Set("Accept-Encoding", "identity")
 	// Behind a proxy that Caddy trusts, these say what that proxy would have said; else reverse_proxy writes its own.
 	r.Header.Set("X-Forwarded-Proto", u.Scheme)
 	r.Header.Set("X-Forwarded-Host", u.Host)
 	a := &answer{header: make(http.Header)}
-	return &subRequest{request: env.Prepare(r, caller, a), next: next, answer: a, cancel: cancel}, nil
+	s := &subRequest{request: env.Prepare(r, caller, a), next: next, answer: a, cancel: cancel}
+	s.direct(env.OPAddress)
+	return s, nil
+}
+
+// direct has the question go to the OP's own address, if there is one: with the path that it would
+// have had there.
+func (s *subRequest) direct(address *OPAddress) {
+	if address == nil {
+		s.advice = "if the site refuses such requests, set op_address to where the OP itself is"
+		return
+	}
+	if way, ok := s.next.(*Stripped); ok {
+		there := *way
+		there.next = address
+		s.next = &there
+		return
+	}
+	s.next = address
 }
 
 // forwardAs has the question forwarded as the caller was, for an issuer that is not known yet: where another server ends TLS in
@@ -85,16 +110,39 @@ func (s *subRequest) send() (a *answer, err error) {
 	defer s.cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			a, err = nil, fmt.Errorf("the handlers behind panicked: %v", p)
+			aborted, _ := p.(error) // http.ErrAbortHandler, perhaps
+			a, err = nil, &answerError{err: fmt.Errorf("the handlers behind panicked: %v", p), refused: errors.Is(aborted, http.ErrAbortHandler)}
 		}
 	}()
 	if err := s.next.ServeHTTP(s.answer, s.request); err != nil {
-		return nil, fmt.Errorf("asking the OP: %w", err)
+		return nil, unanswered(err)
 	}
 	if s.answer.large {
 		return nil, errTooLarge
 	}
 	return s.answer, nil
+}
+
+// document asks and returns the document that the question is answered with. Its media type must
+// be one that is taken.
+func (s *subRequest) document(isType func(http.Header) bool) ([]byte, error) {
+	a, err := s.send()
+	if err != nil {
+		return nil, s.failure(err)
+	}
+	document, err := a.document(isType)
+	if err != nil {
+		return nil, s.failure(err)
+	}
+	return document, nil
+}
+
+// failure adds what an operator may do.
+func (s *subRequest) failure(err error) error {
+	if failure := new(answerError); errors.As(err, &failure) {
+		failure.advice = s.advice
+	}
+	return err
 }
 
 // An answer records the response to a sub-request, up to maxJSON.
@@ -120,4 +168,17 @@ func (a *answer) Write(p []byte) (int, error) {
 		return 0, errTooLarge
 	}
 	return a.body.Write(p)
+}
+
+// document returns the document of an answer.
+func (a *answer) document(isType func(http.Header) bool) ([]byte, error) {
+	if a.status != http.StatusOK {
+		err := fmt.Errorf("it is answered with status %d", a.status)
+		return nil, &answerError{err: err, status: a.status, refused: a.status == 0 || isRefusal(a.status)}
+	}
+	if !isType(a.header) {
+		err := fmt.Errorf("it is answered with a page of type %q", a.header.Get("Content-Type"))
+		return nil, &answerError{err: err, status: a.status, refused: true}
+	}
+	return decoded(a.header, a.body.Bytes(), maxJSON)
 }

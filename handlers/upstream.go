@@ -21,8 +21,9 @@ type Upstream struct {
 	// The path on the issuer's origin, with a query if need be. Takes placeholders that are known at start.
 	Path string `json:"path"`
 
-	// Header fields, in addition to the browser's Cookie, User-Agent and Accept-Language, and to Origin and Referer, which
-	// are those of a page of the OP. Takes placeholders of the request, such as {http.request.cookie.csrftoken}.
+	// Header fields, in addition to the browser's Cookie, Authorization, User-Agent and
+	// Accept-Language, and to Origin and Referer, which are those of a page of the OP. Takes
+	// placeholders of the request, such as {http.request.cookie.csrftoken}.
 	Headers map[string]string `json:"headers,omitempty"`
 
 	// The fields of a form, which is sent as the body. Their values take placeholders of the request.
@@ -125,7 +126,9 @@ func (u *Upstream) question(env Env, l *leave) opQuestion {
 
 func (u *Upstream) header(l *leave, replace func(string) string) http.Header {
 	header := http.Header{"Accept": {"*/*"}, "Origin": {l.op.Origin}, "Referer": {l.op.Origin + "/"}, "Sec-Fetch-Site": {"same-origin"}}
-	for _, field := range []string{"Cookie", "User-Agent", "Accept-Language"} {
+	// Authorization is the user's own at a wall of the site; the cookies of one are among the
+	// browser's.
+	for _, field := range []string{"Cookie", "Authorization", "User-Agent", "Accept-Language"} {
 		if values := l.r.Header[field]; len(values) > 0 {
 			header[field] = append([]string(nil), values...)
 		}

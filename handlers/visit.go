@@ -24,6 +24,10 @@ type visit struct {
 
 	give  []*http.Cookie
 	ended []registry.Session // by this visit
+
+	patient  bool      // no sign-in waits for this visit: the registry may take its time to end sessions
+	asked    string    // the client that asks for the end of the sessions; empty: none
+	askedDue time.Time // when that client is notified; zero: at once
 }
 
 func newVisit(env Env, op *OP, keys *sessionstate.Keyring, r *http.Request) *visit {
@@ -149,9 +153,15 @@ const (
 
 // endBrowser ends all sessions that the registry has of a browser. It tells whether it did: the rest is left to a later visit.
 func (v *visit) endBrowser(browser sessionstate.BrowserID, reason registry.Reason) bool {
-	ending := registry.Ending{Issuer: v.op.Issuer, Browser: browser, Reason: reason, Now: v.now, Tell: v.env.Tells(v.op)}
+	ending := registry.Ending{
+		Issuer: v.op.Issuer, Browser: browser, Reason: reason, Now: v.now, Tell: v.env.Tells(v.op), Asked: v.asked, AskedDue: v.askedDue,
+	}
+	ctx := recording(v.r)
+	if v.patient {
+		ctx = registry.Patient(ctx)
+	}
 	for range maxEnds {
-		ended, err := v.env.Registry.End(recording(v.r), ending)
+		ended, err := v.env.Registry.End(ctx, ending)
 		if err != nil {
 			unrecorded(v.env.Logger, "the end of a session is in the browser's cookies only, until the registry can be told", err)
 			return false

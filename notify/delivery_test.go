@@ -149,6 +149,32 @@ func TestAClientThatRefusesIsNotToldAgain(t *testing.T) {
 	}
 }
 
+// It has ended its session before it asked for the sign-out: there is none left that it could end.
+func TestTheClientThatAskedMayRefuseForItsSessionIsGone(t *testing.T) {
+	for _, test := range []struct {
+		asked  bool
+		status int
+		gone   bool
+	}{{true, 400, true}, {false, 400, false}, {true, 401, false}, {true, 404, false}} {
+		w := newWorld(t, map[string]*receiver{"rp": newReceiver(t, answers(test.status))})
+		n := w.owe("rp", w.clock.Now())
+		n.Asked = test.asked
+		w.owed[n.ID] = n
+		w.begin()
+		if got := w.settles(t, n.ID, 1); got.Delivered != test.gone || got.Dead == test.gone {
+			t.Errorf("%+v: %+v", test, got)
+		}
+		lines := w.logs.FilterMessage("client that asked for the logout has ended its session already").All()
+		if given := w.logs.FilterMessage("logout given up").Len(); (given == 0) != test.gone || (len(lines) == 1) != test.gone {
+			t.Errorf("%+v: logged %v", test, w.logs.All())
+		}
+		if test.gone && lines[0].Level != zapcore.InfoLevel {
+			t.Errorf("logged at %v", lines[0].Level)
+		}
+		w.noSecrets(t)
+	}
+}
+
 func TestAClientThatIsDownForHoursIsToldWhenItIsBack(t *testing.T) {
 	var up atomic.Bool
 	r := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -141,7 +141,6 @@ func TestThreatCVE20264874ANameThatFlipsBetweenTwoDialsIsRefusedTheSecondTime(t 
 func TestASenderRefusesLocalTargets(t *testing.T) {
 	r := newReceiver(t, answers(200))
 	s := NewSender(Guard{}, theCA.pool)
-	defer s.Close()
 	for _, uri := range []string{r.server.URL, "https://localhost:" + r.port(), "https://169.254.169.254/latest/meta-data", "http://[::1]:" + r.port(), "http://[::ffff:127.0.0.1]:" + r.port(), "http://2130706433:" + r.port(), "http://0.0.0.0:" + r.port()} {
 		got := s.Send(context.Background(), uri, "secret")
 		if got.Outcome == Delivered || got.Err == nil {

@@ -2,11 +2,13 @@ package notify
 
 import (
 	"context"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/net/publicsuffix"
 )
 
 const (
@@ -91,9 +93,14 @@ func (w *Worker) lookAt(from *use, issuer string, site Site) {
 func (w *Worker) hasPlace(issuer string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	has := w.tries < maxTries && w.perSite[issuer] < maxUnsettled
-	w.more = w.more || !has
-	return has
+	full := w.isFull(issuer)
+	w.more = w.more || full
+	return !full
+}
+
+// isFull tells whether a site may have no more tries. The caller holds the lock.
+func (w *Worker) isFull(issuer string) bool {
+	return w.tries[0].isFull() && w.tries[1].isFull() || w.perSite[issuer] >= maxUnsettled
 }
 
 // seeMore notes that there are more notices than were listed.
@@ -114,11 +121,11 @@ func (w *Worker) begin(from *use, issuer string, site Site, n Notice) (full bool
 	if w.knows(key) {
 		return false
 	}
-	if w.tries >= maxTries || w.perSite[issuer] >= maxUnsettled {
+	if w.isFull(issuer) {
 		w.more = true
 		return true
 	}
-	host := hostOf(n.Target.URI)
+	host := hostOf(n.Target)
 	_, probe := w.silent[host]
 	if !w.hasRoom(host, probe) {
 		w.more = true
@@ -132,38 +139,62 @@ func (w *Worker) begin(from *use, issuer string, site Site, n Notice) (full bool
 	return false
 }
 
-// hasRoom tells whether a host may have one more try. The caller holds the lock, as for the two that follow.
-func (w *Worker) hasRoom(host string, probe bool) bool {
-	if probe {
-		return w.perHost[host] == 0 && w.probes < maxProbes
+// poolOf returns the pool that tries of a host are from. The caller holds the lock, as for those
+// that follow.
+func (w *Worker) poolOf(host hostKey) *pool {
+	if host.selfRegistered {
+		return &w.tries[1]
 	}
-	return w.perHost[host] < maxTriesPerHost
+	return &w.tries[0]
+}
+
+// hasRoom tells whether a host may have one more try.
+func (w *Worker) hasRoom(host hostKey, probe bool) bool {
+	pool := w.poolOf(host)
+	switch {
+	case pool.isFull():
+		return false
+	case probe:
+		return w.perHost[host] == 0 && pool.probes < pool.most/probeShare
+	default:
+		return w.perHost[host] < maxTriesPerHost
+	}
 }
 
 // take counts a try that begins, and give one that is over.
-func (w *Worker) take(host string, probe bool) {
-	w.tries++
+func (w *Worker) take(host hostKey, probe bool) {
+	pool := w.poolOf(host)
+	pool.tries++
 	w.perHost[host]++
 	if probe {
-		w.probes++
+		pool.probes++
 	}
 }
 
-func (w *Worker) give(host string, probe bool) {
-	w.tries--
+func (w *Worker) give(host hostKey, probe bool) {
+	pool := w.poolOf(host)
+	pool.tries--
 	if w.perHost[host]--; w.perHost[host] == 0 {
 		delete(w.perHost, host)
 	}
 	if probe {
-		w.probes--
+		pool.probes--
 	}
 }
 
-// heard notes whether a host answered. The caller holds the lock.
-func (w *Worker) heard(host string, result Result) {
-	if result.Status != 0 {
+// heard notes whether a host answered, and in time. The caller holds the lock.
+func (w *Worker) heard(host hostKey, result Result, took time.Duration) {
+	slow := host.selfRegistered && took > slowAnswer
+	switch {
+	case result.Status != 0 && !slow:
 		delete(w.silent, host)
-	} else if result.Outcome == Retry && len(w.silent) < maxSilent {
+	case slow || result.Outcome == Retry:
+		for other := range w.silent {
+			if len(w.silent) < maxSilent {
+				break
+			}
+			delete(w.silent, other)
+		}
 		w.silent[host] = struct{}{}
 	}
 }
@@ -175,8 +206,34 @@ func (w *Worker) knows(key noticeKey) bool {
 	return flying || landed
 }
 
-// hostOf returns the host name that tries are counted by.
-func hostOf(uri string) string {
+// A hostKey is what tries are counted by: the host's name; of a client that registered itself,
+// the domain that somebody registered, below which names cost nothing. Whoever registers a client
+// names any host: what is counted is apart from the same host's other clients.
+type hostKey struct {
+	name           string
+	selfRegistered bool
+}
+
+func hostOf(target Target) hostKey {
+	host := hostKey{hostName(target.URI), target.SelfRegistered}
+	if !target.SelfRegistered {
+		return host
+	}
+	if address, err := netip.ParseAddr(host.name); err == nil {
+		address = address.WithZone("").Unmap()
+		host.name = address.String()
+		if address.Is6() { // whoever has one has at least a /64
+			host.name = netip.PrefixFrom(address, 64).Masked().String()
+		}
+		return host
+	}
+	if domain, err := publicsuffix.EffectiveTLDPlusOne(strings.TrimSuffix(host.name, ".")); err == nil {
+		host.name = domain
+	}
+	return host
+}
+
+func hostName(uri string) string {
 	u, err := url.Parse(uri)
 	if err != nil {
 		return ""

@@ -28,6 +28,7 @@ type Notice struct {
 	Created   time.Time
 	Due       time.Time // when it is to be tried next
 	Attempts  int       // how often it was tried so far
+	Asked     bool      // the client asked for the end itself
 	Target    Target
 }
 
@@ -59,4 +60,7 @@ type Target struct {
 	URI      string        // the client's backchannel_logout_uri
 	Sender   *Sender       // who dials it
 	RetryFor time.Duration // how old a notice gets before a failed attempt is its last, if it is the sixth; zero: there is one attempt
+	// SelfRegistered: the client has registered itself, as anybody may. Such clients share a
+	// small part of the tries.
+	SelfRegistered bool
 }

@@ -18,16 +18,9 @@ const TryTimeout = 5 * time.Second
 
 const (
 	maxAnswer     = 64 << 10               // of an answer's body, and of its header
-	drainTimeout  = 500 * time.Millisecond // for the body, which is read only so that the connection can be used again
+	drainTimeout  = 500 * time.Millisecond // for the body, which is read so that its sender is not reset
 	maxRetryAfter = time.Hour
 	userAgent     = "caddy-oidc-session"
-
-	// Connections are kept for bursts only. Common servers close theirs after five seconds, and a request that meets the close
-	// fails.
-	idleTimeout  = 3 * time.Second
-	idlePerHost  = 2
-	idleOverAll  = 64
-	maxKeepAlive = 15 * time.Second // between probes of a connection
 )
 
 // An Outcome says what follows from an answer, or from there being none.
@@ -35,9 +28,9 @@ type Outcome int
 
 // The outcomes. Section 2.5 allows another attempt only where the failure may pass.
 const (
-	Final     Outcome = iota // refused, for good: 400 and every other status, redirects too
+	Final     Outcome = iota // refused, permanently: 400 and every other status, redirects too
 	Retry                    // no answer, 429 or 5xx
-	Delivered                // 200 or 204 (section 2.8)
+	Delivered                // 2xx (section 2.8 asks for 200, and reads 204 as such; 201 and 202 are in use, too)
 )
 
 // Result is what became of a try.
@@ -57,7 +50,7 @@ type Sender struct {
 
 // NewSender returns a sender that dials what the guard permits and trusts certificates of these roots; nil are the system's.
 func NewSender(guard Guard, roots *x509.CertPool) *Sender {
-	dialer := &net.Dialer{Timeout: TryTimeout, KeepAlive: maxKeepAlive, Control: guard.Control}
+	dialer := &net.Dialer{Timeout: TryTimeout, Control: guard.Control}
 	s := &Sender{dial: dialer.DialContext, now: time.Now}
 	s.transport = &http.Transport{
 		// No proxy, not even the environment's: the guard would see the proxy's address only.
@@ -70,15 +63,15 @@ func NewSender(guard Guard, roots *x509.CertPool) *Sender {
 		ResponseHeaderTimeout:  TryTimeout,
 		MaxResponseHeaderBytes: maxAnswer,
 		DisableCompression:     true, // nothing of the body is used
-		MaxIdleConns:           idleOverAll,
-		MaxIdleConnsPerHost:    idlePerHost,
-		IdleConnTimeout:        idleTimeout,
+		// net/http takes a connection for idle before it hands over an answer without a body. One
+		// that is closed then (too many are idle, or a reload closes them) has delivered its
+		// notice and says that it failed. And common servers close idle connections, which fails
+		// a request that meets the close. So none is used twice, and as many are open as there
+		// are tries.
+		DisableKeepAlives: true,
 	}
 	return s
 }
-
-// Close closes connections that are not in use.
-func (s *Sender) Close() { s.transport.CloseIdleConnections() }
 
 // Send posts a logout token to a client's backchannel_logout_uri (section 2.5). It follows no redirect: the token is for this
 // address.
@@ -114,7 +107,7 @@ func (s *Sender) Send(ctx context.Context, uri, logoutToken string) Result {
 
 func outcomeOf(status int) Outcome {
 	switch {
-	case status == http.StatusOK || status == http.StatusNoContent:
+	case status >= 200 && status < 300:
 		return Delivered
 	case status == http.StatusTooManyRequests || status >= 500 && status < 600:
 		return Retry

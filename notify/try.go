@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -33,7 +34,7 @@ type trial struct {
 	issuer string
 	site   Site
 	notice Notice
-	host   string
+	host   hostKey
 	probe  bool // the host did not answer the last time
 }
 
@@ -41,10 +42,11 @@ type trial struct {
 func (w *Worker) try(t trial) {
 	begun := time.Now()
 	result := w.attempt(t)
+	took := time.Since(begun)
 	ended := w.ctx.Err() != nil && result.Status == 0 // by Close: it does not count
 	var s Settlement
 	if !ended {
-		s = w.judge(t, result, time.Since(begun))
+		s = w.judge(t, result, took)
 	}
 
 	w.mu.Lock()
@@ -55,7 +57,7 @@ func (w *Worker) try(t trial) {
 		return
 	}
 	if !errors.Is(result.Err, errNoToken) && !errors.Is(result.Err, errPanicked) { // those say nothing of the host
-		w.heard(t.host, result)
+		w.heard(t.host, result, took)
 	}
 	w.record(t.from, t.issuer, s)
 	w.wakeForMore()
@@ -99,10 +101,15 @@ func (w *Worker) token(t trial) (string, error) {
 func (w *Worker) judge(t trial, result Result, took time.Duration) Settlement {
 	now := w.now()
 	s := Settlement{ID: t.notice.ID, Attempts: t.notice.Attempts + 1}
-	log := w.about(t.issuer, t.notice).With(zap.String("host", t.host), zap.Int("attempts", s.Attempts), zap.Duration("duration", took))
+	log := w.about(t.issuer, t.notice).With(zap.String("host", hostName(t.notice.Target.URI)), zap.Int("attempts", s.Attempts), zap.Duration("duration", took))
 	if result.Outcome == Delivered {
 		s.Delivered = true
 		log.Info("logout delivered", zap.Duration("age", now.Sub(t.notice.Created)))
+		return s
+	}
+	if t.notice.Asked && result.Status == http.StatusBadRequest {
+		s.Delivered = true
+		log.Info("client that asked for the logout has ended its session already", zap.Int("status", result.Status))
 		return s
 	}
 

@@ -12,12 +12,18 @@ import (
 )
 
 const (
-	maxTries        = 256 // at once, over all
+	maxTries        = 256 // at once, over all clients but those that registered themselves
 	maxTriesPerHost = 8   // at once, so that a host that hangs does not hold up the others
+	// maxSelfRegistered is how many tries there are at once to clients that registered
+	// themselves: whoever may register clients has any number of hosts that take long.
+	maxSelfRegistered = maxTries / 4
 
-	// Hosts that did not answer are tried one notice at a time, and all of them together so many at once: the rest is for those
-	// that answer, however many are down.
-	maxProbes = maxTries / 4
+	// Hosts that did not answer are tried one notice at a time, and all of them together by one
+	// of probeShare tries at once: the rest is for those that answer, however many are down.
+	probeShare = 4
+	// slowAnswer is from when on an answer of a client that registered itself counts as none for
+	// that.
+	slowAnswer = time.Second
 	// maxSilent is how many such hosts are known.
 	maxSilent = 10_000
 
@@ -52,10 +58,9 @@ type Worker struct {
 
 	flight  map[noticeKey]struct{} // tried now, or their outcome not recorded yet
 	perSite map[string]int         // how many of those, by issuer
-	tries   int                    // under way
-	perHost map[string]int         // of those, by host name
-	probes  int                    // of those, to silent hosts
-	silent  map[string]struct{}    // hosts that did not answer the last try
+	tries   [2]pool                // under way: to other clients, and to those that registered themselves
+	perHost map[hostKey]int        // of those, by host
+	silent  map[hostKey]struct{}   // hosts that did not answer the last try
 	looking bool
 	landed  map[noticeKey]struct{} // recorded since the look under way began: its list may be older
 	more    bool                   // the last look left notices for want of room
@@ -69,6 +74,15 @@ type use struct {
 	logger *zap.Logger
 	sites  map[string]Site // by issuer
 }
+
+// A pool counts tries, of which there is a most.
+type pool struct {
+	most   int
+	tries  int // under way
+	probes int // of those, to silent hosts
+}
+
+func (p *pool) isFull() bool { return p.tries >= p.most }
 
 type noticeKey struct {
 	issuer string
@@ -85,8 +99,9 @@ func NewWorker(now func() time.Time) *Worker {
 		wake:    make(chan struct{}, 1),
 		flight:  make(map[noticeKey]struct{}),
 		perSite: make(map[string]int),
-		perHost: make(map[string]int),
-		silent:  make(map[string]struct{}),
+		tries:   [2]pool{{most: maxTries}, {most: maxSelfRegistered}},
+		perHost: make(map[hostKey]int),
+		silent:  make(map[hostKey]struct{}),
 		landed:  make(map[noticeKey]struct{}),
 		batches: make(map[batchKey]*batch),
 		settled: make(chan struct{}),

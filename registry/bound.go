@@ -13,12 +13,23 @@ import (
 // hangs cannot be told to stop. A call that is out of time returns an error that wraps [ErrUnavailable] and runs on; at most
 // inFlight calls run at once. While all of those are out of time, further calls fail at once; else they wait within their limit.
 //
+// With a context of [Patient], a call has [PatientLimit] if that is longer. An End that is out of
+// its caller's time has as long: it may run on, and commits then.
+//
 // ID, Resolve, Client and ClientAt run in the caller's goroutine: their limit is in their context only.
 //
 // Close is not bounded.
 func Bound(r Registry, limit time.Duration, inFlight int) Registry {
 	return &bound{registry: r, limit: limit, running: make(chan struct{}, inFlight)}
 }
+
+// PatientLimit is how long a call may take that no sign-in waits for.
+const PatientLimit = 5 * time.Second
+
+type patientKey struct{}
+
+// Patient returns a context for calls that no sign-in waits for.
+func Patient(ctx context.Context) context.Context { return context.WithValue(ctx, patientKey{}, true) }
 
 type bound struct {
 	registry Registry
@@ -34,18 +45,35 @@ type result[T any] struct {
 	err   error
 }
 
+// limitOf is how long the caller of a context waits.
+func (b *bound) limitOf(ctx context.Context) time.Duration {
+	if ctx.Value(patientKey{}) != nil {
+		return max(b.limit, PatientLimit)
+	}
+	return b.limit
+}
+
 // within makes one call, within the limit.
 func within[T any](ctx context.Context, b *bound, call func(context.Context) result[T]) result[T] {
-	ctx, cancel := context.WithTimeout(ctx, b.limit)
+	return runningOn(ctx, b, 0, call)
+}
+
+// runningOn makes one call, for which its caller waits within the limit. Its own context lasts as
+// long, but at least a given time.
+func runningOn[T any](caller context.Context, b *bound, atLeast time.Duration, call func(context.Context) result[T]) result[T] {
+	limit := b.limitOf(caller)
+	ctx, cancel := context.WithTimeout(caller, limit)
 	defer cancel()
 	if err := b.enter(ctx); err != nil {
 		return result[T]{err: err}
 	}
+	own, end := context.WithTimeout(caller, max(limit, atLeast))
 	const running, done, late = 0, 1, 2
 	var state atomic.Int32
 	results := make(chan result[T], 1)
 	go func() {
-		results <- recovered(func() result[T] { return call(ctx) })
+		defer end()
+		results <- recovered(func() result[T] { return call(own) })
 		if !state.CompareAndSwap(running, done) {
 			b.stuck.Add(-1)
 		}
@@ -68,7 +96,7 @@ func within[T any](ctx context.Context, b *bound, call func(context.Context) res
 // context's time unless the disk hangs, and no login waits for one that reads the disk. A goroutine of its own would cost more
 // than such a call.
 func inline[T any](ctx context.Context, b *bound, call func(context.Context) result[T]) result[T] {
-	ctx, cancel := context.WithTimeout(ctx, b.limit)
+	ctx, cancel := context.WithTimeout(ctx, b.limitOf(ctx))
 	defer cancel()
 	if err := b.enter(ctx); err != nil {
 		return result[T]{err: err}
@@ -159,7 +187,7 @@ func (b *bound) Participations(ctx context.Context, issuer string, id sessionsta
 }
 
 func (b *bound) End(ctx context.Context, ending Ending) ([]Session, error) {
-	r := within(ctx, b, func(ctx context.Context) (r result[[]Session]) {
+	r := runningOn(ctx, b, PatientLimit, func(ctx context.Context) (r result[[]Session]) {
 		r.value, r.err = b.registry.End(ctx, ending)
 		return r
 	})
@@ -238,9 +266,9 @@ func (b *bound) SettleNotices(ctx context.Context, settling Settling) error {
 	return r.err
 }
 
-func (b *bound) PutClient(ctx context.Context, issuer string, client Client) error {
+func (b *bound) PutClient(ctx context.Context, issuer string, client Client, now time.Time) error {
 	r := within(ctx, b, func(ctx context.Context) (r result[struct{}]) {
-		r.err = b.registry.PutClient(ctx, issuer, client)
+		r.err = b.registry.PutClient(ctx, issuer, client, now)
 		return r
 	})
 	return r.err

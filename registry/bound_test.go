@@ -53,6 +53,62 @@ func TestBoundGivesUpInTime(t *testing.T) {
 	})
 }
 
+// No sign-in waits for those who are patient.
+func TestBoundGivesThePatientMoreTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hanging{memory.New(), make(chan struct{})}
+		bound := registry.Bound(h, 250*time.Millisecond, 2)
+		time.AfterFunc(registry.PatientLimit-time.Millisecond, func() { close(h.release) })
+		if got, err := list(registry.Patient(t.Context()), bound); err != nil || len(got) != 1 {
+			t.Errorf("got %v and error %v", got, err)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		h := hanging{memory.New(), make(chan struct{})}
+		began := time.Now()
+		if _, err := list(registry.Patient(t.Context()), registry.Bound(h, 250*time.Millisecond, 2)); !errors.Is(err, registry.ErrUnavailable) {
+			t.Errorf("got error %v", err)
+		}
+		if took := time.Since(began); took != registry.PatientLimit {
+			t.Errorf("took %s", took)
+		}
+		close(h.release)
+	})
+}
+
+// A busy registry ends sessions after a second, as far as its context allows.
+type busy struct {
+	registry.Registry
+	ended chan error
+}
+
+func (b busy) End(ctx context.Context, _ registry.Ending) ([]registry.Session, error) {
+	select {
+	case <-time.After(time.Second):
+		b.ended <- nil
+	case <-ctx.Done():
+		b.ended <- ctx.Err()
+	}
+	return nil, nil
+}
+
+// The clients of a session are notified, though its browser never comes back.
+func TestAnEndThatItsCallerDoesNotWaitForRunsOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := busy{memory.New(), make(chan error, 1)}
+		began := time.Now()
+		if _, err := registry.Bound(b, 250*time.Millisecond, 2).End(t.Context(), registry.Ending{}); !errors.Is(err, registry.ErrUnavailable) {
+			t.Errorf("got error %v", err)
+		}
+		if took := time.Since(began); took != 250*time.Millisecond {
+			t.Errorf("took %s", took)
+		}
+		if err := <-b.ended; err != nil {
+			t.Errorf("it was broken off: %v", err)
+		}
+	})
+}
+
 func TestBoundHeedsTheCallersContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hanging{memory.New(), make(chan struct{})}

@@ -333,8 +333,8 @@ func (l *Lazy) SettleNotices(ctx context.Context, settling Settling) error {
 }
 
 // PutClient implements [Registry].
-func (l *Lazy) PutClient(ctx context.Context, issuer string, client Client) error {
-	_, err := on(ctx, l, func(r Registry) (struct{}, error) { return struct{}{}, r.PutClient(ctx, issuer, client) })
+func (l *Lazy) PutClient(ctx context.Context, issuer string, client Client, now time.Time) error {
+	_, err := on(ctx, l, func(r Registry) (struct{}, error) { return struct{}{}, r.PutClient(ctx, issuer, client, now) })
 	return err
 }
 

@@ -82,9 +82,10 @@ type Registry interface {
 	// SettleNotices records what became of tries to deliver notices. See [Settling].
 	SettleNotices(ctx context.Context, settling Settling) error
 
-	// PutClient records or replaces a client of the issuer that has registered itself. More than [MaxClients] are not recorded: the
-	// error wraps [ErrInvalid]. A URI that is another client's stays that one's.
-	PutClient(ctx context.Context, issuer string, client Client) error
+	// PutClient records or replaces a client of the issuer that has registered itself. A URI that is another client's stays that
+	// one's. Where [MaxClients] are recorded, one gives way: of those that never took part in a session, or in none for
+	// [IdleClient], the one that did so or registered the longest ago. If there is none, the error wraps [ErrInvalid].
+	PutClient(ctx context.Context, issuer string, client Client, now time.Time) error
 
 	// DeleteClient forgets a client. One that is not recorded is no error.
 	DeleteClient(ctx context.Context, issuer, id string) error
@@ -132,6 +133,9 @@ const (
 	MaxSessionSubjects = 1024
 	// MaxBrowserSessions is how many live sessions one browser has. When it starts more, its oldest ends ([ReasonExpiry]).
 	MaxBrowserSessions = 32
+	// MaxUserSessions is how many live sessions hold one sub of one client. When one more does, the oldest ends (ReasonExpiry):
+	// whoever has an account could fill the registry with sessions of it.
+	MaxUserSessions = 100
 	// MaxOrigins is how many origins one participation records.
 	MaxOrigins = 32
 	// MaxSuccessors is how many successors of a session are followed to the last of them. What has more starts anew.
@@ -159,6 +163,9 @@ const (
 	// live for ten minutes at most.
 	CodeLifetime = 10 * time.Minute
 
+	// IdleClient is for how long a client that registered itself takes part in nothing until it may give way to another.
+	IdleClient = 90 * 24 * time.Hour
+
 	// NoticeLifetime is how long a notice is kept that nobody tries to deliver, or tries in vain.
 	NoticeLifetime = 31 * 24 * time.Hour
 	// DeadLetterLifetime is how long a notice is kept that was given up.
@@ -171,10 +178,11 @@ type Reason string
 // The reasons for which sessions end.
 const (
 	ReasonLoginCookie Reason = "login_cookie" // the OP deleted its login cookie
+	ReasonOPEnded     Reason = "op_ended"     // the OP says that the user is not signed in any more
 	ReasonUserSwitch  Reason = "user_switch"  // another End-User signed in in the same browser
 	ReasonLogout      Reason = "logout"       // RP-Initiated Logout
 	ReasonOperator    Reason = "operator"     // an operator ended it
-	ReasonExpiry      Reason = "expiry"       // its time was over, or its browser has started MaxBrowserSessions since
+	ReasonExpiry      Reason = "expiry"       // its time was over, or its browser or its user had too many sessions
 )
 
 // A Session is one sign-in of one End-User in one browser at one issuer.
@@ -193,6 +201,18 @@ type Session struct {
 	Successor sessionstate.SessionID
 	// Predecessor is the session that it replaced at a user switch; zero if it replaced none.
 	Predecessor sessionstate.SessionID
+	// Forgotten is when its record is removed although the session has not expired; zero: it is not. That is so while none of
+	// its codes was redeemed, [CodeLifetime] after the last response, and CodeLifetime after it ended because there were too
+	// many. A session that is forgotten has not ended by that: whoever holds it can go on with it.
+	Forgotten time.Time
+}
+
+// Removal is when the session's record is removed.
+func (s Session) Removal() time.Time {
+	if !s.Forgotten.IsZero() && s.Forgotten.Before(s.Expires) {
+		return s.Forgotten
+	}
+	return s.Expires
 }
 
 // Live tells whether the session has neither ended nor expired by now.
@@ -234,8 +254,8 @@ type Subject struct {
 // The session it joins is the first of these that there is:
 //  1. the session with the ID in Session, if it is live,
 //  2. the last of its successors, if that is live,
-//  3. a session started now under the ID in Session, if nothing is recorded under it and Known is false: another registry, or
-//     none, recorded it, and its browser still holds it,
+//  3. a session started now under the ID in Session, if nothing is recorded under it: another registry, or none, recorded it,
+//     or this one has forgotten it, and its browser still holds it,
 //  4. a session started now under the ID in Fresh.
 //
 // The client becomes a participation of it, with Origin among its origins unless that is empty. A non-zero Response is
@@ -248,7 +268,6 @@ type Join struct {
 	Issuer   string
 	Browser  sessionstate.BrowserID
 	Session  sessionstate.SessionID // the sealed cookie's; zero: none
-	Known    bool                   // the sealed cookie says that this registry recorded Session
 	Fresh    sessionstate.SessionID // never used before
 	Response sessionstate.ResponseID
 	ClientID string
@@ -316,6 +335,10 @@ type Ending struct {
 	Reason  Reason
 	Now     time.Time
 	Tell    bool // its clients are owed notices
+	// Asked is the client that asked for the end (RP-Initiated Logout 1.0); empty: none did. Its
+	// notices are due at AskedDue, or at once if that is zero.
+	Asked    string
+	AskedDue time.Time
 }
 
 // Expiry ends what is past its time by Now. Clients are owed notices of the sessions that end by it, as far as there is no Silence.
@@ -414,6 +437,9 @@ func NameNotice(session sessionstate.SessionID, clientID, sub, sid string) Notic
 //   - If that session holds the very same client, sub and sid (or none), the notice is dropped: the end of that one brings its equal.
 //   - If it holds the sub with a sid, and the notice has none, the notice is held back, one for each client and sub. It is due when the
 //     last session that holds them has ended, unless the end of that one brings its equal.
+//
+// The same holds, when it is made, for a notice without a sid of a code that was redeemed after
+// its session had ended, for whatever reason: it must not end what was opened since.
 type Notice struct {
 	ID       NoticeID
 	ClientID string
@@ -425,6 +451,7 @@ type Notice struct {
 	Attempts     int    // how often it was tried
 	Dead         bool   // it was given up
 	Held         bool   // it is held back, or is to be: another session goes on
+	Asked        bool   // its client asked for the end
 	Why          string // why it was not delivered, when it was tried
 }
 
@@ -438,20 +465,23 @@ type Settling struct {
 // An Outcome is what became of a notice: it was delivered, and is forgotten; or it is given up (Dead); or it was not tried since it was
 // listed as Held, and is dropped or held back unless that is over; or else it is due again at Due.
 type Outcome struct {
-	ID        NoticeID
-	Delivered bool
-	Dead      bool
-	Held      bool
-	Due       time.Time
-	Attempts  int
-	Why       string
+	ID         NoticeID
+	Delivered  bool
+	Dead       bool
+	Held       bool
+	WithoutSid bool // with Held: its client is notified without the sid, which the notice has no more
+	Due        time.Time
+	Attempts   int
+	Why        string
 }
 
-// A Client is a client that has registered itself. ID and Metadata must not be empty.
+// A Client is a client that has registered itself. ID and Metadata must not be empty. The registry fills in Used.
 type Client struct {
 	ID       string
 	URI      string // where its registration is changed; empty: not known, or another client's
 	Metadata []byte // what is kept of it; the registry does not look into it
+	// Used is when it took part in a session last, to the day. One that never did counts as used [IdleClient] before it registered.
+	Used time.Time
 }
 
 // An Opener opens registries: what a store module configures.

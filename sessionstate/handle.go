@@ -16,8 +16,9 @@ type Handle struct {
 	Session SessionID
 	// Response is the authorization response the handle was made for; zero if it had no code.
 	Response ResponseID
-	// Issued is when it was made, in whole seconds.
-	Issued time.Time
+	// Until is when the session ends by itself, as far as was known when the handle was made, in whole seconds. A registry that
+	// has not recorded the session before that knows nothing of it; from then on, its time is over.
+	Until time.Time
 
 	audience [16]byte
 }
@@ -45,7 +46,7 @@ func (k *Keyring) SealHandle(issuer string, h Handle) string {
 	value = append(value, h.Session[:]...)
 	value = append(value, h.Response[:]...)
 	value = append(value, h.audience[:]...)
-	value = binary.BigEndian.AppendUint32(value, uint32(h.Issued.Unix()))
+	value = binary.BigEndian.AppendUint32(value, uint32(h.Until.Unix()))
 	return k.Seal(handlePurpose, issuer, value)
 }
 
@@ -60,7 +61,7 @@ func (k *Keyring) OpenHandle(issuer, salt string) (Handle, error) {
 	value = value[copy(h.Session[:], value):]
 	value = value[copy(h.Response[:], value):]
 	value = value[copy(h.audience[:], value):]
-	h.Issued = time.Unix(int64(binary.BigEndian.Uint32(value)), 0).UTC()
+	h.Until = time.Unix(int64(binary.BigEndian.Uint32(value)), 0).UTC()
 	return h, nil
 }
 

@@ -19,7 +19,7 @@ func someHandle() sessionstate.Handle {
 	h.Registry = sessionstate.RegistryID{8, 7, 6, 5, 4, 3, 2, 1}
 	h.Session = knownSession
 	h.Response = sessionstate.NewResponseID("SplxlOBeZQQYbYS6WxSbIA")
-	h.Issued = time.Unix(1700000000, 0).UTC()
+	h.Until = time.Unix(1700000000, 0).UTC()
 	return h
 }
 
@@ -32,13 +32,13 @@ func TestOpenHandleOpensAKnownHandle(t *testing.T) {
 
 func TestOpenHandleReturnsWhatSealHandleTook(t *testing.T) {
 	anonymous := sessionstate.NewHandle("", "")
-	anonymous.Issued = time.Unix(0, 0).UTC()
+	anonymous.Until = time.Unix(0, 0).UTC()
 	fractions := someHandle()
-	fractions.Issued = fractions.Issued.Add(999 * time.Millisecond)
+	fractions.Until = fractions.Until.Add(999 * time.Millisecond)
 	elsewhere := someHandle()
-	elsewhere.Issued = elsewhere.Issued.In(time.FixedZone("", 3600))
+	elsewhere.Until = elsewhere.Until.In(time.FixedZone("", 3600))
 	last := someHandle()
-	last.Issued = time.Unix(1<<32-1, 0).UTC()
+	last.Until = time.Unix(1<<32-1, 0).UTC()
 	tests := []struct {
 		name     string
 		in, want sessionstate.Handle
@@ -177,7 +177,7 @@ func FuzzOpenHandle(f *testing.F) {
 			t.Fatalf("%q was forged: %+v", salt, h)
 		}
 		h = sessionstate.NewHandle(salt, iss)
-		h.Issued = time.Unix(1700000000, 0).UTC()
+		h.Until = time.Unix(1700000000, 0).UTC()
 		again, err := ring.OpenHandle(iss, ring.SealHandle(iss, h))
 		if err != nil || again != h || !again.IsFor(salt, iss) {
 			t.Fatalf("sealed and opened it is %+v, %v", again, err)

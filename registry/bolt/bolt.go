@@ -155,11 +155,11 @@ func (s *Store) SettleNotices(ctx context.Context, settling registry.Settling) e
 }
 
 // PutClient implements [registry.Registry].
-func (s *Store) PutClient(ctx context.Context, issuer string, client registry.Client) error {
+func (s *Store) PutClient(ctx context.Context, issuer string, client registry.Client, now time.Time) error {
 	if err := rules.CheckClient(issuer, client); err != nil {
 		return err
 	}
-	_, err := write(ctx, s, issuer, func(tx *tx) (struct{}, error) { return struct{}{}, rules.PutClient(tx, client) })
+	_, err := write(ctx, s, issuer, func(tx *tx) (struct{}, error) { return struct{}{}, rules.PutClient(tx, client, now) })
 	return err
 }
 

@@ -33,7 +33,36 @@ func (t *tx) count(n int) {
 
 func (t *tx) Client(id string) (registry.Client, bool) {
 	client, found := get(t, bucketClients, t.keyKey(id), decodeClient)
-	return client, found && client.ID == id
+	if !found || client.ID != id {
+		return registry.Client{}, false
+	}
+	client.Used, _ = get(t, bucketUses, t.useKey(id), decodeTime) // none in files of earlier versions
+	return client, true
+}
+
+// The keys of the bucket "uses": for a client, when it was used last, and for that time, the client.
+
+func (t *tx) useKey(id string) []byte {
+	sum := sha256.Sum256([]byte(id))
+	return t.key([]byte("u"), sum[:16])
+}
+
+func (t *tx) usedKey(client registry.Client) []byte {
+	sum := sha256.Sum256([]byte(client.ID))
+	return t.key([]byte("t"), appendTime(nil, client.Used), sum[:16])
+}
+
+func (t *tx) IdlestClient() (registry.Client, bool) {
+	bucket := t.bucket(bucketUses)
+	if bucket == nil {
+		return registry.Client{}, false
+	}
+	key, _ := bucket.Cursor().Seek(t.key([]byte("t")))
+	if !bytes.HasPrefix(key, t.key([]byte("t"))) {
+		return registry.Client{}, false
+	}
+	id, _ := get(t, bucketUses, key, decodeText)
+	return t.Client(id)
 }
 
 func (t *tx) ClientIDAt(uri string) string {
@@ -50,6 +79,8 @@ func (t *tx) PutClient(client registry.Client) {
 	if client.URI != "" {
 		t.put(bucketClients, t.uriKey(client.URI), appendText(nil, client.ID))
 	}
+	t.put(bucketUses, t.useKey(client.ID), appendTime(nil, client.Used))
+	t.put(bucketUses, t.usedKey(client), appendText(nil, client.ID))
 }
 
 func (t *tx) DeleteClient(client registry.Client) {
@@ -58,6 +89,8 @@ func (t *tx) DeleteClient(client registry.Client) {
 	if client.URI != "" {
 		t.delete(bucketClients, t.uriKey(client.URI))
 	}
+	t.delete(bucketUses, t.useKey(client.ID))
+	t.delete(bucketUses, t.usedKey(client))
 }
 
 func decodeClient(value []byte) (client registry.Client, err error) {

@@ -92,8 +92,11 @@ func encodeSession(session registry.Session) []byte {
 		b = appendTime(b, session.Ended)
 		b = append(b, session.Successor[:]...)
 	}
-	if !session.Limit.Equal(session.Expires) { // left out where it is the same
+	if !session.Limit.Equal(session.Expires) || !session.Forgotten.IsZero() { // left out where it is the same
 		b = appendTime(b, session.Limit)
+	}
+	if !session.Forgotten.IsZero() {
+		b = appendTime(b, session.Forgotten)
 	}
 	return b
 }
@@ -112,6 +115,9 @@ func decodeSession(value []byte) (session registry.Session, err error) {
 	session.Limit = session.Expires
 	if len(d.rest) > 0 {
 		session.Limit = d.time()
+	}
+	if len(d.rest) > 0 {
+		session.Forgotten = d.time()
 	}
 	return session, d.end()
 }
@@ -171,7 +177,7 @@ func encodeResponse(response rules.Response) []byte {
 	if response.Silent {
 		silent = 1
 	}
-	return appendText(append(b, silent), response.ClientID)
+	return appendText(appendText(append(b, silent), response.ClientID), response.Origin)
 }
 
 func decodeResponse(value []byte) (response rules.Response, err error) {
@@ -181,6 +187,9 @@ func decodeResponse(value []byte) (response rules.Response, err error) {
 	response.Expires = d.time()
 	response.Silent = d.take(1)[0] != 0
 	response.ClientID = d.text()
+	if len(d.rest) > 0 { // not of an earlier version
+		response.Origin = d.text()
+	}
 	return response, d.end()
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -46,6 +47,28 @@ func (t *tx) HasSubject(clientID, sub, sid string) bool {
 }
 
 func (t *tx) HasSub(clientID, sub string) bool { return t.has(bucketHolders, t.userKey(clientID, sub)) }
+
+func (t *tx) Holders(clientID, sub string, limit int) []sessionstate.SessionID {
+	bucket := t.bucket(bucketHolders)
+	if bucket == nil {
+		return nil
+	}
+	prefix := t.userKey(clientID, sub)
+	var holders []sessionstate.SessionID
+	cursor := bucket.Cursor()
+	for key, _ := cursor.Seek(prefix); bytes.HasPrefix(key, prefix) && len(holders) < limit; key, _ = cursor.Next() {
+		id := decoder{rest: key[min(len(prefix)+16, len(key)):]} // behind the hash of the sid
+		holder := sessionstate.SessionID(id.id())
+		if id.end() != nil {
+			t.fail(errDamaged)
+			return nil
+		}
+		if !slices.Contains(holders, holder) {
+			holders = append(holders, holder)
+		}
+	}
+	return holders
+}
 
 func (t *tx) Notice(id registry.NoticeID) (rules.Notice, bool) {
 	notice, found := get(t, bucketNotices, t.key(id[:]), decodeNotice)
@@ -178,6 +201,9 @@ const (
 	statePending = iota
 	stateDead
 	stateHeld
+
+	// flagAsked is beside the state: the client asked for the end.
+	flagAsked = 1 << 4
 )
 
 func encodeNotice(notice rules.Notice) []byte {
@@ -188,6 +214,9 @@ func encodeNotice(notice rules.Notice) []byte {
 		state = stateDead
 	case notice.Held:
 		state = stateHeld
+	}
+	if notice.Asked {
+		state |= flagAsked
 	}
 	b = binary.BigEndian.AppendUint32(append(b, state), uint32(notice.Attempts))
 	for _, text := range []string{notice.ClientID, notice.Sub, notice.Sid, string(notice.Reason), notice.Why} {
@@ -200,6 +229,8 @@ func decodeNotice(value []byte) (notice rules.Notice, err error) {
 	d := decoder{rest: value}
 	notice.Created, notice.Due, notice.Expires = d.time(), d.time(), d.time()
 	state := d.take(1)[0]
+	notice.Asked = state&flagAsked != 0
+	state &^= flagAsked
 	notice.Dead, notice.Held = state == stateDead, state == stateHeld
 	notice.Attempts = int(binary.BigEndian.Uint32(d.take(4)))
 	notice.ClientID, notice.Sub, notice.Sid = d.text(), d.text(), d.text()

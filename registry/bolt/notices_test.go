@@ -45,7 +45,7 @@ func TestSessionsOfAnEarlierFileHoldNoticesBackOnceTheyAreUsed(t *testing.T) {
 			store = mustOpen(t, path)
 			if used {
 				next := aJoin()
-				next.Session, next.Known, next.Browser, next.Now = long.Fresh, true, long.Browser, start.Add(time.Second)
+				next.Session, next.Browser, next.Now = long.Fresh, long.Browser, start.Add(time.Second)
 				mustJoin(t, store, next)
 				redeem(t, store, next, "alice")
 			}

@@ -33,11 +33,12 @@ var (
 	bucketHeld    = []byte("held")    // issuer, hash of client ID and sub: the notice that is held back
 
 	bucketObserved = []byte("observed") // issuer
+	bucketUses     = []byte("uses")     // issuer, and of clients: see clients.go
 
 	allBuckets = [][]byte{
 		bucketMeta, bucketSessions, bucketBrowsers, bucketParticipations, bucketResponses, bucketRebindings, bucketExpiry,
 		bucketSpent, bucketKeys, bucketHolders, bucketClients, bucketNotices, bucketDue, bucketHeld,
-		bucketObserved,
+		bucketObserved, bucketUses,
 	}
 )
 
@@ -162,7 +163,7 @@ func (t *tx) StartSession(session registry.Session) {
 	key := t.key(session.ID[:])
 	t.put(bucketSessions, key, encodeSession(session))
 	t.put(bucketBrowsers, t.key(session.Browser[:], session.ID[:]), nil)
-	t.expireAt(session.Expires, kindSession, key)
+	t.expireAt(session.Removal(), kindSession, key)
 }
 
 func (t *tx) EndSession(session registry.Session) {
@@ -174,7 +175,7 @@ func (t *tx) RescheduleSession(session registry.Session, before time.Time) {
 	key := t.key(session.ID[:])
 	t.dontExpireAt(before, kindSession, key)
 	t.put(bucketSessions, key, encodeSession(session))
-	t.expireAt(session.Expires, kindSession, key)
+	t.expireAt(session.Removal(), kindSession, key)
 }
 
 func (t *tx) LiveSessions(browser sessionstate.BrowserID, now time.Time, limit int) []registry.Session {
@@ -205,6 +206,10 @@ func (t *tx) Participation(id sessionstate.SessionID, clientID string) (registry
 
 func (t *tx) PutParticipation(id sessionstate.SessionID, participation registry.Participation) {
 	t.put(bucketParticipations, t.key(id[:], []byte(participation.ClientID)), encodeParticipation(participation))
+}
+
+func (t *tx) DeleteParticipation(id sessionstate.SessionID, clientID string) {
+	t.delete(bucketParticipations, t.key(id[:], []byte(clientID)))
 }
 
 func (t *tx) Participations(id sessionstate.SessionID) []registry.Participation {

@@ -131,8 +131,10 @@ func (s *Store) SettleNotices(ctx context.Context, settling registry.Settling) e
 }
 
 // PutClient implements [registry.Registry].
-func (s *Store) PutClient(ctx context.Context, issuer string, client registry.Client) error {
-	_, err := call(ctx, s, issuer, rules.CheckClient(issuer, client), func(tx *tx) (struct{}, error) { return struct{}{}, rules.PutClient(tx, client) })
+func (s *Store) PutClient(ctx context.Context, issuer string, client registry.Client, now time.Time) error {
+	_, err := call(ctx, s, issuer, rules.CheckClient(issuer, client), func(tx *tx) (struct{}, error) {
+		return struct{}{}, rules.PutClient(tx, client, now)
+	})
 	return err
 }
 

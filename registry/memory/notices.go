@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"time"
 
@@ -31,7 +32,10 @@ func (t *tx) PutSubject(clientID, sub, sid string, session sessionstate.SessionI
 		t.subjects[key] = sessions
 	}
 	sessions[session] = struct{}{}
-	t.users[key.user]++
+	if t.users[key.user] == nil {
+		t.users[key.user] = make(map[sessionstate.SessionID]int)
+	}
+	t.users[key.user][session]++
 }
 
 func (t *tx) DeleteSubject(clientID, sub, sid string, session sessionstate.SessionID) {
@@ -43,7 +47,11 @@ func (t *tx) DeleteSubject(clientID, sub, sid string, session sessionstate.Sessi
 	if delete(sessions, session); len(sessions) == 0 {
 		delete(t.subjects, key)
 	}
-	if t.users[key.user]--; t.users[key.user] == 0 {
+	holders := t.users[key.user]
+	if holders[session]--; holders[session] == 0 {
+		delete(holders, session)
+	}
+	if len(holders) == 0 {
 		delete(t.users, key.user)
 	}
 }
@@ -52,7 +60,12 @@ func (t *tx) HasSubject(clientID, sub, sid string) bool {
 	return len(t.subjects[subject{user{clientID, sub}, sid}]) > 0
 }
 
-func (t *tx) HasSub(clientID, sub string) bool { return t.users[user{clientID, sub}] > 0 }
+func (t *tx) HasSub(clientID, sub string) bool { return len(t.users[user{clientID, sub}]) > 0 }
+
+func (t *tx) Holders(clientID, sub string, limit int) []sessionstate.SessionID {
+	holders := slices.Collect(maps.Keys(t.users[user{clientID, sub}]))
+	return holders[:min(len(holders), limit)]
+}
 
 func (t *tx) Notice(id registry.NoticeID) (rules.Notice, bool) {
 	notice, found := t.notices[id]

@@ -40,6 +40,14 @@ func (q *queue[K]) remove(key K) {
 	}
 }
 
+// first returns the key with the soonest time. It stays in the queue.
+func (q *queue[K]) first() (key K, found bool) {
+	if len(q.order) == 0 {
+		return key, false
+	}
+	return q.order[0].key, true
+}
+
 // due lists up to limit keys whose time has come, the soonest first. They stay in the queue.
 func (q *queue[K]) due(now time.Time, limit int) []K {
 	var due []*entry[K]

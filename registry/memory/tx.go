@@ -22,12 +22,13 @@ type records struct {
 	spent          map[[16]byte]time.Time
 	keys           map[[16]byte]rules.Key                          // by the hash of their IDs
 	subjects       map[subject]map[sessionstate.SessionID]struct{} // those not ended
-	users          map[user]int                                    // how many sessions of subjects there are
+	users          map[user]map[sessionstate.SessionID]int         // those not ended, and how many sids they have
 	notices        map[registry.NoticeID]rules.Notice
 	due            map[string]*queue[registry.NoticeID] // by client ID, those neither given up nor held back
 	held           map[user]registry.NoticeID
 	clients        map[string]registry.Client
 	clientAt       map[string]string  // their IDs, by URI
+	idlest         queue[string]      // their IDs, by when they were used
 	observed       *registry.Observed // nil: nothing is recorded
 }
 
@@ -60,7 +61,7 @@ func (t *tx) prepare() {
 		spent:          make(map[[16]byte]time.Time),
 		keys:           make(map[[16]byte]rules.Key),
 		subjects:       make(map[subject]map[sessionstate.SessionID]struct{}),
-		users:          make(map[user]int),
+		users:          make(map[user]map[sessionstate.SessionID]int),
 		notices:        make(map[registry.NoticeID]rules.Notice),
 		held:           make(map[user]registry.NoticeID),
 		clients:        make(map[string]registry.Client),
@@ -84,7 +85,7 @@ func (t *tx) StartSession(session registry.Session) {
 		t.browsers[session.Browser] = ids
 	}
 	ids[session.ID] = struct{}{}
-	t.expireAt(session.Expires, kindSession, session.ID)
+	t.expireAt(session.Removal(), kindSession, session.ID)
 }
 
 func (t *tx) EndSession(session registry.Session) {
@@ -94,7 +95,7 @@ func (t *tx) EndSession(session registry.Session) {
 
 func (t *tx) RescheduleSession(session registry.Session, _ time.Time) {
 	t.sessions[session.ID] = session
-	t.expireAt(session.Expires, kindSession, session.ID)
+	t.expireAt(session.Removal(), kindSession, session.ID)
 }
 
 func (t *tx) forgetBrowser(session registry.Session) {
@@ -129,6 +130,10 @@ func (t *tx) PutParticipation(id sessionstate.SessionID, participation registry.
 		t.participations[id] = clients
 	}
 	clients[participation.ClientID] = clone(participation)
+}
+
+func (t *tx) DeleteParticipation(id sessionstate.SessionID, clientID string) {
+	delete(t.participations[id], clientID)
 }
 
 func (t *tx) Participations(id sessionstate.SessionID) []registry.Participation {

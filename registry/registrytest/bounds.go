@@ -74,8 +74,8 @@ var boundTests = []test{
 	}},
 	{"a user switch to a fresh ID that is taken is invalid and changes nothing", func(t *testing.T, r *tester) {
 		join := aJoin()
-		session := r.join(join)
-		r.redeem(redeems(join, "alice"))
+		r.join(join)
+		session := r.redeem(redeems(join, "alice")).Session
 		redemption := redeems(join, "bob")
 		redemption.Fresh = join.Fresh
 		if _, err := r.r.Redeem(t.Context(), redemption); !errors.Is(err, registry.ErrInvalid) {
@@ -120,12 +120,16 @@ var boundTests = []test{
 	{"clients over their bound join without being recorded", func(t *testing.T, r *tester) {
 		join := aJoin()
 		r.join(join)
-		last := join
-		for i := range registry.MaxParticipations {
-			last = again(join)
-			last.ClientID = fmt.Sprintf("client %d", i)
-			r.join(last)
-		}
+		r.inParallel(registry.MaxParticipations-1, func(i int) error {
+			next := again(join)
+			next.ClientID, next.Subject.Sub = fmt.Sprint("client ", i), "alice"
+			_, err := r.r.Join(t.Context(), next)
+			return err
+		})
+		r.redeem(redeems(join, "alice"))
+		last := again(join)
+		last.ClientID = "last"
+		r.join(last)
 		equal(t, "participations", len(r.participations(join.Fresh)), registry.MaxParticipations)
 		redeemed := r.redeem(redeems(last, "alice"))
 		equal(t, "redeemed", redeemed, registry.Redeemed{Known: true, Session: r.session(join.Fresh), Full: true})

@@ -15,7 +15,7 @@ import (
 // startsAgain is the Join of a browser that has lost our cookie, a second later.
 func startsAgain(join registry.Join) registry.Join {
 	next := again(join)
-	next.Session, next.Known = sessionstate.SessionID{}, false
+	next.Session = sessionstate.SessionID{}
 	return next
 }
 

@@ -64,7 +64,6 @@ var endTests = []test{
 	}},
 	{"an adopted session is ended with its browser", func(t *testing.T, r *tester) {
 		join := again(aJoin())
-		join.Known = false
 		r.join(join)
 		ended := r.end(registry.Ending{Issuer: issuer, Browser: join.Browser, Reason: registry.ReasonLogout, Now: start})
 		equal(t, "ended", len(ended), 1)
@@ -74,7 +73,8 @@ var endTests = []test{
 var expireTests = []test{
 	{"nothing is removed before its time", func(t *testing.T, r *tester) {
 		join := aJoin()
-		session := r.join(join)
+		r.join(join)
+		session := r.redeem(redeems(join, "alice")).Session
 		equal(t, "codes too early", r.expire(recorded.Add(registry.CodeLifetime-time.Millisecond)), 0)
 		equal(t, "codes", r.expire(recorded.Add(registry.CodeLifetime)), 1)
 		equal(t, "sessions too early", r.expire(session.Expires.Add(-time.Nanosecond)), 0)

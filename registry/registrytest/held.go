@@ -77,7 +77,7 @@ var heldTests = []test{
 	{"who signs in again after expiry, by the same sid, stays signed in", func(t *testing.T, r *tester) {
 		first := r.signsIn(start, 10*minute, "1")
 		second := told()
-		second.Browser, second.Session, second.Known, second.Now = first.Browser, first.Fresh, true, at(10)
+		second.Browser, second.Session, second.Now = first.Browser, first.Fresh, at(10)
 		equal(t, "session", r.join(second).ID, second.Fresh)
 		r.redeem(identifies(second, "alice", "1"))
 		r.expireTold(at(10)) // of the first

@@ -79,4 +79,28 @@ var lateTests = []test{
 		r.redeem(redemption)
 		equal(t, "notices", len(r.due(start.Add(late))), 0)
 	}},
+	{"a late subject without a sid does not end what was opened since", func(t *testing.T, r *tester) {
+		join := told()
+		r.join(join)
+		tab := again(join)
+		r.join(tab)
+		r.end(ending(join, registry.ReasonLogout))
+		r.deliver(start)
+		since := r.signsIn(at(1), lifetime, "2")
+		redemption := identifies(tab, "alice", "")
+		redemption.Now = at(2)
+		r.redeem(redemption)
+		equal(t, "while the user is signed in again", r.sendable(start.Add(late)), "")
+		r.end(ending(since, registry.ReasonLogout))
+		equal(t, "after that", r.sendable(start.Add(late)), "shop alice  logout, shop alice 2 logout")
+	}},
+	{"a late subject without a sid is told at once where nothing was opened since", func(t *testing.T, r *tester) {
+		join := told()
+		r.join(join)
+		r.end(ending(join, registry.ReasonLogout))
+		redemption := identifies(join, "alice", "")
+		redemption.Now = at(2)
+		r.redeem(redemption)
+		equal(t, "notices", r.sendable(at(2)), "shop alice  logout")
+	}},
 }

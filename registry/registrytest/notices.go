@@ -67,6 +67,52 @@ func names(notices []registry.Notice) string {
 const late = 100 * 24 * time.Hour
 
 var noticeTests = []test{
+	{"the client that asked for the end is told when the caller says, and the others at once", func(t *testing.T, r *tester) {
+		join := told()
+		session := r.join(join)
+		r.redeem(identifies(join, "alice", "1"))
+		wiki := again(join)
+		wiki.ClientID = "wiki"
+		r.join(wiki)
+		r.redeem(identifies(wiki, "alice", "1"))
+		ending := ending(wiki, registry.ReasonLogout)
+		ending.Asked, ending.AskedDue = "shop", at(2)
+		r.end(ending)
+		equal(t, "at once", names(r.due(wiki.Now)), "wiki alice 1 logout")
+		equal(t, "just before", names(r.due(at(2).Add(-time.Second))), "wiki alice 1 logout")
+		id := registry.NameNotice(session.ID, "shop", "alice", "1")
+		r.settle(at(1), registry.Outcome{ID: id, Due: at(1)}) // the browser is back
+		for _, notice := range r.due(at(1)) {
+			equal(t, notice.ClientID+" has asked", notice.Asked, notice.ClientID == "shop")
+		}
+		equal(t, "sooner", names(r.due(at(1))), "shop alice 1 logout, wiki alice 1 logout")
+		r.settle(at(1), registry.Outcome{ID: id, Due: at(3), Attempts: 1})
+		for _, notice := range r.due(at(3)) {
+			equal(t, notice.ClientID+" has asked, after a try", notice.Asked, notice.ClientID == "shop")
+		}
+	}},
+	{"without a time, the client that asked is told at once, too", func(t *testing.T, r *tester) {
+		join := told()
+		r.join(join)
+		r.redeem(identifies(join, "alice", "1"))
+		ending := ending(join, registry.ReasonLogout)
+		ending.Asked = "shop"
+		r.end(ending)
+		due := r.due(start)
+		equal(t, "notices", names(due), "shop alice 1 logout")
+		equal(t, "asked", due[0].Asked, true)
+	}},
+	{"a notice that is sent without its sid is held back as one that has none", func(t *testing.T, r *tester) {
+		first := r.signsIn(start, lifetime, "1")
+		other := r.signsIn(start, lifetime, "2")
+		r.end(ending(first, registry.ReasonUserSwitch))
+		due := r.due(start)
+		equal(t, "with its sid", names(due), "shop alice 1 user_switch")
+		r.settle(start, registry.Outcome{ID: due[0].ID, Held: true, WithoutSid: true})
+		equal(t, "without, while the other goes on", names(r.due(start.Add(late))), "")
+		r.end(ending(other, registry.ReasonLogout))
+		equal(t, "after that", names(r.due(start)), "shop alice  user_switch, shop alice 2 logout")
+	}},
 	{"every client, sub and sid of a session that ends is owed one notice", func(t *testing.T, r *tester) {
 		shop := told()
 		r.join(shop)
@@ -269,7 +315,10 @@ var noticeTests = []test{
 		}
 		equal(t, "of the one whose time has not come", counts["later"], 0)
 		seen := make(map[string]bool)
-		for range 1000 { // with room for few, each has its turn
+		for range 100_000 { // with room for few, each has its turn
+			if len(seen) == 21 {
+				break
+			}
 			for client := range listed(3) {
 				seen[client] = true
 			}

@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) registry.Registry) {
 		{"late codes", lateTests},
 		{"ID tokens", idTokenTests},
 		{"many sessions", crowdTests},
+		{"codes that nobody redeems", unredeemedTests},
 		{"clients", clientTests},
 		{"idle sessions", idleTests},
 		{"bounds", boundTests},
@@ -206,7 +207,6 @@ func again(join registry.Join) registry.Join {
 	if join.Session.IsZero() {
 		join.Session = join.Fresh
 	}
-	join.Known = true
 	join.Fresh = sessionstate.NewSessionID()
 	join.Response = newResponse()
 	join.Now = join.Now.Add(time.Second)
@@ -256,7 +256,7 @@ func callsOf(ctx context.Context, r registry.Registry) map[string]error {
 	_, errs["Notices"] = r.Notices(ctx, issuer, make([]registry.NoticeID, 1))
 	_, errs["AllNotices"] = r.AllNotices(ctx, issuer, registry.NoticeID{}, 1)
 	errs["SettleNotices"] = r.SettleNotices(ctx, registry.Settling{Issuer: issuer, Now: start})
-	errs["PutClient"] = r.PutClient(ctx, issuer, registry.Client{ID: "shop", Metadata: []byte("{}")})
+	errs["PutClient"] = r.PutClient(ctx, issuer, registry.Client{ID: "shop", Metadata: []byte("{}")}, start)
 	errs["DeleteClient"] = r.DeleteClient(ctx, issuer, "shop")
 	_, _, errs["Client"] = r.Client(ctx, issuer, "shop")
 	_, _, errs["ClientAt"] = r.ClientAt(ctx, issuer, "/register/shop")

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
@@ -14,11 +15,18 @@ func CheckClient(issuer string, client registry.Client) error {
 	return first(CheckIssuer(issuer), checkName("client ID", client.ID), checkLength("client's URI", client.URI))
 }
 
-// PutClient records a client, unless there are too many.
-func PutClient(tx Tx, client registry.Client) error {
+// PutClient records a client, unless there are too many and none gives way.
+func PutClient(tx Tx, client registry.Client, now time.Time) error {
 	before, found := tx.Client(client.ID)
 	if !found && tx.CountClients() >= registry.MaxClients {
-		return fmt.Errorf("%w: over %d clients", registry.ErrInvalid, registry.MaxClients)
+		idlest, found := tx.IdlestClient()
+		if !found || now.Sub(idlest.Used) < registry.IdleClient {
+			return fmt.Errorf("%w: over %d clients", registry.ErrInvalid, registry.MaxClients)
+		}
+		tx.DeleteClient(idlest)
+	}
+	if client.Used = before.Used; client.Used.IsZero() {
+		client.Used = instant(now.Add(-registry.IdleClient))
 	}
 	if owner := tx.ClientIDAt(client.URI); owner != "" && owner != client.ID {
 		client.URI = ""
@@ -28,6 +36,20 @@ func PutClient(tx Tx, client registry.Client) error {
 	}
 	tx.PutClient(client)
 	return nil
+}
+
+// usedPrecision is how precisely it is recorded when clients are used: few sign-ins write for it.
+const usedPrecision = 24 * time.Hour
+
+// useClient notes that a client takes part in a session, if it has registered itself.
+func useClient(tx Tx, id string, now time.Time) {
+	client, found := tx.Client(id)
+	if !found || now.Sub(client.Used) < usedPrecision {
+		return
+	}
+	tx.DeleteClient(client)
+	client.Used = instant(now)
+	tx.PutClient(client)
 }
 
 // DeleteClient forgets a client, if it is there.

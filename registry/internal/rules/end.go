@@ -2,6 +2,7 @@ package rules
 
 import (
 	"slices"
+	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
@@ -19,11 +20,33 @@ func End(tx Tx, ending registry.Ending) []registry.Session {
 		if dealt >= Enough {
 			break
 		}
+		session = keep(tx, session) // that it has ended is to be known for as long as its browser may hold it
 		session.Ended, session.Reason = instant(ending.Now), ending.Reason
 		dealt += end(tx, session, ending.Tell)
+		if ending.Tell && ending.Asked != "" {
+			markAsked(tx, session, ending)
+		}
 		ended = append(ended, session)
 	}
 	return ended
+}
+
+// markAsked notes whose notices are those of the client that asked for the end of a session, and
+// when they are due.
+func markAsked(tx Tx, session registry.Session, ending registry.Ending) {
+	participation, _ := tx.Participation(session.ID, ending.Asked)
+	for _, subject := range participation.Subjects {
+		notice, found := tx.Notice(registry.NameNotice(session.ID, ending.Asked, subject.Sub, subject.Sid))
+		if !found || notice.Held {
+			continue
+		}
+		tx.DeleteNotice(notice)
+		notice.Asked = true
+		if ending.AskedDue.After(ending.Now) {
+			notice.Due = instant(ending.AskedDue)
+		}
+		tx.PutNotice(notice)
+	}
 }
 
 // makeRoom ends the oldest session of a browser that is about to start one more than it may have. A browser that signs in by the OP's
@@ -33,9 +56,17 @@ func makeRoom(tx Tx, join registry.Join) {
 	if len(live) < registry.MaxBrowserSessions {
 		return
 	}
-	oldest := slices.MinFunc(live, func(a, b registry.Session) int { return a.Created.Compare(b.Created) })
-	oldest.Ended, oldest.Reason = instant(join.Now), registry.ReasonExpiry
-	end(tx, oldest, join.Tell)
+	endOldest(tx, live, join.Now, join.Tell)
+}
+
+// endOldest ends the oldest of too many sessions. Its record goes soon, for there could be any number of those as well.
+func endOldest(tx Tx, sessions []registry.Session, now time.Time, tell bool) {
+	oldest := slices.MinFunc(sessions, func(a, b registry.Session) int { return a.Created.Compare(b.Created) })
+	before := oldest.Removal()
+	oldest.Ended, oldest.Reason = instant(now), registry.ReasonExpiry
+	oldest.Forgotten = instant(now.Add(registry.CodeLifetime))
+	tx.RescheduleSession(oldest, before)
+	end(tx, oldest, tell)
 }
 
 // Resolve returns the session that a response belongs to now, as [registry.Registry.Resolve] says.

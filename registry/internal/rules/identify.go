@@ -32,6 +32,7 @@ func (i identification) record(session registry.Session) (registry.Redeemed, err
 	if err != nil {
 		return registry.Redeemed{}, err
 	}
+	place = keep(i.tx, place)
 	full := i.participate(place, own.Origins)
 	return registry.Redeemed{Known: true, Session: place, Switched: switched, Full: full}, nil
 }
@@ -183,8 +184,11 @@ func (i identification) participate(session registry.Session, origins []string) 
 		i.hold(session, participation)
 		return false
 	}
-	if len(participation.Subjects) >= registry.MaxSubjects || i.isFull(id, recorded) {
+	if len(participation.Subjects) >= registry.MaxSubjects || !i.makeRoom(id, recorded) {
 		return true
+	}
+	if i.response.Origin != "" { // the participation may not have been recorded, or have given way
+		origins = append(origins, i.response.Origin)
 	}
 	participation.Subjects = append(participation.Subjects, i.subject)
 	for _, origin := range origins {
@@ -197,13 +201,43 @@ func (i identification) participate(session registry.Session, origins []string) 
 	return false
 }
 
-// isFull tells whether the session has no room for one more subject, or, unless the client is recorded, for one more client.
-func (i identification) isFull(id sessionstate.SessionID, recorded bool) bool {
+// makeRoom tells whether the session has room for one more subject, and for one more client unless that is recorded. A client whose
+// codes nobody has redeemed gives way: a page can make any number of responses to clients that have registered themselves.
+func (i identification) makeRoom(id sessionstate.SessionID, recorded bool) bool {
 	participations, subjects := i.tx.Participations(id), 0
 	for _, participation := range participations {
 		subjects += len(participation.Subjects)
 	}
-	return subjects >= registry.MaxSessionSubjects || !recorded && len(participations) >= registry.MaxParticipations
+	if subjects >= registry.MaxSessionSubjects {
+		return false
+	}
+	if recorded || len(participations) < registry.MaxParticipations {
+		return true
+	}
+	unredeemed := func(p registry.Participation) bool { return len(p.Subjects) == 0 }
+	n := slices.IndexFunc(participations, unredeemed)
+	if n < 0 {
+		return false
+	}
+	i.tx.DeleteParticipation(id, participations[n].ClientID)
+	return true
+}
+
+// limitHolders ends the oldest of the sessions that hold the sub, if the given one is about to be one too many.
+func (i identification) limitHolders(session registry.Session) {
+	ids := i.tx.Holders(i.response.ClientID, i.subject.Sub, registry.MaxUserSessions)
+	if len(ids) < registry.MaxUserSessions || slices.Contains(ids, session.ID) {
+		return
+	}
+	var holders []registry.Session
+	for _, id := range ids {
+		if holder, found := i.tx.Session(id); found {
+			holders = append(holders, holder)
+		}
+	}
+	if len(holders) > 0 {
+		endOldest(i.tx, holders, i.now, i.tell)
+	}
 }
 
 // hold notes that the session holds the subject. Files of earlier versions do not say that of their sessions, so it is noted at each
@@ -211,8 +245,9 @@ func (i identification) isFull(id sessionstate.SessionID, recorded bool) bool {
 func (i identification) hold(session registry.Session, participation registry.Participation) {
 	switch {
 	case session.Ended.IsZero():
+		i.limitHolders(session)
 		i.tx.PutSubject(i.response.ClientID, i.subject.Sub, i.subject.Sid, session.ID)
 	case i.tell:
-		owe(i.tx, session, participation, i.subject, i.now)
+		owe(i.tx, session, participation, i.subject, i.now, true)
 	}
 }

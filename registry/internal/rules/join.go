@@ -16,8 +16,11 @@ func Join(tx Tx, join registry.Join) (registry.Session, error) {
 		return registry.Session{}, err
 	}
 	participate(tx, session.ID, join.ClientID, join.Origin)
+	useClient(tx, join.ClientID, join.Now)
 	if join.Subject.Sub != "" {
-		response := Response{Session: session.ID, ClientID: join.ClientID, Made: instant(join.Now), Silent: join.Silent}
+		response := Response{
+			Session: session.ID, ClientID: join.ClientID, Origin: join.Origin, Made: instant(join.Now), Silent: join.Silent,
+		}
 		i := identification{
 			tx: tx, response: response, subject: join.Subject, idToken: join.IDToken, across: join.AcrossClients,
 			fresh: join.Fresh, now: join.Now, lifetime: join.Lifetime, idle: join.Idle, tell: join.Tell,
@@ -40,13 +43,11 @@ func joined(tx Tx, join registry.Join) (registry.Session, error) {
 		return start(tx, join.Fresh, join)
 	}
 	held, found := tx.Session(join.Session)
-	if !found && !join.Known {
+	if !found {
 		return start(tx, join.Session, join)
 	}
-	if found {
-		if session, live := continued(tx, held, join.Now); live {
-			return use(tx, session, join.Now, join.Idle), nil
-		}
+	if session, live := continued(tx, held, join.Now); live {
+		return use(tx, session, join), nil
 	}
 	return start(tx, join.Fresh, join)
 }
@@ -67,6 +68,9 @@ func continued(tx Tx, session registry.Session, now time.Time) (registry.Session
 	return session, session.Live(now)
 }
 
+// isUnredeemed tells whether a response has a code, and nothing else to know the user by.
+func isUnredeemed(join registry.Join) bool { return !join.Response.IsZero() && join.Subject.Sub == "" }
+
 func start(tx Tx, id sessionstate.SessionID, join registry.Join) (registry.Session, error) {
 	if _, found := tx.Session(id); found {
 		return registry.Session{}, fmt.Errorf("%w: fresh session ID is in use", registry.ErrInvalid)
@@ -79,6 +83,9 @@ func start(tx Tx, id sessionstate.SessionID, join registry.Join) (registry.Sessi
 		Created: instant(join.Now),
 		Expires: expires(join.Now, limit, join.Idle),
 		Limit:   limit,
+	}
+	if isUnredeemed(join) {
+		session.Forgotten = instant(join.Now.Add(registry.CodeLifetime))
 	}
 	makeRoom(tx, join)
 	tx.StartSession(session)
@@ -111,6 +118,7 @@ func remember(tx Tx, join registry.Join, id sessionstate.SessionID) {
 	tx.PutResponse(join.Response, Response{
 		Session:  id,
 		ClientID: join.ClientID,
+		Origin:   join.Origin,
 		Made:     instant(join.Now),
 		Expires:  instant(join.Now.Add(registry.CodeLifetime)),
 		Silent:   join.Silent,

@@ -36,7 +36,7 @@ func conclude(tx Tx, session registry.Session, tell bool) (dealt int) {
 	for _, participation := range participations {
 		for _, subject := range participation.Subjects {
 			if tell {
-				owe(tx, session, participation, subject, session.Ended)
+				owe(tx, session, participation, subject, session.Ended, false)
 			}
 		}
 		for _, subject := range participation.Subjects { // after all of them, for one may be the equal of what was held back
@@ -46,9 +46,10 @@ func conclude(tx Tx, session registry.Session, tell bool) (dealt int) {
 	return dealt
 }
 
-// owe records the notice of a session that has ended to one participating client for one subject. One that is recorded is enough, unless it was
-// given up.
-func owe(tx Tx, session registry.Session, participation registry.Participation, subject registry.Subject, now time.Time) {
+// owe records the notice of a session that has ended to one participating client for one subject.
+// One that is recorded is enough, unless it was given up. late: the subject became known after the
+// end, and the user may have signed in again since. Without a sid, the notice would end that, too.
+func owe(tx Tx, session registry.Session, participation registry.Participation, subject registry.Subject, now time.Time, late bool) {
 	clientID := participation.ClientID
 	id := registry.NameNotice(session.ID, clientID, subject.Sub, subject.Sid)
 	if recorded, found := tx.Notice(id); found {
@@ -60,7 +61,7 @@ func owe(tx Tx, session registry.Session, participation registry.Participation, 
 	put(tx, Notice{
 		Notice: registry.Notice{
 			ID: id, ClientID: clientID, Sub: subject.Sub, Sid: subject.Sid, IDToken: participation.IDToken, Reason: session.Reason,
-			Created: instant(now), Due: instant(now),
+			Created: instant(now), Due: instant(now), Held: late && subject.Sid == "" && tx.HasSub(clientID, subject.Sub),
 		},
 		Expires: instant(now).Add(registry.NoticeLifetime),
 	})
@@ -68,7 +69,7 @@ func owe(tx Tx, session registry.Session, participation registry.Participation, 
 
 // put records a notice that is to be tried, unless it is held back: the rules are at [registry.Notice].
 func put(tx Tx, notice Notice) {
-	if isHeld(tx, notice.Notice) {
+	if notice.Held || isHeld(tx, notice.Notice) {
 		_, waiting := tx.HeldNotice(notice.ClientID, notice.Sub)
 		if waiting || tx.HasSubject(notice.ClientID, notice.Sub, notice.Sid) {
 			return
@@ -130,6 +131,10 @@ func Settle(tx Tx, settling registry.Settling) {
 // settle records anew a notice that was not delivered.
 func settle(tx Tx, notice Notice, outcome registry.Outcome, now time.Time) {
 	if outcome.Held { // it was not tried
+		notice.Held = false // as it was when it was listed
+		if outcome.WithoutSid {
+			notice.Sid = ""
+		}
 		put(tx, notice)
 		return
 	}
@@ -162,13 +167,30 @@ func expires(now, limit time.Time, idle time.Duration) time.Time {
 	return instant(now.Add(idle))
 }
 
-// use notes that a live session is used: it ends later then.
-func use(tx Tx, session registry.Session, now time.Time, idle time.Duration) registry.Session {
-	before := session.Expires
-	session.Expires = expires(now, session.Limit, idle)
-	if session.Expires.Equal(before) {
+// use notes that a live session is used: it ends later then, and is forgotten later or not at all.
+func use(tx Tx, session registry.Session, join registry.Join) registry.Session {
+	before := session
+	session.Expires = expires(join.Now, session.Limit, join.Idle)
+	switch {
+	case before.Forgotten.IsZero():
+	case isUnredeemed(join):
+		session.Forgotten = instant(join.Now.Add(registry.CodeLifetime))
+	default:
+		session.Forgotten = time.Time{}
+	}
+	if session != before {
+		tx.RescheduleSession(session, before.Removal())
+	}
+	return session
+}
+
+// keep notes that a session which has not ended must not be forgotten: one of its codes was redeemed, or it is about to end.
+func keep(tx Tx, session registry.Session) registry.Session {
+	before := session.Removal()
+	if session.Forgotten.IsZero() || !session.Ended.IsZero() {
 		return session
 	}
+	session.Forgotten = time.Time{}
 	tx.RescheduleSession(session, before)
 	return session
 }

@@ -17,7 +17,7 @@ func Redeem(tx Tx, redemption registry.Redemption) (registry.Redeemed, error) {
 		if redemption.Tell {
 			removed := registry.Session{ID: response.Session, Reason: registry.ReasonExpiry}
 			participation := registry.Participation{ClientID: response.ClientID, IDToken: redemption.IDToken}
-			owe(tx, removed, participation, redemption.Subject, redemption.Now)
+			owe(tx, removed, participation, redemption.Subject, redemption.Now, true)
 		}
 		return registry.Redeemed{}, nil
 	}

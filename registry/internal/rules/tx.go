@@ -20,7 +20,7 @@ type Tx interface {
 	StartSession(session registry.Session)
 	// EndSession replaces the record of a session by an ended one, which is no longer one of its browser's.
 	EndSession(session registry.Session)
-	// RescheduleSession replaces the record of a session by one with another Expires than before.
+	// RescheduleSession replaces the record of a session by one with another Removal than before.
 	RescheduleSession(session registry.Session, before time.Time)
 	// LiveSessions lists up to limit live sessions of a browser, in the order of their IDs.
 	LiveSessions(browser sessionstate.BrowserID, now time.Time, limit int) []registry.Session
@@ -29,6 +29,8 @@ type Tx interface {
 	Participation(id sessionstate.SessionID, clientID string) (participation registry.Participation, found bool)
 	// PutParticipation records or replaces a participation.
 	PutParticipation(id sessionstate.SessionID, participation registry.Participation)
+	// DeleteParticipation forgets a participation.
+	DeleteParticipation(id sessionstate.SessionID, clientID string)
 	// Participations lists the participations in a session, in the order of their client IDs.
 	Participations(id sessionstate.SessionID) []registry.Participation
 
@@ -39,6 +41,8 @@ type Tx interface {
 	// HasSubject tells whether any session does. HasSub tells whether any holds the sub, by whatever sid or none.
 	HasSubject(clientID, sub, sid string) bool
 	HasSub(clientID, sub string) bool
+	// Holders lists up to limit sessions that hold the sub, each once.
+	Holders(clientID, sub string, limit int) []sessionstate.SessionID
 
 	// Notice returns a notice, also one that was given up.
 	Notice(id registry.NoticeID) (notice Notice, found bool)
@@ -75,6 +79,8 @@ type Tx interface {
 	ClientIDAt(uri string) (id string)
 	// CountClients says how many clients there are.
 	CountClients() int
+	// IdlestClient returns the client that was Used the longest ago.
+	IdlestClient() (client registry.Client, found bool)
 	// PutClient records a client that is not there, and DeleteClient forgets one that is.
 	PutClient(client registry.Client)
 	DeleteClient(client registry.Client)
@@ -84,6 +90,7 @@ type Tx interface {
 type Response struct {
 	Session  sessionstate.SessionID
 	ClientID string
+	Origin   string    // as in [registry.Join]
 	Made     time.Time // in whole milliseconds, UTC
 	Expires  time.Time // in whole milliseconds, UTC
 	Silent   bool

@@ -1,0 +1,165 @@
+package handlers
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// Bounds of asking the OP for a document.
+const (
+	askTries   = 3                      // how many questions, its own or others', a request waits for
+	askPause   = 250 * time.Millisecond // after the OP was not there; at least as long as the question took
+	askAgainIn = 5 * time.Second        // after any other failure
+	maxRefused = 1 << 10                // callers that are remembered
+)
+
+// asking bounds how often the OP is asked for a document: one question at a time, and none for a
+// while after one has failed. Its zero value is ready. The lock of who has it guards it.
+//
+// A question goes through the site as its caller came, and a site refuses some callers: by
+// address, by User-Agent, or who is not signed in at its own wall. That says nothing of the OP,
+// and is remembered of that caller alone. An OP that is not there may be starting.
+type asking struct {
+	flight    chan struct{} // closed at the end of the question under way; nil when none is
+	began     time.Time     // when that was asked
+	patience  time.Time     // until when it is worth waiting for
+	notBefore time.Time     // when the OP may be asked again
+	refused   map[caller]time.Time
+	trouble   trouble // that was logged; none: it is over
+}
+
+// trouble says how badly asking goes.
+type trouble int
+
+const (
+	refusedSome trouble = iota + 1
+	failedAll
+)
+
+// A caller stands for requests that a site treats alike, as far as can be told.
+type caller [sha256.Size]byte
+
+// callerOf returns who a question is asked for, and how it goes to the OP.
+func callerOf(r *http.Request, next caddyhttp.Handler) caller {
+	return sha256.Sum256([]byte(clientAddress(r) + "\n" + strippedPrefix(next) + "\n" + r.UserAgent()))
+}
+
+// blocked returns nil if the OP may be asked now, and else a channel that is closed when there is
+// nothing more to wait for.
+func (a *asking) blocked(now time.Time, who caller) <-chan struct{} {
+	switch {
+	case a.flight != nil && now.Before(a.patience):
+		return a.flight
+	case a.flight != nil: // the handler behind hangs, whatever it is told
+		return over
+	case now.Before(a.notBefore) || now.Before(a.refused[who]):
+		return over
+	default:
+		return nil
+	}
+}
+
+// begin notes a question. At its end, flight is nil again, and then the channel is closed.
+func (a *asking) begin(now time.Time) chan struct{} {
+	a.flight, a.began, a.patience = make(chan struct{}), now, now.Add(subRequestTimeout)
+	return a.flight
+}
+
+// answered notes that the OP has answered, and when it may be asked again.
+func (a *asking) answered(notBefore time.Time) {
+	a.notBefore, a.trouble = notBefore, 0
+	clear(a.refused)
+}
+
+// failed notes that a question was not answered, and tells whether the log is to say so.
+func (a *asking) failed(now time.Time, who caller, err error) (news bool) {
+	found, failure := failedAll, new(answerError)
+	switch {
+	case !errors.As(err, &failure):
+		a.notBefore = now.Add(askAgainIn)
+	case failure.refused:
+		found = refusedSome
+		a.refuse(now, who)
+	default:
+		a.notBefore = now.Add(min(max(askPause, now.Sub(a.began)), askAgainIn))
+	}
+	news = found > a.trouble
+	a.trouble = max(found, a.trouble)
+	return news
+}
+
+// refuse remembers a caller.
+func (a *asking) refuse(now time.Time, who caller) {
+	if len(a.refused) >= maxRefused {
+		maps.DeleteFunc(a.refused, func(_ caller, until time.Time) bool { return !now.Before(until) })
+	}
+	if len(a.refused) >= maxRefused || a.refused == nil {
+		a.refused = make(map[caller]time.Time) // who is forgotten asks once more
+	}
+	a.refused[who] = now.Add(askAgainIn)
+}
+
+// await asks by ask until what was asked for is known, as long as a request may wait. The question
+// under way may be another caller's, who is refused: then the request asks one of its own.
+func await(r *http.Request, ask func() (flight <-chan struct{}, own bool), known func() bool) {
+	ctx, cancel := context.WithTimeout(r.Context(), metadataWait)
+	defer cancel()
+	for range askTries {
+		flight, own := ask()
+		select {
+		case <-flight:
+		case <-ctx.Done():
+			return
+		}
+		if own || flight == over || known() {
+			return
+		}
+	}
+}
+
+// An answerError says that a question of ours got no document.
+type answerError struct {
+	err     error
+	status  int  // of the answer; zero: there was none
+	refused bool // for the sake of the caller, perhaps: the OP may well answer others
+	advice  string
+}
+
+func (e *answerError) Error() string { return e.err.Error() }
+
+func (e *answerError) Unwrap() error { return e.err }
+
+// isRefusal tells whether a status may be due to who asks.
+func isRefusal(status int) bool { return status >= 300 && status < 500 }
+
+// unanswered is the error of a handler that has no answer: a wall's, which refuses the caller, or
+// that of a proxy without an OP.
+func unanswered(err error) *answerError {
+	failure := &answerError{err: fmt.Errorf("asking the OP: %w", err)}
+	if status := new(caddyhttp.HandlerError); errors.As(err, status) {
+		failure.status, failure.refused = status.StatusCode, isRefusal(status.StatusCode)
+	}
+	return failure
+}
+
+// failureFields are what the log says of a failure.
+func failureFields(err error, fields ...zap.Field) []zap.Field {
+	fields = append(fields, zap.Error(err))
+	if failure := new(answerError); errors.As(err, &failure) {
+		if failure.status != 0 {
+			fields = append(fields, zap.Int("status", failure.status))
+		}
+		if failure.advice != "" {
+			fields = append(fields, zap.String("advice", failure.advice))
+		}
+	}
+	return fields
+}

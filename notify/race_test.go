@@ -1,5 +1,0 @@
-//go:build race
-
-package notify
-
-const raceEnabled = true // times are not looked at
