@@ -42,7 +42,8 @@ func newBrowser(t *testing.T) *browser {
 // newBrowserOver is a browser with a network and a clock of the test's.
 func newBrowserOver(t *testing.T, network http.RoundTripper, now func() time.Time) *browser {
 	return &browser{
-		t: t, now: now, cookies: make(map[string]string), scopes: make(map[string]scope), header: make(http.Header),
+		t: t, now: now, cookies: make(map[string]string), scopes: make(map[string]scope),
+		header: http.Header{"Accept": {"text/html,application/xhtml+xml,*/*;q=0.8"}},
 		client: &http.Client{
 			Transport:     network,
 			Timeout:       time.Minute,

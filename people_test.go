@@ -104,17 +104,19 @@ func TestASwitchIsSeenInEveryResponseMode(t *testing.T) {
 	modes := map[string]struct {
 		extra  url.Values
 		atOnce bool // an ID token in the response itself says who signed in
+		as     traits
 	}{
 		"query":               {extra: url.Values{}},
 		"fragment":            {extra: url.Values{"response_mode": {"fragment"}}},
 		"form_post":           {extra: url.Values{"response_mode": {"form_post"}}},
+		"form_post, untyped":  {extra: url.Values{"response_mode": {"form_post"}}, as: traits{untypedPages: true}},
 		"implicit":            {extra: url.Values{"response_type": {"id_token"}}, atOnce: true},
 		"implicit, form_post": {extra: url.Values{"response_type": {"id_token"}, "response_mode": {"form_post"}}, atOnce: true},
 		"hybrid":              {extra: url.Values{"response_type": {"code id_token"}}, atOnce: true},
 	}
 	for name, mode := range modes {
 		t.Run(name, func(t *testing.T) {
-			b, site, _ := runOP(t, traits{})
+			b, site, _ := runOP(t, mode.as)
 			alice := b.authorize(site, "shop", "alice", mode.extra)
 			if !mode.atOnce {
 				b.redeem(site, alice)
@@ -126,6 +128,25 @@ func TestASwitchIsSeenInEveryResponseMode(t *testing.T) {
 			}
 			b.expect(site, "after bob signed in", "changed", alice)
 			b.expect(site, "after bob signed in", "unchanged", bob)
+		})
+	}
+}
+
+func TestAResponseTypeOfNoneIsAnswered(t *testing.T) {
+	none := url.Values{"response_type": {"none"}}
+	for name, as := range map[string]traits{
+		"at once": {}, "some redirects later": {cookie: twoHopsEarlier}, "by an OP with a session_state of its own": {ownSessionState: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, site, op := runOP(t, as)
+			shop := b.authorize(site, "shop", "alice", none) // after the login page
+			wiki := b.authorize(site, "wiki", "", none)
+			if shop.values.Has("code") || wiki.values.Has("code") {
+				t.Fatal("the OP gave a code: this test shows nothing")
+			}
+			b.expect(site, "after both asked", "unchanged", shop, wiki)
+			b.signOut(site, op)
+			b.expect(site, "after sign-out", "changed", shop, wiki)
 		})
 	}
 }

@@ -178,12 +178,15 @@ func (op *scriptedOP) respond(w http.ResponseWriter, r *http.Request, query, val
 		values.Set("session_state", ownSessionState)
 	}
 	mode, target := query.Get("response_mode"), query.Get("redirect_uri")
-	if responseType := query.Get("response_type"); mode == "" && responseType != "" && responseType != "code" {
+	if responseType := query.Get("response_type"); mode == "" && responseType != "" && responseType != "code" && responseType != "none" {
 		mode = "fragment"
 	}
 	switch mode {
 	case "form_post":
 		w.Header().Set("Content-Type", "text/html")
+		if op.traits.untypedPages {
+			w.Header()["Content-Type"] = nil // or net/http would make one
+		}
 		fmt.Fprintf(w, `<body onload="document.forms[0].submit()"><form method="post" action="%s">`, html.EscapeString(target))
 		for name := range values {
 			fmt.Fprintf(w, `<input type="hidden" name="%s" value="%s"/>`, name, html.EscapeString(values.Get(name)))

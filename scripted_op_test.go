@@ -55,6 +55,8 @@ type traits struct {
 	pairwise     bool // each client gets subs of its own
 	manyAccounts bool // several users are signed in at once; id_token_hint or login_hint chooses
 
+	untypedPages bool // form_post pages have no Content-Type
+
 	unnamedTokens bool // ID tokens do not say which key signed them (OpenID Connect Core 1.0, section 10.1)
 	unnamedKey    bool // nor has the key a kid
 

@@ -91,6 +91,9 @@ func readRequestParameters(op *OP, parameters url.Values, now time.Time) (p pend
 	if parameters.Get("response_mode") == "form_post" {
 		p.traits |= posting
 	}
+	if parameters.Get("response_type") == "none" {
+		p.traits |= none
+	}
 	return p, ok
 }
 

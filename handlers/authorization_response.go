@@ -29,7 +29,7 @@ const (
 // newAuthorizationResponse takes the parameters of a response. ok is false for all that has not the shape of one.
 func newAuthorizationResponse(op *OP, r *http.Request, target string, mode responseMode, values url.Values) (a authorizationResponse, ok bool) {
 	a = authorizationResponse{mode: mode, values: values}
-	if isAmbiguous(values) || !isResponse(mode, values) || len(values.Get("code")) > maxCode {
+	if isAmbiguous(values) || !isResponse(mode, values) && !isCodeless(values) || len(values.Get("code")) > maxCode {
 		return a, false
 	}
 	a.target, ok = resolve(op, r, target)
@@ -65,6 +65,16 @@ func isResponse(mode responseMode, values url.Values) bool {
 	return values.Has("code") || values.Has("error") || mode != inQuery && (values.Has("id_token") || values.Has("access_token"))
 }
 
+// isCodeless reports whether parameters are what a request with response_type=none is answered with. So is a sign-out.
+func isCodeless(values url.Values) bool {
+	for _, name := range []string{"code", "error", "id_token", "access_token"} {
+		if values.Has(name) {
+			return false
+		}
+	}
+	return values.Has("state") || values.Has("session_state")
+}
+
 // isAmbiguous tells whether a parameter is given twice: two readers might take different ones.
 func isAmbiguous(values url.Values) bool {
 	for _, name := range []string{"state", "code", "error", "id_token", "access_token", "session_state", "iss"} {
@@ -95,7 +105,7 @@ func resolve(op *OP, r *http.Request, address string) (*url.URL, bool) {
 // error writes nothing, and starts and ends nothing but what the OP has ended. It returns the session_state for the response: empty for a client that has no
 // web origin, whose pages could not ask. ok is false when the response answers none.
 func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationResponse) (sessionState string, ok bool) {
-	if v.from.carried.hasAnswer(a.values) {
+	if v.from.carried.hasAnswer(a.values) || isCodeless(a.values) && asked == nil && v.mayBeOther(a.target) {
 		return "", false
 	}
 	origin, err := sessionstate.Origin(a.target.String())
@@ -110,7 +120,7 @@ func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationRespons
 	a = a.without(request.own)
 	handle := sessionstate.NewHandle(request.clientID, origin)
 	switch {
-	case a.success():
+	case a.success() || request.is(none) && isCodeless(a.values):
 		b.signIn(v, request, origin, a, &handle)
 	case b.endedByOP(v, request, a):
 		v.end(registry.ReasonOPEnded)
@@ -121,6 +131,12 @@ func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationRespons
 		return "", true
 	}
 	return sessionstate.Compute(request.clientID, origin, v.currentState(), v.keys.SealHandle(v.op.Issuer, handle)), true
+}
+
+// mayBeOther reports whether a redirect without code and token may be another thing than an answer: one after a sign-out, or by a
+// redirector.
+func (v *visit) mayBeOther(target *url.URL) bool {
+	return v.op.endsAt(v.r.URL.Path) || v.from.carried.hasAnswerAt(target)
 }
 
 // answered returns the request that a response answers.
@@ -157,7 +173,10 @@ func (b *Browser) fitting(v *visit, asked *pendingRequest, a authorizationRespon
 // answers reports whether the response is one to a request, by what the OP itself has put into it.
 func (a authorizationResponse) answers(p pendingRequest) bool {
 	a = a.without(p.own)
-	return a.isOne() && p.answeredBy(a.target, a.values.Get("state"))
+	if !a.isOne() && (!p.is(none) || !isCodeless(a.values)) {
+		return false
+	}
+	return p.answeredBy(a.target, a.values.Get("state"))
 }
 
 // blindRequest returns the newest blind request. ok is false when there is none, or when several clients have one: a wrong guess

@@ -3,6 +3,7 @@ package handlers
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -65,7 +66,11 @@ func (b *Browser) Involved(op *OP, r *http.Request) bool {
 	if len(r.Header["Cookie"]) == 0 {
 		return false
 	}
-	return carries(r, op.cookies.pending) || b.isOPLogout(r) || b.LoginCookie != "" && carries(r, b.LoginCookie+"=")
+	return carries(r, op.cookies.pending) || b.carriesLogin(r) || b.isOPLogout(r)
+}
+
+func (b *Browser) carriesLogin(r *http.Request) bool {
+	return b.LoginCookie != "" && carries(r, b.LoginCookie+"=")
 }
 
 // HasSession tells whether a request carries a sealed cookie of the OP's, without opening it.
@@ -94,14 +99,42 @@ func (b *Browser) Serve(op *OP, w http.ResponseWriter, r *http.Request, next cad
 		asked, r = b.readLogoutRequest(r)
 	}
 	carried, r := readSubmission(r)
-	passed := r
-	if pending := carries(r, op.cookies.pending); pending || asked != nil && asked.is(posting) {
-		passed = readable(r) // its answer may have to be read
+	pending := carries(r, op.cookies.pending)
+	read := loadsPage(r) && (pending || asked != nil && asked.is(posting))
+	passed := r // which itself stays as it is
+	switch {
+	case read:
+		passed = readable(r)
+	case pending:
+		passed = r.WithContext(r.Context())
+		passed.Header = r.Header.Clone()
+	}
+	if pending {
 		op.cookies.strip(passed)
 	}
+	if asked == nil && isPartOfPage(r) && !b.carriesLogin(r) && !b.isOPLogout(r) {
+		return next.ServeHTTP(w, passed)
+	}
 	return observe(w, passed, next, func(status int, header http.Header) *hold {
-		return b.observed(arrival{op, r, next, carried}, asked, status, header)
+		return b.observed(arrival{op, r, next, carried, read}, asked, status, header)
 	})
+}
+
+// loadsPage reports whether a request is for a page, of a tab or a frame (Fetch Metadata, section 2.1). No other has an answer by a
+// page that posts itself. Engines without that header field name what they can show.
+func loadsPage(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Dest") {
+	case "document", "iframe", "frame":
+		return true
+	case "":
+		return strings.Contains(strings.Join(r.Header["Accept"], ","), "text/html")
+	}
+	return false
+}
+
+// isPartOfPage reports whether a request is certain to be for no page, but for something on one: an image, a script, data.
+func isPartOfPage(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Dest") != "" && !loadsPage(r)
 }
 
 // An arrival is a request of a browser on its way to the OP.
@@ -110,6 +143,7 @@ type arrival struct {
 	r       *http.Request
 	next    caddyhttp.Handler
 	carried submission
+	read    bool // its response may have to be read
 }
 
 // observed decides on one response. Most are none of our concern, which is told without opening a cookie.
@@ -121,7 +155,7 @@ func (b *Browser) observed(from arrival, asked *pendingRequest, status int, head
 	signedOut := b.loginCookieDeleted(op, r, header)
 	opLogout := !signedOut && b.signsOutAtOP(op, r, status, header)
 	response, answers := readRedirect(op, r, status, header)
-	mayPost := status == http.StatusOK && isHTML(header) && (asked != nil || carries(r, op.cookies.pending))
+	mayPost := from.read && status == http.StatusOK && mayBeHTML(header)
 	mayLeave := b.mayLeave(r, status)
 	if !signedOut && !opLogout && !answers && !mayPost && !mayLeave && asked == nil {
 		return nil

@@ -13,8 +13,8 @@ import (
 // An exchange is the one way in which responses are touched. It decides once, at the final header, before that goes out; then
 // the response streams on as it came, or its body is held, up to a bound, for an edit.
 //
-// Informational responses (1xx) pass, except that 101 is final. A body over the bound goes out as it came. What is held is not
-// flushed. Errors of the handler behind stay errors: nothing held is sent then, so handle_errors can answer.
+// Informational responses (1xx) pass, except that 101 is final. A body over the bound goes out as it came. What is held is
+// flushed only where the hold says so. Errors of the handler behind stay errors: nothing held is sent then, so handle_errors can answer.
 type exchange struct {
 	*caddyhttp.ResponseWriterWrapper
 
@@ -35,6 +35,9 @@ type hold struct {
 	tooLarge func()
 	// serve sends an edited body with its header; nil: it is sent with the status that the response had.
 	serve func(w http.ResponseWriter, body []byte)
+	// flush is called when the handler behind flushes what it has sent so far. It is like edit, but for the beginning of a body; wait
+	// says that more of it is needed. Nil: nothing goes out before the body is complete.
+	flush func(header http.Header, body []byte) (edited []byte, wait bool)
 }
 
 // observe passes a request on and lets decide look at the response: its final status and its header, which decide may change.
@@ -99,13 +102,35 @@ func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
 	return n + rest, err
 }
 
-// FlushError flushes what streams; what is held stays.
+// FlushError flushes what streams. What is held stays, unless it is a page that is to be seen as it comes. A flush of the header
+// alone waits for the body in any case: Caddy's reverse_proxy flushes it at once for each response of unknown length.
 func (x *exchange) FlushError() error {
 	x.WriteHeader(http.StatusOK)
 	if x.hold != nil {
-		return nil
+		if x.hold.flush == nil || x.held.Len() == 0 {
+			return nil
+		}
+		if err := x.flushHeld(); err != nil || x.hold != nil {
+			return err
+		}
 	}
 	return http.NewResponseController(x.ResponseWriterWrapper).Flush()
+}
+
+// flushHeld sends what is held, edited or as it came, and lets the rest follow; or it waits for more.
+func (x *exchange) flushHeld() error {
+	edited, wait := x.hold.flush(x.Header(), x.held.Bytes())
+	switch {
+	case wait:
+		return nil
+	case edited == nil:
+		return x.release()
+	}
+	forgetRepresentation(x.Header())
+	x.hold, x.held = nil, bytes.Buffer{}
+	x.ResponseWriterWrapper.WriteHeader(x.status)
+	_, err := x.ResponseWriterWrapper.Write(edited)
+	return err
 }
 
 // letGo gives up the edit of a body that is too large.

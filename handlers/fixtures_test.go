@@ -267,6 +267,9 @@ func (a *agent) send(r *http.Request, respond http.HandlerFunc) *http.Response {
 	if a.dest != "" {
 		r.Header.Set("Sec-Fetch-Dest", a.dest)
 	}
+	if r.Header["Accept"] == nil {
+		r.Header.Set("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+	}
 	b := a.browser()
 	recorder := httptest.NewRecorder()
 	if !b.Involved(a.w.op, r) {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	nethtml "golang.org/x/net/html"
+
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 // Authorization responses by a page that posts itself: OAuth 2.0 Form Post Response Mode 1.0.
@@ -24,6 +26,8 @@ type postedForm struct {
 	insertAt int
 	// own are the places of the OP's own session_state fields.
 	own [][2]int
+	// open: its end tag has not come yet.
+	open bool
 }
 
 // readForms finds the forms of a page that are sent by POST.
@@ -46,7 +50,7 @@ func readForms(page []byte) []postedForm {
 				attributes := readAttributes(tokens, hasAttributes)
 				form = nil
 				if strings.EqualFold(attributes["method"], "post") {
-					forms = append(forms, postedForm{action: attributes["action"], values: make(url.Values), insertAt: end})
+					forms = append(forms, postedForm{action: attributes["action"], values: make(url.Values), insertAt: end, open: true})
 					form = &forms[len(forms)-1]
 				}
 			case "input":
@@ -55,8 +59,8 @@ func readForms(page []byte) []postedForm {
 				}
 			}
 		case nethtml.EndTagToken:
-			if string(name) == "form" {
-				form = nil
+			if string(name) == "form" && form != nil {
+				form.open, form = false, nil
 			}
 		}
 	}
@@ -116,20 +120,51 @@ func (v *visit) expectsPost(asked *pendingRequest) bool {
 	return false
 }
 
-// holdForm holds a page until it can be told whether it is such an answer.
+// holdForm holds a page until it can be told whether it is such an answer. A page that is flushed before it has a form is not held up:
+// only the rest of a form that is sent to another site is waited for.
 func (b *Browser) holdForm(v *visit, asked *pendingRequest) *hold {
-	return &hold{limit: maxPage, edit: func(header http.Header, body []byte) []byte {
-		page, err := decoded(header, body, maxPage)
-		if err != nil {
-			return nil
-		}
-		return b.answerForm(v, asked, header, page)
-	}}
+	return &hold{
+		limit: maxPage,
+		edit: func(header http.Header, body []byte) []byte {
+			page := readPage(header, body)
+			return b.answerForm(v, asked, header, page, readForms(page))
+		},
+		flush: func(header http.Header, body []byte) (edited []byte, wait bool) {
+			page := readPage(header, body)
+			forms := readForms(page)
+			if last := len(forms) - 1; last >= 0 && forms[last].open {
+				if v.leadsAway(forms[last].action) {
+					return nil, true
+				}
+				forms = forms[:last]
+			}
+			return b.answerForm(v, asked, header, page, forms), false
+		},
+	}
+}
+
+// leadsAway reports whether an address is on another site than the OP.
+func (v *visit) leadsAway(address string) bool {
+	target, ok := resolve(v.op, v.r, address)
+	if !ok {
+		return false
+	}
+	origin, err := sessionstate.Origin(target.String())
+	return err == nil && origin != v.op.Origin
+}
+
+// readPage returns an HTML page without its content coding; nil for what is none, or cannot be read.
+func readPage(header http.Header, body []byte) []byte {
+	page, err := decoded(header, body, maxPage)
+	if err != nil || !isHTML(header) && !strings.HasPrefix(http.DetectContentType(page), "text/html") {
+		return nil
+	}
+	return page
 }
 
 // answerForm answers by the first form of a page that answers a request; nil: the page has none, or stays as it is.
-func (b *Browser) answerForm(v *visit, asked *pendingRequest, header http.Header, page []byte) []byte {
-	for _, form := range readForms(page) {
+func (b *Browser) answerForm(v *visit, asked *pendingRequest, header http.Header, page []byte, forms []postedForm) []byte {
+	for _, form := range forms {
 		response, ok := newAuthorizationResponse(v.op, v.r, form.action, inForm, form.values)
 		if !ok {
 			continue
@@ -147,6 +182,10 @@ func (b *Browser) answerForm(v *visit, asked *pendingRequest, header http.Header
 	}
 	return nil
 }
+
+// mayBeHTML reports whether a response is a page, as far as its header tells: without a Content-Type, net/http and browsers go by the
+// first bytes of the body.
+func mayBeHTML(header http.Header) bool { return header.Get("Content-Type") == "" || isHTML(header) }
 
 // isHTML tells whether a response is a page.
 func isHTML(header http.Header) bool {

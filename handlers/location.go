@@ -50,10 +50,14 @@ func readParameters(location string) (p parameters, ok bool) {
 	target, query, _ := strings.Cut(before, "?")
 	ofQuery, _ := url.ParseQuery(query)
 	ofFragment, _ := url.ParseQuery(fragment)
+	byQuery, byFragment := isResponse(inQuery, ofQuery), isResponse(inFragment, ofFragment)
+	if !byQuery && !byFragment {
+		byQuery, byFragment = isCodeless(ofQuery), isCodeless(ofFragment)
+	}
 	switch {
-	case isResponse(inQuery, ofQuery) == isResponse(inFragment, ofFragment):
+	case byQuery == byFragment:
 		return parameters{}, false
-	case isResponse(inFragment, ofFragment):
+	case byFragment:
 		return parameters{target: target, mode: inFragment, values: ofFragment, lead: before + "#", raw: fragment}, !isAmbiguous(ofFragment)
 	}
 	p = parameters{target: target, mode: inQuery, values: ofQuery, lead: target + "?", raw: query}

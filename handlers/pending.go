@@ -35,6 +35,9 @@ const (
 	leaving
 	// bare requests ask whether the user is signed in, and for nothing else.
 	bare
+	// none requests have response_type=none: a success has neither code nor token (OAuth 2.0 Multiple Response Type Encoding
+	// Practices, section 4).
+	none
 	// hashed requests have the hash of the client ID in their cookie, in place of a long client ID.
 	hashed
 )

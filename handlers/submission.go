@@ -72,6 +72,14 @@ func (s submission) hasAnswer(values url.Values) bool {
 	})
 }
 
+// hasAnswerAt reports whether the request carries the address of a response together with parameters.
+func (s submission) hasAnswerAt(target *url.URL) bool {
+	address := target.Host + target.Path
+	return s.has(func(text string) bool {
+		return strings.Contains(text, address+"?") || strings.Contains(text, address+"#")
+	})
+}
+
 // hasAddress reports whether the request carries the address of a response.
 func (s submission) hasAddress(target *url.URL) bool {
 	return s.has(func(text string) bool { return strings.Contains(text, target.Host+target.Path) })
