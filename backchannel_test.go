@@ -74,6 +74,7 @@ func TestAnAppThatIsAnOPItselfHasItsUserBackBeforeItIsNotified(t *testing.T) {
 	b := newBrowser(t)
 	hint := b.hintFor(site, b.authorize(site, "shop", "alice", nil))
 	b.redeem(site, b.authorize(site, "wiki", "", nil))
+	mergedKidsAt(b, site.issuer+"/jwks") // our keys are there: no notice has to wait for them
 	begun := time.Now()
 	back := b.leave(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
 	early := broker.asked()
@@ -212,6 +213,7 @@ func TestTheReceiptSaysWhoWasTold(t *testing.T) {
 	for _, client := range []string{"wiki", "chat", "plain"} {
 		b.redeem(site, b.authorize(site, client, "", nil))
 	}
+	mergedKidsAt(b, site.issuer+"/jwks") // our keys are there: no notice has to wait for them
 	got := b.leave(site, url.Values{"id_token_hint": {hint}})
 	if got.StatusCode != http.StatusOK {
 		t.Fatalf("got %s", got.Status)
@@ -237,6 +239,7 @@ func TestTheReceiptDoesNotSayThatTheAppWhichAskedRefused(t *testing.T) {
 	b := newBrowser(t)
 	hint := b.hintFor(site, b.authorize(site, "shop", "alice", nil))
 	b.redeem(site, b.authorize(site, "wiki", "", nil))
+	mergedKidsAt(b, site.issuer+"/jwks") // our keys are there: no notice has to wait for them
 	page := b.leave(site, url.Values{"id_token_hint": {hint}}).body
 	_, failed, found := strings.Cut(page, "could not be signed out of")
 	if !found || !strings.Contains(failed, "The wiki") || strings.Contains(failed, "The shop") || !strings.Contains(page, "The shop") {

@@ -214,7 +214,7 @@ func (w *modelWorld) judge(o *modelTab, word string, asked time.Time) {
 	case "unchanged":
 		right = h.mayBeUnchanged(r, asked)
 	case "":
-		right = h.mayBeSilent(r, o.frame.state())
+		right = h.mayBeSilent(r, o.frame.state(), now)
 	}
 	if word != o.told || !right {
 		w.note("  %s: %q of the answer for %q in epoch %d", o.rp.name, word, r.user, r.epoch)

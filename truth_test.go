@@ -165,7 +165,9 @@ func (h *truth) maybeBeside(g *response) bool {
 	})
 }
 
-// mayBeSilent tells whether no reply is right: neither the server nor a cookie knows anything.
-func (h *truth) mayBeSilent(r *response, state string) bool {
-	return state == "" && (r.user == "" || r.made.Before(h.lost))
+// mayBeSilent tells whether no reply is right: neither the server nor a cookie knows anything. The
+// server forgets a session when it has heard of no user of it for ten minutes.
+func (h *truth) mayBeSilent(r *response, state string, now time.Time) bool {
+	forgotten := r.known.IsZero() && now.Sub(r.made) >= 10*time.Minute
+	return state == "" && (r.user == "" || r.made.Before(h.lost) || forgotten)
 }

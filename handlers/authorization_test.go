@@ -240,8 +240,6 @@ func TestAResponseThatAnswersNothingIsUntouched(t *testing.T) {
 		{"code and error", callback + "?code=c&error=e&state=s", nil},
 		{"code twice", callback + "?code=c&code=d&state=s", nil},
 		{"state twice", callback + "?code=c&state=s&state=s", nil},
-		{"iss twice", callback + "?code=c&state=s&iss=" + issuer + "&iss=https://evil.example", nil},
-		{"the same iss twice", callback + "?code=c&state=s&iss=" + issuer + "&iss=" + issuer, nil},
 		{"in query and fragment", answer + "#id_token=t", nil},
 		{"too long a code", callback + "?code=" + strings.Repeat("c", maxCode+1) + "&state=s", nil},
 		{"a huge Location", answer + "&x=" + strings.Repeat("x", maxLocation), nil},

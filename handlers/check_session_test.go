@@ -330,7 +330,8 @@ func (w *world) forget(t *testing.T) {
 	}
 }
 
-// Apps of which the codes are redeemed past Caddy, at an internal address of the OP's, are signed in by each other's sessions all day.
+// Apps of which the codes are redeemed past Caddy, at an internal address of the OP's, are signed
+// in by each other's sessions all day.
 func TestAppsWhoseCodesNobodyRedeemsHereSeeNoChange(t *testing.T) {
 	w := newWorld(t)
 	a, state := signedIn(t, w)

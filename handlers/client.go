@@ -132,8 +132,8 @@ func (c Client) validateLogoutToken() error {
 	}
 }
 
-// plainName is a name without characters that could make the text around it read differently: control characters, and those that
-// change its direction.
+// plainName is a name without characters that could make the text around it read differently:
+// control characters, and those that change its direction.
 func plainName(name string) string {
 	return strings.Map(func(c rune) rune {
 		if unicode.In(c, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {

@@ -86,8 +86,9 @@ func (g *Registration) Serve(op *OP, w http.ResponseWriter, r *http.Request, nex
 	})
 }
 
-// isUpdate tells whether an answer says what is registered now of the client whose registration is changed at this very address (RFC
-// 7592, section 2.2). Anything else that is below the endpoint says nothing of clients.
+// isUpdate tells whether an answer says what is registered now of the client whose registration is
+// changed at this very address (RFC 7592, section 2.2). Anything else that is below the endpoint
+// says nothing of clients.
 func (g *Registration) isUpdate(op *OP, r *http.Request, answer []byte) bool {
 	answered, err := readRegistration(answer)
 	if err != nil {
@@ -234,8 +235,9 @@ func (r registration) client(others ...registration) Client {
 // maxRegisteredURIs bounds the post_logout_redirect_uris of a client that registers itself, in bytes of all.
 const maxRegisteredURIs = 8 << 10
 
-// acceptable leaves out what cannot be used. Of a client that registers itself nothing is plain http but on loopback hosts. It has no
-// name either: that is anybody's text, and would stand on the OP's pages.
+// acceptable leaves out what cannot be used. Of a client that registers itself nothing is plain
+// http but on loopback hosts. It has no name either: that is anybody's text, and would stand on
+// the OP's pages.
 func acceptable(answered, asked registration) Client {
 	d := answered.client(asked)
 	client := Client{ID: d.ID}

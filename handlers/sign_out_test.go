@@ -3,8 +3,6 @@ package handlers
 import (
 	"net/http"
 	"net/http/httptest"
-	"net/url"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -69,130 +67,60 @@ var sameSite = map[string]http.Header{
 	"plain http":        {"Origin": {"http://op.example.com"}},
 }
 
-// A page of the same site but of another origin is somebody else's: its POST is one of another site.
-func TestAPostOfTheSameSiteButAnotherOriginIsOneOfAnotherSite(t *testing.T) {
+// A page of the same site but of another origin is somebody else's, and so is one that came by plain http.
+func TestAnAnswerFromThePageOfAnotherOriginOfTheSiteDoesNotCount(t *testing.T) {
 	for name, header := range sameSite {
-		t.Run(name, func(t *testing.T) {
-			x := newExit(t)
-			x.signedIn(clientID, "alice")
-			post := func(path string, form url.Values) *http.Response {
-				r := httptest.NewRequest(http.MethodPost, issuer+path, strings.NewReader(form.Encode()))
-				for field, given := range header {
-					r.Header[field] = given
-				}
-				r.Header.Set("Content-Type", formType)
-				return x.once(r)
-			}
-			answered := post(endSession+confirmSuffix, values("confirmation", confirmation(t, x.ask(nil)), "answer", answerSignOut))
-			if got := outcome(t, answered); got != "error" {
-				t.Errorf("an answer to the question counts: got %s", got)
-			}
-			x.mustBe(true)
-			parked := post(endSession, values("id_token_hint", x.hint(clientID, "alice")))
-			if location := parked.Header.Get("Location"); parked.StatusCode != http.StatusSeeOther || !strings.HasPrefix(location, endSession+"?"+parkedParameter+"=") {
-				t.Errorf("a request is not parked: %s to %q", parked.Status, location)
-			}
-			x.mustBe(true)
-			kept := x.cookies
-			x.cookies = map[string]string{"login": "alice"}
-			refused := post(endSession, values("id_token_hint", "x"))
-			if refused.StatusCode != http.StatusBadRequest || len(refused.Header["Set-Cookie"]) != 0 {
-				t.Errorf("refused: %s with %q", refused.Status, refused.Header["Set-Cookie"])
-			}
-			x.cookies = kept
-			x.mustBe(true)
-		})
+		x := newExit(t)
+		x.signedIn(clientID, "alice")
+		form := values("confirmation", confirmation(t, x.ask(nil)), "answer", answerSignOut)
+		r := httptest.NewRequest(http.MethodPost, issuer+endSession+confirmSuffix, strings.NewReader(form.Encode()))
+		r.Header = header.Clone()
+		r.Header.Set("Content-Type", formType)
+		if got := outcome(t, x.once(r)); got != "error" {
+			t.Errorf("%s: got %s", name, got)
+		}
+		x.mustBe(true)
 	}
 }
 
-// Where the OP's login cookie is not known, any cookie that is not ours may be it.
-func TestSigningOutWhereNoLoginCookieIsConfigured(t *testing.T) {
-	unknown := func(e *EndSession) { e.LoginCookie = "" }
-	clears := func(e *EndSession) {
-		e.LoginCookie, e.Upstream, e.ClearCookies = "", nil, []ClearCookie{{Name: "login"}, {Name: "csrf"}}
-	}
-	both := func(e *EndSession) { e.LoginCookie, e.ClearCookies = "", []ClearCookie{{Name: "login"}} }
-	hint := func(x *exit) url.Values {
-		return values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye)
-	}
-	for name, tt := range map[string]struct {
-		configure func(*EndSession)
-		prepare   func(x *exit)
-		ask       func(x *exit) url.Values
-		want      string
-		logouts   int32
-		gone      []string // cookies, afterwards
-	}{
-		"by upstream, with a hint":                          {unknown, func(x *exit) { x.signedIn(clientID, "alice") }, hint, "to " + bye, 1, []string{"login"}},
-		"by upstream, without a hint":                       {unknown, func(x *exit) { x.signedIn(clientID, "alice") }, nothing, "question", 0, nil},
-		"a browser with a cookie of which nothing is known": {unknown, func(x *exit) { x.cookies["other"] = "1" }, hint, "question", 0, nil},
-		"a browser with no cookie":                          {unknown, func(*exit) {}, hint, "to " + bye, 0, nil},
-		"a browser with no cookies but ours": {unknown, func(x *exit) {
-			x.signedIn(clientID, "alice")
-			delete(x.cookies, "login")
-			x.get(authorize("t"), page) // one that is pending, too
-			x.endElsewhere()
-		}, hint, "to " + bye, 0, nil},
-		"our session has ended, a cookie is left": {unknown, func(x *exit) { x.signedIn(clientID, "alice"); x.endElsewhere() }, hint, "question", 0, nil},
-		"by deletion, with a hint":                {clears, func(x *exit) { x.signedIn(clientID, "alice"); x.cookies["csrf"] = "1" }, hint, "to " + bye, 0, []string{"login", "csrf"}},
-		"by deletion, without a hint":             {clears, func(x *exit) { x.signedIn(clientID, "alice") }, nothing, "question", 0, nil},
-		"by deletion, one of the cookies":         {clears, func(x *exit) { x.cookies["csrf"] = "1" }, hint, "question", 0, nil},
-		"by deletion, none of the cookies":        {clears, func(x *exit) { x.cookies["other"] = "1" }, hint, "to " + bye, 0, nil},
-		"by both":                                 {both, func(x *exit) { x.signedIn(clientID, "alice") }, hint, "to " + bye, 1, []string{"login"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			x := newExit(t, tt.configure)
-			x.login = "" // nor does anybody look for its deletion
-			tt.prepare(x)
-			if got := outcome(t, x.ask(tt.ask(x))); got != tt.want {
-				t.Errorf("got %s, want %s", got, tt.want)
-			}
-			if got := x.logouts.Load(); got != tt.logouts {
-				t.Errorf("the OP was asked %d times, want %d", got, tt.logouts)
-			}
-			for _, name := range []string{"login", "csrf"} {
-				if _, left := x.cookies[name]; left && slices.Contains(tt.gone, name) {
-					t.Errorf("the cookie %s is left", name)
-				}
-			}
-			if here, _ := x.isSignedIn(); here && strings.HasPrefix(tt.want, "to ") {
-				t.Error("still signed in here")
-			}
-		})
-	}
-}
-
-// A hint that fits is enough there, though another site's page sent the browser: which cookie it could have held back is not known.
-func TestALinkOfAnotherSiteSignsOutWhereNoLoginCookieIsConfigured(t *testing.T) {
+// Cookies of our own, pending ones as well, do not say that the OP knows the user.
+func TestOurOwnCookiesAreNotTakenForTheOPsLogin(t *testing.T) {
 	x := newExit(t, func(e *EndSession) { e.LoginCookie = "" })
 	x.login = ""
 	x.signedIn(clientID, "alice")
-	r := httptest.NewRequest(http.MethodGet, issuer+endSession+"?"+values("id_token_hint", x.hint(clientID, "alice")).Encode(), nil)
-	r.Header.Set("Sec-Fetch-Site", "cross-site")
-	if got := outcome(t, x.once(r)); got != "signed out" {
+	delete(x.cookies, "login")
+	x.get(authorize("t"), page)
+	x.endElsewhere()
+	if x.pendings() == 0 {
+		t.Fatal("nothing is pending")
+	}
+	if got := outcome(t, x.ask(nil)); got != "signed out" {
 		t.Errorf("got %s", got)
 	}
-	x.mustBe(false)
 }
 
-func nothing(*exit) url.Values { return nil }
-
-// Where the login cookie is not known, each cookie that is cleared may be it: one that the browser keeps is told.
-func TestACookieThatIsNotClearedIsToldWhereNoLoginCookieIsConfigured(t *testing.T) {
-	for _, kept := range []string{"login", "csrf"} {
+// Where the login cookie is known, it alone tells whether the OP's session is gone; else each cookie that is cleared may be it.
+func TestACookieThatTheBrowserKeepsIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		known, kept string
+		want        int
+	}{
+		{"", "login", http.StatusBadGateway}, {"", "csrf", http.StatusBadGateway},
+		{"login", "login", http.StatusBadGateway}, {"login", "csrf", http.StatusOK},
+	} {
 		x := newExit(t, func(e *EndSession) {
-			e.LoginCookie, e.Upstream, e.ClearCookies = "", nil, []ClearCookie{{Name: "login"}, {Name: "csrf"}}
+			e.LoginCookie, e.Upstream, e.ClearCookies = tt.known, nil, []ClearCookie{{Name: "login"}, {Name: "csrf"}}
 		})
-		x.login = ""
+		x.login = tt.known
 		x.signedIn(clientID, "alice")
 		x.cookies["csrf"] = "1"
 		seeing := x.once(httptest.NewRequest(http.MethodGet, issuer+endSession+"?"+values("id_token_hint", x.hint(clientID, "alice")).Encode(), nil))
-		x.cookies[kept] = "1" // it is on another path or domain
-		if got := x.once(httptest.NewRequest(http.MethodGet, issuer+seeing.Header.Get("Location"), nil)); got.StatusCode != http.StatusBadGateway {
-			t.Errorf("%s: got %s", kept, got.Status)
+		x.cookies[tt.kept] = "1" // it is on another path or domain
+		if got := x.once(httptest.NewRequest(http.MethodGet, issuer+seeing.Header.Get("Location"), nil)); got.StatusCode != tt.want {
+			t.Errorf("login cookie %q, %s stays: got %s", tt.known, tt.kept, got.Status)
 		}
 		if here, _ := x.isSignedIn(); here {
-			t.Errorf("%s: still signed in here", kept)
+			t.Errorf("login cookie %q, %s stays: still signed in here", tt.known, tt.kept)
 		}
 	}
 }

@@ -82,9 +82,10 @@ type Registry interface {
 	// SettleNotices records what became of tries to deliver notices. See [Settling].
 	SettleNotices(ctx context.Context, settling Settling) error
 
-	// PutClient records or replaces a client of the issuer that has registered itself. A URI that is another client's stays that
-	// one's. Where [MaxClients] are recorded, one gives way: of those that never took part in a session, or in none for
-	// [IdleClient], the one that did so or registered the longest ago. If there is none, the error wraps [ErrInvalid].
+	// PutClient records or replaces a client of the issuer that has registered itself. A URI that
+	// is another client's stays that one's. Where [MaxClients] are recorded, one gives way: of
+	// those that never took part in a session, or in none for [IdleClient], the one that did so or
+	// registered the longest ago. If there is none, the error wraps [ErrInvalid].
 	PutClient(ctx context.Context, issuer string, client Client, now time.Time) error
 
 	// DeleteClient forgets a client. One that is not recorded is no error.
@@ -133,8 +134,9 @@ const (
 	MaxSessionSubjects = 1024
 	// MaxBrowserSessions is how many live sessions one browser has. When it starts more, its oldest ends ([ReasonExpiry]).
 	MaxBrowserSessions = 32
-	// MaxUserSessions is how many live sessions hold one sub of one client. When one more does, the oldest ends (ReasonExpiry):
-	// whoever has an account could fill the registry with sessions of it.
+	// MaxUserSessions is how many live sessions hold one sub of one client. When one more does,
+	// the oldest ends (ReasonExpiry): whoever has an account could fill the registry with sessions
+	// of it.
 	MaxUserSessions = 100
 	// MaxOrigins is how many origins one participation records.
 	MaxOrigins = 32
@@ -163,7 +165,8 @@ const (
 	// live for ten minutes at most.
 	CodeLifetime = 10 * time.Minute
 
-	// IdleClient is for how long a client that registered itself takes part in nothing until it may give way to another.
+	// IdleClient is for how long a client that registered itself takes part in nothing until it
+	// may give way to another.
 	IdleClient = 90 * 24 * time.Hour
 
 	// NoticeLifetime is how long a notice is kept that nobody tries to deliver, or tries in vain.
@@ -201,9 +204,10 @@ type Session struct {
 	Successor sessionstate.SessionID
 	// Predecessor is the session that it replaced at a user switch; zero if it replaced none.
 	Predecessor sessionstate.SessionID
-	// Forgotten is when its record is removed although the session has not expired; zero: it is not. That is so while none of
-	// its codes was redeemed, [CodeLifetime] after the last response, and CodeLifetime after it ended because there were too
-	// many. A session that is forgotten has not ended by that: whoever holds it can go on with it.
+	// Forgotten is when its record is removed although the session has not expired; zero: it is
+	// not. That is so while none of its codes was redeemed, [CodeLifetime] after the last
+	// response, and CodeLifetime after it ended because there were too many. A session that is
+	// forgotten has not ended by that: whoever holds it can go on with it.
 	Forgotten time.Time
 }
 
@@ -386,7 +390,8 @@ type Observed struct {
 	SessionIDs Presence // whether they name the OP's session (sid)
 	// Keys are those of the OP's JWK Set for signatures, as it was last seen; none: it was not seen.
 	Keys []ObservedKey
-	// Discovery is the path of the discovery document that was last seen, where the configuration does not say it; empty: it does.
+	// Discovery is the path of the discovery document that was last seen, where the configuration
+	// does not say it; empty: it does.
 	Discovery string
 }
 
@@ -475,12 +480,14 @@ type Outcome struct {
 	Why        string
 }
 
-// A Client is a client that has registered itself. ID and Metadata must not be empty. The registry fills in Used.
+// A Client is a client that has registered itself. ID and Metadata must not be empty. The registry
+// fills in Used.
 type Client struct {
 	ID       string
 	URI      string // where its registration is changed; empty: not known, or another client's
 	Metadata []byte // what is kept of it; the registry does not look into it
-	// Used is when it took part in a session last, to the day. One that never did counts as used [IdleClient] before it registered.
+	// Used is when it took part in a session last, to the day. One that never did counts as used
+	// [IdleClient] before it registered.
 	Used time.Time
 }
 

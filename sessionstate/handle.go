@@ -16,8 +16,9 @@ type Handle struct {
 	Session SessionID
 	// Response is the authorization response the handle was made for; zero if it had no code.
 	Response ResponseID
-	// Until is when the session ends by itself, as far as was known when the handle was made, in whole seconds. A registry that
-	// has not recorded the session before that knows nothing of it; from then on, its time is over.
+	// Until is when the session ends by itself, as far as was known when the handle was made, in
+	// whole seconds. A registry that has not recorded the session before that knows nothing of it;
+	// from then on, its time is over.
 	Until time.Time
 
 	audience [16]byte

@@ -40,7 +40,8 @@ func (t *tx) Client(id string) (registry.Client, bool) {
 	return client, true
 }
 
-// The keys of the bucket "uses": for a client, when it was used last, and for that time, the client.
+// The keys of the bucket "uses": for a client, when it was used last, and for that time, the
+// client.
 
 func (t *tx) useKey(id string) []byte {
 	sum := sha256.Sum256([]byte(id))

@@ -135,7 +135,8 @@ func encodeParticipation(participation registry.Participation) []byte {
 	return appendIDToken(b, participation.IDToken)
 }
 
-// appendIDToken leaves out one that says nothing, as records did that have been written before there was any.
+// appendIDToken leaves out one that says nothing, as records did that have been written before
+// there was any.
 func appendIDToken(b []byte, token registry.IDToken) []byte {
 	if token == (registry.IDToken{}) {
 		return b

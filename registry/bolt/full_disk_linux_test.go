@@ -13,7 +13,8 @@ func init() {
 	helpers[fullDiskPath] = func(path string) error { return runOutOfSpace(path, mountSmallDisk) }
 }
 
-// mountSmallDisk mounts a disk of two megabytes, of which nearly all is taken until free is called. Nobody outside this process sees it.
+// mountSmallDisk mounts a disk of two megabytes, of which nearly all is taken until free is
+// called. Nobody outside this process sees it.
 func mountSmallDisk(directory string) (free func() error, err error) {
 	if err := os.MkdirAll(directory, 0o700); err != nil {
 		return nil, err

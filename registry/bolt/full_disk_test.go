@@ -21,7 +21,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// fullDiskPath and smallFilePath make the test binary a helper process that fills a disk of its own, or whose files may not grow.
+// fullDiskPath and smallFilePath make the test binary a helper process that fills a disk of its
+// own, or whose files may not grow.
 const (
 	fullDiskPath  = "OIDC_SESSION_TEST_FULL_DISK"
 	smallFilePath = "OIDC_SESSION_TEST_SMALL_FILE"
@@ -44,7 +45,8 @@ func limitFiles(string) (free func() error, err error) {
 	return free, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limited)
 }
 
-// runOutOfSpace records sessions until there is no space, and again when there is. Nothing that was recorded may be lost.
+// runOutOfSpace records sessions until there is no space, and again when there is. Nothing that
+// was recorded may be lost.
 func runOutOfSpace(path string, limit func(directory string) (free func() error, err error)) error {
 	free, err := limit(filepath.Dir(path))
 	if err != nil {

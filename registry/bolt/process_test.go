@@ -22,7 +22,8 @@ import (
 // helperPath is the environment variable that makes the test binary a helper process, which opens the registry there.
 const helperPath = "OIDC_SESSION_TEST_REGISTRY"
 
-// helpers are what the test binary does as another process, by the environment variable that has the registry's path.
+// helpers are what the test binary does as another process, by the environment variable that has
+// the registry's path.
 var helpers = map[string]func(path string) error{helperPath: help}
 
 func TestMain(m *testing.M) {

@@ -59,7 +59,8 @@ func makeRoom(tx Tx, join registry.Join) {
 	endOldest(tx, live, join.Now, join.Tell)
 }
 
-// endOldest ends the oldest of too many sessions. Its record goes soon, for there could be any number of those as well.
+// endOldest ends the oldest of too many sessions. Its record goes soon, for there could be any
+// number of those as well.
 func endOldest(tx Tx, sessions []registry.Session, now time.Time, tell bool) {
 	oldest := slices.MinFunc(sessions, func(a, b registry.Session) int { return a.Created.Compare(b.Created) })
 	before := oldest.Removal()

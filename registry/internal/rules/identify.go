@@ -201,8 +201,9 @@ func (i identification) participate(session registry.Session, origins []string) 
 	return false
 }
 
-// makeRoom tells whether the session has room for one more subject, and for one more client unless that is recorded. A client whose
-// codes nobody has redeemed gives way: a page can make any number of responses to clients that have registered themselves.
+// makeRoom tells whether the session has room for one more subject, and for one more client unless
+// that is recorded. A client whose codes nobody has redeemed gives way: a page can make any number
+// of responses to clients that have registered themselves.
 func (i identification) makeRoom(id sessionstate.SessionID, recorded bool) bool {
 	participations, subjects := i.tx.Participations(id), 0
 	for _, participation := range participations {
@@ -223,7 +224,8 @@ func (i identification) makeRoom(id sessionstate.SessionID, recorded bool) bool 
 	return true
 }
 
-// limitHolders ends the oldest of the sessions that hold the sub, if the given one is about to be one too many.
+// limitHolders ends the oldest of the sessions that hold the sub, if the given one is about to be
+// one too many.
 func (i identification) limitHolders(session registry.Session) {
 	ids := i.tx.Holders(i.response.ClientID, i.subject.Sub, registry.MaxUserSessions)
 	if len(ids) < registry.MaxUserSessions || slices.Contains(ids, session.ID) {

@@ -184,7 +184,8 @@ func use(tx Tx, session registry.Session, join registry.Join) registry.Session {
 	return session
 }
 
-// keep notes that a session which has not ended must not be forgotten: one of its codes was redeemed, or it is about to end.
+// keep notes that a session which has not ended must not be forgotten: one of its codes was
+// redeemed, or it is about to end.
 func keep(tx Tx, session registry.Session) registry.Session {
 	before := session.Removal()
 	if session.Forgotten.IsZero() || !session.Ended.IsZero() {
