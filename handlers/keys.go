@@ -261,7 +261,8 @@ func (k *Keys) finish(op *OP, who caller, fetch func() ([]byte, error)) {
 // Wants tells whether a document that passes through to a client is news, as far as can be told
 // before it is read.
 func (k *Keys) Wants(op *OP) bool {
-	return k.of(op).wants()
+	k = k.of(op)
+	return k != nil && k.wants()
 }
 
 func (k *Keys) wants() bool {
@@ -273,7 +274,7 @@ func (k *Keys) wants() bool {
 // asked for them. The client does not wait for the registry.
 func (k *Keys) Learn(op *OP, r *http.Request, document []byte) {
 	k = k.of(op)
-	if k.URI != "" || r.URL.RawQuery != "" || !k.wants() && k.isLatest(document) {
+	if k == nil || k.URI != "" || r.URL.RawQuery != "" || !k.wants() && k.isLatest(document) {
 		return
 	}
 	if set, err := tokens.ParseKeySet(document); err == nil && set.Len() > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -84,6 +85,55 @@ func TestThreatKeyRollOver(t *testing.T) {
 	}
 	if x.find("1") {
 		t.Error("the old key is known for more than 30 days")
+	}
+}
+
+// signsInOnce has an ID token pass in a token response, and waits until the OP's keys are recorded because of it.
+func (x *exit) signsInOnce(token string) {
+	x.t.Helper()
+	x.signedIn(clientID, "alice")
+	endpoint := Token{OPKeys: x.e.Keys}
+	endpoint.Setup(x.w.env)
+	r := httptest.NewRequest(http.MethodPost, issuer+"/token", strings.NewReader(codeForm("c").Encode()))
+	r.Header.Set("Content-Type", formType)
+	err := endpoint.Serve(x.w.op, httptest.NewRecorder(), r, handler(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/token" {
+			x.op(w, r)
+			return
+		}
+		answering(`{"access_token":"a","id_token":"`+token+`"}`)(w, r)
+	}))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	for deadline := time.After(10 * time.Second); ; runtime.Gosched() {
+		if kept, err := x.w.store.Keys(x.t.Context(), issuer, x.w.clock.Now()); err == nil && len(kept) > 0 {
+			return
+		}
+		select {
+		case <-deadline:
+			x.t.Fatal("the OP's keys are not recorded after a sign-in")
+		default:
+		}
+	}
+}
+
+// No hint has come, and nobody has fetched the keys, before the OP replaces them.
+func TestAHintByAKeyThatWasReplacedAfterTheSignIn(t *testing.T) {
+	for name, restarts := range map[string]bool{"the same server": false, "after a restart": true} {
+		t.Run(name, func(t *testing.T) {
+			x := newExit(t)
+			hint := x.hint(clientID, "alice")
+			x.signsInOnce(hint)
+			x.keySet = []jose.JSONWebKey{public(newKey(t, "2"))}
+			x.w.clock.advance(11 * time.Minute)
+			if restarts {
+				x.setUp()
+			}
+			if got := outcome(t, x.ask(values("id_token_hint", hint))); got != "signed out" {
+				t.Errorf("got %s", got)
+			}
+		})
 	}
 }
 
