@@ -162,17 +162,28 @@ func parseDiscoveryPath(path string) (pattern, error) {
 	return pattern{before, after, open}, nil
 }
 
-// ValidateDiscoveryPaths reports why documents cannot be at these paths. Its errors wrap ErrPath.
-func ValidateDiscoveryPaths(paths ...string) error {
+// parseDiscoveryPaths reads the paths of an OP's documents. Its errors wrap ErrPath.
+func parseDiscoveryPaths(paths []string) (places []pattern, err error) {
 	for i, path := range paths {
-		if _, err := parseDiscoveryPath(path); err != nil {
-			return err
+		place, err := parseDiscoveryPath(path)
+		if err != nil {
+			return nil, err
 		}
 		if slices.Contains(paths[:i], path) {
-			return fmt.Errorf("discovery: %w %q: it is given twice", ErrPath, path)
+			return nil, fmt.Errorf("discovery: %w %q: it is given twice", ErrPath, path)
 		}
+		places = append(places, place)
 	}
-	return nil
+	return places, nil
+}
+
+// validateDiscovery reports why an OP whose issuer is not configured cannot have its documents at these paths.
+func validateDiscovery(paths []string) error {
+	places, err := parseDiscoveryPaths(paths)
+	if err == nil && len(places) > 0 && (&OP{places: places}).asked() == "" {
+		err = fmt.Errorf("discovery: %w %q: without an issuer, the OP must be asked at a path without *", ErrPath, paths[0])
+	}
+	return err
 }
 
 // hasSeveralIssuers reports whether the OP has, or may have, more issuers than one.

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/notify"
@@ -416,4 +417,43 @@ func TestNoTokenIsSignedInTheNameOfAPattern(t *testing.T) {
 	if _, err := notices.Token(t.Context(), notify.Notice{ClientID: "shop", Subject: "alice"}); !errors.Is(err, notify.ErrCannotSign) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// openingRegistry is one that cannot be asked for a moment.
+type openingRegistry struct {
+	registry.Registry
+
+	failures *int
+}
+
+func (r openingRegistry) Observed(ctx context.Context, issuer string) (registry.Observed, bool, error) {
+	if *r.failures > 0 {
+		*r.failures--
+		return registry.Observed{}, false, registry.ErrUnavailable
+	}
+	return r.Registry.Observed(ctx, issuer)
+}
+
+// After a restart the registry may just be opening when the first user comes.
+func TestTheFirstRequestWaitsForTheRegistryToRememberADocument(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, slugs)
+		if err := c.w.store.Observe(t.Context(), slugs, registry.Observed{Discovery: "/application/o/shop" + wellKnown}); err != nil {
+			t.Fatal(err)
+		}
+		failures := 5
+		c.p.env.Registry = openingRegistry{c.w.store, &failures}
+		if op := c.find("/login?x=y"); op == nil || op.AuthorizationPath != "/authorize" {
+			t.Errorf("got %+v", op)
+		}
+		away := newCrowd(t, slugs)
+		failures = 1 << 20
+		away.p.env.Registry = openingRegistry{away.w.store, &failures}
+		began := time.Now()
+		away.find("/login?x=y")
+		away.find("/login?x=y")
+		if waited := time.Since(began); waited > metadataWait+observationsPause {
+			t.Errorf("waited for %s", waited)
+		}
+	})
 }
