@@ -123,7 +123,8 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //		issuer           <url...>
 //		discovery        <path...>
 //		login_cookie     <name>
-//		session_state    keep | replace
+//		op_logout        [<method>] <path...>
+//		session_state    auto | keep | replace
 //		op_address       <url>
 //		check_session    <path>
 //		session_lifetime <duration>
@@ -188,8 +189,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = list(d, &h.Discovery)
 		case "login_cookie":
 			err = scalar(d, &h.LoginCookie)
+		case "op_logout":
+			err = h.unmarshalOPLogout(d)
 		case "session_state":
-			err = scalar(d, &h.SessionState)
+			err = scalar(d, (*string)(&h.SessionState))
 		case "op_address":
 			err = scalar(d, &h.OPAddress)
 		case "check_session":

@@ -2,6 +2,7 @@ package oidcsession
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -44,6 +45,21 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 		}
 	}
 	return nil
+}
+
+// unmarshalOPLogout parses `op_logout`, which may be given several times. Paths begin with a slash, or are placeholders.
+func (h *Handler) unmarshalOPLogout(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	var logout handlers.OPLogout
+	if len(args) > 0 && !strings.HasPrefix(args[0], "/") && !strings.HasPrefix(args[0], "{") {
+		logout.Method, args = strings.ToUpper(args[0]), args[1:]
+	}
+	if len(args) == 0 {
+		return d.ArgErr()
+	}
+	logout.Paths = args
+	h.OPLogouts = append(h.OPLogouts, logout)
+	return endOfLine(d)
 }
 
 // unmarshalUpstream parses `upstream` of `end_session`. Its last argument is the path.

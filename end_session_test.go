@@ -114,6 +114,7 @@ func TestDiscoveryNamesTheEndSessionEndpointWhereTheOPHasNone(t *testing.T) {
 		"with a login cookie":    {directives, endSessionPath},
 		"with an upstream":       {withSignOut, endSessionPath},
 		"with a path of its own": {"oidc_session {\n\t\tissuer ISSUER\n\t\tend_session /out {\n\t\t\tclear_cookies a\n\t\t}\n\t}\n\t", "/out"},
+		"with a block alone":     {"oidc_session {\n\t\tissuer ISSUER\n\t\tend_session\n\t}\n\t", endSessionPath},
 		"with nothing to end by": {"oidc_session {\n\t\tissuer ISSUER\n\t}\n\t", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

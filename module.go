@@ -185,11 +185,18 @@ type Handler struct {
 	// Default: none; a sign-out at the OP is noticed at the next sign-in of another user only.
 	LoginCookie string `json:"login_cookie,omitempty"`
 
-	// What becomes of a `session_state` that the OP itself sends: `keep` leaves it, and the OP's own `check_session_iframe`,
-	// as they are; `replace` puts ours in their place.
+	// The requests by which the OP itself signs a user out, for OPs that give the browser a new login cookie then instead of deleting
+	// it. One that succeeds, with a status of 2xx or 3xx, ends the session, if it comes from a page of the OP or loads a whole tab.
 	//
-	// Default: keep.
-	SessionState string `json:"session_state,omitempty"`
+	// Default: none.
+	OPLogouts []handlers.OPLogout `json:"op_logout,omitempty"`
+
+	// What becomes of a `session_state` that the OP itself sends: `auto` leaves an OP alone that names a `check_session_iframe` of its
+	// own, and adds nothing to its responses; at others it is `replace`. `keep` leaves the OP's own as they are, and adds ours where
+	// there is none. `replace` puts ours in their place, and takes a `session_state` out of token responses.
+	//
+	// Default: auto.
+	SessionState handlers.SessionState `json:"session_state,omitempty"`
 
 	// Where the OP itself is: http://host:port, https://host:port or unix//path. Its discovery
 	// document, its keys and the upstream sign-out request are asked for there, with the issuer's
@@ -228,7 +235,8 @@ type Handler struct {
 
 	// The end_session endpoint, where the OP has none of its own.
 	//
-	// Default: served if `login_cookie` is set: signing out deletes that cookie.
+	// Default: served if `login_cookie` is set: signing out deletes that cookie. An object, even an empty one, is enough to have it
+	// served; an OP that has no cookie has nothing to end but the session and those of the apps.
 	EndSession *handlers.EndSession `json:"end_session,omitempty"`
 
 	// Clients (relying parties) of the OP, by what is registered of them.
@@ -245,8 +253,6 @@ type Handler struct {
 	//
 	// Default: the jwks_uri of the OP's document, if that is on the issuer's origin.
 	JWKSURI string `json:"jwks_uri,omitempty"`
-
-	explicitEnd bool // end_session is configured, and not there by default
 
 	paths     *handlers.Paths
 	op        *handlers.OPAddress // nil: the OP is asked through the site
@@ -275,10 +281,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.CheckSession == nil {
 		h.CheckSession = new(handlers.CheckSession)
 	}
-	h.explicitEnd = h.EndSession != nil
-	if h.EndSession == nil {
+	explicit := h.EndSession != nil
+	if !explicit {
 		h.EndSession = new(handlers.EndSession)
 	}
+	h.EndSession.Explicit = explicit
 	if err := h.resolve(); err != nil {
 		return err
 	}
@@ -303,11 +310,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.provider = &handlers.Provider{Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell}
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
-		LoginCookie: h.LoginCookie, SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
+		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: new(handlers.Redemptions), SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
 		Issuers: func() [][]string { return app.issuers }, Clients: clients,
 	}
 	h.discovery.Learn = h.learn
 	h.discovery.Setup(env)
+	h.token.SessionState, h.token.Redemptions = h.SessionState, h.browser.Redemptions
 	h.token.Setup(env)
 	h.pushed.Setup(env)
 	h.browser.Setup(env)
@@ -338,7 +346,7 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 // resolve replaces the placeholders in settings that are known at start.
 func (h *Handler) resolve() error {
 	settings := []*string{
-		&h.LoginCookie, &h.SessionState, &h.OPAddress, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
+		&h.LoginCookie, (*string)(&h.SessionState), &h.OPAddress, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
 		&h.EndSession.Path, &h.EndSession.Confirm, &h.EndSession.Templates,
 	}
 	if h.EndSession.Upstream != nil {
@@ -351,6 +359,11 @@ func (h *Handler) resolve() error {
 	for _, list := range [][]string{h.Issuers, h.Discovery} {
 		for i := range list {
 			settings = append(settings, &list[i])
+		}
+	}
+	for i := range h.OPLogouts {
+		for j := range h.OPLogouts[i].Paths {
+			settings = append(settings, &h.OPLogouts[i].Paths[j])
 		}
 	}
 	return resolveAll(settings...)
@@ -394,10 +407,7 @@ func (h *Handler) Validate() error {
 	if b := h.BackChannel; b != nil {
 		errs = append(errs, handlers.ValidateBackChannel(time.Duration(b.RetryFor), time.Duration(b.RedirectWait)))
 	}
-	if err := h.EndSession.Validate(); h.explicitEnd || !errors.Is(err, handlers.ErrNothingToEnd) {
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, h.EndSession.Validate())...)
 }
 
 // ServeHTTP serves a request by the path that the browser sent.
@@ -460,8 +470,8 @@ func (h *Handler) learn(op *handlers.OP, r *http.Request, document []byte) *hand
 
 // members are what this site adds to the OP's discovery document.
 func (h *Handler) members(op *handlers.OP) []handlers.Member {
-	replace := h.SessionState == handlers.SessionStateReplace
-	return slices.Concat(h.CheckSession.Members(op, replace), h.EndSession.Members(op), h.told.Members(op))
+	h.told.See(op) // it may be learnt just now, from that document
+	return slices.Concat(h.CheckSession.Members(op, h.SessionState.Replaces(op)), h.EndSession.Members(op), h.told.Members(op))
 }
 
 // Cleanup ends the connections to the OP that are idle.

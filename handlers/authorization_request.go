@@ -85,6 +85,9 @@ func readRequestParameters(op *OP, parameters url.Values, now time.Time) (p pend
 	if slices.Contains(strings.Fields(parameters.Get("prompt")), "none") {
 		p.traits |= silent
 	}
+	if isBare(parameters) {
+		p.traits |= bare
+	}
 	if parameters.Get("response_mode") == "form_post" {
 		p.traits |= posting
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -91,7 +92,7 @@ func resolve(op *OP, r *http.Request, address string) (*url.URL, bool) {
 }
 
 // answer takes a response that answers the request at hand or one of the pending ones. A success continues or starts a session; an
-// error writes nothing, starts and ends nothing. It returns the session_state for the response: empty for a client that has no
+// error writes nothing, and starts and ends nothing but what the OP has ended. It returns the session_state for the response: empty for a client that has no
 // web origin, whose pages could not ask. ok is false when the response answers none.
 func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationResponse) (sessionState string, ok bool) {
 	if v.from.carried.hasAnswer(a.values) {
@@ -109,9 +110,12 @@ func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationRespons
 	}
 	a = a.without(request.own)
 	handle := sessionstate.NewHandle(request.clientID, origin)
-	if a.success() {
+	switch {
+	case a.success():
 		b.signIn(v, request, origin, a, &handle)
-	} else if v.state == "" && v.topLevel() {
+	case b.endedByOP(v, request, a):
+		v.end(registry.ReasonOPEnded)
+	case v.state == "" && v.topLevel():
 		v.giveState(v.currentState())
 	}
 	if origin == "" {

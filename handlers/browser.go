@@ -1,7 +1,7 @@
 package handlers
 
 import (
-	"fmt"
+	"errors"
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -9,19 +9,15 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// What becomes of a session_state that the OP itself sends.
-const (
-	SessionStateKeep    = "keep"    // it stays: the OP has session management of its own
-	SessionStateReplace = "replace" // ours takes its place, in responses and in the discovery document
-)
-
 // A Browser observes what passes between a browser and the OP: authorization requests, the responses that answer them, and the
 // deletion of the OP's own login cookie.
 type Browser struct {
 	// LoginCookie is the name of the OP's own login cookie. Its deletion ends the session. Default: none.
 	LoginCookie string
-	// SessionState is SessionStateKeep or SessionStateReplace. Default: keep.
-	SessionState string
+	// OPLogouts are the requests by which the OP signs users out. Default: none.
+	OPLogouts []OPLogout
+	// SessionState says what becomes of a session_state of the OP's own. Default: SessionStateAuto.
+	SessionState SessionState
 	// Pushed knows the pushed authorization requests. Nil: none.
 	Pushed *Pushed
 	// Issuers returns the issuers of each OP that is configured, this one among them; empty ones count as none. Nil: none.
@@ -33,6 +29,8 @@ type Browser struct {
 	OPKeys *Keys
 	// Clients knows the origins of clients whose requests cannot be read. Nil: none.
 	Clients *Clients
+	// Redemptions is told the codes that clients get. Nil: nobody is.
+	Redemptions *Redemptions
 
 	env     Env
 	origins *recent[struct{}] // where clients were sent that asked for it: see originKey
@@ -48,11 +46,11 @@ func (b *Browser) Setup(env Env) {
 
 // Validate tells why the configuration cannot be.
 func (b *Browser) Validate() error {
-	switch b.SessionState {
-	case "", SessionStateKeep, SessionStateReplace:
-		return nil
+	errs := []error{b.SessionState.validate()}
+	for _, logout := range b.OPLogouts {
+		errs = append(errs, logout.validate())
 	}
-	return fmt.Errorf("session_state is %q, but must be %s or %s", b.SessionState, SessionStateKeep, SessionStateReplace)
+	return errors.Join(errs...)
 }
 
 // Involved tells whether a request may be part of what is observed: it is an authorization request, or it carries a pending
@@ -64,7 +62,7 @@ func (b *Browser) Involved(op *OP, r *http.Request) bool {
 	if len(r.Header["Cookie"]) == 0 {
 		return false
 	}
-	return carries(r, op.cookies.pending) || b.LoginCookie != "" && carries(r, b.LoginCookie+"=")
+	return carries(r, op.cookies.pending) || b.isOPLogout(r) || b.LoginCookie != "" && carries(r, b.LoginCookie+"=")
 }
 
 // HasSession tells whether a request carries a sealed cookie of the OP's, without opening it.
@@ -118,10 +116,11 @@ func (b *Browser) observed(from arrival, asked *pendingRequest, status int, head
 		b.LoginPlace.note(b.ownLines(op, r, header), b.LoginCookie, r.URL.Path)
 	}
 	signedOut := b.loginCookieDeleted(op, r, header)
+	opLogout := !signedOut && b.signsOutAtOP(op, r, status, header)
 	response, answers := readRedirect(op, r, status, header)
 	mayPost := status == http.StatusOK && isHTML(header) && (asked != nil || carries(r, op.cookies.pending))
 	mayLeave := b.mayLeave(r, status)
-	if !signedOut && !answers && !mayPost && !mayLeave && asked == nil {
+	if !signedOut && !opLogout && !answers && !mayPost && !mayLeave && asked == nil {
 		return nil
 	}
 	keys, err := b.env.Keys(recording(r))
@@ -134,6 +133,9 @@ func (b *Browser) observed(from arrival, asked *pendingRequest, status int, head
 	v.patient = asked == nil && len(v.pending) == 0
 	if signedOut {
 		v.end(registry.ReasonLoginCookie)
+	}
+	if opLogout {
+		v.end(registry.ReasonLogout)
 	}
 	answered := answers && b.answerRedirect(v, asked, response, header)
 	if mayLeave && !answered && v.leaves(asked, header.Get("Location")) {
@@ -157,13 +159,8 @@ func (b *Browser) answerRedirect(v *visit, asked *pendingRequest, response redir
 		return false
 	}
 	forbidCaching(header)
-	if sessionState != "" && b.mayAdd(response.authorizationResponse) {
+	if sessionState != "" && b.SessionState.mayAdd(v.op, response.authorizationResponse) {
 		header.Set("Location", response.location.with(sessionState))
 	}
 	return true
-}
-
-// mayAdd tells whether session_state is ours to add to a response.
-func (b *Browser) mayAdd(a authorizationResponse) bool {
-	return b.SessionState == SessionStateReplace || !a.values.Has("session_state")
 }

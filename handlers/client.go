@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
 )
@@ -129,6 +130,17 @@ func (c Client) validateLogoutToken() error {
 	default:
 		return fmt.Errorf("%w %q: logout_token is %q, but must be %s, %s or %s", ErrClient, c.ID, c.LogoutToken, LogoutTokenSid, LogoutTokenSub, LogoutTokenBoth)
 	}
+}
+
+// plainName is a name without characters that could make the text around it read differently: control characters, and those that
+// change its direction.
+func plainName(name string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.In(c, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
+			return -1
+		}
+		return c
+	}, name)
 }
 
 // tellable tells whether the client can be told by back channel that a session has ended, which its ID tokens named so, or not.

@@ -96,6 +96,7 @@ func parseClients(document []byte) (map[string]Client, error) {
 		if _, given := clients[client.ID]; given {
 			return nil, fmt.Errorf("client %d: %w %q: it is given twice", n, ErrClient, client.ID)
 		}
+		client.Name = plainName(client.Name)
 		clients[client.ID] = client
 	}
 	return clients, nil

@@ -22,7 +22,7 @@ func (c *Clients) registered(ctx context.Context, issuer, id string) (client Cli
 	if json.Unmarshal(record.Metadata, &client) != nil || client.ID != id {
 		return Client{}, false, nil
 	}
-	client.InsecureHTTP, client.registered = false, true
+	client.Name, client.InsecureHTTP, client.registered = "", false, true
 	if client.Validate() != nil {
 		return Client{}, false, nil
 	}

@@ -92,7 +92,7 @@ func (n cookieNames) strip(r *http.Request) {
 		}
 		var others []string
 		for pair := range strings.SplitSeq(line, ";") {
-			pair = strings.TrimSpace(pair)
+			pair = strings.Trim(pair, " \t")
 			if name, _, _ := strings.Cut(pair, "="); pair != "" && !n.isPending(name) {
 				others = append(others, pair)
 			}

@@ -17,27 +17,20 @@ const (
 	recallRetryIn = time.Second
 )
 
-// documents are what a Provider needs where an OP has several discovery documents. The zero value is ready.
+// documents are what a Provider needs where an OP has several discovery documents. The zero value
+// is ready.
 type documents struct {
 	recalling sync.Mutex
 	recalled  time.Time // when the registry was asked
 
-	mu       sync.Mutex
-	byPath   lately[*asked]
-	underWay int    // questions
-	known    string // the path of the document that the registry remembers; empty: it does not
+	mu      sync.Mutex
+	asked   lately[*asking] // by path
+	flights int             // how many questions are under way
+	known   string          // the path of the document that the registry remembers; empty: it does not
 }
 
-// asked is how one of several documents is asked for.
-type asked struct {
-	asking
-
-	last time.Time // when that was
-}
-
-func newAsked() *asked { return new(asked) }
-
-// place is the path to ask for a document where the configuration does not say it; empty: none was seen.
+// place is the path to ask for a document where the configuration does not say it; empty: none was
+// seen.
 func (d *documents) place(known *OP) string {
 	if known != nil {
 		return known.DiscoveryPath
@@ -58,7 +51,8 @@ func (p *Provider) base() *OP {
 	return nil
 }
 
-// askedAt returns the OP with the path at which it is asked, unless its configuration says it; nil: there is none.
+// askedAt returns the OP with the path at which it is asked, unless its configuration says it;
+// nil: there is none.
 func (op *OP) askedAt(path string) *OP {
 	if op.DiscoveryPath != "" {
 		return op
@@ -71,8 +65,8 @@ func (op *OP) askedAt(path string) *OP {
 	return &asked
 }
 
-// recall asks the registry where a document of the OP was seen, if nothing else says it: clients that have their documents already do
-// not fetch them because Caddy was started again.
+// recall asks the registry where a document of the OP was seen, if nothing else says it: clients
+// that have their documents already do not fetch them because Caddy was started again.
 func (p *Provider) recall(ctx context.Context) {
 	if p.named == nil || p.named.DiscoveryPath != "" {
 		return
@@ -102,8 +96,9 @@ func (p *Provider) recall(ctx context.Context) {
 	}
 }
 
-// complete returns the OP, with the document that a request is for, or that seems to name what it is for, if that was not seen yet: a
-// client that has had its document for long asks for keys alone. The request waits for it, at most two seconds.
+// complete returns the OP, with the document that a request is for, or that seems to name what it
+// is for, if that was not seen yet: a client that has had its document for long asks for keys
+// alone. The request waits for it, at most two seconds.
 func (p *Provider) complete(op *OP, r *http.Request, next caddyhttp.Handler) *OP {
 	path := op.unseen(r.URL.Path)
 	if path == "" && op.hasSeveralDocuments() && op.HasDocument(r.URL.Path) && op.byDocument(r.URL.Path) == nil {
@@ -112,15 +107,16 @@ func (p *Provider) complete(op *OP, r *http.Request, next caddyhttp.Handler) *OP
 	if path == "" {
 		return op
 	}
-	waitFor(r.Context(), p.askAt(path, r, next), metadataWait)
+	p.awaitAt(path, r, next)
 	if known := p.known.Load(); known != nil {
 		return known
 	}
 	return op
 }
 
-// As returns an OP as one of its issuers has it, with that issuer's keys and algorithms. Where the issuer's document was not seen,
-// it is asked for; the request waits for it, at most two seconds. What is not found has no keys.
+// As returns an OP as one of its issuers has it, with that issuer's keys and algorithms. Where the
+// issuer's document was not seen, it is asked for; the request waits for it, at most two seconds.
+// What is not found has no keys.
 func (p *Provider) As(op *OP, issuer string, r *http.Request, next caddyhttp.Handler) *OP {
 	if !op.hasSeveralDocuments() || !op.issues(issuer) {
 		return op
@@ -128,7 +124,7 @@ func (p *Provider) As(op *OP, issuer string, r *http.Request, next caddyhttp.Han
 	if view := op.as(issuer); view != nil {
 		return view
 	}
-	waitFor(r.Context(), p.askAt(op.ownPlace(issuer), r, next), metadataWait)
+	p.awaitAt(op.ownPlace(issuer), r, next)
 	if known := p.known.Load(); known != nil {
 		if view := known.as(issuer); view != nil {
 			return view
@@ -139,8 +135,8 @@ func (p *Provider) As(op *OP, issuer string, r *http.Request, next caddyhttp.Han
 	return &unknown
 }
 
-// refreshAt has one of several documents asked for again, that a client asks for just now, when it has become old. The request does not
-// wait.
+// refreshAt has one of several documents asked for again, that a client asks for just now, when it
+// has become old. The request does not wait.
 func (p *Provider) refreshAt(path string, r *http.Request, next caddyhttp.Handler) {
 	base := p.base()
 	if base == nil || !base.hasSeveralDocuments() || !base.HasDocument(path) {
@@ -148,51 +144,61 @@ func (p *Provider) refreshAt(path string, r *http.Request, next caddyhttp.Handle
 	}
 	d := &p.documents
 	d.mu.Lock()
-	old := p.env.Now().Sub(d.byPath.get(path, newAsked).last) >= metadataMaxAge
+	old := p.env.Now().Sub(d.asked.get(path, newAsking).began) >= metadataMaxAge
 	d.mu.Unlock()
 	if old {
 		p.askAt(path, r, next)
 	}
 }
 
-// askAt starts a question for one of the OP's documents unless it is under way, or too many are, and returns a channel that is
-// closed when there is nothing more to wait for.
-func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) <-chan struct{} {
-	target := p.base().at(path)
+func newAsking() *asking { return new(asking) }
+
+// awaitAt waits for one of the OP's documents, at most two seconds.
+func (p *Provider) awaitAt(path string, r *http.Request, next caddyhttp.Handler) {
+	await(r, func() (<-chan struct{}, bool) { return p.askAt(path, r, next) }, func() bool {
+		known := p.known.Load()
+		return known != nil && known.hasSeen(path)
+	})
+}
+
+// askAt starts a question for one of the OP's documents unless it is under way or it is too early
+// for one, or too many are. It returns a channel that is closed when there is nothing more to wait
+// for, and whether that is the request's own question.
+func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
+	target, who := p.base().at(path), callerOf(r, next)
 	d := &p.documents
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now, who, document := p.env.Now(), callerOf(r, next), d.byPath.get(path, newAsked)
-	if wait := document.blocked(now, who); wait != nil {
-		return wait
+	a := d.asked.get(path, newAsking)
+	if wait := a.blocked(p.env.Now(), who); wait != nil {
+		return wait, false
 	}
-	if d.underWay >= maxAsked {
-		return over
+	if d.flights >= maxAsked {
+		return over, false
 	}
 	question, err := newSubRequest(p.env, r, next, target.discoveryURL())
 	if err != nil {
-		return over
+		return over, false
 	}
-	document.last = now
-	d.underWay++
-	flight := document.begin(now)
+	done := a.begin(p.env.Now())
+	d.flights++
 	go func() {
-		defer close(flight)
-		p.learnAt(target, question, document, who)
+		defer close(done)
+		p.finishAt(target, question, a, who)
 	}()
-	return flight
+	return done, true
 }
 
-func (p *Provider) learnAt(target *OP, question *subRequest, document *asked, who caller) {
+func (p *Provider) finishAt(target *OP, question *subRequest, a *asking, who caller) {
 	op, elsewhere, err := p.fetch(target, question)
 	d, now := &p.documents, p.env.Now()
 	d.mu.Lock()
-	d.underWay--
-	document.flight = nil
+	a.flight = nil
+	d.flights--
 	if err != nil {
-		document.failed(now, who, err)
+		a.failed(now, who, err)
 	} else {
-		document.answered(now)
+		a.answered(now)
 	}
 	d.mu.Unlock()
 	if err != nil {

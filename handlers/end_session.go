@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -54,6 +55,8 @@ type EndSession struct {
 	// Default: false.
 	AccessLog bool `json:"access_log,omitempty"`
 
+	// Explicit: the endpoint is configured, and served even if it has nothing to end the OP's own session by.
+	Explicit bool `json:"-"`
 	// LoginCookie is the name of the OP's own login cookie; empty: not known.
 	LoginCookie string `json:"-"`
 	// LoginPlace knows where that is set.
@@ -72,6 +75,8 @@ type EndSession struct {
 	env   Env
 	pages *assets.Pages
 	turns turns
+
+	unended sync.Once // the log says that there is nothing to end the OP's own session by
 }
 
 // Setup gives the handler its world.
@@ -87,16 +92,10 @@ func (e *EndSession) Setup(env Env) error {
 	return nil
 }
 
-// ErrNothingToEnd says that the OP's own session cannot be ended by what is configured.
-var ErrNothingToEnd = errors.New("end_session has nothing to end the OP's own session by: set upstream, clear_cookies or login_cookie")
-
 // Validate tells why the configuration cannot be served.
 func (e *EndSession) Validate() error {
 	if err := e.Keys.Validate(); err != nil {
 		return err
-	}
-	if !e.isAble() {
-		return ErrNothingToEnd
 	}
 	errs := []error{validatePath(e.Path)}
 	if e.Confirm != "" && e.Confirm != ConfirmNeeded && e.Confirm != ConfirmAlways {
@@ -111,8 +110,11 @@ func (e *EndSession) Validate() error {
 	return errors.Join(errs...)
 }
 
-// isAble tells whether there is something to end the OP's own session by.
-func (e *EndSession) isAble() bool { return e.Upstream != nil || len(e.ClearCookies) > 0 }
+// isAble tells whether the endpoint can be served: there is something to end the OP's own session by, or nothing has to be ended there.
+func (e *EndSession) isAble() bool { return e.Explicit || e.endsAtOP() }
+
+// endsAtOP reports whether there is something to end the OP's own session by.
+func (e *EndSession) endsAtOP() bool { return e.Upstream != nil || len(e.ClearCookies) > 0 }
 
 // isServed tells whether the endpoint is there. Where the OP has one of its own, ours is not.
 func (e *EndSession) isServed(op *OP) bool { return e.isAble() && !op.endsSessions }

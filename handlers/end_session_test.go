@@ -324,6 +324,9 @@ func TestTheOPsOwnEndpointIsLeftInPlace(t *testing.T) {
 	if unable := (&EndSession{}); unable.Serves(x.w.op, endSession) || unable.Members(x.w.op) != nil {
 		t.Error("it is served though there is nothing to end the OP's session by")
 	}
+	if asked := (&EndSession{Explicit: true, Clients: x.e.Clients, BackChannel: x.e.BackChannel}); !asked.Serves(x.w.op, endSession) || asked.Members(x.w.op) == nil || asked.Serves(op, endSession) {
+		t.Error("it is configured, and not served where the OP has none")
+	}
 }
 
 func TestWithoutKeysNothingIsDone(t *testing.T) {

@@ -237,8 +237,8 @@ func (w *world) withoutKeys() {
 type agent struct {
 	t            testing.TB
 	w            *world
-	login        string // the configured login cookie
-	sessionState string // the configured session_state
+	login        string       // the configured login cookie
+	sessionState SessionState // the configured session_state
 	pushed       *Pushed
 	clients      *Clients
 	dest         string // Sec-Fetch-Dest
@@ -288,7 +288,7 @@ func (a *agent) send(r *http.Request, respond http.HandlerFunc) *http.Response {
 // browser is the handler of the OP's site, as the agent is configured now.
 func (a *agent) browser() *Browser {
 	if a.b == nil {
-		a.b, a.keys = new(Browser), new(Keys)
+		a.b, a.keys = &Browser{LoginPlace: new(LoginPlace), Redemptions: new(Redemptions)}, new(Keys)
 	}
 	a.b.LoginCookie, a.b.SessionState, a.b.Pushed, a.b.Clients, a.b.OPKeys = a.login, a.sessionState, a.pushed, a.clients, a.keys
 	a.b.Setup(a.w.env)

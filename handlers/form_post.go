@@ -140,7 +140,7 @@ func (b *Browser) answerForm(v *visit, asked *pendingRequest, header http.Header
 		}
 		forbidCaching(header)
 		v.writeCookies(header)
-		if sessionState == "" || !b.mayAdd(response) {
+		if sessionState == "" || !b.SessionState.mayAdd(v.op, response) {
 			return nil
 		}
 		return form.with(page, sessionState)

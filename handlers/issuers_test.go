@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
@@ -221,6 +223,25 @@ func TestADocumentThatIsNotThereIsNotAskedForAgainAtOnce(t *testing.T) {
 	}
 }
 
+func TestADocumentThatIsRefusedToOneCallerIsAskedForByAnother(t *testing.T) {
+	c := newCrowd(t, slugs)
+	c.find("/application/o/shop" + wellKnown)
+	respond := c.respond
+	c.respond = func(w http.ResponseWriter, r *http.Request) error {
+		if r.RemoteAddr == "192.0.2.66:4711" {
+			return caddyhttp.Error(http.StatusForbidden, nil)
+		}
+		return respond(w, r)
+	}
+	const path = "/application/o/wiki/jwks/"
+	for i, address := range []string{"192.0.2.66", "192.0.2.7"} {
+		op := c.p.Find(from(httptest.NewRequest("GET", issuer+path, nil), address), c)
+		if known := op.keysAt(path) != nil; known != (i == 1) {
+			t.Errorf("%s: the document is known: %v", address, known)
+		}
+	}
+}
+
 func TestWhatIsKnownOfManyIssuersIsBounded(t *testing.T) {
 	c := newCrowd(t, slugs)
 	keys := &Keys{As: c.p.As}
@@ -236,7 +257,7 @@ func TestWhatIsKnownOfManyIssuersIsBounded(t *testing.T) {
 	}
 	d := &c.p.documents
 	for what, n := range map[string]int{
-		"key sets": len(keys.sets.values), "documents": len(d.byPath.values), "questions": d.underWay,
+		"key sets": len(keys.sets.values), "documents that were asked for": len(d.asked.values), "questions": d.flights,
 		"names of key sets": len(keys.sets.names),
 	} {
 		if n > maxLately {
@@ -257,7 +278,8 @@ func TestQuestionsForDocumentsAreFew(t *testing.T) {
 	var flights []<-chan struct{}
 	for i := range 20 {
 		path := fmt.Sprintf("/application/o/client%d%s", i, wellKnown)
-		flights = append(flights, c.p.askAt(path, httptest.NewRequest("GET", issuer+path, nil), c))
+		flight, _ := c.p.askAt(path, httptest.NewRequest("GET", issuer+path, nil), c)
+		flights = append(flights, flight)
 	}
 	close(release)
 	for _, flight := range flights {

@@ -257,7 +257,8 @@ func (k *Keys) finish(op *OP, who caller, fetch func() ([]byte, error)) {
 	}
 }
 
-// Wants tells whether a document that passes through to a client is news, as far as can be told before it is read.
+// Wants tells whether a document that passes through to a client is news, as far as can be told
+// before it is read.
 func (k *Keys) Wants(op *OP) bool {
 	return k.of(op).wants()
 }

@@ -11,13 +11,27 @@ import (
 // loginCookieDeleted tells whether a response deletes the OP's own login cookie, which the request carried. A changed value means
 // nothing: OPs rotate it as they like. In a frame it means nothing either: frameworks clean up there what they were not sent.
 func (b *Browser) loginCookieDeleted(op *OP, r *http.Request, header http.Header) bool {
-	if b.LoginCookie == "" || len(header["Set-Cookie"]) == 0 || isFramed(r) {
+	cleared := clearsCookies(header)
+	if b.LoginCookie == "" || len(header["Set-Cookie"]) == 0 && !cleared || isFramed(r) {
 		return false
 	}
 	if !carriesCookie(r, b.LoginCookie) {
 		return false
 	}
-	return deletes(b.ownLines(op, r, header), b.LoginCookie, r.URL.Path, b.env.Now())
+	deleted, set := effect(b.ownLines(op, r, header), b.LoginCookie, r.URL.Path, b.env.Now())
+	return !set && (deleted || cleared)
+}
+
+// clearsCookies reports whether a response clears all cookies of the site (Clear Site Data, section 3.1).
+func clearsCookies(header http.Header) bool {
+	for _, line := range header["Clear-Site-Data"] {
+		for directive := range strings.SplitSeq(line, ",") {
+			if directive = strings.Trim(directive, " \t"); directive == `"cookies"` || directive == `"*"` {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // ownLines are the Set-Cookie lines of a response that are not for another issuer's pages.
@@ -67,41 +81,42 @@ func isFramed(r *http.Request) bool {
 	return false
 }
 
-// carriesCookie tells whether a request has a cookie with a value, whatever that is: Go's own reader passes over values such as
-// JSON, which browsers send all the same.
-func carriesCookie(r *http.Request, name string) bool {
+// carriesCookie tells whether a request has a cookie with a value.
+func carriesCookie(r *http.Request, name string) bool { return countCookies(r, name) > 0 }
+
+// countCookies returns how many cookies of a name a request has that have a value, whatever that is: Go's own reader passes over values
+// such as JSON, which browsers send all the same. Around names stand spaces and tabs (RFC 6265, section 5.2); any other is part of them.
+func countCookies(r *http.Request, name string) (count int) {
 	for _, line := range r.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			if n, value, _ := strings.Cut(pair, "="); strings.TrimSpace(n) == name && strings.Trim(value, ` "`) != "" {
-				return true
+			if n, value, _ := strings.Cut(pair, "="); strings.Trim(n, " \t") == name && strings.Trim(value, " \t\"") != "" {
+				count++
 			}
 		}
 	}
-	return false
+	return count
 }
 
-// deletes tells whether the net effect of a response's Set-Cookie lines is that a cookie is gone: for each domain and path the
-// last line counts (RFC 6265, section 5.3), some line deletes, and none sets a value.
-func deletes(lines []string, name, requestPath string, now time.Time) bool {
+// effect returns the net effect of a response's Set-Cookie lines on a cookie, of which the last line counts for each domain and path
+// (RFC 6265, section 5.3): whether one deletes it, and whether one sets it.
+func effect(lines []string, name, requestPath string, now time.Time) (deleted, set bool) {
 	type place struct{ domain, path string }
 	gone := make(map[place]bool)
 	for _, line := range lines {
-		if given, _, _ := strings.Cut(line, "="); strings.TrimSpace(given) != name {
+		if given, _, _ := strings.Cut(line, "="); strings.Trim(given, " \t") != name {
 			continue
 		}
 		c, err := http.ParseSetCookie(line)
 		if err != nil {
-			return false // a value that Go's reader refuses, such as JSON: for all that is known, it is set
+			return false, true // a value that Go's reader refuses, such as JSON: for all that is known, it is set
 		}
 		where := place{strings.ToLower(strings.TrimPrefix(c.Domain, ".")), cookiePath(c.Path, requestPath)}
 		gone[where] = isDeletion(c, now)
 	}
 	for _, is := range gone {
-		if !is {
-			return false
-		}
+		deleted, set = deleted || is, set || !is
 	}
-	return len(gone) > 0
+	return deleted, set
 }
 
 // isDeletion knows the three shapes: a Max-Age that is over (which goes before Expires), an Expires that is past, an empty value.

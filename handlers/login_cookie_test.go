@@ -10,6 +10,12 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
+// deletes reports whether the net effect of lines is that the cookie is gone.
+func deletes(lines []string, name, requestPath string, now time.Time) bool {
+	deleted, set := effect(lines, name, requestPath, now)
+	return deleted && !set
+}
+
 func TestTheNetEffectOfSetCookieLines(t *testing.T) {
 	tests := []struct {
 		name  string

@@ -8,45 +8,87 @@ import (
 	"sync"
 )
 
-// A LoginPlace is the paths that the OP sets its login cookie for, as far as they were seen. A cookie that is set for a part of the site
-// does not reach an endpoint elsewhere on it. The zero value has seen nothing.
+// A LoginPlace is how the OP sets its login cookie, as far as that was seen. A cookie that is set for a part of the site does not reach an
+// endpoint elsewhere on it; one of the same name on another domain or path is not the OP's. The zero value has seen nothing.
 type LoginPlace struct {
-	mu    sync.Mutex
-	paths []string
+	mu     sync.Mutex
+	places []ClearCookie // each once
+	// strict: it was set with SameSite=Strict; notNone: it was set with anything but SameSite=None.
+	strict, notNone bool
 }
 
-// maxLoginPaths is how many are remembered: an OP has one, and an odd one two.
-const maxLoginPaths = 8
+// maxLoginPlaces is how many are remembered: an OP has one, and an odd one two.
+const maxLoginPlaces = 8
 
 // note looks for the cookie among the Set-Cookie lines of a response.
 func (p *LoginPlace) note(lines []string, name, requestPath string) {
 	for _, line := range lines {
-		if !strings.HasPrefix(line, name+"=") {
+		if given, _, _ := strings.Cut(line, "="); strings.Trim(given, " \t") != name {
 			continue
 		}
 		if c, err := http.ParseSetCookie(line); err == nil && c.Value != "" && c.MaxAge >= 0 {
-			p.add(cookiePath(c.Path, requestPath))
+			c.Path = cookiePath(c.Path, requestPath)
+			p.add(c)
 		}
 	}
 }
 
-func (p *LoginPlace) add(path string) {
+func (p *LoginPlace) add(c *http.Cookie) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.paths) < maxLoginPaths && !slices.Contains(p.paths, path) {
-		p.paths = append(p.paths, path)
+	p.strict = p.strict || c.SameSite == http.SameSiteStrictMode
+	p.notNone = p.notNone || c.SameSite != http.SameSiteNoneMode
+	if len(p.places) < maxLoginPlaces && !slices.ContainsFunc(p.places, func(seen ClearCookie) bool { return seen.is(c) }) {
+		p.places = append(p.places, ClearCookie{Name: c.Name, Domain: c.Domain, Path: c.Path})
 	}
+}
+
+// isCleared reports whether the cookie is deleted wherever the OP was seen to set it: what is left of its name is somebody else's.
+func (p *LoginPlace) isCleared(cleared []ClearCookie) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.places) > 0 && !slices.ContainsFunc(p.places, func(set ClearCookie) bool {
+		c := &http.Cookie{Name: set.Name, Domain: set.Domain, Path: set.Path}
+		return !slices.ContainsFunc(cleared, func(deleted ClearCookie) bool { return deleted.is(c) })
+	})
+}
+
+// comes reports whether the cookie is known to come with a request, if the browser has it.
+func (p *LoginPlace) comes(r *http.Request) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.ContainsFunc(p.places, func(set ClearCookie) bool { return reaches(set.Path, r.URL.Path) }) {
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "same-site", "none":
+		return true
+	}
+	return !p.notNone || !p.strict && isPlainNavigation(r)
+}
+
+// isPlainNavigation reports whether a request loads a whole tab, for certain, by a method with which Lax cookies come
+// (RFC 6265bis, section 5.6.7.1).
+func isPlainNavigation(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Dest") == "document" && navigates(r)
 }
 
 // missed tells whether the cookie is known not to reach a path: it was seen, and never for that path.
 func (p *LoginPlace) missed(path string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.paths) == 0 || slices.ContainsFunc(p.paths, func(set string) bool { return reaches(set, path) }) {
+	var paths []string
+	for _, set := range p.places {
+		if reaches(set.Path, path) {
+			return nil
+		}
+		paths = append(paths, set.Path)
+	}
+	if paths == nil {
 		return nil
 	}
 	return fmt.Errorf("%w: its login cookie is set for %s, which does not reach %s: give end_session a path below that",
-		errNotEnded, strings.Join(p.paths, " and "), path)
+		errNotEnded, strings.Join(paths, " and "), path)
 }
 
 // reaches tells whether a cookie for one path is sent to another (RFC 6265, section 5.1.4).

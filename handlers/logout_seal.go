@@ -28,8 +28,10 @@ type sealedLogout struct {
 	// Sessions are those that ended, whose clients are told. Framed says that the page which tells them in frames has had its turn,
 	// Unframed that it could not be shown.
 	Sessions [][]byte `json:"sessions,omitempty"`
-	Framed   bool     `json:"framed,omitempty"`
-	Unframed bool     `json:"unframed,omitempty"`
+	// Carried is how many cookies the browser had of the name of each that was cleared.
+	Carried  []int `json:"carried,omitempty"`
+	Framed   bool  `json:"framed,omitempty"`
+	Unframed bool  `json:"unframed,omitempty"`
 	// Browser is the one that was signed out, or that the user was asked in. Confirmations have the Session as well, and a Value which
 	// makes the answer count once.
 	Browser []byte `json:"browser,omitempty"`

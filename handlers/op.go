@@ -32,6 +32,7 @@ type OP struct {
 	learnt         bool     // from the OP's document, which the fields below are of
 	tellsClients   bool     // the OP has back-channel logout of its own
 	framesClients  bool     // the OP has front-channel logout of its own
+	checksSessions bool     // the OP's document names a check_session_iframe
 	endsSessions   bool     // the OP's document has an end_session_endpoint of its own, wherever that is
 	jwksURI        string   // as the OP's document has it; empty: not known
 	algorithms     []string // that the OP signs ID tokens with, as its document has them
@@ -118,6 +119,7 @@ func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
 	known.TokenPath = endpointPath(m.TokenEndpoint, op.Origin)
 	known.PushedPath = endpointPath(m.PushedEndpoint, op.Origin)
 	known.EndSessionPath = endpointPath(m.EndSessionEndpoint, op.Origin)
+	known.checksSessions = m.CheckSessionIframe != ""
 	known.endsSessions = m.EndSessionEndpoint != ""
 	known.jwksURI, known.algorithms = m.JWKSURI, m.SigningAlgorithms
 	// A sub means something at its own issuer only (OpenID Connect Core 1.0, section 2).

@@ -34,6 +34,8 @@ const (
 	blind
 	// leaving requests are no authorization requests: the OP's own end_session endpoint was asked to redirect there after a sign-out.
 	leaving
+	// bare requests ask whether the user is signed in, and for nothing else.
+	bare
 )
 
 func (p pendingRequest) is(t traits) bool { return p.traits&t != 0 }

@@ -37,7 +37,7 @@ type Registration struct {
 func (g *Registration) Setup(env Env) { g.env = env }
 
 // Serves tells whether a request registers a client, or reads, changes or deletes a registration. The latter come with a token of
-// their own (RFC 7592, section 1.1), and not from pages, which may be below that path as well.
+// their own (RFC 7592, section 2), and not from pages, which may be below that path as well.
 func (g *Registration) Serves(op *OP, r *http.Request) bool {
 	if !isRegistration(op, r.URL.Path) {
 		return false
@@ -45,9 +45,7 @@ func (g *Registration) Serves(op *OP, r *http.Request) bool {
 	switch r.Method {
 	case http.MethodPost:
 		return r.URL.Path == op.RegistrationPath
-	case http.MethodPut, http.MethodDelete:
-		return true
-	case http.MethodGet:
+	case http.MethodGet, http.MethodPut, http.MethodDelete:
 		return strings.HasPrefix(strings.ToLower(r.Header.Get("Authorization")), "bearer ")
 	}
 	return false
@@ -68,16 +66,38 @@ func (g *Registration) Serve(op *OP, w http.ResponseWriter, r *http.Request, nex
 		return g.serve(w, r, next, []int{http.StatusOK}, func(answer []byte) ([]byte, error) { return g.echo(recording(r), op, answer) })
 	case http.MethodDelete:
 		return observe(w, r, next, func(status int, _ http.Header) *hold {
-			if status == http.StatusNoContent || status == http.StatusOK {
+			if status == http.StatusNoContent {
 				g.forget(op, r)
 			}
 			return nil
 		})
 	}
 	body, r := readBody(r)
+	if r.Method == http.MethodPut {
+		return g.serve(w, r, next, []int{http.StatusOK}, func(answer []byte) ([]byte, error) {
+			if !g.isUpdate(op, r, answer) {
+				return answer, nil
+			}
+			return g.learn(op, r, body, answer)
+		})
+	}
 	return g.serve(w, r, next, []int{http.StatusOK, http.StatusCreated}, func(answer []byte) ([]byte, error) {
 		return g.learn(op, r, body, answer)
 	})
+}
+
+// isUpdate tells whether an answer says what is registered now of the client whose registration is changed at this very address (RFC
+// 7592, section 2.2). Anything else that is below the endpoint says nothing of clients.
+func (g *Registration) isUpdate(op *OP, r *http.Request, answer []byte) bool {
+	answered, err := readRegistration(answer)
+	if err != nil {
+		return false
+	}
+	client, found, err := g.env.Registry.ClientAt(recording(r), op.Issuer, r.URL.RequestURI())
+	if err != nil {
+		unrecorded(g.env.Logger, "a change of a registration is not learnt", err)
+	}
+	return err == nil && found && client.ID == text(answered, "client_id")
 }
 
 // serve holds an answer that says what is registered now.
@@ -156,14 +176,10 @@ func (g *Registration) echo(ctx context.Context, op *OP, answer []byte) ([]byte,
 	return appendMembers(answer, g.acted(op, client))
 }
 
-// forget forgets the client whose registration was deleted: that of the address, or, where none was learnt, of the ID at its end.
+// forget forgets the client whose registration was deleted at its address (RFC 7592, section 2.3).
 func (g *Registration) forget(op *OP, r *http.Request) {
 	ctx := recording(r)
 	client, found, err := g.env.Registry.ClientAt(ctx, op.Issuer, r.URL.RequestURI())
-	if id := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]; err == nil && !found {
-		client, found, err = g.env.Registry.Client(ctx, op.Issuer, id)
-		found = found && client.URI == ""
-	}
 	if err == nil && found {
 		err = g.Clients.forget(ctx, op.Issuer, client.ID)
 	}
@@ -206,7 +222,6 @@ func (r registration) client(others ...registration) Client {
 	all := append([]registration{r}, others...)
 	return Client{
 		ID:                                text(r, "client_id"),
-		Name:                              member[string]("client_name", all...),
 		PostLogoutRedirectURIs:            member[[]string]("post_logout_redirect_uris", all...),
 		BackChannelLogoutURI:              member[string]("backchannel_logout_uri", all...),
 		BackChannelLogoutSessionRequired:  member[bool]("backchannel_logout_session_required", all...),
@@ -219,7 +234,8 @@ func (r registration) client(others ...registration) Client {
 // maxRegisteredURIs bounds the post_logout_redirect_uris of a client that registers itself, in bytes of all.
 const maxRegisteredURIs = 8 << 10
 
-// acceptable leaves out what cannot be used. Of a client that registers itself nothing is plain http but on loopback hosts.
+// acceptable leaves out what cannot be used. Of a client that registers itself nothing is plain http but on loopback hosts. It has no
+// name either: that is anybody's text, and would stand on the OP's pages.
 func acceptable(answered, asked registration) Client {
 	d := answered.client(asked)
 	client := Client{ID: d.ID}
@@ -229,7 +245,6 @@ func acceptable(answered, asked registration) Client {
 			client = with
 		}
 	}
-	try(func(c *Client) { c.Name = d.Name })
 	try(func(c *Client) { c.IDTokenSignedResponseAlg = d.IDTokenSignedResponseAlg })
 	if len(strings.Join(d.PostLogoutRedirectURIs, "")) <= maxRegisteredURIs {
 		try(func(c *Client) { c.PostLogoutRedirectURIs = d.PostLogoutRedirectURIs })

@@ -1,11 +1,14 @@
 package handlers
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +26,9 @@ type registrar struct {
 	clients map[string]map[string]any
 	says    map[string]any // in each answer, whatever it is asked
 	status  int            // zero: as it should be
+
+	good        int    // in place of the right status
+	contentType string // in place of JSON
 }
 
 const registrationPath = "/register"
@@ -57,6 +63,9 @@ func (o *registrar) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(o.status)
 		return nil
 	}
+	if o.good != 0 {
+		status = o.good
+	}
 	switch r.Method {
 	case http.MethodPost, http.MethodPut:
 		var asked map[string]any
@@ -76,7 +85,7 @@ func (o *registrar) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(status)
 		return nil
 	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", cmp.Or(o.contentType, "application/json"))
 	w.WriteHeader(status)
 	return json.NewEncoder(w).Encode(o.clients[id])
 }
@@ -126,7 +135,7 @@ func TestWhatAClientRegistersForLogoutIsLearntAndEchoed(t *testing.T) {
 	}
 	for range 2 { // also after a restart
 		client, known := o.find("client 1")
-		if !known || client.Name != "The Shop" || !client.MayReturnTo("https://rp.example.com/bye") || !client.tellable("1") || client.tellable("") ||
+		if !known || client.Name != "" || !client.MayReturnTo("https://rp.example.com/bye") || !client.tellable("1") || client.tellable("") ||
 			client.IDTokenSignedResponseAlg != "ES256" || client.InsecureHTTP {
 			t.Errorf("known %v: %+v", known, client)
 		}
@@ -166,6 +175,114 @@ func TestUpdatesAndDeletionsAreFollowed(t *testing.T) {
 			t.Errorf("after its deletion: %+v", client)
 		}
 		o.restart()
+	}
+}
+
+func TestOnlyTheClientItselfChangesItsRegistration(t *testing.T) {
+	evil := `{"redirect_uris":["https://evil.example/"],"post_logout_redirect_uris":["https://evil.example/bye"],"backchannel_logout_uri":"https://evil.example/back"}`
+	at := registrationPath + "/client%201"
+	for name, tt := range map[string]struct {
+		method, path string
+		change       func(o *registrar, r *http.Request)
+	}{
+		"without a token":                        {"PUT", at, func(_ *registrar, r *http.Request) { r.Header.Del("Authorization") }},
+		"with another kind of credentials":       {"PUT", at, func(_ *registrar, r *http.Request) { r.Header.Set("Authorization", "Basic YTpi") }},
+		"at another address":                     {"PUT", registrationPath + "/other", func(o *registrar, _ *http.Request) { o.says = map[string]any{"client_id": "client 1"} }},
+		"at its address with a query":            {"PUT", at + "?a", func(*registrar, *http.Request) {}},
+		"at the endpoint itself":                 {"PUT", registrationPath, func(o *registrar, _ *http.Request) { o.says = map[string]any{"client_id": "client 1"} }},
+		"the answer is another client's":         {"PUT", at, func(o *registrar, _ *http.Request) { o.says = map[string]any{"client_id": "client 2"} }},
+		"the answer is no registration":          {"PUT", at, func(o *registrar, _ *http.Request) { o.says = map[string]any{"client_id": 1} }},
+		"the answer is refused":                  {"PUT", at, func(o *registrar, _ *http.Request) { o.status = http.StatusUnauthorized }},
+		"the answer is that it is made":          {"PUT", at, func(o *registrar, _ *http.Request) { o.good = http.StatusCreated }},
+		"the answer is a page":                   {"PUT", at, func(o *registrar, _ *http.Request) { o.contentType = "text/html" }},
+		"deleted without a token":                {"DELETE", at, func(_ *registrar, r *http.Request) { r.Header.Del("Authorization") }},
+		"deleted, and the answer is a page":      {"DELETE", at, func(o *registrar, _ *http.Request) { o.good = http.StatusOK }},
+		"deleted at another address with its ID": {"DELETE", registrationPath + "/x/client%201", func(*registrar, *http.Request) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newRegistrar(t)
+			o.members = nil
+			o.send("POST", registrationPath, fullRegistration)
+			o.send("POST", registrationPath, fullRegistration) // client 2
+			r := httptest.NewRequest(tt.method, issuer+tt.path, strings.NewReader(evil))
+			r.Header.Set("Authorization", "Bearer of-the-registration")
+			tt.change(o, r)
+			if o.g.Serves(o.w.op, r) {
+				if err := o.g.Serve(o.w.op, httptest.NewRecorder(), r, o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, id := range []string{"client 1", "client 2"} {
+				if client, known := o.find(id); !known || client.BackChannelLogoutURI != "https://rp.example.com/back" || client.MayReturnTo("https://evil.example/bye") {
+					t.Errorf("%s is known: %v, %+v", id, known, client)
+				}
+			}
+		})
+	}
+}
+
+// What is in the registry may have been written by a version that took more.
+func TestARecordedRegistrationHasNoMoreRightsThanANewOne(t *testing.T) {
+	o := newRegistrar(t)
+	record := func(metadata string) {
+		t.Helper()
+		client := registry.Client{ID: "shop", Metadata: []byte(metadata)}
+		if err := o.w.store.PutClient(t.Context(), issuer, client, o.w.clock.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record(`{"client_id":"shop","client_name":"Your Bank","insecure_http":true,"backchannel_logout_uri":"https://rp.example.com/back"}`)
+	if client, known := o.find("shop"); !known || client.InsecureHTTP || client.Name != "" || client.BackChannelLogoutURI == "" {
+		t.Errorf("known %v: %+v", known, client)
+	}
+	for _, member := range []string{"backchannel_logout_uri", "frontchannel_logout_uri"} {
+		record(`{"client_id":"shop","insecure_http":true,"` + member + `":"http://rp.example.com/"}`)
+		if client, known := o.find("shop"); known {
+			t.Errorf("by %s it is known: %+v", member, client)
+		}
+	}
+	record(`{"client_id":"wiki","backchannel_logout_uri":"https://rp.example.com/back"}`)
+	if client, known := o.find("shop"); known {
+		t.Errorf("it is another client: %+v", client)
+	}
+}
+
+func TestARegisteredNameIsNotShown(t *testing.T) {
+	o := newRegistrar(t)
+	for _, name := range []string{"Your Bank", "signed out. Call +1 555 0100", "\u202egnoW"} {
+		_, answer := o.send("POST", registrationPath, `{"client_name":"`+name+`","redirect_uris":["https://rp.example.com/cb"]}`)
+		id := fmt.Sprint(answer["client_id"])
+		client, known := o.find(id)
+		if !known || client.Name != "" {
+			t.Errorf("%s: known %v: %+v", name, known, client)
+		}
+		end := &EndSession{Clients: o.g.Clients}
+		l := &leave{op: o.w.op, r: httptest.NewRequest("GET", issuer+"/", nil), request: logoutRequest{ClientID: id, Hinted: true}}
+		if got := end.clientName(l); got != id {
+			t.Errorf("the question names %q", got)
+		}
+	}
+}
+
+func TestNamesHaveNoControlCharacters(t *testing.T) {
+	name := `The\u0000\n \u202eShop\u2066\u200f\u061c\u2028 \u00e9\u5e97`
+	file := filepath.Join(t.TempDir(), "clients.json")
+	if err := os.WriteFile(file, []byte(`[{"client_id":"wiki","client_name":"`+name+`"}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var configured string
+	if err := json.Unmarshal([]byte(`"`+name+`"`), &configured); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	clients := &Clients{List: []Client{{ID: "shop", Name: configured}}, File: file}
+	if err := clients.Setup(w.env); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"shop", "wiki"} {
+		if client, _ := clients.Find(t.Context(), issuer, id); client.Name != "The Shop \u00e9\u5e97" {
+			t.Errorf("%s is %q", id, client.Name)
+		}
 	}
 }
 
@@ -282,9 +399,9 @@ func TestWhereARegistrationIsChanged(t *testing.T) {
 	}{
 		"below the endpoint":              {issuer + registrationPath + "/xyz?a=b", registrationPath + "/xyz?a=b", true},
 		"the endpoint with a query":       {issuer + registrationPath + "?client=1", registrationPath + "?client=1", true},
-		"not said":                        {"", registrationPath + "/client%201", true},
-		"on another origin":               {"https://elsewhere.example/client%201", registrationPath + "/client%201", true},
-		"elsewhere at the OP":             {issuer + "/login", registrationPath + "/client%201", true},
+		"not said":                        {"", registrationPath + "/client%201", false},
+		"on another origin":               {"https://elsewhere.example/client%201", registrationPath + "/client%201", false},
+		"elsewhere at the OP":             {issuer + "/login", registrationPath + "/client%201", false},
 		"not there":                       {issuer + registrationPath + "/xyz", registrationPath + "/another", false},
 		"by its ID though it has a place": {issuer + registrationPath + "/xyz", registrationPath + "/client%201", false},
 	} {
@@ -295,6 +412,11 @@ func TestWhereARegistrationIsChanged(t *testing.T) {
 			o.send("DELETE", tt.at, "")
 			if _, known := o.find("client 1"); known == tt.deleted {
 				t.Errorf("known after its deletion: %v", known)
+			}
+			o.clients["xyz"] = map[string]any{"client_id": "client 1"}
+			o.send("PUT", tt.at, `{"redirect_uris":["https://rp.example.com/cb"]}`)
+			if client, known := o.find("client 1"); known && client.BackChannelLogoutURI == "" {
+				t.Error("it was changed at another address")
 			}
 		})
 	}
@@ -308,8 +430,8 @@ func TestPagesBelowTheRegistrationEndpointAreNotTaken(t *testing.T) {
 		"GET " + registrationPath:             false, // without a token
 		"GET " + registrationPath + "/terms":  false,
 		"HEAD " + registrationPath:            false,
-		"PUT " + registrationPath + "/a":      true,
-		"DELETE " + registrationPath + "/a":   true,
+		"PUT " + registrationPath + "/a":      false, // as these
+		"DELETE " + registrationPath + "/a":   false,
 		"PUT " + registrationPath + "ed":      false,
 		"PUT /login":                          false,
 	} {

@@ -204,16 +204,33 @@ func (w *world) subs(t testing.TB, id sessionstate.SessionID) string {
 }
 
 func TestTheOPsOwnSessionStateIsKeptOrReplaced(t *testing.T) {
+	const ours, itsOwn = true, false
 	own := "&session_state=own.salt"
 	form := posted(callback, field("code", "c")+field("session_state", "own.salt")+field("state", "s"))
-	for _, mode := range []string{"", SessionStateKeep, SessionStateReplace} {
-		t.Run("mode "+mode, func(t *testing.T) {
-			a := newAgent(t, newWorld(t))
-			a.sessionState = mode
+	const checkPage = issuer + "/its-own-check"
+	for _, tt := range []struct {
+		mode     SessionState
+		document metadata
+		replaced bool
+	}{
+		{"", metadata{}, ours},
+		{"", metadata{CheckSessionIframe: checkPage}, itsOwn},
+		{SessionStateAuto, metadata{}, ours},
+		{SessionStateAuto, metadata{CheckSessionIframe: checkPage}, itsOwn},
+		{SessionStateKeep, metadata{}, itsOwn},
+		{SessionStateKeep, metadata{CheckSessionIframe: checkPage}, itsOwn},
+		{SessionStateReplace, metadata{}, ours},
+		{SessionStateReplace, metadata{CheckSessionIframe: checkPage}, ours},
+	} {
+		t.Run(fmt.Sprintf("mode %s, check page %q", tt.mode, tt.document.CheckSessionIframe), func(t *testing.T) {
+			w := newWorld(t)
+			w.op = knownOP(t, issuer, tt.document)
+			a := newAgent(t, w)
+			a.sessionState = tt.mode
 			got := sessionState(t, a.get(authorize("s"), redirect(callback+"?code=c"+own+"&state=s")))
 			body, _ := io.ReadAll(a.get(ask("s", url.Values{"response_mode": {"form_post"}}), respondPage(form)).Body)
 			replaced := sessionstate.Verify(got, clientID, "https://rp.example.com", a.stateCookie())
-			if replaced != (mode == SessionStateReplace) || !replaced && got != "own.salt" {
+			if replaced != tt.replaced || !replaced && got != "own.salt" {
 				t.Errorf("session_state is %q", got)
 			}
 			if (string(body) == form) == replaced {

@@ -33,6 +33,9 @@ func (b *Browser) signIn(v *visit, request pendingRequest, origin string, respon
 	v.state = v.sealed.state
 	v.giveSession()
 	v.giveState(v.state)
+	if code := response.values.Get("code"); b.Redemptions != nil && code != "" && subject == (registry.Subject{}) {
+		b.Redemptions.responded(v.env.Logger, v.op.Issuer, request.clientID, code, v.now)
+	}
 	if origin != "" && !request.is(blind) {
 		b.origins.put(originKey(request.clientID, origin), struct{}{})
 	}

@@ -79,7 +79,7 @@ func (e *EndSession) serveParked(l *leave) {
 		e.ask(l) // signed in since: nothing of before holds any more
 	case parked.Failed:
 		e.fail(l, parked)
-	case e.keepsCleared(l.r):
+	case e.survived(l.r, parked.Carried):
 		e.log(l, "failed", zap.String("why", "the browser still has the OP's cookies: their domain or path must be another than that of clear_cookies"))
 		e.fail(l, parked)
 	default:
@@ -132,6 +132,11 @@ func (e *EndSession) keepsLogin(l *leave) bool {
 	if len(e.ClearCookies) > 0 {
 		return e.keepsCookies(l.r)
 	}
+	return e.endsAtOP() && l.hasOthersCookie() // else it has no session that could be ended
+}
+
+// hasOthersCookie reports whether the browser has a cookie that is not ours.
+func (l *leave) hasOthersCookie() bool {
 	for _, cookie := range l.r.Cookies() {
 		if names := l.op.cookies; cookie.Name != names.session && cookie.Name != names.state && !strings.HasPrefix(cookie.Name, names.pending) {
 			return true
@@ -150,15 +155,33 @@ func (e *EndSession) keepsCookies(r *http.Request) bool {
 	return false
 }
 
-// keepsCleared tells whether the browser still has, or may have, what it was signed in by at the OP, of the cookies that are cleared: the
-// login cookie where that is known, for another may be that of a neighbour on the same domain.
-func (e *EndSession) keepsCleared(r *http.Request) bool {
-	for _, cookie := range e.ClearCookies {
-		if (e.LoginCookie == "" || cookie.Name == e.LoginCookie) && carriesCookie(r, cookie.Name) {
+// keepsCleared tells whether the browser has, or may have, what it was signed in by at the OP, of the cookies that are cleared.
+func (e *EndSession) keepsCleared(r *http.Request) bool { return e.survived(r, nil) }
+
+// survived reports whether the browser still has, or may have, what it was signed in by at the OP, of the cookies that were cleared: the
+// login cookie where that is known, for another may be that of a neighbour on the same domain. So may one more of its name: if the
+// browser has fewer of it than it had before, the OP's own is gone.
+func (e *EndSession) survived(r *http.Request, before []int) bool {
+	for i, n := range e.countCleared(r) {
+		name := e.ClearCookies[i].Name
+		switch {
+		case n == 0 || e.LoginCookie != "" && name != e.LoginCookie:
+		case i < len(before) && n < before[i]:
+		case name == e.LoginCookie && e.LoginPlace.isCleared(e.ClearCookies):
+		default:
 			return true
 		}
 	}
 	return false
+}
+
+// countCleared returns how many cookies the browser has of the name of each that is cleared.
+func (e *EndSession) countCleared(r *http.Request) []int {
+	counts := make([]int, len(e.ClearCookies))
+	for i, cookie := range e.ClearCookies {
+		counts[i] = countCookies(r, cookie.Name)
+	}
+	return counts
 }
 
 // session returns the browser's session, or the one that took its place when the user switched. known is false when this registry has
@@ -232,7 +255,14 @@ func (e *EndSession) signOut(l *leave) {
 	}
 	l.end(registry.ReasonLogout)
 	l.endTurn(true)
+	if !e.endsAtOP() && l.hasOthersCookie() {
+		e.unended.Do(func() { // by one of the cookies, the user may still be signed in there
+			e.env.Logger.Warn("end_session ends no session at the OP itself", zap.String("issuer", l.op.Issuer),
+				zap.String("advice", "if the OP signs users in by a cookie, set login_cookie, clear_cookies or upstream"))
+		})
+	}
 	signedOut := sealedLogout{Request: l.request, Ended: true, Failed: err != nil, Sessions: append(sessionIDs(l.ended), before.Sessions...)}
+	signedOut.Carried = e.countCleared(l.r)
 	if err != nil {
 		e.log(l, "failed", zap.Error(err))
 		e.fail(l, signedOut)

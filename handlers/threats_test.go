@@ -54,7 +54,9 @@ func TestThreatTheOPsOwnSessionStateStaysAsItIs(t *testing.T) {
 	for _, state := range []string{"%27%3Balert(1)//", "%3C/script%3E", "'", ""} {
 		w := newWorld(t)
 		location := callback + "?code=c&state=s&session_state=" + state
-		response := newAgent(t, w).get(authorize("s"), redirect(location))
+		a := newAgent(t, w)
+		a.sessionState = SessionStateKeep
+		response := a.get(authorize("s"), redirect(location))
 		if got := response.Header.Get("Location"); got != location {
 			t.Errorf("%s became %s", location, got)
 		}

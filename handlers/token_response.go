@@ -16,6 +16,11 @@ import (
 // A Token observes the OP's token endpoint (OpenID Connect Core 1.0, section 3.1.3): a successful answer to an authorization
 // code says who signed in.
 type Token struct {
+	// SessionState says what becomes of a session_state of the OP's own.
+	SessionState SessionState
+	// Redemptions is told the codes that are redeemed. Nil: nobody is.
+	Redemptions *Redemptions
+
 	env Env
 }
 
@@ -23,24 +28,30 @@ type Token struct {
 func (t *Token) Setup(env Env) { t.env = env }
 
 // Serve passes a token request on. The response to a code is held until who signed in is recorded, so that a client which has
-// its tokens takes part in the session for certain. It is never changed.
+// its tokens takes part in the session for certain. Of all token responses, nothing is changed but a session_state of the OP's own.
 func (t *Token) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if r.Method != http.MethodPost {
 		return next.ServeHTTP(w, r)
 	}
 	form, r := readForm(r)
 	code := form.Get("code")
-	if form.Get("grant_type") != "authorization_code" || code == "" || len(code) > maxCode {
+	redeems := form.Get("grant_type") == "authorization_code" && code != "" && len(code) <= maxCode
+	if !redeems && !t.SessionState.Replaces(op) {
 		return next.ServeHTTP(w, r)
 	}
 	clientID := withClientID(r, form).Get("client_id")
+	if redeems && t.Redemptions != nil {
+		t.Redemptions.redeemed(clientID, code)
+	}
 	return observe(w, unencoded(r), next, func(status int, header http.Header) *hold {
 		if status != http.StatusOK || !isJSON(header) {
 			return nil
 		}
 		return &hold{limit: maxJSON, edit: func(header http.Header, body []byte) []byte {
-			t.redeemed(op, r, code, clientID, header, body)
-			return nil
+			if redeems {
+				t.redeemed(op, r, code, clientID, header, body)
+			}
+			return t.withoutSessionState(op, header, body)
 		}}
 	})
 }

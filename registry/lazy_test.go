@@ -155,6 +155,42 @@ func TestLazyRetriesLaterAndLater(t *testing.T) {
 	})
 }
 
+// Requests come when they come: a store that fails is not tried more often because some came late.
+func TestLazyWaitsLongerEachTimeTheStoreFails(t *testing.T) {
+	for name, breaks := range map[string]bool{"it cannot be opened": false, "it breaks as soon as it is opened": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.away.Store(!breaks)
+				opens := func(opened int64) { // with the next call
+					t.Helper()
+					_, _ = w.ID(t.Context())
+					if got := w.opener.times.Load(); got != opened {
+						t.Fatalf("opened %d times, want %d", got, opened)
+					}
+					if breaks {
+						w.last.Load().broken.Store(true)
+					}
+				}
+				opens(1)
+				opened := int64(1)
+				for _, wait := range []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, time.Minute} {
+					time.Sleep(wait - time.Millisecond)
+					opens(opened)
+					time.Sleep(3 * time.Second)
+					opened++
+					opens(opened)
+				}
+				time.Sleep(3 * time.Minute) // nobody came, or it was in order: it begins anew
+				opens(opened + 1)
+				time.Sleep(5 * time.Second)
+				opens(opened + 2)
+				_ = w.Close()
+			})
+		})
+	}
+}
+
 func TestLazyReopensABrokenStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -178,6 +178,7 @@ type Reason string
 // The reasons for which sessions end.
 const (
 	ReasonLoginCookie Reason = "login_cookie" // the OP deleted its login cookie
+	ReasonOPEnded     Reason = "op_ended"     // the OP says that the user is not signed in any more
 	ReasonUserSwitch  Reason = "user_switch"  // another End-User signed in in the same browser
 	ReasonLogout      Reason = "logout"       // RP-Initiated Logout
 	ReasonOperator    Reason = "operator"     // an operator ended it

@@ -136,10 +136,13 @@ func openFile(path string) (*bbolt.DB, *os.File, error) {
 	return db, file, nil
 }
 
+// openOSFile is [os.OpenFile], after which a test replaces the file.
+var openOSFile = os.OpenFile
+
 // open opens a file with bbolt. The file is returned as well, for it must be closed when bbolt cannot do that.
 func open(path string, options *bbolt.Options) (db *bbolt.DB, file *os.File, err error) {
 	options.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
-		opened, err := os.OpenFile(name, flag, mode)
+		opened, err := openOSFile(name, flag, mode)
 		file = opened
 		return opened, err
 	}

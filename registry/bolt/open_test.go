@@ -285,6 +285,46 @@ func TestEveryGarbledPageIsSafe(t *testing.T) {
 }
 
 // TestSetAsideNeverOverwrites sets two files aside within one second.
+// Another process may set the file aside or compact it while this one waits for its lock.
+func TestAFileThatIsReplacedWhileItIsOpenedIsNotUsed(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("an open file cannot be replaced")
+	}
+	path, other := pathIn(t), pathIn(t)
+	for _, path := range []string{path, other} {
+		store := mustOpen(t, path)
+		fill(t, store, 1)
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store := mustOpen(t, other)
+	want := idOf(t, store)
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { openOSFile = os.OpenFile })
+	openOSFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		file, err := os.OpenFile(name, flag, mode)
+		if flag&os.O_RDWR != 0 && err == nil { // not when it is verified
+			openOSFile = os.OpenFile
+			err = os.Rename(other, path)
+		}
+		return file, err
+	}
+	store, err := Open(path, zap.NewNop())
+	if err == nil {
+		_ = store.Close()
+		t.Fatal("opened a file that is not there any more")
+	}
+	if !errors.Is(err, registry.ErrUnavailable) || !errors.Is(err, errLocked) {
+		t.Errorf("got error %v", err)
+	}
+	if store := mustOpen(t, path); idOf(t, store) != want || len(setAsides(t, path)) != 0 {
+		t.Error("what is there now is not the file that took its place")
+	}
+}
+
 func TestSetAsideNeverOverwrites(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registry.db")
 	for _, content := range []string{"first", "second", "third"} {

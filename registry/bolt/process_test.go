@@ -22,8 +22,15 @@ import (
 // helperPath is the environment variable that makes the test binary a helper process, which opens the registry there.
 const helperPath = "OIDC_SESSION_TEST_REGISTRY"
 
+// helpers are what the test binary does as another process, by the environment variable that has the registry's path.
+var helpers = map[string]func(path string) error{helperPath: help}
+
 func TestMain(m *testing.M) {
-	if path := os.Getenv(helperPath); path != "" {
+	for variable, help := range helpers {
+		path := os.Getenv(variable)
+		if path == "" {
+			continue
+		}
 		if err := help(path); err != nil {
 			fmt.Println(err)
 			os.Exit(1)

@@ -1,0 +1,95 @@
+package handlers
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// OPLogout is a request by which the OP itself signs a user out: what its own sign-out button sends. It is for OPs that give the browser
+// a new login cookie then, instead of deleting it. Where it succeeds, with a status of 2xx or 3xx, the session has ended.
+type OPLogout struct {
+	// The method. A GET often only asks the user.
+	// Default: POST.
+	Method string `json:"method,omitempty"`
+
+	// The paths on the issuer's origin, each a whole one. Take placeholders that are known at start.
+	Paths []string `json:"paths"`
+}
+
+// validate returns why there can be no such request.
+func (l OPLogout) validate() error {
+	if !httpguts.ValidHeaderFieldName(l.method()) {
+		return fmt.Errorf("op_logout: %q is no method", l.Method)
+	}
+	if len(l.Paths) == 0 {
+		return fmt.Errorf("op_logout: %w: there is none", ErrPath)
+	}
+	for _, path := range l.Paths {
+		if path == "" {
+			return fmt.Errorf("op_logout: %w: it is empty", ErrPath)
+		}
+		if err := validatePath(path); err != nil {
+			return fmt.Errorf("op_logout: %w", err)
+		}
+	}
+	return nil
+}
+
+func (l OPLogout) method() string {
+	if l.Method == "" {
+		return http.MethodPost
+	}
+	return l.Method
+}
+
+// isOPLogout reports whether a request is one by which the OP signs users out.
+func (b *Browser) isOPLogout(r *http.Request) bool {
+	return slices.ContainsFunc(b.OPLogouts, func(l OPLogout) bool {
+		return r.Method == l.method() && slices.Contains(l.Paths, r.URL.Path)
+	})
+}
+
+// signsOutAtOP reports whether a response says that the OP has signed the user out, on such a request. A page of another site can have a
+// frame or an image make it, too, and nothing is known then of what the OP did. One that has what an authorization response has
+// goes on with a sign-in.
+func (b *Browser) signsOutAtOP(op *OP, r *http.Request, status int, header http.Header) bool {
+	if status < http.StatusOK || status >= http.StatusBadRequest || !b.isOPLogout(r) || !b.isOwnRequest(op, r) {
+		return false
+	}
+	location := header.Get("Location")
+	if location == "" {
+		return true
+	}
+	target, ok := resolve(op, r, location)
+	return ok && len(location) <= maxLocation && !isAnswer(target)
+}
+
+// isOwnRequest reports whether a request comes from a page of the OP, or loads a whole tab (Fetch Metadata, sections 2.1 and 2.3). From
+// another site, it must have brought the login cookie, where that is known: without it, the OP could not tell whom to sign out.
+// Engines without those header fields name the page in Origin or Referer, or the request was typed in.
+func (b *Browser) isOwnRequest(op *OP, r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	switch {
+	case site == "":
+		return isOrigin(op, r.Header.Get("Origin")) && isOrigin(op, r.Header.Get("Referer"))
+	case site == "same-origin":
+		return r.Header.Get("Sec-Purpose") == ""
+	case r.Header.Get("Sec-Fetch-Dest") != "document" || !navigates(r):
+		return false
+	default:
+		return site == "none" || b.LoginCookie == "" || carriesCookie(r, b.LoginCookie)
+	}
+}
+
+// isOrigin reports whether an Origin or a Referer names the OP's origin, or nothing.
+func isOrigin(op *OP, named string) bool {
+	if named == "" {
+		return true
+	}
+	u, err := url.Parse(named)
+	return err == nil && u.Scheme+"://"+u.Host == op.Origin
+}

@@ -1,0 +1,146 @@
+package handlers
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+// renewing is an OP that gives the browser a new login cookie at sign-out.
+func renewing(status int, location string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Set-Cookie", "sid=fresh; Path=/")
+		if location != "" {
+			w.Header().Set("Location", location)
+		}
+		w.WriteHeader(status)
+	}
+}
+
+func TestTheOPsOwnSignOutRequestsEndTheSession(t *testing.T) {
+	sameOrigin := map[string]string{"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
+	tab := map[string]string{"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+	with := func(fields map[string]string, pairs ...string) map[string]string {
+		fields = maps.Clone(fields)
+		for i := 0; i < len(pairs); i += 2 {
+			fields[pairs[i]] = pairs[i+1]
+		}
+		return fields
+	}
+	for _, tt := range []struct {
+		name, method, path string
+		fields             map[string]string
+		status             int
+		location           string
+		ends               bool
+	}{
+		{"a form of a page of the OP", "POST", "/logout", with(tab, "Sec-Fetch-Site", "same-origin"), 302, "/bye", true},
+		{"a script of the OP", "POST", "/logout", sameOrigin, 204, "", true},
+		{"a frame in a page of the OP", "POST", "/logout", with(sameOrigin, "Sec-Fetch-Dest", "iframe"), 200, "", true},
+		{"a link of an app", "GET", "/leave", with(tab, "Sec-Fetch-Site", "cross-site"), 303, "https://rp.example.com/bye?state=s", true},
+		{"typed in", "GET", "/leave", with(tab, "Sec-Fetch-Site", "none"), 200, "", true},
+		{"the second path", "GET", "/leave/all", tab, 200, "", true},
+		{"an old engine", "POST", "/logout", nil, 302, "/", true},
+		{"an old engine, from a page of the OP", "POST", "/logout", map[string]string{"Origin": issuer, "Referer": issuer + "/x"}, 302, "/", true},
+
+		{"another method", "GET", "/logout", tab, 200, "", false},
+		{"another path", "POST", "/logout/", tab, 200, "", false},
+		{"refused", "POST", "/logout", sameOrigin, 403, "", false},
+		{"failed", "POST", "/logout", tab, 502, "", false},
+		{"a frame in another site's page", "GET", "/leave", with(tab, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "iframe"), 200, "", false},
+		{"an image in another site's page", "GET", "/leave", with(tab, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "image", "Sec-Fetch-Mode", "no-cors"), 200, "", false},
+		{"a script of another host", "POST", "/logout", with(sameOrigin, "Sec-Fetch-Site", "same-site"), 200, "", false},
+		{"prefetched by a page of the OP", "GET", "/leave", with(sameOrigin, "Sec-Purpose", "prefetch"), 200, "", false},
+		{"prerendered", "GET", "/leave", with(tab, "Sec-Purpose", "prefetch;prerender"), 200, "", false},
+		{"an old engine, from another origin", "POST", "/logout", map[string]string{"Origin": "https://evil.example"}, 302, "/", false},
+		{"an old engine, from another page", "GET", "/leave", map[string]string{"Referer": "https://op.example.com.evil.example/"}, 302, "/", false},
+		{"an old engine, from an origin that is hidden", "POST", "/logout", map[string]string{"Origin": "null"}, 302, "/", false},
+		{"answered with a code", "GET", "/leave", tab, 302, "https://rp.example.com/other?code=c", false},
+		{"answered with an error", "POST", "/logout", sameOrigin, 302, "/login?error=csrf", false},
+		{"answered with an ID token", "GET", "/leave", tab, 302, "https://rp.example.com/other#id_token=t", false},
+		{"answered with an address that cannot be read", "GET", "/leave", tab, 302, "https://%zz/", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			a, _ := signedIn(t, w)
+			a.browser().OPLogouts = []OPLogout{{Paths: []string{"/logout"}}, {Method: "GET", Paths: []string{"/leave", "/leave/all"}}}
+			session := a.openS().session
+			r := httptest.NewRequest(tt.method, issuer+tt.path, strings.NewReader(""))
+			for name, value := range tt.fields {
+				r.Header.Set(name, value)
+			}
+			a.send(r, renewing(tt.status, tt.location))
+			recorded, _, err := w.store.Session(t.Context(), issuer, session)
+			if err != nil || recorded.Live(w.clock.Now()) == tt.ends || tt.ends && recorded.Reason != registry.ReasonLogout {
+				t.Errorf("recorded is %+v, %v", recorded, err)
+			}
+			if signedOut := a.stateCookie() == w.keys.AnonymousState(issuer); signedOut != tt.ends {
+				t.Errorf("the browser is signed out: %v", signedOut)
+			}
+		})
+	}
+}
+
+// Another site's form reaches the OP without its Lax cookie: it can sign out nobody then.
+func TestAnotherSitesSignOutWithoutTheLoginCookieEndsNothing(t *testing.T) {
+	for _, login := range []string{"sid", ""} {
+		w := newWorld(t)
+		a, _ := signedIn(t, w)
+		a.login = login
+		a.browser().OPLogouts = []OPLogout{{Paths: []string{"/logout"}}}
+		session := a.openS().session
+		delete(a.cookies, "sid")
+		r := httptest.NewRequest(http.MethodPost, issuer+"/logout", nil)
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		r.Header.Set("Sec-Fetch-Dest", "document")
+		r.Header.Set("Sec-Fetch-Mode", "navigate")
+		a.send(r, renewing(302, "/login"))
+		if w.live(t, session) != (login != "") {
+			t.Errorf("with login cookie %q the session lives: %v", login, w.live(t, session))
+		}
+	}
+}
+
+func TestClearSiteDataDeletesTheLoginCookie(t *testing.T) {
+	for _, tt := range []struct {
+		value, line string
+		frame, ends bool
+	}{
+		{`"cookies"`, "", false, true},
+		{`"*"`, "", false, true},
+		{`"cache", "cookies" , "storage"`, "", false, true},
+		{`"cookies"`, "other=1", false, true},
+		{`"cookies"`, "sid=; Max-Age=0; Path=/", false, true},
+		{`"cookies"`, "sid=fresh; Path=/", false, false},
+		{`"cookies"`, "", true, false},
+		{`"cache", "storage"`, "", false, false},
+		{`cookies`, "", false, false},
+		{`"Cookies"`, "", false, false},
+	} {
+		for _, carried := range []bool{true, false} {
+			w := newWorld(t)
+			a, _ := signedIn(t, w)
+			session := a.openS().session
+			if !carried {
+				a.cookies["sid"] = ""
+			}
+			if tt.frame {
+				a.dest = "iframe"
+			}
+			a.get("/bye", func(rw http.ResponseWriter, r *http.Request) {
+				rw.Header().Set("Clear-Site-Data", tt.value)
+				if tt.line != "" {
+					rw.Header().Set("Set-Cookie", tt.line)
+				}
+				page(rw, r)
+			})
+			if ends := !w.live(t, session); ends != (tt.ends && carried) {
+				t.Errorf("%s with %q, frame %v, carried %v: it ends: %v", tt.value, tt.line, tt.frame, carried, ends)
+			}
+		}
+	}
+}
