@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,8 +15,7 @@ import (
 // readAuthorizationRequest reads the request at the authorization endpoint (OpenID Connect Core 1.0, section 3.1.2.1); nil where
 // it is none, or none that can be observed. It returns the request to pass on, since a form has to be read to be known.
 //
-// Only navigations count, of a tab or a frame: nothing else leads to a redirect URI, and a page that loads the endpoint as
-// hundreds of images must not make as many cookies.
+// Only navigations count, of a tab or a frame: nothing else leads to a redirect URI.
 func (b *Browser) readAuthorizationRequest(op *OP, r *http.Request) (*pendingRequest, *http.Request) {
 	if op.AuthorizationPath == "" || r.URL.Path != op.AuthorizationPath {
 		return nil, r
@@ -108,30 +108,59 @@ func mergedParameters(outside url.Values, inside map[string]string) url.Values {
 }
 
 // await remembers the request until it is answered, and the browser that it came from.
-func (v *visit) await(asked pendingRequest) {
+//
+// It is kept in memory, too: of a long client ID its cookie has only the hash, and requests that a browser sends at once may take
+// the same cookie, of which one is lost. Another server, or this one after a restart, goes by the cookie alone.
+func (b *Browser) await(v *visit, asked pendingRequest) {
 	if v.topLevel() && v.sealed.browser.IsZero() {
 		v.browser()
 		v.giveSession()
 	}
 	asked.browser = v.sealed.browser
-	name := v.op.cookies.pending + asked.id()
-	if _, known := v.pending[name]; !known {
-		v.keepNewest(maxPending - 1)
-	}
-	v.set(v.op.cookies.cookie(name, asked.seal(v.keys, v.op.Issuer), pendingLifetime, false))
+	b.awaited.put(asked)
+	v.givePending(v.slot(asked), asked)
 }
 
-// keepNewest deletes the oldest pending requests, so that at most n are left.
-func (v *visit) keepNewest(n int) {
-	for len(v.pending) > n {
-		oldest := ""
-		for name, p := range v.pending {
-			if oldest == "" || p.issued.Before(v.pending[oldest].issued) {
-				oldest = name
-			}
+// slot returns the name of the cookie for a request: that of the same request, one that is free, or that of the oldest request. The
+// search for a free one begins elsewhere for each request, for those that are sent at once do not know of each other.
+func (v *visit) slot(asked pendingRequest) string {
+	slots := otherSlots
+	if navigates(v.r) {
+		slots = navigationSlots
+	}
+	var free, oldest string
+	first := int(asked.answer[0] ^ asked.client[0])
+	for i := range slots {
+		at := (first + i) % len(slots)
+		name := v.op.cookies.pending + slots[at:at+1]
+		p, taken := v.pending[name]
+		switch {
+		case taken && p.isSame(asked):
+			return name
+		case !taken:
+			free = cmp.Or(free, name)
+		case oldest == "" || p.issued.Before(v.pending[oldest].issued):
+			oldest = name
 		}
-		delete(v.pending, oldest)
-		v.set(v.op.cookies.deletion(oldest))
+	}
+	return cmp.Or(free, oldest)
+}
+
+func (v *visit) givePending(name string, p pendingRequest) {
+	v.pending[name] = p
+	left := p.issued.Add(pendingLifetime).Sub(v.now.Truncate(time.Second))
+	v.set(v.op.cookies.cookie(name, p.seal(v.keys, v.op.Issuer), left, false))
+}
+
+// markAnswered leaves a request that was answered little time to be answered again.
+func (b *Browser) markAnswered(v *visit, request pendingRequest) {
+	for name, p := range v.pending {
+		if closed := p.answered(v.now); p.isSame(request) && closed != p {
+			v.givePending(name, closed)
+		}
+	}
+	if p, known := b.awaited.find(v.sealed.browser, request.answer); known {
+		b.awaited.put(p.answered(v.now))
 	}
 }
 

@@ -102,12 +102,11 @@ func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationRespons
 	if err != nil {
 		origin = ""
 	}
-	request, ok := v.answered(asked, a)
+	request, ok := b.answered(v, asked, a, origin)
 	if !ok {
-		if request, ok = v.blindRequest(asked); !ok || !b.answersBlindly(v, request, a, origin) {
-			return "", false
-		}
+		return "", false
 	}
+	b.markAnswered(v, request)
 	a = a.without(request.own)
 	handle := sessionstate.NewHandle(request.clientID, origin)
 	switch {
@@ -124,9 +123,22 @@ func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationRespons
 	return sessionstate.Compute(request.clientID, origin, v.currentState(), v.keys.SealHandle(v.op.Issuer, handle)), true
 }
 
-// answered returns the request that a response answers: the target must be where that request wanted it, and the state must be its
-// state. An open redirect at the OP answers nothing.
-func (v *visit) answered(asked *pendingRequest, a authorizationResponse) (request pendingRequest, ok bool) {
+// answered returns the request that a response answers.
+func (b *Browser) answered(v *visit, asked *pendingRequest, a authorizationResponse, origin string) (request pendingRequest, ok bool) {
+	request, seen := b.fitting(v, asked, a)
+	ok = seen
+	if !seen {
+		request, ok = v.blindRequest(asked)
+	}
+	if ok {
+		request.clientID, ok = b.clientID(request)
+	}
+	return request, ok && (seen || b.answersBlindly(v, request, a, origin))
+}
+
+// fitting returns the request whose answer a response is: the target must be where that request wanted it, and the state must be
+// its state. An open redirect at the OP answers nothing.
+func (b *Browser) fitting(v *visit, asked *pendingRequest, a authorizationResponse) (request pendingRequest, ok bool) {
 	if asked != nil && a.answers(*asked) {
 		return *asked, true
 	}
@@ -135,7 +147,11 @@ func (v *visit) answered(asked *pendingRequest, a authorizationResponse) (reques
 			request, ok = p, true
 		}
 	}
-	return request, ok
+	if ok {
+		return request, true
+	}
+	request, ok = b.awaited.find(v.sealed.browser, hashAnswer(a.target, a.values.Get("state")))
+	return request, ok && a.answers(request) && !request.isOver(v.now)
 }
 
 // answers reports whether the response is one to a request, by what the OP itself has put into it.
@@ -154,7 +170,7 @@ func (v *visit) blindRequest(asked *pendingRequest) (request pendingRequest, ok 
 		if !p.is(blind) {
 			continue
 		}
-		if ok && p.clientID != request.clientID {
+		if ok && p.client != request.client {
 			return pendingRequest{}, false
 		}
 		if !ok || p.issued.After(request.issued) {

@@ -79,14 +79,15 @@ func TestPendingCookies(t *testing.T) {
 func TestOfManyPendingRequestsTheOldestAreForgotten(t *testing.T) {
 	w := newWorld(t)
 	a := newAgent(t, w)
-	for i := range maxPending + 3 {
+	for i := range len(navigationSlots) + 3 {
 		a.get(authorize(fmt.Sprint(i)), page)
 		w.clock.advance(time.Second)
 	}
-	if a.pendings() != maxPending {
+	if a.pendings() != len(navigationSlots) {
 		t.Fatalf("%d requests are pending", a.pendings())
 	}
-	for i := range maxPending + 3 {
+	a.b.awaited = new(awaited) // another server
+	for i := range len(navigationSlots) + 3 {
 		response := a.get("/login", redirect(callback+"?code=c&state="+fmt.Sprint(i)))
 		if got := sessionState(t, response) != ""; got != (i >= 3) {
 			t.Errorf("request %d is answered: %v", i, got)
@@ -98,8 +99,9 @@ func TestAPendingCookieOfNoUseIsDeleted(t *testing.T) {
 	w := newWorld(t)
 	a := newAgent(t, w)
 	a.get(authorize("old"), page)
-	a.cookies[w.op.cookies.pending+"0123456789ab"] = "garbage"
+	a.cookies[w.op.cookies.pending+"0"] = "garbage"
 	w.clock.advance(pendingLifetime)
+	a.dest = "iframe" // so that the new request does not take one of the cookies
 	a.get(authorize("new"), page)
 	if a.pendings() != 1 {
 		t.Errorf("the browser has %v", a.cookies)
@@ -238,6 +240,8 @@ func TestAResponseThatAnswersNothingIsUntouched(t *testing.T) {
 		{"code and error", callback + "?code=c&error=e&state=s", nil},
 		{"code twice", callback + "?code=c&code=d&state=s", nil},
 		{"state twice", callback + "?code=c&state=s&state=s", nil},
+		{"iss twice", callback + "?code=c&state=s&iss=" + issuer + "&iss=https://evil.example", nil},
+		{"the same iss twice", callback + "?code=c&state=s&iss=" + issuer + "&iss=" + issuer, nil},
 		{"in query and fragment", answer + "#id_token=t", nil},
 		{"too long a code", callback + "?code=" + strings.Repeat("c", maxCode+1) + "&state=s", nil},
 		{"a huge Location", answer + "&x=" + strings.Repeat("x", maxLocation), nil},
@@ -598,7 +602,7 @@ func TestInvolvedRequests(t *testing.T) {
 	}{
 		{"authorization endpoint", "/authorize", "", "", true},
 		{"a path that begins alike", "/authorizefoo", "", "", false},
-		{"pending cookie", "/login", "x=y; " + w.op.cookies.pending + "0123456789ab=v", "", true},
+		{"pending cookie", "/login", "x=y; " + w.op.cookies.pending + "0=v", "", true},
 		{"login cookie", "/logout", "sid=v", "sid", true},
 		{"login cookie where none is configured", "/logout", "sid=v", "", false},
 		{"other cookies", "/logout", "x=y; " + w.op.cookies.session + "=v", "sid", false},

@@ -34,13 +34,14 @@ type Browser struct {
 
 	env     Env
 	origins *recent[struct{}] // where clients were sent that asked for it: see originKey
+	awaited *awaited
 }
 
 // Setup gives the handler its world.
 func (b *Browser) Setup(env Env) {
 	b.env = env
 	if b.origins == nil {
-		b.origins = new(recent[struct{}])
+		b.origins, b.awaited = new(recent[struct{}]), new(awaited)
 	}
 }
 
@@ -143,7 +144,7 @@ func (b *Browser) observed(from arrival, asked *pendingRequest, status int, head
 		answered = true
 	}
 	if asked != nil && !answered && status < http.StatusBadRequest {
-		v.await(*asked)
+		b.await(v, *asked)
 	}
 	v.writeCookies(header)
 	if mayPost && v.expectsPost(asked) {

@@ -83,6 +83,18 @@ func (c *Clients) lookUp(ctx context.Context, issuer, id string) (client Client,
 	return c.registered(ctx, issuer, id)
 }
 
+// idOf returns the ID that has a hash, of a client of the configuration or the file.
+func (c *Clients) idOf(hash [16]byte) (id string, known bool) {
+	for _, clients := range []map[string]Client{c.configured, c.listed().clients} {
+		for id := range clients {
+			if hash16(id) == hash {
+				return id, true
+			}
+		}
+	}
+	return "", false
+}
+
 // tellable tells whether any client of the configuration or the file can be told by back channel.
 func (c *Clients) tellable() bool { return c.anyTellable || c.listed().anyTellable }
 

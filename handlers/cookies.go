@@ -43,7 +43,8 @@ func newCookieNames(issuer, origin, path string) cookieNames {
 // isPending tells whether a cookie is a pending one of this issuer: a browser sends those of all issuers on the host, and the names
 // of those with a path or a port begin alike.
 func (n cookieNames) isPending(name string) bool {
-	return strings.HasPrefix(name, n.pending) && len(name) == len(n.pending)+pendingID
+	slot, ours := strings.CutPrefix(name, n.pending)
+	return ours && len(slot) == 1 && strings.Contains(navigationSlots+otherSlots, slot)
 }
 
 // isTrustworthy tells whether browsers treat an origin as potentially trustworthy (W3C Secure Contexts, section 3.1).
@@ -83,8 +84,7 @@ func carries(r *http.Request, name string) bool {
 	return false
 }
 
-// strip takes the pending cookies out of a request, whose header must be the caller's own: the OP has no use for them, and as many as
-// a hostile page may have made would be more than an OP's server takes.
+// strip takes the pending cookies out of a request, whose header must be the caller's own: the OP has no use for them.
 func (n cookieNames) strip(r *http.Request) {
 	for i, line := range r.Header["Cookie"] {
 		if !strings.Contains(line, n.pending) {

@@ -37,9 +37,6 @@ func (e *EndSession) askAgain(l *leave) {
 	})
 }
 
-// crossOrigin refuses forms of other origins.
-var crossOrigin http.CrossOriginProtection
-
 // serveAnswer takes the user's answer: from a page of this origin, in the browser and the session that were asked, once. Who answers
 // twice, by a double click, gets as the second answer what the first one has done.
 func (e *EndSession) serveAnswer(l *leave) {
@@ -56,7 +53,7 @@ func (e *EndSession) serveAnswer(l *leave) {
 	if ok && confirmation.isOfBrowser(l.sealed.browser) {
 		l.request, l.confirmed = confirmation.Request, true
 	}
-	if !ok || crossOrigin.Check(l.r) != nil || !confirmation.isLive(l.now) || !confirmation.isOf(l.visit) {
+	if !ok || isCrossSitePost(l.op, l.r) || !confirmation.isLive(l.now) || !confirmation.isOf(l.visit) {
 		e.askAgain(l)
 		return
 	}

@@ -49,7 +49,7 @@ func (v *visit) leaves(asked *pendingRequest, location string) bool {
 	}
 	state := target.Query().Get("state")
 	is := func(p pendingRequest) bool {
-		return p.is(leaving) && p.state == hash16(state) && p.target == hashTarget(target)
+		return p.is(leaving) && p.answer == hashAnswer(target, state)
 	}
 	if asked != nil && is(*asked) {
 		return true

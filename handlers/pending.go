@@ -3,19 +3,18 @@ package handlers
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"net/url"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// A pending request is an authorization request that may yet be answered, in a sealed cookie of its own. It is kept after an
-// answer, so that going back and answering again works.
+// A pending request is an authorization request that may yet be answered, in a sealed cookie. It is kept for some minutes after
+// an answer, so that going back and answering again works.
 type pendingRequest struct {
-	state    [16]byte // hash of the OAuth state; that of the empty string where the request had none
-	target   [16]byte // hash of where the redirect URI points
-	clientID string
+	answer   [16]byte               // hash of where the redirect URI points, and of the state; zero: neither is known
+	client   [16]byte               // hash of the client ID
+	clientID string                 // empty: it was too long for the cookie
 	issued   time.Time              // in whole seconds
 	browser  sessionstate.BrowserID // that asked; zero: it could not be given an ID
 	traits   traits
@@ -36,6 +35,8 @@ const (
 	leaving
 	// bare requests ask whether the user is signed in, and for nothing else.
 	bare
+	// hashed requests have the hash of the client ID in their cookie, in place of a long client ID.
+	hashed
 )
 
 func (p pendingRequest) is(t traits) bool { return p.traits&t != 0 }
@@ -43,10 +44,22 @@ func (p pendingRequest) is(t traits) bool { return p.traits&t != 0 }
 const (
 	pendingPurpose  = "pending request"
 	pendingLifetime = time.Hour
-	maxPending      = 8  // per browser and issuer
-	maxOpened       = 64 // of those that a browser presents: a page may have had it ask many times at once
-	pendingHead     = 16 + 16 + 16 + 1 + 2 + 4
-	pendingID       = 12 // characters
+	// answeredLifetime is how long a request can be answered again.
+	answeredLifetime = 5 * time.Minute
+	// maxOpened is how many cookies of a request are opened: one of each name, unless somebody sends many of one name.
+	maxOpened   = 2 * len(navigationSlots+otherSlots)
+	pendingHead = 16 + 16 + 1 + 2 + 4
+	// maxSealedID is the length in bytes up to which a client ID is in the cookie itself, so that any server with the key knows it:
+	// the longest with which the value stays within 160 characters. UUIDs and most others are shorter.
+	maxSealedID = 44
+)
+
+// Each pending request has one of a few cookies, since all of a site's cookies must fit into a request: servers refuse those with
+// more than some kilobytes. Frames, and whatever else is no navigation that somebody sees, have some of their own. So a page
+// that asks in hidden frames, as often as it likes, takes no cookie from a sign-in that is under way.
+const (
+	navigationSlots = "01234567"
+	otherSlots      = "abcd"
 )
 
 // newPendingRequest notes a request. ok is false for one that is over a bound or has no usable redirect URI.
@@ -58,33 +71,50 @@ func newPendingRequest(clientID, redirectURI, state string, now time.Time) (p pe
 	if len(clientID) > maxClientID || len(redirectURI) > maxLocation || len(state) > maxState {
 		return pendingRequest{}, false
 	}
-	return pendingRequest{state: hash16(state), target: hashTarget(target), clientID: clientID, issued: now.Truncate(time.Second), own: ownNames(target.Query())}, true
+	return pendingRequest{
+		answer: hashAnswer(target, state), client: hash16(clientID), clientID: clientID,
+		issued: now.Truncate(time.Second), own: ownNames(target.Query()),
+	}, true
 }
 
 // newBlindRequest notes a request by a request object that cannot be read.
 func newBlindRequest(clientID string, now time.Time) (p pendingRequest, ok bool) {
-	return pendingRequest{clientID: clientID, issued: now.Truncate(time.Second), traits: blind | posting}, clientID != "" && len(clientID) <= maxClientID
+	p = pendingRequest{client: hash16(clientID), clientID: clientID, issued: now.Truncate(time.Second), traits: blind | posting}
+	return p, clientID != "" && len(clientID) <= maxClientID
 }
 
 // answeredBy tells whether a response to target with state answers the request.
 func (p pendingRequest) answeredBy(target *url.URL, state string) bool {
-	return !p.is(blind|leaving) && p.state == hash16(state) && p.target == hashTarget(target)
+	return !p.is(blind|leaving) && p.answer == hashAnswer(target, state)
 }
 
-// id names the request: the same request sent again gets the same cookie.
-func (p pendingRequest) id() string {
-	sum := sha256.Sum256(append(append(p.state[:], p.target[:]...), p.clientID...))
-	return hex.EncodeToString(sum[:pendingID/2])
+// isSame reports whether it is another one's request, sent again.
+func (p pendingRequest) isSame(other pendingRequest) bool {
+	return p.answer == other.answer && p.client == other.client && p.is(leaving) == other.is(leaving)
 }
+
+// answered is the request once it was answered. It counts as an old one then, which gives way to others.
+func (p pendingRequest) answered(now time.Time) pendingRequest {
+	if issued := now.Truncate(time.Second).Add(answeredLifetime - pendingLifetime); p.issued.After(issued) {
+		p.issued = issued
+	}
+	return p
+}
+
+func (p pendingRequest) isOver(now time.Time) bool { return now.Sub(p.issued) >= pendingLifetime }
 
 func (p pendingRequest) seal(keys *sessionstate.Keyring, issuer string) string {
-	value := append(make([]byte, 0, pendingHead+len(p.clientID)), p.state[:]...)
-	value = append(value, p.target[:]...)
+	client := []byte(p.clientID)
+	p.traits &^= hashed
+	if p.clientID == "" || len(p.clientID) > maxSealedID {
+		client, p.traits = p.client[:], p.traits|hashed
+	}
+	value := append(make([]byte, 0, pendingHead+len(client)), p.answer[:]...)
 	value = append(value, p.browser[:]...)
 	value = append(value, byte(p.traits))
 	value = binary.BigEndian.AppendUint16(value, p.own)
 	value = binary.BigEndian.AppendUint32(value, uint32(p.issued.Unix()))
-	value = append(value, p.clientID...)
+	value = append(value, client...)
 	return keys.Seal(pendingPurpose, issuer, value)
 }
 
@@ -94,13 +124,26 @@ func openPendingRequest(keys *sessionstate.Keyring, issuer, sealed string, now t
 	if err != nil || len(value) <= pendingHead {
 		return pendingRequest{}, false
 	}
-	value = value[copy(p.state[:], value):]
-	value = value[copy(p.target[:], value):]
+	value = value[copy(p.answer[:], value):]
 	value = value[copy(p.browser[:], value):]
 	p.traits, p.own, value = traits(value[0]), binary.BigEndian.Uint16(value[1:]), value[3:]
 	p.issued = time.Unix(int64(binary.BigEndian.Uint32(value)), 0)
-	p.clientID = string(value[4:])
-	return p, now.Sub(p.issued) < pendingLifetime
+	value = value[4:]
+	if !p.is(hashed) {
+		p.clientID, p.client = string(value), hash16(string(value))
+		return p, !p.isOver(now)
+	}
+	if len(value) != len(p.client) {
+		return pendingRequest{}, false
+	}
+	copy(p.client[:], value)
+	return p, !p.isOver(now)
+}
+
+// hashAnswer is one hash of what must be right of an answer: where it goes, and its state.
+func hashAnswer(target *url.URL, state string) [16]byte {
+	to := hashTarget(target)
+	return hash16(string(to[:]) + state)
 }
 
 // hashTarget is the hash of where a redirect URI points: its scheme, authority and path. Its query is left out, since OPs write

@@ -79,28 +79,30 @@ func TestAPendingRequestIsAnswered(t *testing.T) {
 	}
 }
 
-func TestAPendingRequestIsNamedByWhatItAsks(t *testing.T) {
+func TestAPendingRequestIsTheSameByWhatItAsks(t *testing.T) {
 	one := pend(t, clientID, callback, "s")
 	same := one
 	same.issued = noon.Add(time.Minute)
-	if one.id() != same.id() || len(one.id()) != 12 {
-		t.Errorf("the same request is %s and %s", one.id(), same.id())
+	if !one.isSame(same) {
+		t.Error("the same request a minute later is another one")
 	}
 	for name, other := range map[string]pendingRequest{
 		"state":        pend(t, clientID, callback, "t"),
 		"redirect URI": pend(t, clientID, callback+"2", "s"),
 		"client":       pend(t, clientID+"2", callback, "s"),
 	} {
-		if other.id() == one.id() {
-			t.Errorf("a request with another %s has the same name", name)
+		if other.isSame(one) {
+			t.Errorf("a request with another %s is the same", name)
 		}
 	}
 }
 
 func TestAPendingRequestOpensForAnHour(t *testing.T) {
 	keys := keyring(t, firstSecret)
-	p := pend(t, strings.Repeat("c", maxClientID), callback, "s")
+	p := pend(t, strings.Repeat("c", maxSealedID), callback, "s")
 	sealed := p.seal(keys, issuer)
+	halfHash := make([]byte, pendingHead+8)
+	halfHash[32] = byte(hashed)
 	tests := []struct {
 		name   string
 		issuer string
@@ -113,6 +115,7 @@ func TestAPendingRequestOpensForAnHour(t *testing.T) {
 		{"after the hour", issuer, sealed, noon.Add(pendingLifetime), false},
 		{"at another issuer", issuer + "/realm", sealed, noon, false},
 		{"without a client", issuer, keys.Seal(pendingPurpose, issuer, make([]byte, pendingHead)), noon, false},
+		{"with half a hash", issuer, keys.Seal(pendingPurpose, issuer, halfHash), noon, false},
 		{"sealed for another purpose", issuer, keys.Seal(sessionPurpose, issuer, make([]byte, pendingHead+1)), noon, false},
 		{"cut off", issuer, sealed[:len(sealed)-1], noon, false},
 		{"empty", issuer, "", noon, false},
@@ -120,7 +123,7 @@ func TestAPendingRequestOpensForAnHour(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, ok := openPendingRequest(keys, tt.issuer, tt.sealed, tt.now)
-			if ok != tt.want || ok && (got.clientID != p.clientID || got.id() != p.id() || !got.issued.Equal(p.issued)) {
+			if ok != tt.want || ok && (got.clientID != p.clientID || got.client != p.client || !got.isSame(p) || !got.issued.Equal(p.issued)) {
 				t.Errorf("got %+v, %v", got, ok)
 			}
 		})
@@ -134,10 +137,10 @@ func FuzzOpenPendingRequest(f *testing.F) {
 	f.Add("", "", int64(-1))
 	f.Fuzz(func(t *testing.T, iss, sealed string, seconds int64) {
 		p, ok := openPendingRequest(keys, iss, sealed, noon.Add(time.Duration(seconds)))
-		if ok && p.clientID == "" {
+		if ok && p.clientID == "" && !p.is(hashed) {
 			t.Fatal("a request of no client opened")
 		}
-		if again, _ := openPendingRequest(keys, iss, p.seal(keys, iss), noon); ok && again.id() != p.id() {
+		if again, _ := openPendingRequest(keys, iss, p.seal(keys, iss), noon); ok && !again.isSame(p) {
 			t.Fatalf("%+v is %+v after it was sealed again", p, again)
 		}
 	})

@@ -1,11 +1,13 @@
 package handlers
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"go.uber.org/zap"
@@ -31,13 +33,51 @@ func TestThreatCVE202010734LogoutByOtherSites(t *testing.T) {
 }
 
 // Abblix and authorizer ended whatever session there was for any valid ID token.
+//
+// What binds it is the user, the OP's session where both name one, and the client, each by itself.
 func TestThreatHintNotBoundToTheSession(t *testing.T) {
-	x := newExit(t)
-	x.signedIn(clientID, "alice")
-	if got := outcome(t, x.ask(values("id_token_hint", x.hint(clientID, "bob"), "post_logout_redirect_uri", bye))); got != "question" {
-		t.Errorf("got %s", got)
+	for name, claims := range map[string]map[string]any{
+		"of another user":                           {"sub": "bob", "sid": "sid of bob"},
+		"of another user, without a sid":            {"sub": "bob"},
+		"of another user, with the session's sid":   {"sub": "bob", "sid": "sid of alice"},
+		"of another session of the user":            {"sub": "alice", "sid": "sid of yesterday"},
+		"of a client that takes no part":            {"sub": "alice", "sid": "sid of alice", "aud": "mail"},
+		"of a client where somebody else signed in": {"sub": "alice", "sid": "sid of alice", "aud": "wiki"},
+		"of nobody": {"sub": "", "sid": "sid of alice"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := newExit(t)
+			x.signedIn("wiki", "bob") // in another browser, where his hint would do
+			bobs := x.cookies
+			x.cookies = map[string]string{}
+			x.signedIn(clientID, "alice")
+			c := map[string]any{"iss": issuer, "aud": clientID, "exp": 1}
+			maps.Copy(c, claims)
+			got := outcome(t, x.ask(values("id_token_hint", sign(t, x.key, c, nil))))
+			if got != "question" && (got != "error" || claims["sub"] != "") {
+				t.Errorf("got %s", got)
+			}
+			x.mustBe(true)
+			x.cookies = bobs
+			x.mustBe(true)
+			if x.logouts.Load() != 0 {
+				t.Error("the OP was asked")
+			}
+		})
 	}
-	x.mustBe(true)
+}
+
+// Who has taken another's place in the browser is not signed out by a hint of the one before.
+func TestAHintOfTheUserBeforeAsks(t *testing.T) {
+	x := newExit(t)
+	x.signedIn(clientID, "bob")
+	x.w.clock.advance(time.Hour)
+	x.signedIn(clientID, "alice")
+	for _, tt := range []struct{ user, want string }{{"bob", "question"}, {"alice", "signed out"}} {
+		if got := outcome(t, x.ask(values("id_token_hint", x.hint(clientID, tt.user)))); got != tt.want {
+			t.Errorf("a hint of %s: got %s, want %s", tt.user, got, tt.want)
+		}
+	}
 }
 
 // Abblix took a parameter for the user's answer.

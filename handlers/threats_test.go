@@ -90,7 +90,7 @@ func TestThreatCVE202424814HugeNumbersInCookies(t *testing.T) {
 	w := newWorld(t)
 	r := httptest.NewRequest("GET", issuer+authorize("s"), nil)
 	nines := strings.Repeat("9", 1<<19)
-	r.Header.Set("Cookie", w.op.cookies.session+"="+nines+"; "+w.op.cookies.state+"="+nines+"; "+w.op.cookies.pending+"0123456789ab="+nines)
+	r.Header.Set("Cookie", w.op.cookies.session+"="+nines+"; "+w.op.cookies.state+"="+nines+"; "+w.op.cookies.pending+"0="+nines)
 	began := time.Now()
 	response := newAgent(t, w).send(r, redirect(callback+"?code=c&state=s"))
 	if took := time.Since(began); took > 20*time.Second || sessionState(t, response) == "" {

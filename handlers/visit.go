@@ -32,19 +32,18 @@ type visit struct {
 
 func newVisit(env Env, op *OP, keys *sessionstate.Keyring, r *http.Request) *visit {
 	v := &visit{env: env, op: op, keys: keys, r: r, now: env.Now(), pending: make(map[string]pendingRequest)}
+	opened := 0
 	for _, c := range r.Cookies() {
 		switch {
 		case c.Name == op.cookies.session:
 			v.openSession(c.Value)
 		case c.Name == op.cookies.state && sessionstate.IsBrowserState(c.Value):
 			v.state = c.Value
-		case op.cookies.isPending(c.Name) && len(v.pending) < maxOpened:
+		case op.cookies.isPending(c.Name) && opened < maxOpened:
+			opened++
 			v.openPending(c)
-		case op.cookies.isPending(c.Name) && len(v.give) < maxOpened:
-			v.give = append(v.give, op.cookies.deletion(c.Name))
 		}
 	}
-	v.keepNewest(maxPending)
 	return v
 }
 
@@ -66,7 +65,7 @@ func (v *visit) openSession(value string) {
 func (v *visit) openPending(c *http.Cookie) {
 	p, ok := openPendingRequest(v.keys, v.op.Issuer, c.Value, v.now)
 	if !ok {
-		v.give = append(v.give, v.op.cookies.deletion(c.Name))
+		v.set(v.op.cookies.deletion(c.Name))
 		return
 	}
 	v.pending[c.Name] = p
