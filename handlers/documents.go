@@ -89,7 +89,7 @@ func (p *Provider) recall(ctx context.Context) {
 		unrecorded(p.env.Logger, "where the OP's discovery document is, is not known", err)
 		return
 	}
-	if _, ok := p.named.placeAt(observed.Discovery); ok {
+	if p.named.HasDocument(observed.Discovery) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.known = observed.Discovery

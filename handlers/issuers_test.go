@@ -111,7 +111,8 @@ func TestPathsOfDocuments(t *testing.T) {
 	}
 }
 
-// What a sub is worth ends at its issuer: two clients with issuers of their own may know one user by two.
+// What a sub is worth ends at its issuer: two clients with issuers of their own may know one
+// user by two.
 func TestSubjectsAreNotComparedAcrossIssuers(t *testing.T) {
 	for configured, want := range map[string]bool{issuer: true, slugs: false} {
 		op, err := newOP(configured)
@@ -145,7 +146,8 @@ func TestALoginCookieBelowAnIssuerOfTheSameOPIsItsOwn(t *testing.T) {
 	}
 }
 
-// A crowd is an OP with an issuer for each client, whose documents and keys are answered by the client's name.
+// A crowd is an OP with an issuer for each client, whose documents and keys are answered by the
+// client's name.
 type crowd struct {
 	source
 	w *world
@@ -266,7 +268,8 @@ func TestWhatIsKnownOfManyIssuersIsBounded(t *testing.T) {
 	}
 }
 
-// Each request for a document that nobody knows would make one to the OP: so many at a time, and no more.
+// Each request for a document that nobody knows would make one to the OP: so many at a time,
+// and no more.
 func TestQuestionsForDocumentsAreFew(t *testing.T) {
 	c := newCrowd(t, slugs)
 	release := make(chan struct{})
@@ -374,7 +377,8 @@ func hintOf(t *testing.T, issuer string) string {
 	return strings.Join([]string{encode(`{"alg":"ES256","kid":"x"}`), encode(claims), encode(strings.Repeat("x", 64))}, ".")
 }
 
-// An issuer per client is a world of its own: ID tokens of one that name no key say nothing of another's.
+// An issuer per client is a world of its own: ID tokens of one that name no key say nothing of
+// another's.
 func TestWhatTheIDTokensOfOneIssuerLackIsNothingToAnother(t *testing.T) {
 	keys, _, err := tokens.GenerateSigningKeys()
 	if err != nil {
