@@ -125,6 +125,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //		login_cookie     <name>
 //		op_logout        [<method>] <path...>
 //		session_state    auto | keep | replace
+//		id_tokens        [kid] [sid]
 //		op_address       <url>
 //		check_session    <path>
 //		session_lifetime <duration>
@@ -193,6 +194,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = h.unmarshalOPLogout(d)
 		case "session_state":
 			err = scalar(d, (*string)(&h.SessionState))
+		case "id_tokens":
+			err = list(d, &h.IDTokens)
 		case "op_address":
 			err = scalar(d, &h.OPAddress)
 		case "check_session":

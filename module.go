@@ -208,6 +208,12 @@ type Handler struct {
 	// this.
 	OPAddress string `json:"op_address,omitempty"`
 
+	// What the OP's ID tokens are known to have: `kid`, the name of the key that signed it, so that signing keys can be published
+	// beside the OP's own at once, and `sid`, the name of its session, so that discovery says at once that clients are told it.
+	//
+	// Default: what was seen in ID tokens; and of `sid`, what the OP's `claims_supported` says until one without was seen.
+	IDTokens []string `json:"id_tokens,omitempty"`
+
 	// How long a session lasts from its start, whatever the OP does: 1 minute to 400 days. It should not be shorter than the
 	// OP's own, or RPs ask again for users who are still signed in. A change is for sessions that start afterwards.
 	//
@@ -339,6 +345,7 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 	if err != nil {
 		return fmt.Errorf("backchannel_logout: %w", err)
 	}
+	h.told.IDTokens = h.IDTokens
 	h.told.Adopt = func(issuer string) { app.sites.adopt(h.told, issuer) }
 	return nil
 }
@@ -381,7 +388,7 @@ func (h *Handler) name() string {
 func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) error {
 	keys := &handlers.Keys{URI: h.JWKSURI, As: h.provider.As, Learnt: h.told.SawKeys}
 	keys.Setup(env)
-	h.told.OPKeys, h.browser.OPKeys = keys, keys
+	h.told.OPKeys, h.browser.OPKeys, h.token.OPKeys = keys, keys, keys
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
 	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
@@ -394,7 +401,7 @@ func (h *Handler) Validate() error {
 	if h.LoginCookie != "" && (&http.Cookie{Name: h.LoginCookie, Value: "x"}).Valid() != nil {
 		return errors.New("login_cookie is no cookie name")
 	}
-	errs := []error{h.browser.Validate(), h.CheckSession.Validate()}
+	errs := []error{h.browser.Validate(), h.CheckSession.Validate(), handlers.ValidateIDTokens(h.IDTokens)}
 	if lifetime := time.Duration(h.SessionLifetime); lifetime != 0 && (lifetime < minSessionLifetime || lifetime > maxSessionLifetime) {
 		errs = append(errs, fmt.Errorf("session_lifetime is %s, but must be %s to 400 days", lifetime, minSessionLifetime))
 	}
@@ -470,7 +477,6 @@ func (h *Handler) learn(op *handlers.OP, r *http.Request, document []byte) *hand
 
 // members are what this site adds to the OP's discovery document.
 func (h *Handler) members(op *handlers.OP) []handlers.Member {
-	h.told.See(op) // it may be learnt just now, from that document
 	return slices.Concat(h.CheckSession.Members(op, h.SessionState.Replaces(op)), h.EndSession.Members(op), h.told.Members(op))
 }
 

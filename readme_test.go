@@ -40,7 +40,8 @@ func TestTheCaddyfilesOfTheReadmeAreValid(t *testing.T) {
 	known := strings.NewReplacer(
 		"[<path>]\n", "/out\n", "frontchannel_timeout <duration>", "frontchannel_timeout 5s", "<duration>", "12h", "<client_id>", "shop", "clients_file  <path>", "clients_file "+clients,
 		"<secret...>", "{env.OIDC_SESSION_KEY}", "file [<path>] | memory", "memory",
-		" [<matcher>]", "", "<url>", "https://op.example.com", "<url...>", "https://op.example.com", "<path...>", "/documents/*", "<name>", "sessionid", "<path>", "/check", "keep | replace", "keep",
+		" [<matcher>]", "", "<url>", "https://op.example.com", "<url...>", "https://op.example.com", "<path...>", "/documents/*", "<name>", "sessionid", "<path>", "/check", "auto | keep | replace", "auto",
+		"[<method>] <path...>", "POST /logout",
 	)
 	found := blocks(readme(t), "caddyfile")
 	if len(found) < 3 {

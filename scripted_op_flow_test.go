@@ -174,7 +174,7 @@ func (op *scriptedOP) respond(w http.ResponseWriter, r *http.Request, query, val
 	if query.Has("state") {
 		values.Set("state", query.Get("state"))
 	}
-	if op.traits.ownSessionState {
+	if op.traits.ownSessionState || op.traits.ownCheckPage && !values.Has("error") {
 		values.Set("session_state", ownSessionState)
 	}
 	mode, target := query.Get("response_mode"), query.Get("redirect_uri")

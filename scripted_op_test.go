@@ -59,8 +59,9 @@ type traits struct {
 	unnamedKey    bool // nor has the key a kid
 
 	issuers         issuerMode
-	keyPerClient    bool // each client's documents have a key of its own
-	ownSessionState bool
+	keyPerClient    bool          // each client's documents have a key of its own
+	ownSessionState bool          // session_state in all authorization responses, and in those of tokens
+	ownCheckPage    bool          // session management of its own: a check page, and session_state in all successful responses, of tokens, too
 	tellsClients    bool          // by back-channel logout of its own
 	codeLifetime    time.Duration // zero: codes do not expire
 	cleansFrames    bool          // in frames, it deletes a login cookie that it does not know, or did not get
@@ -126,6 +127,8 @@ const (
 	byExpires
 	byEmptyValue // with an expiry to come, in an answer to a script
 	byNothing    // the cookie stays, and means nothing any more
+	byNewValue   // of a session in which nobody is signed in
+	byClearSiteData
 )
 
 // A login is what the OP knows of one browser.
@@ -224,7 +227,7 @@ func (op *scriptedOP) discovery(w http.ResponseWriter, r *http.Request) {
 		subjects = "pairwise"
 	}
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{
+	document := map[string]any{
 		"issuer":                  op.issuerOf(client),
 		"authorization_endpoint":  op.issuer + "/authorize",
 		"token_endpoint":          op.issuer + "/token",
@@ -233,7 +236,11 @@ func (op *scriptedOP) discovery(w http.ResponseWriter, r *http.Request) {
 
 		"id_token_signing_alg_values_supported": []string{"ES256"},
 		"backchannel_logout_supported":          op.traits.tellsClients,
-	})
+	}
+	if op.traits.ownCheckPage {
+		document["check_session_iframe"] = op.issuer + "/its-own-check"
+	}
+	_ = json.NewEncoder(w).Encode(document)
 }
 
 // current returns what the OP knows of the browser that a request comes from, without the lock.
@@ -312,6 +319,11 @@ func (op *scriptedOP) deleteCookie(w http.ResponseWriter) {
 		c.Expires = op.now().Add(time.Hour)
 	case byNothing:
 		return
+	case byNewValue:
+		c.Value = rand.Text()
+	case byClearSiteData:
+		w.Header().Set("Clear-Site-Data", `"cache", "cookies"`)
+		return
 	}
 	http.SetCookie(w, c)
 }
@@ -322,4 +334,11 @@ func (op *scriptedOP) logout(w http.ResponseWriter, r *http.Request) {
 	delete(op.logins, op.current(r).cookie)
 	op.deleteCookie(w)
 	fmt.Fprint(w, "signed out")
+}
+
+// invalidate ends all sign-ins on the server, as an administrator does: browsers keep their cookies.
+func (op *scriptedOP) invalidate() {
+	op.mu.Lock()
+	defer op.mu.Unlock()
+	clear(op.logins)
 }

@@ -19,6 +19,11 @@ import (
 
 // token redeems a code once, whatever becomes of it: one that is tried with a wrong verifier is lost (RFC 7636, section 4.6).
 func (op *scriptedOP) token(w http.ResponseWriter, r *http.Request) {
+	if r.FormValue("grant_type") == "refresh_token" {
+		w.Header().Set("Content-Type", "application/json")
+		op.give(w, map[string]any{})
+		return
+	}
 	op.mu.Lock()
 	g, ok := op.codes[r.FormValue("code")]
 	delete(op.codes, r.FormValue("code"))
@@ -30,9 +35,16 @@ func (op *scriptedOP) token(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{"error":"invalid_grant"}`)
 		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{
-		"access_token": rand.Text(), "token_type": "Bearer", "id_token": op.idToken(g),
-	})
+	op.give(w, map[string]any{"id_token": op.idToken(g), "refresh_token": rand.Text()})
+}
+
+// give gives tokens.
+func (op *scriptedOP) give(w http.ResponseWriter, response map[string]any) {
+	response["access_token"], response["token_type"] = rand.Text(), "Bearer"
+	if op.traits.ownSessionState || op.traits.ownCheckPage {
+		response["session_state"] = ownSessionState
+	}
+	_ = json.NewEncoder(w).Encode(response)
 }
 
 // challengeOf is the code challenge of a verifier (RFC 7636, section 4.2).

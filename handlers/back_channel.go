@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,25 @@ const (
 	// MaxRedirectWait is the longest time for that.
 	MaxRedirectWait = 30 * time.Second
 )
+
+// What an OP's ID tokens may be known to have, before any was seen.
+const (
+	IDTokensKid = "kid" // the name of the key that signed it
+	IDTokensSid = "sid" // the name of the OP's session
+)
+
+// ValidateIDTokens returns why names cannot be those of what ID tokens have.
+func ValidateIDTokens(names []string) error {
+	for i, name := range names {
+		if name != IDTokensKid && name != IDTokensSid {
+			return fmt.Errorf("id_tokens is %q, but must be %s, %s or both", name, IDTokensKid, IDTokensSid)
+		}
+		if slices.Contains(names[:i], name) {
+			return fmt.Errorf("id_tokens has %s twice", name)
+		}
+	}
+	return nil
+}
 
 // A BackChannel is the OP's side of OpenID Connect Back-Channel Logout 1.0, for OPs that have none of their own: when a session ends,
 // its clients are told. What is owed to whom is in the registry; package notify delivers it.
@@ -59,12 +79,14 @@ type BackChannel struct {
 	Adopt func(issuer string)
 	// Clients knows where they can be told.
 	Clients *Clients
+	// IDTokens names what the OP's ID tokens are known to have: IDTokensKid, IDTokensSid.
+	IDTokens []string
 
 	env       Env
 	op        atomic.Pointer[OP] // the last that was seen
 	seen      *observations
 	view      atomic.Pointer[outlook]
-	hasSIDs   atomic.Bool // ID tokens name sessions
+	sids      atomic.Pointer[registry.Presence] // whether ID tokens name sessions, as was seen
 	published publishedKeys
 	warned    recent[struct{}] // of which clients and algorithms the log has been told
 
@@ -110,7 +132,7 @@ func (b *BackChannel) part(issuer string) *BackChannel {
 	defer b.mu.Unlock()
 	return b.parts.get(issuer, func() *BackChannel {
 		part := &BackChannel{
-			Configured: b.Configured, Keys: b.Keys, Given: b.Given, OPKeys: b.OPKeys, Clients: b.Clients, env: b.env, whole: b, issuer: issuer,
+			Configured: b.Configured, Keys: b.Keys, Given: b.Given, OPKeys: b.OPKeys, Clients: b.Clients, IDTokens: b.IDTokens, env: b.env, whole: b, issuer: issuer,
 		}
 		part.seen = newObservations(b.env, part.judge)
 		part.judge(registry.Observed{}, false)
@@ -189,7 +211,7 @@ func (b *BackChannel) Members(op *OP) []Member {
 		return nil
 	}
 	members := []Member{{Name: "backchannel_logout_supported", Value: true, Replace: true}}
-	if b.hasSIDs.Load() {
+	if b.namesSessions(op) {
 		members = append(members, Member{Name: "backchannel_logout_session_supported", Value: true, Replace: true})
 	}
 	return members

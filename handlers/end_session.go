@@ -140,7 +140,7 @@ func (e *EndSession) Members(op *OP) []Member {
 	members := []Member{{Name: "end_session_endpoint", Value: op.Origin + e.place(op)}}
 	if e.isFramed(op) {
 		members = append(members, Member{Name: "frontchannel_logout_supported", Value: true, Replace: true})
-		if e.BackChannel.of(op, op.issuer).hasSIDs.Load() {
+		if e.BackChannel.of(op, op.issuer).namesSessions(op) {
 			members = append(members, Member{Name: "frontchannel_logout_session_supported", Value: true, Replace: true})
 		}
 	}

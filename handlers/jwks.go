@@ -82,7 +82,7 @@ func (j *JWKS) merge(ctx context.Context, op *OP, document []byte) ([]byte, erro
 	if !complete {
 		return nil, errUnknownPast
 	}
-	if view := newOutlook(known, complete, b.Given); !view.adds {
+	if view := b.outlook(known, complete); !view.adds {
 		if view.breaks || view.there {
 			return nil, nil // the log has it
 		}

@@ -536,6 +536,67 @@ func TestThePublishedKeysAreRecordedNowAndThen(t *testing.T) {
 	}
 }
 
+// The first client that fetches the set may keep it for good: what is configured counts before any token was seen.
+func TestKeysJoinAtOnceWhereIDTokensAreKnownToNameTheirs(t *testing.T) {
+	for _, tt := range []struct {
+		known []string
+		want  bool
+	}{{nil, false}, {[]string{IDTokensSid}, false}, {[]string{IDTokensKid}, true}, {[]string{IDTokensKid, IDTokensSid}, true}} {
+		s := newTold(t, signingKeys(t, newKey(t, "ours")), false, newKey(t, "1"))
+		s.b.IDTokens = tt.known
+		s.b.seen.await(t.Context(), issuer)
+		if got := s.adds(); got != tt.want {
+			t.Errorf("%q: they join: %v", tt.known, got)
+		}
+		s.sees(clientID, unnamedToken)
+		if s.adds() {
+			t.Errorf("%q: they join where a client's tokens have no kid", tt.known)
+		}
+	}
+}
+
+func TestDiscoverySaysThatTokensNameSessionsAsSoonAsThatIsKnown(t *testing.T) {
+	says := func(s *told) bool {
+		return slices.ContainsFunc(s.b.Members(s.op), func(m Member) bool { return m.Name == "backchannel_logout_session_supported" })
+	}
+	for name, tt := range map[string]struct {
+		known  []string
+		claims []string
+		want   bool
+	}{
+		"nothing is known":              {nil, []string{"sub", "SID"}, false},
+		"the configuration says it":     {[]string{IDTokensKid, IDTokensSid}, nil, true},
+		"the OP's document says it":     {[]string{IDTokensKid}, []string{"sub", "sid"}, true},
+		"the configuration says of kid": {[]string{IDTokensKid}, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newTold(t, signingKeys(t, newKey(t, "ours")), false, newKey(t, "1"))
+			s.b.IDTokens = tt.known
+			s.op = knownOP(t, issuer, metadata{JWKSURI: issuer + "/jwks", ClaimsSupported: tt.claims})
+			s.b.See(s.op)
+			s.b.seen.await(t.Context(), issuer)
+			if got := says(s); got != tt.want {
+				t.Errorf("it is said: %v", got)
+			}
+			s.sees(clientID, tokens.IDToken{KeyID: "1"})
+			if says(s) {
+				t.Error("it is said although a client's token has none")
+			}
+			if s.sees(clientID, namedToken); !says(s) {
+				t.Error("it is not said although tokens have one")
+			}
+		})
+	}
+}
+
+func TestWhatIDTokensMayBeKnownToHave(t *testing.T) {
+	for names, good := range map[string]bool{"": true, "kid": true, "kid sid": true, "sid": true, "sub": false, "kid kid": false, "KID": false} {
+		if err := ValidateIDTokens(strings.Fields(names)); (err == nil) != good {
+			t.Errorf("%q: %v", names, err)
+		}
+	}
+}
+
 // Clients take the set whatever media type it has, so it is read so.
 func TestAKeySetOfAnyMediaTypeGetsOurKeys(t *testing.T) {
 	for _, kind := range []string{"application/json", "application/jwk-set+json", "text/plain; charset=utf-8", "application/octet-stream", ""} {

@@ -113,12 +113,13 @@ func (k *Keys) Find(op *OP, r *http.Request, next caddyhttp.Handler, kid string)
 	return k.withRecorded(op, r)
 }
 
-// Refresh has the keys asked for if that was never done, or long ago. The request does not wait.
-func (k *Keys) Refresh(op *OP, r *http.Request, next caddyhttp.Handler) {
+// Refresh has the keys asked for if that was never done, or long ago, or if none of them has that kid; empty: whichever they are. The
+// request does not wait.
+func (k *Keys) Refresh(op *OP, r *http.Request, next caddyhttp.Handler, kid string) {
 	if k = k.of(op); k == nil {
 		return
 	}
-	if _, fresh := k.have(""); !fresh {
+	if _, fresh := k.have(kid); !fresh {
 		k.ask(op, r, next)
 	}
 }

@@ -54,7 +54,7 @@ func (b *BackChannel) Recall(op *OP, r *http.Request, next caddyhttp.Handler) {
 		of.seen.lookAgain(r.Context(), of.name(op))
 	}
 	if b.Given != nil && b.OPKeys != nil && op.learnt && b.seesKeys(op) && b.wouldTell(op) {
-		b.OPKeys.Refresh(op, r, next)
+		b.OPKeys.Refresh(op, r, next, "")
 	}
 }
 
@@ -105,11 +105,24 @@ func (b *BackChannel) SawKeys(op *OP, document []byte) {
 
 // judge takes what is known of the OP.
 func (b *BackChannel) judge(known registry.Observed, complete bool) {
-	b.view.Store(newOutlook(known, complete, b.Given))
-	b.hasSIDs.Store(isPresent(known.SessionIDs))
+	b.view.Store(b.outlook(known, complete))
+	b.sids.Store(&known.SessionIDs)
 	if op := b.lastOP(); op != nil {
 		b.complain(op)
 	}
+}
+
+// outlook judges what was seen, and what the configuration says of it.
+func (b *BackChannel) outlook(known registry.Observed, complete bool) *outlook {
+	known.KeyIDs.Seen = known.KeyIDs.Seen || slices.Contains(b.IDTokens, IDTokensKid)
+	return newOutlook(known, complete, b.Given)
+}
+
+// namesSessions reports whether the OP's ID tokens have a sid: they were seen to, or are said to by the configuration or the OP's own
+// document, and no client's last one had none.
+func (b *BackChannel) namesSessions(op *OP) bool {
+	seen := b.sids.Load()
+	return len(seen.Missing) == 0 && (seen.Seen || op.claimsSID || slices.Contains(b.IDTokens, IDTokensSid))
 }
 
 // complain says what keeps clients from being told, once.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -285,5 +286,41 @@ func TestKeysOfAnOPThatStillStartsAreAskedForAgain(t *testing.T) {
 	x.w.clock.advance(askPause)
 	if !x.find("1") {
 		t.Error("the key is not known once the OP is there")
+	}
+}
+
+// The OP replaces its keys before anybody sends a hint: those of the first sign-in are known all the same, also after a restart.
+func TestTheKeysOfTheFirstSignInAreKept(t *testing.T) {
+	x := newExit(t)
+	x.signedIn(clientID, "alice")
+	hint := x.hint(clientID, "alice")
+	token := Token{OPKeys: x.e.Keys}
+	token.Setup(x.w.env)
+	answer := answering(`{"id_token":"` + hint + `"}`)
+	r := httptest.NewRequest(http.MethodPost, issuer+"/token", strings.NewReader(codeForm("c").Encode()))
+	r.Header.Set("Content-Type", formType)
+	err := token.Serve(x.w.op, httptest.NewRecorder(), r, handler(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/jwks" {
+			x.op(w, r)
+			return
+		}
+		answer(w, r)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 500 { // the token response does not wait for it
+		if kept, err := x.w.store.Keys(t.Context(), issuer, x.w.clock.Now()); err != nil {
+			t.Fatal(err)
+		} else if len(kept) > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	x.keySet = []jose.JSONWebKey{public(newKey(t, "2"))}
+	x.setUp()
+	x.w.clock.advance(time.Hour)
+	if got := outcome(t, x.ask(values("id_token_hint", hint))); got != "signed out" {
+		t.Errorf("a hint by a key of before is answered: %s", got)
 	}
 }

@@ -30,8 +30,9 @@ type metadata struct {
 	SigningAlgorithms     []string `json:"id_token_signing_alg_values_supported"`
 	BackChannelLogout     bool     `json:"backchannel_logout_supported"`  // Back-Channel Logout 1.0, section 2.1
 	FrontChannelLogout    bool     `json:"frontchannel_logout_supported"` // Front-Channel Logout 1.0, section 3
-	CheckSessionIframe    string   `json:"check_session_iframe"`          // Session Management 1.0, section 3.3
-	EndSessionEndpoint    string   `json:"end_session_endpoint"`          // RP-Initiated Logout 1.0, section 2.1
+	ClaimsSupported       []string `json:"claims_supported"`
+	CheckSessionIframe    string   `json:"check_session_iframe"` // Session Management 1.0, section 3.3
+	EndSessionEndpoint    string   `json:"end_session_endpoint"` // RP-Initiated Logout 1.0, section 2.1
 }
 
 // parseMetadata reads the document.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
@@ -37,6 +38,7 @@ type OP struct {
 	jwksURI        string   // as the OP's document has it; empty: not known
 	algorithms     []string // that the OP signs ID tokens with, as its document has them
 	publicSubjects bool
+	claimsSID      bool // the OP's document says that ID tokens have a sid
 	requestObjects bool // requests may be in request objects
 	requestURIs    bool // requests may be pushed, or elsewhere
 	cookies        cookieNames
@@ -124,6 +126,7 @@ func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
 	known.jwksURI, known.algorithms = m.JWKSURI, m.SigningAlgorithms
 	// A sub means something at its own issuer only (OpenID Connect Core 1.0, section 2).
 	known.publicSubjects = m.publicSubjects() && !op.hasSeveralIssuers()
+	known.claimsSID = slices.Contains(m.ClaimsSupported, IDTokensSid)
 	known.requestObjects = m.RequestParameter || m.SignedRequestObjects
 	known.requestURIs = m.RequestURIParameter || m.PushedEndpoint != ""
 	if known.AuthorizationPath == "" {

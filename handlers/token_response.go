@@ -20,6 +20,8 @@ type Token struct {
 	SessionState SessionState
 	// Redemptions is told the codes that are redeemed. Nil: nobody is.
 	Redemptions *Redemptions
+	// OPKeys are to know the key of each ID token, which may come back as a hint once the OP has replaced it. Nil: none are kept.
+	OPKeys *Keys
 
 	env Env
 }
@@ -49,7 +51,7 @@ func (t *Token) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddy
 		}
 		return &hold{limit: maxJSON, edit: func(header http.Header, body []byte) []byte {
 			if redeems {
-				t.redeemed(op, r, code, clientID, header, body)
+				t.redeemed(arrival{op: op, r: r, next: next}, code, clientID, header, body)
 			}
 			return t.withoutSessionState(op, header, body)
 		}}
@@ -59,7 +61,8 @@ func (t *Token) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddy
 // redeemed records the ID token of a token response. Its signature is not verified: it comes from the OP itself, over the connection
 // that the client trusts it on, and nobody else can answer at the OP's token endpoint (OpenID Connect Core 1.0, section 3.1.3.7 (6)).
 // clientID is the client as the request names it; empty: it does not.
-func (t *Token) redeemed(op *OP, r *http.Request, code, clientID string, header http.Header, body []byte) {
+func (t *Token) redeemed(from arrival, code, clientID string, header http.Header, body []byte) {
+	op, r := from.op, from.r
 	body, err := decoded(header, body, maxJSON)
 	if err != nil {
 		t.env.Logger.Warn("cannot read a token response", zap.Error(err))
@@ -90,6 +93,9 @@ func (t *Token) redeemed(op *OP, r *http.Request, code, clientID string, header 
 		t.env.SawIDToken(recording(r), op, clientID, claims)
 	}
 	t.record(op, r, code, claims)
+	if t.OPKeys != nil && !claims.Symmetric() {
+		t.OPKeys.Refresh(cmp.Or(op.as(claims.Issuer), op), r, from.next, claims.KeyID)
+	}
 }
 
 func (t *Token) record(op *OP, r *http.Request, code string, claims tokens.IDToken) {
