@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -482,4 +483,48 @@ func TestTheFirstRequestWaitsForTheRegistryToRememberADocument(t *testing.T) {
 			t.Errorf("waited for %s", waited)
 		}
 	})
+}
+
+// After a restart, whoever signs in first may do so at an issuer whose document nobody fetches:
+// its keys are kept all the same.
+func TestTheKeysOfASignInAreThoseOfItsOwnIssuer(t *testing.T) {
+	c := newCrowd(t, slugs)
+	op := c.find("/application/o/shop" + wellKnown)
+	keys := &Keys{As: c.p.As}
+	keys.Setup(c.w.env)
+	token := Token{OPKeys: keys}
+	token.Setup(c.w.env)
+	var mu sync.Mutex
+	asked := make(map[string]bool)
+	respond, answer := c.respond, answering(`{"id_token":"`+hintOf(t, issuer+"/application/o/wiki/")+`"}`)
+	c.respond = func(w http.ResponseWriter, r *http.Request) error {
+		mu.Lock()
+		asked[r.URL.Path] = true
+		mu.Unlock()
+		if r.URL.Path == "/token" {
+			answer(w, r)
+			return nil
+		}
+		return respond(w, r)
+	}
+	r := httptest.NewRequest(http.MethodPost, issuer+"/token", strings.NewReader(codeForm("c").Encode()))
+	r.Header.Set("Content-Type", formType)
+	if err := token.Serve(op, httptest.NewRecorder(), r, c); err != nil {
+		t.Fatal(err)
+	}
+	const document, set = "/application/o/wiki" + wellKnown, "/application/o/wiki/jwks/"
+	for range 500 { // the token response does not wait for the keys
+		mu.Lock()
+		done := asked[set]
+		mu.Unlock()
+		if done {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !asked[document] || !asked[set] || asked["/application/o/shop/jwks/"] {
+		t.Errorf("asked for %v", asked)
+	}
 }
