@@ -71,6 +71,7 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 		"a discovery path without a slash":   {"", "discovery documents", "it must begin with one slash"},
 		"a discovery path with two *":        {"", "discovery /*/*", "a * may only be one whole segment"},
 		"a discovery path with half a *":     {"", "discovery /a*", "a * may only be one whole segment"},
+		"nowhere to ask for the issuer":      {"", "discovery /o/*", "without an issuer, the OP must be asked at a path without *"},
 		"a discovery path twice":             {"", "discovery /a /a", "it is given twice"},
 		"a client twice":                     {"", "client a\n\t\tclient a", "given twice"},
 		"a clients_file that is not there":   {"", "clients_file " + filepath.Join(dir, "nowhere.json"), "reading the clients_file"},

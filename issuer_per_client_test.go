@@ -126,7 +126,8 @@ func forManyIssuers(t *testing.T, test func(t *testing.T, p *perClientSite, b *b
 	}
 }
 
-// With a block for each issuer, both took each answer, and one of two apps was told "changed" for ever.
+// With a block for each issuer, both took each answer, and one of two apps was told "changed"
+// for ever.
 func TestTwoAppsWithIssuersOfTheirOwnShareOneSession(t *testing.T) {
 	forManyIssuers(t, func(t *testing.T, p *perClientSite, b *browser) {
 		shop := b.signIn(p.site, "shop", "alice", nil)
@@ -156,7 +157,8 @@ func TestAUserSwitchAtOneIssuerIsOneAtAll(t *testing.T) {
 	})
 }
 
-// Each receiver verifies that the token has the issuer of the client's own ID tokens, by the keys of the client's own document.
+// Each receiver verifies that the token has the issuer of the client's own ID tokens, by the
+// keys of the client's own document.
 func TestASignOutWithAHintOfAnyIssuerNotifiesEachClientInItsOwn(t *testing.T) {
 	for _, asking := range []string{"shop", "wiki"} {
 		t.Run(asking, func(t *testing.T) {
@@ -280,7 +282,8 @@ func TestAfterARestartNothingNeedsADocumentToBeFetchedAgain(t *testing.T) {
 	})
 }
 
-// The registry is all that remembers where a document is, if none is configured. Without it, nothing is said that is not known.
+// The registry is all that remembers where a document is, if none is configured. Without it,
+// nothing is said that is not known.
 func TestBeforeAnyDocumentIsSeenSignInPasses(t *testing.T) {
 	p := newPerClientSite(t, "an issuer per client")
 	b := newBrowser(t)
@@ -362,7 +365,8 @@ func TestAKeyOfOneIssuerSignsForNoOther(t *testing.T) {
 	}
 }
 
-// Each issuer's set has the OP's one key: nothing need be added for clients to verify logout tokens.
+// Each issuer's set has the OP's one key: nothing need be added for clients to verify logout
+// tokens.
 func TestTheOPsOwnKeyNotifiesTheClientsOfEachIssuer(t *testing.T) {
 	p := &perClientSite{site: newSite(t), storage: t.TempDir()}
 	p.op = newScriptedOP(t, p.issuer)

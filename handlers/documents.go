@@ -78,13 +78,18 @@ func (p *Provider) recall(ctx context.Context) {
 	if d.place(p.known.Load()) != "" || now.Sub(d.recalled) < recallRetryIn {
 		return
 	}
+	isFirst := d.recalled.IsZero()
 	d.recalled = now
 	observed, _, err := p.env.Registry.Observed(ctx, p.named.Issuer)
+	for began := time.Now(); isFirst && err != nil && ctx.Err() == nil && time.Since(began) < metadataWait; {
+		time.Sleep(observationsPause) // the registry may just be opening
+		observed, _, err = p.env.Registry.Observed(ctx, p.named.Issuer)
+	}
 	if err != nil {
 		unrecorded(p.env.Logger, "where the OP's discovery document is, is not known", err)
 		return
 	}
-	if _, ok := p.named.placeAt(observed.Discovery); ok {
+	if p.named.HasDocument(observed.Discovery) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.known = observed.Discovery

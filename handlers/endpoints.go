@@ -7,8 +7,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// Endpoints are the authorization endpoints of the OPs of one configuration, by who serves them. Two OPs cannot have one: each
-// answer would get the session of both, and what follows would be read by the wrong one.
+// Endpoints are the authorization endpoints of the OPs of one configuration, by who serves
+// them. Two OPs cannot have one: each answer would get the session of both, and what follows
+// would be read by the wrong one.
 type Endpoints struct {
 	logger *zap.Logger
 
@@ -40,8 +41,9 @@ func (e *Endpoints) Provisioned() *Claim {
 	return c
 }
 
-// AreTaken reports whether the OP's authorization endpoint is that of an OP that is configured before it, which is the one to
-// serve it then. It is asked with every request, and looks only at what is new.
+// AreTaken reports whether the OP's authorization endpoint is that of an OP that is configured
+// before it, which is the one to serve it then. It is asked with every request, and looks only
+// at what is new.
 func (c *Claim) AreTaken(op *OP) bool {
 	if before := c.seen.Load(); before != op && c.seen.CompareAndSwap(before, op) && op.AuthorizationPath != "" {
 		c.all.claim(c, op.Issuer, op.Origin+op.AuthorizationPath)

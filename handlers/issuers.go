@@ -21,7 +21,8 @@ type pattern struct {
 	open          bool // before, a segment, after; else before alone
 }
 
-// match reports whether a text is that of the pattern, and returns the segment that is left open there. It allocates nothing.
+// match reports whether a text is that of the pattern, and returns the segment that is left
+// open there. It allocates nothing.
 func (p pattern) match(text string) (segment string, ok bool) {
 	if !p.open {
 		return "", text == p.before && text != ""
@@ -42,8 +43,8 @@ func (p pattern) with(segment string) string {
 	return p.before + segment + p.after
 }
 
-// isSegment reports whether a text may stand for the * of an issuer: one path segment that is the same escaped and unescaped
-// (unreserved characters of RFC 3986, section 2.3).
+// isSegment reports whether a text may stand for the * of an issuer: one path segment that is
+// the same escaped and unescaped (unreserved characters of RFC 3986, section 2.3).
 func isSegment(text string) bool {
 	if text == "" || text == "." || text == ".." || len(text) > maxSegment {
 		return false
@@ -93,7 +94,8 @@ func parseIssuer(text string) (issuerName, error) {
 	return name, nil
 }
 
-// covers reports whether another issuer is one of this name's, or has its document where this one has it.
+// covers reports whether another issuer is one of this name's, or has its document where this
+// one has it.
 func (n issuerName) covers(other issuerName) bool {
 	if other.issuer.open {
 		return n.place == other.place
@@ -102,9 +104,10 @@ func (n issuerName) covers(other issuerName) bool {
 	return ok
 }
 
-// ValidateIssuers reports why issuers cannot be those of one OP: each must be an absolute https or http URL with a host, without
-// query, fragment and user information; its last path segment may be *, which stands for any. They must share one origin, and
-// none may be named twice. Its errors wrap ErrIssuer.
+// ValidateIssuers reports why issuers cannot be those of one OP: each must be an absolute https
+// or http URL with a host, without query, fragment and user information; its last path segment
+// may be *, which stands for any. They must share one origin, and none may be named twice. Its
+// errors wrap ErrIssuer.
 func ValidateIssuers(issuers ...string) error {
 	_, err := newOP(issuers...)
 	return err
@@ -147,7 +150,8 @@ func sharedPath(names []issuerName) string {
 	return shared
 }
 
-// parseDiscoveryPath reads the path of a discovery document that is not at its issuer's own place. One of its segments may be *.
+// parseDiscoveryPath reads the path of a discovery document that is not at its issuer's own
+// place. One of its segments may be *.
 func parseDiscoveryPath(path string) (pattern, error) {
 	if path == "" {
 		return pattern{}, fmt.Errorf("%w: it is empty", ErrPath)
@@ -162,17 +166,29 @@ func parseDiscoveryPath(path string) (pattern, error) {
 	return pattern{before, after, open}, nil
 }
 
-// ValidateDiscoveryPaths reports why documents cannot be at these paths. Its errors wrap ErrPath.
-func ValidateDiscoveryPaths(paths ...string) error {
+// parseDiscoveryPaths reads the paths of an OP's documents. Its errors wrap ErrPath.
+func parseDiscoveryPaths(paths []string) (places []pattern, err error) {
 	for i, path := range paths {
-		if _, err := parseDiscoveryPath(path); err != nil {
-			return err
+		place, err := parseDiscoveryPath(path)
+		if err != nil {
+			return nil, err
 		}
 		if slices.Contains(paths[:i], path) {
-			return fmt.Errorf("discovery: %w %q: it is given twice", ErrPath, path)
+			return nil, fmt.Errorf("discovery: %w %q: it is given twice", ErrPath, path)
 		}
+		places = append(places, place)
 	}
-	return nil
+	return places, nil
+}
+
+// validateDiscovery reports why an OP whose issuer is not configured cannot have its documents
+// at these paths.
+func validateDiscovery(paths []string) error {
+	places, err := parseDiscoveryPaths(paths)
+	if err == nil && len(places) > 0 && (&OP{places: places}).asked() == "" {
+		err = fmt.Errorf("discovery: %w %q: without an issuer, the OP must be asked at a path without *", ErrPath, paths[0])
+	}
+	return err
 }
 
 // hasSeveralIssuers reports whether the OP has, or may have, more issuers than one.
@@ -180,12 +196,14 @@ func (op *OP) hasSeveralIssuers() bool {
 	return len(op.issuers) > 1 || len(op.issuers) == 1 && op.issuers[0].issuer.open
 }
 
-// hasSeveralDocuments reports whether the OP has, or may have, more discovery documents than one, each with what is its own.
+// hasSeveralDocuments reports whether the OP has, or may have, more discovery documents than
+// one, each with what is its own.
 func (op *OP) hasSeveralDocuments() bool {
 	return op.hasSeveralIssuers() || len(op.places) > 1 || len(op.places) == 1 && op.places[0].open
 }
 
-// issues reports whether an issuer identifier is one of the OP's. ID tokens and authorization responses (RFC 9207) name any of them.
+// issues reports whether an issuer identifier is one of the OP's. ID tokens and authorization
+// responses (RFC 9207) name any of them.
 func (op *OP) issues(issuer string) bool {
 	if issuer == "" || len(issuer) > maxClientID {
 		return false
@@ -206,32 +224,24 @@ func (op *OP) ownPlace(issuer string) string {
 	return ""
 }
 
-// placeAt returns the pattern of the documents that are at a path; ok is false where none is.
-func (op *OP) placeAt(path string) (place pattern, ok bool) {
-	for _, name := range op.issuers {
-		if _, ok := name.place.match(path); ok {
-			return name.place, true
-		}
-	}
-	for _, place := range op.places {
-		if _, ok := place.match(path); ok {
-			return place, true
-		}
-	}
-	return pattern{}, false
-}
-
 // HasDocument reports whether a discovery document of the OP is at a path.
 func (op *OP) HasDocument(path string) bool {
 	if !strings.HasSuffix(path, wellKnown) && len(op.places) == 0 {
 		return false // most requests
 	}
-	_, ok := op.placeAt(path)
-	return ok
+	for _, name := range op.issuers {
+		if _, ok := name.place.match(path); ok {
+			return true
+		}
+	}
+	return slices.ContainsFunc(op.places, func(place pattern) bool {
+		_, ok := place.match(path)
+		return ok
+	})
 }
 
-// documentFor returns the issuer whose discovery document or keys are at a path, as far as the path says it; ok is false where there
-// are none.
+// documentFor returns the issuer whose discovery document or keys are at a path, as far as the
+// path says it; ok is false where there are none.
 func (op *OP) documentFor(path string) (issuer string, ok bool) {
 	for _, name := range op.issuers {
 		if segment, ok := name.place.match(path); ok {
@@ -244,7 +254,8 @@ func (op *OP) documentFor(path string) (issuer string, ok bool) {
 	return op.issuer, op.HasDocument(path)
 }
 
-// asked is where the OP is asked for a document; empty: the configuration does not say where one is. Clients find it out.
+// asked is where the OP is asked for a document; empty: the configuration does not say where
+// one is. Clients find it out.
 func (op *OP) asked() string {
 	places := op.places
 	if len(places) == 0 {
@@ -293,8 +304,8 @@ func (op *OP) at(path string) *OP {
 // maxViews is how many documents of one OP are known.
 const maxViews = 64
 
-// joined returns the OP by its latest document and those that were known before. Of too many, the one that was seen the longest
-// time ago is forgotten.
+// joined returns the OP by its latest document and those that were known before. Of too many,
+// the one that was seen the longest time ago is forgotten.
 func (op *OP) joined(before *OP) *OP {
 	if !op.hasSeveralDocuments() {
 		return op
@@ -332,7 +343,8 @@ func (op *OP) viewAt(path string, endpoint func(*OP) string) *OP {
 	return nil
 }
 
-// IsTokenPath and IsPushedPath report whether a path is that of the OP's token or pushed authorization request endpoint.
+// IsTokenPath and IsPushedPath report whether a path is that of the OP's token or pushed
+// authorization request endpoint.
 func (op *OP) IsTokenPath(path string) bool {
 	return op.viewAt(path, func(op *OP) string { return op.TokenPath }) != nil
 }
@@ -352,7 +364,8 @@ func (op *OP) keysAt(path string) *OP {
 	return op.viewAt(path, func(op *OP) string { return op.JWKSPath })
 }
 
-// A guess is where an endpoint of an issuer whose document was not seen may be: where that of another is, below its document.
+// A guess is where an endpoint of an issuer whose document was not seen may be: where that of
+// another is, below its document.
 type guess struct{ endpoint, document pattern }
 
 // guesses are those by one document of the OP.
@@ -375,7 +388,8 @@ func (op *OP) guesses() (guesses []guess) {
 	return guesses
 }
 
-// sibling returns the pattern of what has another path than the well-known one below what a document is below.
+// sibling returns the pattern of what has another path than the well-known one below what a
+// document is below.
 func (p pattern) sibling(path string) (pattern, bool) {
 	if p.open {
 		after, ok := strings.CutSuffix(p.after, wellKnown)
@@ -394,8 +408,9 @@ func (op *OP) allPlaces() []pattern {
 	return places
 }
 
-// unseen returns the path of a document that was not seen, for a request to what may well be an endpoint that it names; empty: the
-// request is for none such. It allocates nothing unless it is.
+// unseen returns the path of a document that was not seen, for a request to what may well be an
+// endpoint that it names; empty: the request is for none such. It allocates nothing unless it
+// is.
 func (op *OP) unseen(path string) string {
 	for _, g := range op.guessed {
 		if segment, ok := g.endpoint.match(path); ok {

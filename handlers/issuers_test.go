@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -110,7 +112,8 @@ func TestPathsOfDocuments(t *testing.T) {
 	}
 }
 
-// What a sub is worth ends at its issuer: two clients with issuers of their own may know one user by two.
+// What a sub is worth ends at its issuer: two clients with issuers of their own may know one
+// user by two.
 func TestSubjectsAreNotComparedAcrossIssuers(t *testing.T) {
 	for configured, want := range map[string]bool{issuer: true, slugs: false} {
 		op, err := newOP(configured)
@@ -144,7 +147,8 @@ func TestALoginCookieBelowAnIssuerOfTheSameOPIsItsOwn(t *testing.T) {
 	}
 }
 
-// A crowd is an OP with an issuer for each client, whose documents and keys are answered by the client's name.
+// A crowd is an OP with an issuer for each client, whose documents and keys are answered by the
+// client's name.
 type crowd struct {
 	source
 	w *world
@@ -265,7 +269,8 @@ func TestWhatIsKnownOfManyIssuersIsBounded(t *testing.T) {
 	}
 }
 
-// Each request for a document that nobody knows would make one to the OP: so many at a time, and no more.
+// Each request for a document that nobody knows would make one to the OP: so many at a time,
+// and no more.
 func TestQuestionsForDocumentsAreFew(t *testing.T) {
 	c := newCrowd(t, slugs)
 	release := make(chan struct{})
@@ -373,7 +378,8 @@ func hintOf(t *testing.T, issuer string) string {
 	return strings.Join([]string{encode(`{"alg":"ES256","kid":"x"}`), encode(claims), encode(strings.Repeat("x", 64))}, ".")
 }
 
-// An issuer per client is a world of its own: ID tokens of one that name no key say nothing of another's.
+// An issuer per client is a world of its own: ID tokens of one that name no key say nothing of
+// another's.
 func TestWhatTheIDTokensOfOneIssuerLackIsNothingToAnother(t *testing.T) {
 	keys, _, err := tokens.GenerateSigningKeys()
 	if err != nil {
@@ -437,5 +443,88 @@ func TestNoTokenIsSignedInTheNameOfAPattern(t *testing.T) {
 	notices := &Notices{Issuer: slugs, BackChannels: []*BackChannel{b}, Registry: c.w.store}
 	if _, err := notices.Token(t.Context(), notify.Notice{ClientID: "shop", Subject: "alice"}); !errors.Is(err, notify.ErrCannotSign) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// openingRegistry is one that cannot be asked for a moment.
+type openingRegistry struct {
+	registry.Registry
+
+	failures *int
+}
+
+func (r openingRegistry) Observed(ctx context.Context, issuer string) (registry.Observed, bool, error) {
+	if *r.failures > 0 {
+		*r.failures--
+		return registry.Observed{}, false, registry.ErrUnavailable
+	}
+	return r.Registry.Observed(ctx, issuer)
+}
+
+// After a restart the registry may just be opening when the first user comes.
+func TestTheFirstRequestWaitsForTheRegistryToRememberADocument(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, slugs)
+		if err := c.w.store.Observe(t.Context(), slugs, registry.Observed{Discovery: "/application/o/shop" + wellKnown}); err != nil {
+			t.Fatal(err)
+		}
+		failures := 5
+		c.p.env.Registry = openingRegistry{c.w.store, &failures}
+		if op := c.find("/login?x=y"); op == nil || op.AuthorizationPath != "/authorize" {
+			t.Errorf("got %+v", op)
+		}
+		away := newCrowd(t, slugs)
+		failures = 1 << 20
+		away.p.env.Registry = openingRegistry{away.w.store, &failures}
+		began := time.Now()
+		away.find("/login?x=y")
+		away.find("/login?x=y")
+		if waited := time.Since(began); waited > metadataWait+observationsPause {
+			t.Errorf("waited for %s", waited)
+		}
+	})
+}
+
+// After a restart, whoever signs in first may do so at an issuer whose document nobody fetches:
+// its keys are kept all the same.
+func TestTheKeysOfASignInAreThoseOfItsOwnIssuer(t *testing.T) {
+	c := newCrowd(t, slugs)
+	op := c.find("/application/o/shop" + wellKnown)
+	keys := &Keys{As: c.p.As}
+	keys.Setup(c.w.env)
+	token := Token{OPKeys: keys}
+	token.Setup(c.w.env)
+	var mu sync.Mutex
+	asked := make(map[string]bool)
+	respond, answer := c.respond, answering(`{"id_token":"`+hintOf(t, issuer+"/application/o/wiki/")+`"}`)
+	c.respond = func(w http.ResponseWriter, r *http.Request) error {
+		mu.Lock()
+		asked[r.URL.Path] = true
+		mu.Unlock()
+		if r.URL.Path == "/token" {
+			answer(w, r)
+			return nil
+		}
+		return respond(w, r)
+	}
+	r := httptest.NewRequest(http.MethodPost, issuer+"/token", strings.NewReader(codeForm("c").Encode()))
+	r.Header.Set("Content-Type", formType)
+	if err := token.Serve(op, httptest.NewRecorder(), r, c); err != nil {
+		t.Fatal(err)
+	}
+	const document, set = "/application/o/wiki" + wellKnown, "/application/o/wiki/jwks/"
+	for range 500 { // the token response does not wait for the keys
+		mu.Lock()
+		done := asked[set]
+		mu.Unlock()
+		if done {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !asked[document] || !asked[set] || asked["/application/o/shop/jwks/"] {
+		t.Errorf("asked for %v", asked)
 	}
 }

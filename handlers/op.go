@@ -99,13 +99,9 @@ func newOPOf(issuer string) (*OP, error) {
 // is one path.
 func (op *OP) withPlaces(paths []string) (*OP, error) {
 	with := *op
-	with.places = nil
-	for _, path := range paths {
-		place, err := parseDiscoveryPath(path)
-		if err != nil {
-			return nil, err
-		}
-		with.places = append(with.places, place)
+	var err error
+	if with.places, err = parseDiscoveryPaths(paths); err != nil {
+		return nil, err
 	}
 	with.DiscoveryPath = with.asked()
 	return &with, nil

@@ -94,7 +94,7 @@ func (t *Token) redeemed(from arrival, code, clientID string, header http.Header
 	}
 	t.record(op, r, code, claims)
 	if t.OPKeys != nil && !claims.Symmetric() {
-		t.OPKeys.Refresh(cmp.Or(op.as(claims.Issuer), op), r, from.next, claims.KeyID)
+		t.OPKeys.Refresh(t.OPKeys.as(op, claims.Issuer, r, from.next), r, from.next, claims.KeyID)
 	}
 }
 
