@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 // tokens are the bodies of the token responses that a client gets for a code and for a refresh token.
@@ -129,6 +130,7 @@ func TestASilentRequestTellsThatTheOPHasEndedItsSession(t *testing.T) {
 				t.Fatalf("who is signed in gets %v", again.values)
 			}
 			d.op.invalidate()
+			d.clock.advance(time.Minute)
 			if tt.lost {
 				delete(b.cookies, "login")
 			}
