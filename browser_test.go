@@ -177,6 +177,16 @@ func (b *browser) cookie(prefix string) string {
 	return ""
 }
 
+// count returns how many cookies have a name with a prefix.
+func (b *browser) count(prefix string) (n int) {
+	for name := range b.cookies {
+		if strings.HasPrefix(name, prefix) {
+			n++
+		}
+	}
+	return n
+}
+
 // state is the browser state, as the check page reads it.
 func (b *browser) state() string { return b.cookie("__Host-op_browser_state") }
 

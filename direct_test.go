@@ -97,6 +97,14 @@ func (d *direct) load() {
 	d.handler, d.app, d.unloaded = loaded.(*Handler), app.(*App), cancel
 }
 
+// learn has a client fetch what the handler learns from, too: it asks for that in time of its own, while the clock jumps.
+func (d *direct) learn() {
+	d.t.Helper()
+	client := d.browser()
+	client.get(d.op.issuer + "/.well-known/openid-configuration")
+	client.get(d.op.issuer + "/jwks")
+}
+
 // RoundTrip serves a request: the OP's, through the handler, or one for another host of the OP's.
 func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	d.clock.advance(7 * time.Millisecond)

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -76,9 +77,7 @@ func TestThreatNothingForgedEndsASessionOrMakesALogoutToken(t *testing.T) {
 	frame := alice.frame()
 	for name, extra := range attacks {
 		query := url.Values{"client_id": {"evil"}, "response_type": {"code"}, "scope": {"openid"}, "state": {"s"}}
-		for name, values := range extra {
-			query[name] = values
-		}
+		maps.Copy(query, extra)
 		answerTo(frame, site, query)
 		alice.expect(site, name, "unchanged", signedIn)
 		if !alice.matches(signedIn) {

@@ -66,6 +66,7 @@ func newModelWorld(t *testing.T, random *rand.Rand) *modelWorld {
 		as.codeLifetime = time.Minute
 	}
 	w := &modelWorld{direct: newDirect(t, as, modelSettings)}
+	w.learn()
 	w.browser = w.direct.browser()
 	w.truth = &truth{traits: as, hidden: flip()}
 	for i := range 3 {

@@ -79,9 +79,11 @@ func TestTheHandlersBehindGetStrippedPathsAsTheyCame(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer+"/auth")
 	plugin := "oidc_session {\n\t\t\tissuer ISSUER/auth\n\t\t\tlogin_cookie login\n\t\t\top_address " + op.server.URL + "\n\t\t}\n\t\t"
-	paths := []string{"/auth/", "/auth/page", "/auth/a%2Fb/c%20d?x=%2F&y", "/auth/auth/x", "/auth//double//x", "/AUTH/page?x", "/other", "/rewritten?x",
+	paths := []string{
+		"/auth/", "/auth/page", "/auth/a%2Fb/c%20d?x=%2F&y", "/auth/auth/x", "/auth//double//x", "/AUTH/page?x", "/other", "/rewritten?x",
 		"/auth/.well-known/openid-configuration?x",
-		"/auth/authorize?client_id=shop&redirect_uri=https%3A%2F%2Fshop.example%2Fcb&response_type=code"}
+		"/auth/authorize?client_id=shop&redirect_uri=https%3A%2F%2Fshop.example%2Fcb&response_type=code",
+	}
 	collect := func(plugin, cookie string) (bodies []string) {
 		loadCaddy(t, t.TempDir(), site.caddyfile("", "route {\n\t\turi strip_prefix /auth\n\t\trewrite /rewritten /elsewhere?{query}&more\n\t\t"+plugin+
 			`respond "{http.request.uri} {http.request.orig_uri} {path}"`+"\n\t}"))

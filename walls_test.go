@@ -2,6 +2,7 @@ package oidcsession
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,9 +23,7 @@ type headed struct {
 
 func (h headed) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	for field, values := range h.header {
-		r.Header[field] = values
-	}
+	maps.Copy(r.Header, h.header)
 	return h.RoundTripper.RoundTrip(r)
 }
 

@@ -67,12 +67,7 @@ func isResponse(mode responseMode, values url.Values) bool {
 
 // isCodeless reports whether parameters are what a request with response_type=none is answered with. So is a sign-out.
 func isCodeless(values url.Values) bool {
-	for _, name := range []string{"code", "error", "id_token", "access_token"} {
-		if values.Has(name) {
-			return false
-		}
-	}
-	return values.Has("state") || values.Has("session_state")
+	return !isResponse(inFragment, values) && (values.Has("state") || values.Has("session_state"))
 }
 
 // isAmbiguous tells whether a parameter is given twice: two readers might take different ones.

@@ -32,11 +32,14 @@ func TestIssuersOfOneOP(t *testing.T) {
 		one, none []string
 	}{
 		"one": {
-			[]string{issuer}, "", wellKnown,
-			[]string{issuer}, []string{issuer + "/", issuer + "/x", "", "https://evil.example"},
+			[]string{issuer},
+			"", wellKnown,
+			[]string{issuer},
+			[]string{issuer + "/", issuer + "/x", "", "https://evil.example"},
 		},
 		"a last segment that is left open": {
-			[]string{slugs}, "/application/o", "",
+			[]string{slugs},
+			"/application/o", "",
 			[]string{issuer + "/application/o/shop/", issuer + "/application/o/A-Z_0.9~/", issuer + "/application/o/" + long + "/"},
 			[]string{
 				issuer + "/application/o/shop", issuer + "/application/o//", issuer + "/application/o/a/b/", issuer + "/application/o/", slugs,
@@ -46,19 +49,25 @@ func TestIssuersOfOneOP(t *testing.T) {
 			},
 		},
 		"without a slash at its end": {
-			[]string{issuer + "/oauth2/openid/*"}, "/oauth2/openid", "",
-			[]string{issuer + "/oauth2/openid/shop"}, []string{issuer + "/oauth2/openid/shop/", issuer + "/oauth2/openid/*"},
+			[]string{issuer + "/oauth2/openid/*"},
+			"/oauth2/openid", "",
+			[]string{issuer + "/oauth2/openid/shop"},
+			[]string{issuer + "/oauth2/openid/shop/", issuer + "/oauth2/openid/*"},
 		},
 		"all below the root": {
 			[]string{issuer + "/*"}, "", "", []string{issuer + "/shop"}, []string{issuer + "/", issuer},
 		},
 		"one and a pattern": {
-			[]string{issuer + "/application/o/*/", issuer + "/"}, "", wellKnown,
-			[]string{issuer + "/", issuer + "/application/o/shop/"}, []string{issuer, issuer + "/shop/"},
+			[]string{issuer + "/application/o/*/", issuer + "/"},
+			"", wellKnown,
+			[]string{issuer + "/", issuer + "/application/o/shop/"},
+			[]string{issuer, issuer + "/shop/"},
 		},
 		"several": {
-			[]string{issuer + "/clients/a", issuer + "/clients/b"}, "/clients", "/clients/a" + wellKnown,
-			[]string{issuer + "/clients/a", issuer + "/clients/b"}, []string{issuer + "/clients", issuer + "/clients/c"},
+			[]string{issuer + "/clients/a", issuer + "/clients/b"},
+			"/clients", "/clients/a" + wellKnown,
+			[]string{issuer + "/clients/a", issuer + "/clients/b"},
+			[]string{issuer + "/clients", issuer + "/clients/c"},
 		},
 		"several whose paths begin alike": {
 			[]string{issuer + "/client-a", issuer + "/client-b/x"}, "", "/client-a" + wellKnown, []string{issuer + "/client-b/x"}, nil,

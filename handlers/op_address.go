@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -62,9 +63,7 @@ func (a *OPAddress) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer response.Body.Close()
-	for field, values := range response.Header {
-		w.Header()[field] = values
-	}
+	maps.Copy(w.Header(), response.Header)
 	w.WriteHeader(response.StatusCode)
 	_, err = io.Copy(w, response.Body)
 	return err

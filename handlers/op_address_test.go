@@ -89,7 +89,7 @@ func TestTheOPIsAskedAtASocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: answering(document(issuer))}} //nolint:gosec // a test's own
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: answering(document(issuer))}}
 	server.Start()
 	t.Cleanup(server.Close)
 	w.address(t, "unix/"+socket)
@@ -191,7 +191,7 @@ func TestAnOPThatIsNotAtItsAddressYetIsAskedAgain(t *testing.T) {
 	if listener, err = net.Listen("tcp", address); err != nil {
 		t.Skip("another process has the port now")
 	}
-	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: answering(document(issuer))}} //nolint:gosec // a test's own
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: answering(document(issuer))}}
 	server.Start()
 	t.Cleanup(server.Close)
 	now.advance(askPause)

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -34,9 +35,7 @@ func (p probe) probed(t *testing.T, w *world, a *agent) bool {
 	}
 	delete(a.cookies, "sid")
 	query := url.Values{"response_type": {"code"}, "scope": {"openid"}, "client_id": {clientID}, "redirect_uri": {callback}, "state": {"p"}, "prompt": {"none"}}
-	for name, values := range p.parameters {
-		query[name] = values
-	}
+	maps.Copy(query, p.parameters)
 	r := httptest.NewRequest(p.method, issuer+p.path+"?"+query.Encode(), nil)
 	for _, value := range p.carried {
 		r.AddCookie(&http.Cookie{Name: "sid", Value: value})

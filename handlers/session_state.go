@@ -25,8 +25,7 @@ const (
 
 // validate returns why it is none of them.
 func (s SessionState) validate() error {
-	switch s {
-	case "", SessionStateAuto, SessionStateKeep, SessionStateReplace:
+	if slices.Contains([]SessionState{"", SessionStateAuto, SessionStateKeep, SessionStateReplace}, s) {
 		return nil
 	}
 	return fmt.Errorf("session_state is %q, but must be %s, %s or %s", s, SessionStateAuto, SessionStateKeep, SessionStateReplace)

@@ -107,8 +107,10 @@ func TestACookieThatTheBrowserKeepsIsTold(t *testing.T) {
 		known, kept string
 		want        int
 	}{
-		{"", "login", http.StatusBadGateway}, {"", "csrf", http.StatusBadGateway},
-		{"login", "login", http.StatusBadGateway}, {"login", "csrf", http.StatusOK},
+		{"", "login", http.StatusBadGateway},
+		{"", "csrf", http.StatusBadGateway},
+		{"login", "login", http.StatusBadGateway},
+		{"login", "csrf", http.StatusOK},
 	} {
 		x := newExit(t, func(e *EndSession) {
 			e.LoginCookie, e.Upstream, e.ClearCookies = tt.known, nil, []ClearCookie{{Name: "login"}, {Name: "csrf"}}

@@ -21,8 +21,10 @@ var joinTests = []test{
 	{"a browser without a session starts one under Fresh", func(t *testing.T, r *tester) {
 		join := aJoin()
 		session := r.join(join)
-		want := registry.Session{ID: join.Fresh, Browser: join.Browser, Issuer: issuer, Created: recorded, Expires: recorded.Add(lifetime), Limit: recorded.Add(lifetime),
-			Forgotten: recorded.Add(registry.CodeLifetime)}
+		want := registry.Session{
+			ID: join.Fresh, Browser: join.Browser, Issuer: issuer, Created: recorded, Expires: recorded.Add(lifetime), Limit: recorded.Add(lifetime),
+			Forgotten: recorded.Add(registry.CodeLifetime),
+		}
 		equal(t, "session", session, want)
 		equal(t, "recorded", r.session(join.Fresh), want)
 	}},
