@@ -9,8 +9,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/go-jose/go-jose/v4"
 )
 
 const (
@@ -226,5 +228,24 @@ func TestACSRFTokenInACookieIsSentAlong(t *testing.T) {
 		if got.StatusCode != want {
 			t.Errorf("with %s: %s", token, got.Status)
 		}
+	}
+}
+
+func TestAHintOfBeforeTheOPReplacedItsKeyIsGood(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	runCaddy(t, t.TempDir(), site.caddyfile("", withReceivers("", newReceiver(t, site, "shop", jose.ES256))+op.proxy()))
+	b := newBrowser(t)
+	hint := b.hintFor(site, b.authorize(site, "shop", "alice", nil))
+	for range 1000 { // who signs in does not wait for it
+		if op.keysServed.Load() > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	op.rollOver()
+	got := b.leave(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
+	if got.Header.Get("Location") != shopBye {
+		t.Errorf("got %s to %q: %s", got.Status, got.Header.Get("Location"), got.body)
 	}
 }

@@ -36,8 +36,11 @@ type scriptedOP struct {
 	codes   map[string]grant
 	keysMu  sync.Mutex
 	keys    map[string]jose.JSONWebKey // by client, where each has one
-	count   int                        // of sign-ins
-	fetches int                        // of the discovery document
+	rolled  bool                       // the OP has replaced its key
+
+	keysServed atomic.Int32 // how often
+	count      int          // of sign-ins
+	fetches    int          // of the discovery document
 }
 
 // traits are how OPs differ. The zero value is an OP that sets its cookie, with a new value, on each authorization response.

@@ -62,13 +62,22 @@ var opKey = sync.OnceValue(func() jose.JSONWebKey {
 	return jose.JSONWebKey{Key: key, KeyID: "of the OP", Algorithm: "ES256", Use: "sig"}
 })
 
-// keyOf is what the OP signs a client's ID tokens with.
-func (op *scriptedOP) keyOf(client string) jose.JSONWebKey {
-	if !op.traits.keyPerClient {
-		return opKey()
-	}
+// rollOver replaces the key that the OP signs with.
+func (op *scriptedOP) rollOver() {
 	op.keysMu.Lock()
 	defer op.keysMu.Unlock()
+	op.rolled = true
+}
+
+// keyOf is what the OP signs a client's ID tokens with.
+func (op *scriptedOP) keyOf(client string) jose.JSONWebKey {
+	op.keysMu.Lock()
+	defer op.keysMu.Unlock()
+	if !op.traits.keyPerClient && op.rolled {
+		client = "rolled over"
+	} else if !op.traits.keyPerClient {
+		return opKey()
+	}
 	key, found := op.keys[client]
 	if !found {
 		fresh, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -89,6 +98,7 @@ func (op *scriptedOP) jwks(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}})
+	op.keysServed.Add(1)
 }
 
 func (op *scriptedOP) idToken(g grant) string {

@@ -166,6 +166,7 @@ var answers = []struct {
 	{"implicit", callback, "s", callback + "#id_token=e.e.e&access_token=t&token_type=Bearer&state=s", "", rpOrigin},
 	{"fragment behind a query", callback + "?tenant=1", "s", callback + "?tenant=1#code=c&state=s", "", rpOrigin},
 	{"query before a fragment", callback, "s", callback + "?code=c&state=s", "#_=_", rpOrigin},
+	{"a state of 8 KiB", callback, strings.Repeat("%", maxState), callback + "?code=c&state=" + strings.Repeat("%25", maxState), "", rpOrigin},
 	{"default port in the request", "https://rp.example.com:443/cb", "s", callback + "?code=c&state=s", "", rpOrigin},
 	{"default port in the response", callback, "s", "https://rp.example.com:443/cb?code=c&state=s", "", rpOrigin},
 	{"another port", "https://rp.example.com:8443/cb", "s", "https://rp.example.com:8443/cb?code=c&state=s", "", rpOrigin + ":8443"},

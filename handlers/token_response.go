@@ -23,11 +23,12 @@ type Token struct {
 	// OPKeys are to know the key of each ID token, which may come back as a hint once the OP has replaced it. Nil: none are kept.
 	OPKeys *Keys
 
-	env Env
+	env    Env
+	warned *recent[struct{}] // of which clients' ID tokens the log has been told
 }
 
 // Setup gives the handler its world.
-func (t *Token) Setup(env Env) { t.env = env }
+func (t *Token) Setup(env Env) { t.env, t.warned = env, new(recent[struct{}]) }
 
 // Serve passes a token request on. The response to a code is held until who signed in is recorded, so that a client which has
 // its tokens takes part in the session for certain. Of all token responses, nothing is changed but a session_state of the OP's own.
@@ -76,11 +77,12 @@ func (t *Token) redeemed(from arrival, code, clientID string, header http.Header
 	}
 	claims, err := tokens.ReadIDToken(response.IDToken)
 	if err != nil {
-		t.env.Logger.Warn("cannot read the ID token of a token response: its client takes part without a subject", zap.Error(err))
+		t.warnOnce(clientID, "ID token of a token response cannot be read: its client takes part without a subject",
+			zap.String("client_id", clientID), zap.Error(err))
 		return
 	}
 	if !op.issues(claims.Issuer) {
-		t.env.Logger.Warn("an ID token names another issuer than the OP's document: it is not recorded",
+		t.warnOnce(clientID, "ID token of another issuer than the OP's: it is not recorded",
 			zap.String("issuer", op.Issuer), zap.String("named", claims.Issuer))
 		return
 	}
@@ -95,6 +97,15 @@ func (t *Token) redeemed(from arrival, code, clientID string, header http.Header
 	t.record(op, r, code, claims)
 	if t.OPKeys != nil && !claims.Symmetric() {
 		t.OPKeys.Refresh(t.OPKeys.as(op, claims.Issuer, r, from.next), r, from.next, claims.KeyID)
+	}
+}
+
+// warnOnce warns of something that is so with each sign-in at a client.
+func (t *Token) warnOnce(clientID, message string, fields ...zap.Field) {
+	key := hash16(clientID + " " + message)
+	if _, warned := t.warned.get(key); !warned {
+		t.warned.put(key, struct{}{})
+		t.env.Logger.Warn(message, fields...)
 	}
 }
 
