@@ -97,8 +97,8 @@ func resolve(op *OP, r *http.Request, address string) (*url.URL, bool) {
 }
 
 // answer takes a response that answers the request at hand or one of the pending ones. A success continues or starts a session; an
-// error writes nothing, and starts and ends nothing but what the OP has ended. It returns the session_state for the response: empty for a client that has no
-// web origin, whose pages could not ask. ok is false when the response answers none.
+// error writes nothing, and starts and ends nothing but what the OP has ended. It returns the session_state for the response: empty
+// for a client that has no web origin, whose pages could not ask. ok is false when the response answers none.
 func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationResponse) (sessionState string, ok bool) {
 	if v.from.carried.hasAnswer(a.values) || isCodeless(a.values) && asked == nil && v.mayBeOther(a.target) {
 		return "", false
@@ -214,7 +214,7 @@ func (b *Browser) isOriginOf(v *visit, clientID, origin string) bool {
 		return false
 	}
 	client, _ := b.Clients.Find(v.r.Context(), v.op.Issuer, clientID)
-	return sharesOrigin(origin, append(client.PostLogoutRedirectURIs, client.FrontChannelLogoutURI))
+	return sharesOrigin(origin, client.PostLogoutRedirectURIs) || sharesOrigin(origin, []string{client.FrontChannelLogoutURI})
 }
 
 // originKey names an origin of a client.
