@@ -141,7 +141,7 @@ func (b *browser) do(method, target string, form url.Values) page {
 
 func (b *browser) framed() bool { return b.header.Get("Sec-Fetch-Dest") == "iframe" }
 
-// sends tells whether a cookie goes to an address, and forgets it when it is past its time.
+// sends reports whether a cookie goes to an address, and forgets it when it is past its time.
 func (b *browser) sends(name string, to *url.URL) bool {
 	at := b.scopes[name]
 	if !at.expires.IsZero() && !b.now().Before(at.expires) {
@@ -335,7 +335,7 @@ func (b *browser) ask(s site, a answer) string {
 	return got.body
 }
 
-// matches tells whether the check page would find the session_state in agreement with its cookie.
+// matches reports whether the check page would find the session_state in agreement with its cookie.
 func (b *browser) matches(a answer) bool {
 	return sessionstate.Verify(a.sessionState(), a.clientID, a.origin, b.state())
 }

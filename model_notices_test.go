@@ -42,7 +42,7 @@ func (r *response) identified(idToken string, at time.Time) {
 	}
 }
 
-// names tells whether a notice is about what the response's ID token named.
+// names reports whether a notice is about what the response's ID token named.
 func (r *response) names(n registry.Notice) bool {
 	return !r.known.IsZero() && n.ClientID == r.client && n.Sub == r.sub && n.Sid == r.sid
 }
@@ -119,7 +119,7 @@ func (w *modelWorld) tooLittle(now time.Time) string {
 	return ""
 }
 
-// isOver tells whether it is known who a response was for, and that the session of it has ended. Exception: where subs cannot be compared,
+// isOver reports whether it is known who a response was for, and that the session of it has ended. Exception: where subs cannot be compared,
 // and codes are redeemed in another order than that of their responses, a switch can be known of one session and not of the next.
 func (h *truth) isOver(r *response, now time.Time) bool {
 	if r.known.IsZero() || r.made.Before(h.lost) {
@@ -136,7 +136,7 @@ func (h *truth) isOver(r *response, now time.Time) bool {
 	}
 }
 
-// goesOn tells whether what a response's ID token named is signed in by another session, as far as is known: what ends by itself is held
+// goesOn reports whether what a response's ID token named is signed in by another session, as far as is known: what ends by itself is held
 // back then, since the end of that one brings it.
 func (h *truth) goesOn(r *response, now time.Time) bool {
 	return slices.ContainsFunc(h.responses, func(f *response) bool {

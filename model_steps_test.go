@@ -143,7 +143,7 @@ func (w *modelWorld) finish(o *modelTab, n int) {
 	}
 }
 
-// deletesFirst tells whether the OP deletes its cookie when user signs in.
+// deletesFirst reports whether the OP deletes its cookie when user signs in.
 func (w *modelWorld) deletesFirst(user string) bool {
 	as := w.truth.traits
 	return as.switching == deletedFirst && as.signOut != byNothing && w.browser.cookies["login"] != "" && !slices.Contains(w.truth.accounts, user)

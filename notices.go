@@ -130,5 +130,5 @@ func (s *sites) tells(issuer string) bool {
 	return s.mayTell && !s.isSilent(issuer)
 }
 
-// isSilent tells whether it is known that no client of an issuer has to be told. The caller holds the lock.
+// isSilent reports whether it is known that no client of an issuer has to be told. The caller holds the lock.
 func (s *sites) isSilent(issuer string) bool { return s.silent[issuer] && len(s.telling[issuer]) == 0 }

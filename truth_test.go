@@ -55,12 +55,12 @@ func (h *truth) signedOut() {
 	h.active, h.accounts = "", nil
 }
 
-// mayBeChanged tells whether `changed` is right, if the page asked the server for the last time at the given time.
+// mayBeChanged reports whether `changed` is right, if the page asked the server for the last time at the given time.
 func (h *truth) mayBeChanged(r *response, asked, now time.Time) bool {
 	return r.epoch != h.epoch || now.Sub(h.began(r)) >= sessionLifetime || h.mayFollow(r, asked)
 }
 
-// mayFollow tells whether a response may be told `changed` once on account of a switch before it, which was known, or reached the
+// mayFollow reports whether a response may be told `changed` once on account of a switch before it, which was known, or reached the
 // browser's cookies, after it only. Exceptions: the session_state of an error is over what the browser had then; an account
 // that is held beside others is known from its first ID token on; subs that cannot be compared, and codes that are not redeemed
 // yet, leave open whom a client in between was given; and after the loss of the registry nobody knows on which side of the switch a
@@ -83,7 +83,7 @@ func (h *truth) mayFollow(r *response, asked time.Time) bool {
 	})
 }
 
-// isSwitch tells whether a response was for another user than an earlier one for the same client, whose subs are its own.
+// isSwitch reports whether a response was for another user than an earlier one for the same client, whose subs are its own.
 func (h *truth) isSwitch(f *response) bool {
 	return h.traits.pairwise && slices.ContainsFunc(h.responses, func(e *response) bool {
 		return e.client == f.client && e.user != f.user && !e.known.IsZero()
@@ -100,7 +100,7 @@ func (h *truth) began(r *response) time.Time {
 	return r.made
 }
 
-// mayBeUnchanged tells whether `unchanged` is right for a page that asked the server for the last time at the given time.
+// mayBeUnchanged reports whether `unchanged` is right for a page that asked the server for the last time at the given time.
 func (h *truth) mayBeUnchanged(r *response, asked time.Time) bool {
 	switch {
 	case r.user == "": // where the OP's sign-out is not seen, the browser's state stays what it was
@@ -114,13 +114,13 @@ func (h *truth) mayBeUnchanged(r *response, asked time.Time) bool {
 	return !known || asked.Before(seen)
 }
 
-// signInSeen tells whether a sign-in after a response, and after the latest sign-out, was seen: one that takes more than an hour, or
+// signInSeen reports whether a sign-in after a response, and after the latest sign-out, was seen: one that takes more than an hour, or
 // begins before eight others do, is not.
 func (h *truth) signInSeen(r *response) bool {
 	return slices.ContainsFunc(h.responses, func(f *response) bool { return f.user != "" && f.epoch > max(r.epoch, h.through) })
 }
 
-// unseen tells whether the OP signs users out without a trace.
+// unseen reports whether the OP signs users out without a trace.
 func (h *truth) unseen() bool { return h.traits.signOut == byNothing || h.traits.cookie == neverSet }
 
 // switchSeen tells since when it is known that another user signed in after a response. Exceptions: its own user is signed in (again),
@@ -147,7 +147,7 @@ func (h *truth) switchSeen(r *response) (seen time.Time, known bool) {
 
 func (h *truth) comparable(f, r *response) bool { return f.client == r.client || !h.traits.pairwise }
 
-// undone tells whether a later response f says nothing against r. Exceptions: the user of r was known to be back before f was known;
+// undone reports whether a later response f says nothing against r. Exceptions: the user of r was known to be back before f was known;
 // or the two may be beside each other.
 func (h *truth) undone(r, f *response) bool {
 	return f.silent || slices.ContainsFunc(h.responses, func(g *response) bool {
@@ -157,7 +157,7 @@ func (h *truth) undone(r, f *response) bool {
 	})
 }
 
-// maybeBeside tells whether a silent response is for a user who was there before another: an OP that holds several accounts at once
+// maybeBeside reports whether a silent response is for a user who was there before another: an OP that holds several accounts at once
 // may have answered for it beside that other, and it cannot be told from one that does not.
 func (h *truth) maybeBeside(g *response) bool {
 	return g.silent && slices.ContainsFunc(h.responses, func(e *response) bool {
@@ -165,7 +165,7 @@ func (h *truth) maybeBeside(g *response) bool {
 	})
 }
 
-// mayBeSilent tells whether no reply is right: neither the server nor a cookie knows anything. The
+// mayBeSilent reports whether no reply is right: neither the server nor a cookie knows anything. The
 // server forgets a session when it has heard of no user of it for ten minutes.
 func (h *truth) mayBeSilent(r *response, state string, now time.Time) bool {
 	forgotten := r.known.IsZero() && now.Sub(r.made) >= 10*time.Minute

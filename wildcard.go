@@ -13,7 +13,7 @@ import (
 // host the OP is at, by a Host of their own making.
 var errNoIssuer = errors.New("oidc_session needs an issuer on a site for several, wildcard or any host names")
 
-// requireIssuers tells whether each handler without an issuer stands behind routes that name its host. Named routes may be invoked
+// requireIssuers reports whether each handler without an issuer stands behind routes that name its host. Named routes may be invoked
 // from anywhere.
 func requireIssuers(app *caddyhttp.App) error {
 	for name, server := range app.Servers {
@@ -48,7 +48,7 @@ func requireIssuersIn(routes caddyhttp.RouteList, named bool) error {
 	return nil
 }
 
-// namesHosts tells whether requests match for one host only: every set of matchers has one, without a pattern.
+// namesHosts reports whether requests match for one host only: every set of matchers has one, without a pattern.
 func namesHosts(sets caddyhttp.MatcherSets) bool {
 	first := ""
 	for _, set := range sets {

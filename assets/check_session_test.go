@@ -251,7 +251,7 @@ func TestThreatCVE20241249FloodsOfMessagesAreBounded(t *testing.T) {
 	threatScenarios(t, "flood", 2)
 }
 
-// threatScenarios tells whether the scenarios with a word in their names, of which there are some, pass.
+// threatScenarios reports whether the scenarios with a word in their names, of which there are some, pass.
 func threatScenarios(t *testing.T, word string, atLeast int) {
 	t.Helper()
 	ran := 0

@@ -106,7 +106,7 @@ func sourceList(sources []string) string {
 	return strings.Join(sources, " ")
 }
 
-// isNext tells whether an address is a path, or an absolute https or http URL.
+// isNext reports whether an address is a path, or an absolute https or http URL.
 func isNext(next string) bool {
 	u, err := url.Parse(next)
 	if err != nil || u.User != nil || strings.Contains(next, `\`) { // browsers read a backslash as a slash
@@ -146,7 +146,7 @@ func frameSources(frames []string) ([]string, error) {
 	return schemes, nil
 }
 
-// CanFrame tells whether an address can be that of a frame: it is an absolute https or http URL without user information, whose origin
+// CanFrame reports whether an address can be that of a frame: it is an absolute https or http URL without user information, whose origin
 // a Content-Security-Policy can name. That has words for hosts of letters, digits, hyphens and dots alone: not for an IPv6 address,
 // nor for a name with an underscore.
 func CanFrame(address string) bool {

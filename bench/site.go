@@ -86,7 +86,7 @@ func (s *sites) stop() {
 	}
 }
 
-// answers tells whether all sites do.
+// answers reports whether all sites do.
 func (s *sites) answers() bool {
 	for site := range s.ports {
 		response, err := get(s.issuer(), s.address(site), "/")

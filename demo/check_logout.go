@@ -87,7 +87,7 @@ func (c *checker) silentLoginRequired(ctx context.Context) error {
 	return nil
 }
 
-// loginCookieIsThere tells whether the browser is signed in at the OP as expected.
+// loginCookieIsThere reports whether the browser is signed in at the OP as expected.
 func (c *checker) loginCookieIsThere(want bool) error {
 	if there := len(c.browser.jar.withPrefix("op.localhost", ssoCookie)) == 1; there != want {
 		return errors.New(map[bool]string{true: "the OP's login cookie is still there", false: "the OP's login cookie is gone"}[there])

@@ -81,7 +81,7 @@ func (s *opStore) CreateAuthRequest(ctx context.Context, params *oidc.AuthReques
 	return request, nil
 }
 
-// mustAsk tells whether the RP wants the End-User to sign in anew: by prompt=login (and select_account: there is one account
+// mustAsk reports whether the RP wants the End-User to sign in anew: by prompt=login (and select_account: there is one account
 // a browser), or because the session is older than max_age.
 func (s *opStore) mustAsk(params *oidc.AuthRequest, session ssoSession) bool {
 	if slices.Contains(params.Prompt, oidc.PromptLogin) || slices.Contains(params.Prompt, oidc.PromptSelectAccount) {

@@ -34,7 +34,7 @@ func TestDemoShowsSignOutInBothAppsWithoutReload(t *testing.T) {
 	})
 }
 
-// headline is an expression that tells whether a headline can be seen.
+// headline is an expression that reports whether a headline can be seen.
 func headline(text string) string {
 	return `[...document.querySelectorAll('h1')].some((h) => h.checkVisibility() && h.textContent === '` + text + `')`
 }

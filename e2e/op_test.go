@@ -16,7 +16,7 @@ type provider struct {
 	options string
 	// users are the subjects of two users.
 	users [2]string
-	// sso tells whether it remembers who is signed in.
+	// sso reports whether it remembers who is signed in.
 	sso bool
 
 	// start starts it for clients with their redirect URIs, and returns the address that it listens on.

@@ -79,7 +79,7 @@ func (a *asking) answered(notBefore time.Time) {
 	clear(a.refused)
 }
 
-// failed notes that a question was not answered, and tells whether the log is to say so.
+// failed notes that a question was not answered, and reports whether the log is to say so.
 func (a *asking) failed(now time.Time, who caller, err error) (news bool) {
 	found, failure := failedAll, new(answerError)
 	switch {
@@ -137,7 +137,7 @@ func (e *answerError) Error() string { return e.err.Error() }
 
 func (e *answerError) Unwrap() error { return e.err }
 
-// isRefusal tells whether a status may be due to who asks.
+// isRefusal reports whether a status may be due to who asks.
 func isRefusal(status int) bool { return status >= 300 && status < 500 }
 
 // unanswered is the error of a handler that has no answer: a wall's, which refuses the caller, or

@@ -58,7 +58,7 @@ func (b *Browser) resolveRequest(op *OP, parameters url.Values) (p pendingReques
 	return readRequestParameters(op, parameters, now)
 }
 
-// isRepeated tells whether a parameter that counts is given twice: the OP might take the other one.
+// isRepeated reports whether a parameter that counts is given twice: the OP might take the other one.
 func isRepeated(parameters url.Values) bool {
 	for _, name := range []string{"client_id", "redirect_uri", "state", "prompt", "response_mode", "request", "request_uri"} {
 		if len(parameters[name]) > 1 {

@@ -70,7 +70,7 @@ func isCodeless(values url.Values) bool {
 	return !isResponse(inFragment, values) && (values.Has("state") || values.Has("session_state"))
 }
 
-// isAmbiguous tells whether a parameter is given twice: two readers might take different ones.
+// isAmbiguous reports whether a parameter is given twice: two readers might take different ones.
 func isAmbiguous(values url.Values) bool {
 	for _, name := range []string{"state", "code", "error", "id_token", "access_token", "session_state", "iss"} {
 		if len(values[name]) > 1 {

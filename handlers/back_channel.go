@@ -172,17 +172,17 @@ func ValidateBackChannel(retryFor, redirectWait time.Duration) error {
 	return errors.Join(errs...)
 }
 
-// MayTell tells whether clients may have to be told, now or when the clients_file changes.
+// MayTell reports whether clients may have to be told, now or when the clients_file changes.
 func (b *BackChannel) MayTell() bool {
 	return b.Configured || b.Clients.File != "" || b.Clients.tellable()
 }
 
-// wouldTell tells whether clients of an OP are told if they can verify tokens. An OP that tells its clients itself is left to it.
+// wouldTell reports whether clients of an OP are told if they can verify tokens. An OP that tells its clients itself is left to it.
 func (b *BackChannel) wouldTell(op *OP) bool {
 	return (b.Configured || b.Clients.tellable()) && !op.tellsClients
 }
 
-// Tells tells whether clients of an OP are told. Where our keys cannot join the OP's, and none of them is the OP's own, nobody could verify
+// Tells reports whether clients of an OP are told. Where our keys cannot join the OP's, and none of them is the OP's own, nobody could verify
 // a token. It is asked with every request: what it goes by is at hand.
 func (b *BackChannel) Tells(op *OP) bool { return b.wouldTell(op) && b.hindrance(op) == "" }
 

@@ -57,7 +57,7 @@ func (b *Browser) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Involved tells whether a request may be part of what is observed: it is an authorization request, or it carries a pending
+// Involved reports whether a request may be part of what is observed: it is an authorization request, or it carries a pending
 // cookie or the login cookie. It costs next to nothing, since every request of the site is asked about.
 func (b *Browser) Involved(op *OP, r *http.Request) bool {
 	if r.URL.Path == op.AuthorizationPath && op.AuthorizationPath != "" || b.isLogout(op, r) {
@@ -73,7 +73,7 @@ func (b *Browser) carriesLogin(r *http.Request) bool {
 	return b.LoginCookie != "" && carries(r, b.LoginCookie+"=")
 }
 
-// HasSession tells whether a request carries a sealed cookie of the OP's, without opening it.
+// HasSession reports whether a request carries a sealed cookie of the OP's, without opening it.
 func (b *Browser) HasSession(op *OP, r *http.Request) bool {
 	return len(r.Header["Cookie"]) > 0 && carries(r, op.cookies.session+"=")
 }

@@ -43,7 +43,7 @@ func (c *CheckSession) Setup(env Env) {
 // Validate tells why the configuration cannot be served.
 func (c *CheckSession) Validate() error { return validatePath(c.Path) }
 
-// Serves tells whether a path is that of the check page.
+// Serves reports whether a path is that of the check page.
 func (c *CheckSession) Serves(op *OP, path string) bool {
 	return op.isAt(path, c.Path, DefaultCheckSessionPath)
 }

@@ -45,12 +45,12 @@ func (c ClearCookie) deletion(op *OP) *http.Cookie {
 	return &http.Cookie{Name: c.Name, Domain: c.Domain, Path: c.path(), MaxAge: -1, Expires: time.Unix(1, 0), HttpOnly: true, Secure: secure}
 }
 
-// is tells whether a cookie has this name, domain and path.
+// is reports whether a cookie has this name, domain and path.
 func (c ClearCookie) is(other *http.Cookie) bool {
 	return c.Name == other.Name && c.path() == other.Path && strings.EqualFold(strings.TrimPrefix(c.Domain, "."), strings.TrimPrefix(other.Domain, "."))
 }
 
-// clearCookies deletes the cookies that are configured, each once. It tells whether it has to be looked if they are gone.
+// clearCookies deletes the cookies that are configured, each once. It reports whether it has to be looked if they are gone.
 func (e *EndSession) clearCookies(l *leave) bool {
 	given := make(map[string]bool)
 	for _, cookie := range e.ClearCookies {

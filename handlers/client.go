@@ -143,7 +143,7 @@ func plainName(name string) string {
 	}, name)
 }
 
-// tellable tells whether the client can be told by back channel that a session has ended, which its ID tokens named so, or not.
+// tellable reports whether the client can be told by back channel that a session has ended, which its ID tokens named so, or not.
 func (c Client) tellable(sid string) bool {
 	return c.BackChannelLogoutURI != "" && (sid != "" || !c.BackChannelLogoutSessionRequired && c.LogoutToken != LogoutTokenSid)
 }
@@ -160,10 +160,10 @@ func (c Client) names(sub, sid string) (tokenSub, tokenSid string) {
 	}
 }
 
-// MayReturnTo tells whether users may be sent to an address: it is registered, byte for byte (RP-Initiated Logout 1.0, section 3).
+// MayReturnTo reports whether users may be sent to an address: it is registered, byte for byte (RP-Initiated Logout 1.0, section 3).
 func (c Client) MayReturnTo(uri string) bool { return slices.Contains(c.PostLogoutRedirectURIs, uri) }
 
-// isVSCHAR tells whether a string is of the characters that client IDs are of (RFC 6749, appendix A.1).
+// isVSCHAR reports whether a string is of the characters that client IDs are of (RFC 6749, appendix A.1).
 func isVSCHAR(s string) bool {
 	return !strings.ContainsFunc(s, func(c rune) bool { return c < 0x20 || c > 0x7e })
 }
@@ -209,7 +209,7 @@ func (c Client) refusesScheme(u *url.URL) string {
 	}
 }
 
-// isLoopback tells whether a host is the browser's own machine.
+// isLoopback reports whether a host is the browser's own machine.
 func isLoopback(host string) bool {
 	host = strings.ToLower(host)
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {

@@ -95,10 +95,10 @@ func (c *Clients) idOf(hash [16]byte) (id string, known bool) {
 	return "", false
 }
 
-// tellable tells whether any client of the configuration or the file can be told by back channel.
+// tellable reports whether any client of the configuration or the file can be told by back channel.
 func (c *Clients) tellable() bool { return c.anyTellable || c.listed().anyTellable }
 
-// framed tells whether any client of the configuration or the file can be told by front channel.
+// framed reports whether any client of the configuration or the file can be told by front channel.
 func (c *Clients) framed() bool { return c.anyFramed || c.listed().anyFramed }
 
 // listed returns what the file holds, which is read again if it has changed. Without a file that is nothing.

@@ -22,7 +22,7 @@ type clientsFile struct {
 	anyFramed   bool
 }
 
-// sameState tells whether two looks at a file saw it unchanged: neither written nor replaced. A nil look saw nothing.
+// sameState reports whether two looks at a file saw it unchanged: neither written nor replaced. A nil look saw nothing.
 func sameState(a, b os.FileInfo) bool {
 	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }

@@ -15,7 +15,7 @@ type cookieNames struct {
 	session string // the sealed cookie: S in the comments
 	state   string // the browser state, readable by the check page: B in the comments
 	pending string // the prefix of the pending cookies
-	// trustworthy tells whether browsers take cookies with Secure, SameSite=None and the __Host- prefix from the issuer.
+	// trustworthy reports whether browsers take cookies with Secure, SameSite=None and the __Host- prefix from the issuer.
 	trustworthy bool
 }
 
@@ -40,14 +40,14 @@ func newCookieNames(issuer, origin, path string) cookieNames {
 	}
 }
 
-// isPending tells whether a cookie is a pending one of this issuer: a browser sends those of all issuers on the host, and the names
+// isPending reports whether a cookie is a pending one of this issuer: a browser sends those of all issuers on the host, and the names
 // of those with a path or a port begin alike.
 func (n cookieNames) isPending(name string) bool {
 	slot, ours := strings.CutPrefix(name, n.pending)
 	return ours && len(slot) == 1 && strings.Contains(navigationSlots+otherSlots, slot)
 }
 
-// isTrustworthy tells whether browsers treat an origin as potentially trustworthy (W3C Secure Contexts, section 3.1).
+// isTrustworthy reports whether browsers treat an origin as potentially trustworthy (W3C Secure Contexts, section 3.1).
 func isTrustworthy(origin *url.URL) bool {
 	host := origin.Hostname()
 	if origin.Scheme == "https" || host == "localhost" || strings.HasSuffix(host, ".localhost") {
@@ -74,7 +74,7 @@ func (n cookieNames) deletion(name string) *http.Cookie {
 	return c
 }
 
-// carries tells whether a request has a cookie whose name begins so, without parsing: it may say yes too often.
+// carries reports whether a request has a cookie whose name begins so, without parsing: it may say yes too often.
 func carries(r *http.Request, name string) bool {
 	for _, line := range r.Header["Cookie"] {
 		if strings.Contains(line, name) {

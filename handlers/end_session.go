@@ -110,16 +110,16 @@ func (e *EndSession) Validate() error {
 	return errors.Join(errs...)
 }
 
-// isAble tells whether the endpoint can be served: there is something to end the OP's own session by, or nothing has to be ended there.
+// isAble reports whether the endpoint can be served: there is something to end the OP's own session by, or nothing has to be ended there.
 func (e *EndSession) isAble() bool { return e.Explicit || e.endsAtOP() }
 
 // endsAtOP reports whether there is something to end the OP's own session by.
 func (e *EndSession) endsAtOP() bool { return e.Upstream != nil || len(e.ClearCookies) > 0 }
 
-// isServed tells whether the endpoint is there. Where the OP has one of its own, ours is not.
+// isServed reports whether the endpoint is there. Where the OP has one of its own, ours is not.
 func (e *EndSession) isServed(op *OP) bool { return e.isAble() && !op.endsSessions }
 
-// Serves tells whether a path is one of the endpoint's.
+// Serves reports whether a path is one of the endpoint's.
 func (e *EndSession) Serves(op *OP, path string) bool {
 	if !e.isServed(op) {
 		return false

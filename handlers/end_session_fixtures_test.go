@@ -246,7 +246,7 @@ func outcome(t testing.TB, response *http.Response) string {
 	}
 }
 
-// isSignedIn tells whether the browser's session lives, here and at the OP.
+// isSignedIn reports whether the browser's session lives, here and at the OP.
 func (x *exit) isSignedIn() (here, atOP bool) {
 	x.t.Helper()
 	if c, _, ok := openSessionCookie(x.w.keys, issuer, x.cookies[x.w.op.cookies.session]); ok && !c.session.IsZero() {

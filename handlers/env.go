@@ -41,7 +41,7 @@ type Env struct {
 	// IdleTimeout is after how long a session ends that nobody signs in to an app by; zero: it does not end so.
 	IdleTimeout time.Duration
 
-	// Tells tells whether the clients of an OP's sessions are told when those end, and Wake that some may have to be. SawIDToken is
+	// Tells reports whether the clients of an OP's sessions are told when those end, and Wake that some may have to be. SawIDToken is
 	// told each ID token of a client, and may wait for the registry where that is news.
 	Tells      func(op *OP) bool
 	Wake       func()

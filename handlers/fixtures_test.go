@@ -358,7 +358,7 @@ func (a *agent) pendings() (n int) {
 	return n
 }
 
-// live tells whether the registry has a live session under the ID in the agent's sealed cookie.
+// live reports whether the registry has a live session under the ID in the agent's sealed cookie.
 func (w *world) live(t testing.TB, id sessionstate.SessionID) bool {
 	t.Helper()
 	session, found, err := w.store.Session(t.Context(), w.op.Issuer, id)

@@ -107,7 +107,7 @@ func (f *postedForm) with(page []byte, sessionState string) []byte {
 	return append(out, page[f.insertAt:]...)
 }
 
-// expectsPost tells whether the request at hand or a pending one may be answered by a page that posts itself.
+// expectsPost reports whether the request at hand or a pending one may be answered by a page that posts itself.
 func (v *visit) expectsPost(asked *pendingRequest) bool {
 	if asked != nil && asked.is(posting) {
 		return true
@@ -187,7 +187,7 @@ func (b *Browser) answerForm(v *visit, asked *pendingRequest, header http.Header
 // first bytes of the body.
 func mayBeHTML(header http.Header) bool { return header.Get("Content-Type") == "" || isHTML(header) }
 
-// isHTML tells whether a response is a page.
+// isHTML reports whether a response is a page.
 func isHTML(header http.Header) bool {
 	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
 	return err == nil && mediaType == "text/html"

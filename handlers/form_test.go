@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// closing tells whether a body was closed.
+// closing reports whether a body was closed.
 type closing struct {
 	io.Reader
 	closed bool

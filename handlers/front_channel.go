@@ -45,7 +45,7 @@ func withSession(uri, issuer, sid string) string {
 	return uri + separator + "iss=" + url.QueryEscape(issuer) + "&sid=" + url.QueryEscape(sid)
 }
 
-// isFramed tells whether clients of an OP are told by front channel: by the page of our own endpoint, unless the OP has one.
+// isFramed reports whether clients of an OP are told by front channel: by the page of our own endpoint, unless the OP has one.
 func (e *EndSession) isFramed(op *OP) bool {
 	return e.isServed(op) && !op.framesClients && (e.FrontChannel || e.Clients.framed())
 }

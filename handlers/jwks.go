@@ -36,7 +36,7 @@ type jwksTold struct{ failure, clashes string }
 // Setup gives the handler its world.
 func (j *JWKS) Setup(env Env) { j.env = env }
 
-// Serves tells whether a path is that of a document of the OP's keys, and ours may belong to it, or
+// Serves reports whether a path is that of a document of the OP's keys, and ours may belong to it, or
 // it is read.
 func (j *JWKS) Serves(op *OP, path string) bool {
 	view := op.keysAt(path)

@@ -111,7 +111,7 @@ func (s *told) get() (body string) {
 	return w.Body.String()
 }
 
-// adds tells whether our keys are among those of the OP.
+// adds reports whether our keys are among those of the OP.
 func (s *told) adds() bool {
 	s.t.Helper()
 	got := s.get()
@@ -536,7 +536,7 @@ func TestThePublishedKeysAreRecordedNowAndThen(t *testing.T) {
 	}
 }
 
-// The first client that fetches the set may keep it for good: what is configured counts before any token was seen.
+// The first client that fetches the set may keep it permanently: what is configured counts before any token was seen.
 func TestKeysJoinAtOnceWhereIDTokensAreKnownToNameTheirs(t *testing.T) {
 	for _, tt := range []struct {
 		known []string

@@ -258,7 +258,7 @@ func (k *Keys) finish(op *OP, who caller, fetch func() ([]byte, error)) {
 	}
 }
 
-// Wants tells whether a document that passes through to a client is news, as far as can be told
+// Wants reports whether a document that passes through to a client is news, as far as can be told
 // before it is read.
 func (k *Keys) Wants(op *OP) bool {
 	k = k.of(op)
@@ -282,7 +282,7 @@ func (k *Keys) Learn(op *OP, r *http.Request, document []byte) {
 	}
 }
 
-// isLatest tells whether a document is the one that was learnt last.
+// isLatest reports whether a document is the one that was learnt last.
 func (k *Keys) isLatest(document []byte) bool {
 	digest := sha256.Sum256(document)
 	k.mu.Lock()
@@ -347,7 +347,7 @@ func (k *Keys) record(op *OP, set tokens.KeySet, now time.Time) bool {
 	return err == nil
 }
 
-// complain notes that the keys cannot be had. The caller holds the lock.
+// complain notes that the keys are unavailable. The caller holds the lock.
 func (k *Keys) complain(op *OP, who caller, err error) {
 	if k.failed(k.env.Now(), who, err) {
 		k.env.Logger.Warn("the OP's keys cannot be had: no id_token_hint can be verified, so users are asked before they are signed out",

@@ -165,7 +165,7 @@ func (b *BackChannel) hindrance(op *OP) string {
 	}
 }
 
-// seesKeys tells whether the OP's keys will be seen.
+// seesKeys reports whether the OP's keys will be seen.
 func (b *BackChannel) seesKeys(op *OP) bool {
 	return op.JWKSPath != "" || b.OPKeys != nil && b.OPKeys.URI != ""
 }

@@ -38,7 +38,7 @@ func newLimiter(now func() time.Time) *limiter {
 	}
 }
 
-// allow counts a check and tells whether it may be answered.
+// allow counts a check and reports whether it may be answered.
 func (l *limiter) allow(address, handle string) bool {
 	now := l.now()
 	l.mu.Lock()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// loginCookieDeleted tells whether a response deletes the OP's own login cookie, which the request carried. A changed value means
+// loginCookieDeleted reports whether a response deletes the OP's own login cookie, which the request carried. A changed value means
 // nothing: OPs rotate it as they like. In a frame it means nothing either: frameworks clean up there what they were not sent.
 func (b *Browser) loginCookieDeleted(op *OP, r *http.Request, header http.Header) bool {
 	cleared := clearsCookies(header)
@@ -39,7 +39,7 @@ func (b *Browser) ownLines(op *OP, r *http.Request, header http.Header) []string
 	return slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool { return b.isAnotherIssuers(op, line, r.URL.Path) })
 }
 
-// isAnotherIssuers tells whether a Set-Cookie line is for pages at or below the path of another issuer on the host, and not for those
+// isAnotherIssuers reports whether a Set-Cookie line is for pages at or below the path of another issuer on the host, and not for those
 // of this one: realms of one OP have login cookies of one name.
 func (b *Browser) isAnotherIssuers(op *OP, line, requestPath string) bool {
 	if b.Issuers == nil {
@@ -66,13 +66,13 @@ func (op *OP) hasPathBelow(path string) bool {
 	return slices.ContainsFunc(op.issuers, func(name issuerName) bool { return isBelow(name.path, path) })
 }
 
-// isBelow tells whether a path is another one, or below it.
+// isBelow reports whether a path is another one, or below it.
 func isBelow(path, above string) bool {
 	rest, ok := strings.CutPrefix(path, above)
 	return ok && (rest == "" || rest[0] == '/')
 }
 
-// isFramed tells whether a request loads a frame (Fetch Metadata, section 2.1).
+// isFramed reports whether a request loads a frame (Fetch Metadata, section 2.1).
 func isFramed(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Dest") {
 	case "iframe", "frame", "embed", "object":
@@ -81,7 +81,7 @@ func isFramed(r *http.Request) bool {
 	return false
 }
 
-// carriesCookie tells whether a request has a cookie with a value.
+// carriesCookie reports whether a request has a cookie with a value.
 func carriesCookie(r *http.Request, name string) bool { return countCookies(r, name) > 0 }
 
 // countCookies returns how many cookies of a name a request has that have a value, whatever that is: Go's own reader passes over values

@@ -73,7 +73,7 @@ func isPlainNavigation(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Dest") == "document" && navigates(r)
 }
 
-// missed tells whether the cookie is known not to reach a path: it was seen, and never for that path.
+// missed reports whether the cookie is known not to reach a path: it was seen, and never for that path.
 func (p *LoginPlace) missed(path string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,7 +91,7 @@ func (p *LoginPlace) missed(path string) error {
 		errNotEnded, strings.Join(paths, " and "), path)
 }
 
-// reaches tells whether a cookie for one path is sent to another (RFC 6265, section 5.1.4).
+// reaches reports whether a cookie for one path is sent to another (RFC 6265, section 5.1.4).
 func reaches(set, path string) bool {
 	rest, below := strings.CutPrefix(path, set)
 	return below && (rest == "" || strings.HasSuffix(set, "/") || rest[0] == '/')

@@ -73,7 +73,7 @@ func (v *visit) boundBrowser() []byte {
 	return v.sealed.browser[:]
 }
 
-// isOf tells whether a confirmation was made for the browser and its session.
+// isOf reports whether a confirmation was made for the browser and its session.
 func (s sealedLogout) isOf(v *visit) bool {
 	return s.isOfBrowser(v.sealed.browser) && bytes.Equal(s.Session, v.sealed.session[:]) && len(s.Value) == 16
 }

@@ -44,7 +44,7 @@ func parseMetadata(document []byte) (metadata, error) {
 	return m, nil
 }
 
-// publicSubjects tells whether equal End-Users have equal subs at all clients: the OP offers nothing but public subjects
+// publicSubjects reports whether equal End-Users have equal subs at all clients: the OP offers nothing but public subjects
 // (OpenID Connect Core 1.0, section 8).
 func (m metadata) publicSubjects() bool {
 	return slices.Equal(m.SubjectTypesSupported, []string{"public"})
@@ -66,7 +66,7 @@ func endpointPath(endpoint, issuerOrigin string) string {
 	return u.Path
 }
 
-// isJSON tells whether a response is JSON by its media type.
+// isJSON reports whether a response is JSON by its media type.
 func isJSON(header http.Header) bool {
 	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
 	return err == nil && (mediaType == "application/json" || strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json"))

@@ -8,7 +8,7 @@ import (
 // leavingClient stands for the client in a request of the OP's own end_session endpoint, which need not name one.
 const leavingClient = "end_session"
 
-// isLogout tells whether a request is for the OP's own end_session endpoint, and is looked at. Where the login cookie is known, its
+// isLogout reports whether a request is for the OP's own end_session endpoint, and is looked at. Where the login cookie is known, its
 // deletion says that the user is signed out; a redirect says less, as OPs send users back who chose to stay, too.
 func (b *Browser) isLogout(op *OP, r *http.Request) bool {
 	return b.LoginCookie == "" && op.endsAt(r.URL.Path)
@@ -35,12 +35,12 @@ func (b *Browser) readLogoutRequest(r *http.Request) (*pendingRequest, *http.Req
 	return &asked, r
 }
 
-// mayLeave tells whether a response may be the redirect that ends a sign-out at the OP.
+// mayLeave reports whether a response may be the redirect that ends a sign-out at the OP.
 func (b *Browser) mayLeave(r *http.Request, status int) bool {
 	return b.LoginCookie == "" && isRedirect(status) && navigates(r)
 }
 
-// leaves tells whether a redirect goes where the OP's own end_session endpoint was asked to go after a sign-out, with the state
+// leaves reports whether a redirect goes where the OP's own end_session endpoint was asked to go after a sign-out, with the state
 // that came along. One whose address was in the request itself, elsewhere than at that endpoint, comes from a redirector.
 func (v *visit) leaves(asked *pendingRequest, location string) bool {
 	target, ok := resolve(v.op, v.r, location)
@@ -73,7 +73,7 @@ func isAnswer(target *url.URL) bool {
 	return isResponse(inFragment, target.Query()) || isResponse(inFragment, fragment)
 }
 
-// navigates tells whether a request loads a whole tab (Fetch Metadata, sections 2.1 and 2.2) for someone to see it. Engines without
+// navigates reports whether a request loads a whole tab (Fetch Metadata, sections 2.1 and 2.2) for someone to see it. Engines without
 // those header fields count as such.
 func navigates(r *http.Request) bool {
 	dest, mode := r.Header.Get("Sec-Fetch-Dest"), r.Header.Get("Sec-Fetch-Mode")

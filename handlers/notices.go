@@ -47,14 +47,14 @@ func (n *Notices) how(ctx context.Context, clientID, sid string) (*BackChannel, 
 	return nil, Client{}, nil
 }
 
-// mayDeliver tells whether notices can be delivered or dropped now, for all that is known of the OP. Where tokens cannot be verified,
+// mayDeliver reports whether notices can be delivered or dropped now, for all that is known of the OP. Where tokens cannot be verified,
 // which may pass, they wait.
 func (b *BackChannel) mayDeliver(issuer string) bool {
 	op := b.op.Load()
 	return op == nil || op.Issuer != issuer || !b.wouldTell(op) || b.hindrance(op) == ""
 }
 
-// leavesToOP tells whether the OP tells its clients itself.
+// leavesToOP reports whether the OP tells its clients itself.
 func (b *BackChannel) leavesToOP(issuer string) bool {
 	op := b.op.Load()
 	return op != nil && op.Issuer == issuer && op.tellsClients
@@ -119,7 +119,7 @@ func (n *Notices) sift(ctx context.Context, now time.Time, limit int) (due []not
 	return due, len(dropped), err
 }
 
-// endsMore tells whether the logout token ends more than the notice is for, since it is sent
+// endsMore reports whether the logout token ends more than the notice is for, since it is sent
 // without the sid: what nobody asked to end has to go on.
 func endsMore(client Client, notice registry.Notice) bool {
 	_, sid := client.names(notice.Sub, notice.Sid)
@@ -141,7 +141,7 @@ func (n *Notices) drops(b *BackChannel, notice registry.Notice, now time.Time) s
 	}
 }
 
-// isPassive tells whether a session ended without anybody asking for it.
+// isPassive reports whether a session ended without anybody asking for it.
 func isPassive(reason registry.Reason) bool {
 	return reason == registry.ReasonExpiry || reason == registry.ReasonUserSwitch
 }

@@ -116,7 +116,7 @@ func (s *observations) read(issuer string, patient bool) {
 	s.changed(s.known, true)
 }
 
-// await reads the record, and waits for that. It tells whether all is known.
+// await reads the record, and waits for that. It reports whether all is known.
 func (s *observations) await(ctx context.Context, issuer string) bool {
 	waitFor(ctx, s.load(issuer), observationsPatience)
 	ready := s.ready.Load()
@@ -158,7 +158,7 @@ func (s *observations) take(issuer string, observed registry.Observed) {
 	}
 }
 
-// isRecorded tells whether the registry has all that is known. The caller holds the lock.
+// isRecorded reports whether the registry has all that is known. The caller holds the lock.
 func (s *observations) isRecorded() bool {
 	return s.complete && !s.saving && isSame(s.known, s.recorded)
 }
@@ -226,7 +226,7 @@ func (s *observations) become(next registry.Observed) {
 	}
 }
 
-// isDue tells whether there is something to record: at once if it is about ID tokens, else now and then. The caller holds the lock.
+// isDue reports whether there is something to record: at once if it is about ID tokens, else now and then. The caller holds the lock.
 func (s *observations) isDue() bool {
 	if isSame(s.known, s.recorded) {
 		return false
@@ -279,7 +279,7 @@ func (s *observations) recordOnce(ctx context.Context, issuer string) error {
 	return nil
 }
 
-// goesOn tells whether there is more to record, after a call that failed or not.
+// goesOn reports whether there is more to record, after a call that failed or not.
 func (s *observations) goesOn(issuer string, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -141,10 +141,10 @@ func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
 // discoveryURL is where the OP's document stands.
 func (op *OP) discoveryURL() string { return op.Origin + op.DiscoveryPath }
 
-// serves tells whether a request is for the issuer's host. A request for another host, on a site that takes any, is not ours.
+// serves reports whether a request is for the issuer's host. A request for another host, on a site that takes any, is not ours.
 func (op *OP) serves(r *http.Request) bool {
 	return r.Host == op.host || strings.EqualFold(strings.TrimSuffix(r.Host, op.defaultPort), op.host)
 }
 
-// plainHTTP tells whether browsers get the OP's pages by http from a host that they do not treat as trustworthy.
+// plainHTTP reports whether browsers get the OP's pages by http from a host that they do not treat as trustworthy.
 func (op *OP) plainHTTP() bool { return !op.cookies.trustworthy }

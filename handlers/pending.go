@@ -86,7 +86,7 @@ func newBlindRequest(clientID string, now time.Time) (p pendingRequest, ok bool)
 	return p, clientID != "" && len(clientID) <= maxClientID
 }
 
-// answeredBy tells whether a response to target with state answers the request.
+// answeredBy reports whether a response to target with state answers the request.
 func (p pendingRequest) answeredBy(target *url.URL, state string) bool {
 	return !p.is(blind|leaving) && p.answer == hashAnswer(target, state)
 }

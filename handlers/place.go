@@ -30,7 +30,7 @@ func (op *OP) place(configured, byDefault string) string {
 	return op.path + byDefault
 }
 
-// isAt tells whether a path is that of an endpoint of ours. It allocates nothing.
+// isAt reports whether a path is that of an endpoint of ours. It allocates nothing.
 func (op *OP) isAt(path, configured, byDefault string) bool {
 	if configured != "" {
 		return path == configured

@@ -15,7 +15,7 @@ const (
 	missingAgain = 24 * time.Hour
 )
 
-// isPresent tells whether ID tokens have something: one had it, and no client's last one was without.
+// isPresent reports whether ID tokens have something: one had it, and no client's last one was without.
 func isPresent(p registry.Presence) bool { return p.Seen && len(p.Missing) == 0 }
 
 // saw returns what is known once an ID token of a client was seen. What it is made from stays as it was.
@@ -74,12 +74,12 @@ func both(a, b registry.Presence) registry.Presence {
 	return merged
 }
 
-// isSame tells whether two records say the same.
+// isSame reports whether two records say the same.
 func isSame(a, b registry.Observed) bool {
 	return isSameOfTokens(a, b) && slices.Equal(a.Keys, b.Keys) && a.Discovery == b.Discovery
 }
 
-// isSameOfTokens tells whether they say the same of ID tokens.
+// isSameOfTokens reports whether they say the same of ID tokens.
 func isSameOfTokens(a, b registry.Observed) bool {
 	same := func(a, b registry.Presence) bool { return a.Seen == b.Seen && slices.Equal(a.Missing, b.Missing) }
 	return same(a.KeyIDs, b.KeyIDs) && same(a.SessionIDs, b.SessionIDs)

@@ -100,20 +100,20 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 	return p.complete(op, r, next)
 }
 
-// mayBeInvolved tells whether a request may be one that is observed or answered, as far as can be told without the OP's endpoints:
+// mayBeInvolved reports whether a request may be one that is observed or answered, as far as can be told without the OP's endpoints:
 // OAuth requests have parameters, what follows them has cookies, and documents and the check page have well-known paths.
 func (p *Provider) mayBeInvolved(r *http.Request) bool {
 	return r.Method != http.MethodGet || r.URL.RawQuery != "" || len(r.Header["Cookie"]) > 0 ||
 		strings.HasSuffix(r.URL.Path, wellKnown) || p.isForCheckPage(r) || p.mayBeForKeys(r)
 }
 
-// mayBeForKeys tells whether a request may be for the OP's keys, as far as can be told without the OP's document: browsers say what
+// mayBeForKeys reports whether a request may be for the OP's keys, as far as can be told without the OP's document: browsers say what
 // they ask for (Fetch Metadata, section 2.1).
 func (p *Provider) mayBeForKeys(r *http.Request) bool {
 	return p.Tells != nil && r.Header.Get("Sec-Fetch-Dest") == "" && p.Tells()
 }
 
-// isForCheckPage tells whether a request is for the check page, also before the issuer's path is known.
+// isForCheckPage reports whether a request is for the check page, also before the issuer's path is known.
 func (p *Provider) isForCheckPage(r *http.Request) bool {
 	return p.Check != nil && p.Check.Serves(&OP{}, r.URL.Path)
 }
@@ -171,7 +171,7 @@ func (p *Provider) target(r *http.Request) *OP {
 	return op
 }
 
-// isListenersPort tells whether a request's Host has the port that it came to, or none.
+// isListenersPort reports whether a request's Host has the port that it came to, or none.
 func isListenersPort(r *http.Request) bool {
 	_, port, err := net.SplitHostPort(r.Host)
 	if err != nil {

@@ -45,7 +45,7 @@ func (p *publishedKeys) record(ctx context.Context, env Env, issuer string, publ
 	}
 }
 
-// due tells whether it has to be recorded which keys are published.
+// due reports whether it has to be recorded which keys are published.
 func (p *publishedKeys) due(issuer string, published []tokens.PublishedKey, now time.Time) bool {
 	kids := []string{issuer}
 	for _, key := range published {

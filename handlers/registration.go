@@ -36,7 +36,7 @@ type Registration struct {
 // Setup gives the handler its world.
 func (g *Registration) Setup(env Env) { g.env = env }
 
-// Serves tells whether a request registers a client, or reads, changes or deletes a registration. The latter come with a token of
+// Serves reports whether a request registers a client, or reads, changes or deletes a registration. The latter come with a token of
 // their own (RFC 7592, section 2), and not from pages, which may be below that path as well.
 func (g *Registration) Serves(op *OP, r *http.Request) bool {
 	if !isRegistration(op, r.URL.Path) {
@@ -51,7 +51,7 @@ func (g *Registration) Serves(op *OP, r *http.Request) bool {
 	return false
 }
 
-// isRegistration tells whether a path is that of the registration endpoint, or below it.
+// isRegistration reports whether a path is that of the registration endpoint, or below it.
 func isRegistration(op *OP, path string) bool {
 	if op.RegistrationPath == "" || op.RegistrationPath == "/" {
 		return op.RegistrationPath != "" && path == op.RegistrationPath
@@ -86,7 +86,7 @@ func (g *Registration) Serve(op *OP, w http.ResponseWriter, r *http.Request, nex
 	})
 }
 
-// isUpdate tells whether an answer says what is registered now of the client whose registration is
+// isUpdate reports whether an answer says what is registered now of the client whose registration is
 // changed at this very address (RFC 7592, section 2.2). Anything else that is below the endpoint
 // says nothing of clients.
 func (g *Registration) isUpdate(op *OP, r *http.Request, answer []byte) bool {
@@ -265,7 +265,7 @@ func acceptable(answered, asked registration) Client {
 	return client
 }
 
-// sharesOrigin tells whether an address has the scheme, domain and port of a registered redirect URI (Front-Channel Logout 1.0,
+// sharesOrigin reports whether an address has the scheme, domain and port of a registered redirect URI (Front-Channel Logout 1.0,
 // section 2).
 func sharesOrigin(uri string, redirectURIs []string) bool {
 	origin, err := sessionstate.Origin(uri)
@@ -275,7 +275,7 @@ func sharesOrigin(uri string, redirectURIs []string) bool {
 	})
 }
 
-// sharesHost tells whether an address has the host of a registered redirect URI: a client that
+// sharesHost reports whether an address has the host of a registered redirect URI: a client that
 // registers itself must not have this server ask others' hosts.
 func sharesHost(uri string, redirectURIs []string) bool {
 	u, err := url.Parse(uri)

@@ -29,7 +29,7 @@ type leave struct {
 // parkedParameter is the parameter of our own URL that a parked request goes on at.
 const parkedParameter = "request"
 
-// isCrossSitePost tells whether a POST comes from another site's page, or from one that does not say.
+// isCrossSitePost reports whether a POST comes from another site's page, or from one that does not say.
 func isCrossSitePost(op *OP, r *http.Request) bool {
 	if r.Method != http.MethodPost {
 		return false
@@ -109,12 +109,12 @@ func (e *EndSession) passOn(l *leave) {
 	e.leave(l, "not signed in", before)
 }
 
-// isSignedIn tells whether there is, or may be, a session to end: ours as far as it is known, or the OP's own by its cookies.
+// isSignedIn reports whether there is, or may be, a session to end: ours as far as it is known, or the OP's own by its cookies.
 func (e *EndSession) isSignedIn(l *leave) bool {
 	return e.hasSession(l) || e.keepsLogin(l)
 }
 
-// hasSession tells whether our own session lives, as far as it is known.
+// hasSession reports whether our own session lives, as far as it is known.
 func (e *EndSession) hasSession(l *leave) bool {
 	if l.sealed.session.IsZero() {
 		return false
@@ -123,7 +123,7 @@ func (e *EndSession) hasSession(l *leave) bool {
 	return !known || session.Live(l.now)
 }
 
-// keepsLogin tells whether the browser may be signed in at the OP itself. Where nothing is known of the OP's cookies, any that is
+// keepsLogin reports whether the browser may be signed in at the OP itself. Where nothing is known of the OP's cookies, any that is
 // not ours may say so.
 func (e *EndSession) keepsLogin(l *leave) bool {
 	if e.LoginCookie != "" {
@@ -145,7 +145,7 @@ func (l *leave) hasOthersCookie() bool {
 	return false
 }
 
-// keepsCookies tells whether the browser has a cookie that is to be cleared.
+// keepsCookies reports whether the browser has a cookie that is to be cleared.
 func (e *EndSession) keepsCookies(r *http.Request) bool {
 	for _, cookie := range e.ClearCookies {
 		if carriesCookie(r, cookie.Name) {
@@ -155,7 +155,7 @@ func (e *EndSession) keepsCookies(r *http.Request) bool {
 	return false
 }
 
-// keepsCleared tells whether the browser has, or may have, what it was signed in by at the OP, of the cookies that are cleared.
+// keepsCleared reports whether the browser has, or may have, what it was signed in by at the OP, of the cookies that are cleared.
 func (e *EndSession) keepsCleared(r *http.Request) bool { return e.survived(r, nil) }
 
 // survived reports whether the browser still has, or may have, what it was signed in by at the OP, of the cookies that were cleared: the
@@ -203,7 +203,7 @@ func (e *EndSession) session(l *leave) (session registry.Session, known bool) {
 	return session, known && err == nil
 }
 
-// mustAsk tells whether the user has to be asked: always if configured so, else unless the hint is that of a client which takes part
+// mustAsk reports whether the user has to be asked: always if configured so, else unless the hint is that of a client which takes part
 // in this very session, as this very user (section 2).
 func (e *EndSession) mustAsk(l *leave) bool {
 	if e.Confirm == ConfirmAlways || !l.request.Hinted || l.sealed.session.IsZero() || e.mayHide(l) {
@@ -225,14 +225,14 @@ func (e *EndSession) mustAsk(l *leave) bool {
 	return true
 }
 
-// mayHide tells whether the browser may have a login cookie that it did not send, because another site's page sent it here
+// mayHide reports whether the browser may have a login cookie that it did not send, because another site's page sent it here
 // (SameSite=Strict). The answer to a question comes from our own page, and brings it along.
 func (e *EndSession) mayHide(l *leave) bool {
 	site := l.r.Header.Get("Sec-Fetch-Site")
 	return e.LoginCookie != "" && site != "" && site != "same-origin" && site != "none" && !carriesCookie(l.r, e.LoginCookie)
 }
 
-// fits tells whether the hint names the user, and the OP's session where both name one, as the client's own ID tokens did.
+// fits reports whether the hint names the user, and the OP's session where both name one, as the client's own ID tokens did.
 func (q logoutRequest) fits(p registry.Participation) bool {
 	for _, subject := range p.Subjects {
 		if subject.Sub == q.Subject && (q.SessionID == "" || subject.Sid == "" || subject.Sid == q.SessionID) {
@@ -326,7 +326,7 @@ func (e *EndSession) tell(l *leave, done sealedLogout) (told *receipt, left map[
 	return told, e.await(l.r.Context(), told, e.BackChannel.RedirectWait), false
 }
 
-// maySend tells whether the browser may be sent to the registered address that was asked for. A client that registered itself could
+// maySend reports whether the browser may be sent to the registered address that was asked for. A client that registered itself could
 // have registered any address, and anybody could send browsers there by way of the OP: so something must speak for the request, a
 // hint, the user, or a sign-out (RP-Initiated Logout 1.0, section 3). Of a client that the operator has configured, a link will do.
 func (e *EndSession) maySend(l *leave, done sealedLogout) bool {

@@ -100,7 +100,7 @@ func TestOurOwnCookiesAreNotTakenForTheOPsLogin(t *testing.T) {
 	}
 }
 
-// Where the login cookie is known, it alone tells whether the OP's session is gone; else each
+// Where the login cookie is known, it alone reports whether the OP's session is gone; else each
 // cookie that is cleared may be it.
 func TestACookieThatTheBrowserKeepsIsTold(t *testing.T) {
 	for _, tt := range []struct {

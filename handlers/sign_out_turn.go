@@ -92,7 +92,7 @@ func (e *EndSession) endAtOPOnce(l *leave) error {
 	return nil
 }
 
-// isRepeated tells whether another request has signed this browser out a moment ago, whose answer it has not seen.
+// isRepeated reports whether another request has signed this browser out a moment ago, whose answer it has not seen.
 func (e *EndSession) isRepeated(l *leave) bool {
 	return l.turn != nil && l.turn.left || e.endedBefore(l).Ended
 }
@@ -117,7 +117,7 @@ func (e *EndSession) endedBefore(l *leave) sealedLogout {
 	return sealedLogout{Request: l.request, Ended: true, Sessions: sessionIDs([]registry.Session{session})}
 }
 
-// wasLeft tells whether a session ended a moment ago, by a sign-out.
+// wasLeft reports whether a session ended a moment ago, by a sign-out.
 func wasLeft(session registry.Session, now time.Time) bool {
 	return session.Reason == registry.ReasonLogout && now.Sub(session.Ended) < repeatedWithin
 }

@@ -112,7 +112,7 @@ func (p urlPath) serve(r *http.Request, serve func() error) error {
 	return err
 }
 
-// hasPathPrefix tells whether a path is below a prefix, as Caddy compares them.
+// hasPathPrefix reports whether a path is below a prefix, as Caddy compares them.
 func hasPathPrefix(path, prefix string) bool {
 	n := len(prefix)
 	return len(path) >= n && strings.EqualFold(path[:n], prefix) && (len(path) == n || path[n] == '/')

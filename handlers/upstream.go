@@ -65,7 +65,7 @@ func (u *Upstream) Validate() error {
 // errNotEnded says that the OP has not ended its own session.
 var errNotEnded = errors.New("the OP has not ended its own session")
 
-// asksOP tells whether there is a request to end the OP's own session by, and may be such a session: a browser without the OP's login
+// asksOP reports whether there is a request to end the OP's own session by, and may be such a session: a browser without the OP's login
 // cookie has none.
 func (e *EndSession) asksOP(r *http.Request) bool {
 	return e.Upstream != nil && (e.LoginCookie == "" || carriesCookie(r, e.LoginCookie))

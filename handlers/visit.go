@@ -71,7 +71,7 @@ func (v *visit) openPending(c *http.Cookie) {
 	v.pending[c.Name] = p
 }
 
-// topLevel tells whether the request is a navigation of a whole tab (Fetch Metadata, section 2.1). The cookies of a frame in
+// topLevel reports whether the request is a navigation of a whole tab (Fetch Metadata, section 2.1). The cookies of a frame in
 // another site's page may be in a jar of their own, which is not the browser's. Engines without that header count as top-level.
 func (v *visit) topLevel() bool {
 	dest := v.r.Header.Get("Sec-Fetch-Dest")
@@ -151,7 +151,7 @@ const (
 	maxNamed = 16
 )
 
-// endBrowser ends all sessions that the registry has of a browser. It tells whether it did: the rest is left to a later visit.
+// endBrowser ends all sessions that the registry has of a browser. It reports whether it did: the rest is left to a later visit.
 func (v *visit) endBrowser(browser sessionstate.BrowserID, reason registry.Reason) bool {
 	ending := registry.Ending{
 		Issuer: v.op.Issuer, Browser: browser, Reason: reason, Now: v.now, Tell: v.env.Tells(v.op), Asked: v.asked, AskedDue: v.askedDue,

@@ -47,7 +47,7 @@ var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("3fff::/20"),       // documentation
 }
 
-// Permits tells whether the address may be dialed. A zone is passed over where the address is in Allow, and is refused otherwise.
+// Permits reports whether the address may be dialed. A zone is passed over where the address is in Allow, and is refused otherwise.
 func (g Guard) Permits(addr netip.Addr) bool {
 	plain := addr.WithZone("").Unmap()
 	if within(g.Allow, plain) {

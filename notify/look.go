@@ -34,7 +34,7 @@ func (w *Worker) run() {
 	}
 }
 
-// pause waits, and tells whether the worker goes on.
+// pause waits, and reports whether the worker goes on.
 func (w *Worker) pause(d time.Duration, early <-chan struct{}) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -89,7 +89,7 @@ func (w *Worker) lookAt(from *use, issuer string, site Site) {
 	}
 }
 
-// hasPlace tells whether a site may have one more try.
+// hasPlace reports whether a site may have one more try.
 func (w *Worker) hasPlace(issuer string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -98,7 +98,7 @@ func (w *Worker) hasPlace(issuer string) bool {
 	return !full
 }
 
-// isFull tells whether a site may have no more tries. The caller holds the lock.
+// isFull reports whether a site may have no more tries. The caller holds the lock.
 func (w *Worker) isFull(issuer string) bool {
 	return w.tries[0].isFull() && w.tries[1].isFull() || w.perSite[issuer] >= maxUnsettled
 }
@@ -110,7 +110,7 @@ func (w *Worker) seeMore() {
 	w.more = true
 }
 
-// begin begins a try unless the notice is in flight or its host has no room. It tells whether there is no room for any other either.
+// begin begins a try unless the notice is in flight or its host has no room. It reports whether there is no room for any other either.
 func (w *Worker) begin(from *use, issuer string, site Site, n Notice) (full bool) {
 	key := noticeKey{issuer, n.ID}
 	w.mu.Lock()
@@ -148,7 +148,7 @@ func (w *Worker) poolOf(host hostKey) *pool {
 	return &w.tries[0]
 }
 
-// hasRoom tells whether a host may have one more try.
+// hasRoom reports whether a host may have one more try.
 func (w *Worker) hasRoom(host hostKey, probe bool) bool {
 	pool := w.poolOf(host)
 	switch {
@@ -199,7 +199,7 @@ func (w *Worker) heard(host hostKey, result Result, took time.Duration) {
 	}
 }
 
-// knows tells whether a notice that a site lists is not to be tried now. The caller holds the lock.
+// knows reports whether a notice that a site lists is not to be tried now. The caller holds the lock.
 func (w *Worker) knows(key noticeKey) bool {
 	_, flying := w.flight[key]
 	_, landed := w.landed[key]

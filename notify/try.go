@@ -167,7 +167,7 @@ func why(result Result) string {
 	return fmt.Sprintf("answered with status %d", result.Status)
 }
 
-// guarded calls f and tells whether it returned. A panic does not end the server. The log has where it was and not its value, which
+// guarded calls f and reports whether it returned. A panic does not end the server. The log has where it was and not its value, which
 // may have a secret.
 func (w *Worker) guarded(doing, issuer string, f func()) (returned bool) {
 	defer func() {

@@ -165,7 +165,7 @@ func (l *Lazy) reopen(broken Registry) {
 	}
 }
 
-// opened ends an opening. It tells whether the store is wanted still.
+// opened ends an opening. It reports whether the store is wanted still.
 func (l *Lazy) opened(tried bool, opened result[Registry]) (wanted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -183,7 +183,7 @@ func (l *Lazy) opened(tried bool, opened result[Registry]) (wanted bool) {
 	return true
 }
 
-// due tells whether the store may be opened now, and if so sets when it may be the next time.
+// due reports whether the store may be opened now, and if so sets when it may be the next time.
 func (l *Lazy) due() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

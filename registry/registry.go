@@ -219,7 +219,7 @@ func (s Session) Removal() time.Time {
 	return s.Expires
 }
 
-// Live tells whether the session has neither ended nor expired by now.
+// Live reports whether the session has neither ended nor expired by now.
 func (s Session) Live(now time.Time) bool { return s.Ended.IsZero() && now.Before(s.Expires) }
 
 // A Participation is one client in a session.

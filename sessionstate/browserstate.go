@@ -45,7 +45,7 @@ func (k *Keyring) VerifyAnonymous(issuer, sessionState, clientID, origin string)
 	return match
 }
 
-// IsBrowserState tells whether a value has the shape of a browser state: what a browser presents may be anything.
+// IsBrowserState reports whether a value has the shape of a browser state: what a browser presents may be anything.
 func IsBrowserState(value string) bool {
 	raw, ok := decode(value)
 	return ok && len(raw) == 32

@@ -33,16 +33,16 @@ func NewRegistryID() RegistryID {
 	return id
 }
 
-// IsZero tells whether the ID names no session.
+// IsZero reports whether the ID names no session.
 func (id SessionID) IsZero() bool { return id == SessionID{} }
 
-// IsZero tells whether the ID names no browser.
+// IsZero reports whether the ID names no browser.
 func (id BrowserID) IsZero() bool { return id == BrowserID{} }
 
-// IsZero tells whether the ID names no registry.
+// IsZero reports whether the ID names no registry.
 func (id RegistryID) IsZero() bool { return id == RegistryID{} }
 
-// IsZero tells whether the ID names no response.
+// IsZero reports whether the ID names no response.
 func (id ResponseID) IsZero() bool { return id == ResponseID{} }
 
 // String is the ID in unpadded base64url, for logs.

@@ -88,7 +88,7 @@ func canonicalHost(u *url.URL) (string, error) {
 	return host, nil
 }
 
-// isParsedAs tells whether Go reads a mapped host name as the same: some signs it refuses have wide forms that it does not.
+// isParsedAs reports whether Go reads a mapped host name as the same: some signs it refuses have wide forms that it does not.
 func isParsedAs(host string) bool {
 	u, err := url.Parse("http://" + host)
 	return err == nil && host != "" && u.Host == host
@@ -119,7 +119,7 @@ func canonicalPort(u *url.URL) (string, error) {
 	return strconv.FormatUint(n, 10), nil
 }
 
-// hasBrokenALabel tells whether a label claims to be an A-label, but encodes nothing or is not ASCII once it is mapped. To see
+// hasBrokenALabel reports whether a label claims to be an A-label, but encodes nothing or is not ASCII once it is mapped. To see
 // it mapped and not yet decoded, a letter is put before it.
 func hasBrokenALabel(name string) bool {
 	isDot := func(r rune) bool { return strings.ContainsRune(".。．｡", r) } // UTS #46 maps all of them to a dot
@@ -132,7 +132,7 @@ func hasBrokenALabel(name string) bool {
 	return false
 }
 
-// endsInNumber tells whether a browser would read the host as an IPv4 address (WHATWG URL, "ends in a number checker").
+// endsInNumber reports whether a browser would read the host as an IPv4 address (WHATWG URL, "ends in a number checker").
 func endsInNumber(host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	last := host[strings.LastIndexByte(host, '.')+1:]

@@ -38,7 +38,7 @@ func (k *Keyring) Seal(purpose, issuer string, value []byte) string {
 	return base64.RawURLEncoding.EncodeToString(out)
 }
 
-// Open returns the value that was sealed for the purpose and the issuer under any of the keys. current tells whether that was
+// Open returns the value that was sealed for the purpose and the issuer under any of the keys. current reports whether that was
 // the first of them; a value under another should be sealed anew when there is an occasion. Its only error is [ErrSeal].
 func (k *Keyring) Open(purpose, issuer, sealed string) (value []byte, current bool, err error) {
 	if len(sealed) > MaxSealed {

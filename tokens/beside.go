@@ -46,7 +46,7 @@ func (k *signingKey) renamed(taken bool) {
 	}
 }
 
-// AreThere tells whether an OP has one of the keys itself.
+// AreThere reports whether an OP has one of the keys itself.
 func (k *SigningKeys) AreThere(op KeyNames) bool {
 	beside, _ := k.Beside(op, false)
 	for _, key := range beside.keys {

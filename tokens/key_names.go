@@ -81,7 +81,7 @@ func thumbprintOf(jwk jose.JSONWebKey) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(sum), nil
 }
 
-// Complete tells whether every key has a kid.
+// Complete reports whether every key has a kid.
 func (n KeyNames) Complete() bool {
 	for _, name := range n {
 		if name.ID == "" {
@@ -91,7 +91,7 @@ func (n KeyNames) Complete() bool {
 	return true
 }
 
-// has tells whether a key has a kid.
+// has reports whether a key has a kid.
 func (n KeyNames) has(kid string) bool {
 	for _, name := range n {
 		if name.ID == kid {
@@ -123,7 +123,7 @@ func (n KeyNames) find(thumbprint, algorithm string) (found KeyName, ok bool) {
 	return found, ok
 }
 
-// same tells whether two JWKs are one key: equal byte for byte, or by their thumbprints, in whatever order their members are.
+// same reports whether two JWKs are one key: equal byte for byte, or by their thumbprints, in whatever order their members are.
 func same(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) {
 		return true

@@ -101,7 +101,7 @@ func (s KeySet) TooLarge() int { return s.tooLarge }
 // Len returns the number of keys.
 func (s KeySet) Len() int { return len(s.keys) }
 
-// Has tells whether there is a key of that kid.
+// Has reports whether there is a key of that kid.
 func (s KeySet) Has(kid string) bool {
 	for _, key := range s.keys {
 		if key.jwk.KeyID == kid {

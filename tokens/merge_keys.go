@@ -30,7 +30,7 @@ func MergeKeys(document []byte, keys []PublishedKey) (merged []byte, err error) 
 	return slices.Concat(document[:end], added, document[end:]), nil
 }
 
-// has tells whether a set has a key, by whatever kid, or another one by its kid.
+// has reports whether a set has a key, by whatever kid, or another one by its kid.
 func has(elements []json.RawMessage, key PublishedKey) bool {
 	own, _ := nameOf(key.JWK)
 	for _, element := range elements {

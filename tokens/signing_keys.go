@@ -239,7 +239,7 @@ func (k signingKey) publicJWK() (json.RawMessage, error) {
 	return json.Marshal(jose.JSONWebKey{Key: k.public, KeyID: k.kid, Algorithm: string(k.algorithm), Use: "sig"})
 }
 
-// isPair tells whether what is signed can be verified: a JWK may hold the parts of two keys.
+// isPair reports whether what is signed can be verified: a JWK may hold the parts of two keys.
 func isPair(signer jose.Signer, public any) bool {
 	message := []byte("a pair")
 	signed, err := signer.Sign(message)
@@ -289,7 +289,7 @@ func (k *SigningKeys) Algorithms() []string {
 	return slices.Compact(algs)
 }
 
-// Supports tells whether there is a key for an algorithm; empty: RS256.
+// Supports reports whether there is a key for an algorithm; empty: RS256.
 func (k *SigningKeys) Supports(alg string) bool {
 	return slices.ContainsFunc(k.keys, func(key signingKey) bool { return key.algorithm == algorithm(alg) })
 }

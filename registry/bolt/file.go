@@ -38,7 +38,7 @@ func setAside(path string, now time.Time) (string, error) {
 	return "", fmt.Errorf("%s: too many files were set aside", stamp)
 }
 
-// wasteful tells whether compacting is worth its time: more than half of the pages are free.
+// wasteful reports whether compacting is worth its time: more than half of the pages are free.
 func wasteful(found findings) bool {
 	return found.pages*uint64(found.pageSize) > minCompact && found.used < found.pages/2
 }

@@ -170,7 +170,7 @@ func release(db *bbolt.DB, file *os.File, err error) error {
 	return db.Close()
 }
 
-// sameFile tells whether the file that was locked is still the one at path: another process may have set it aside or compacted it.
+// sameFile reports whether the file that was locked is still the one at path: another process may have set it aside or compacted it.
 func sameFile(path string, file *os.File) error {
 	locked, err := file.Stat()
 	if err != nil {

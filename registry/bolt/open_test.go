@@ -68,7 +68,7 @@ func soundFile(t testing.TB) ([]byte, sessionstate.SessionID) {
 	return sound, id
 }
 
-// has tells whether a session is recorded; the call must not fail.
+// has reports whether a session is recorded; the call must not fail.
 func has(t testing.TB, store *Store, id sessionstate.SessionID) bool {
 	t.Helper()
 	_, found, err := store.Session(t.Context(), issuer, id)

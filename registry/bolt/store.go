@@ -51,7 +51,7 @@ func newStore(db *bbolt.DB, file *os.File, id sessionstate.RegistryID, logger *z
 	return s
 }
 
-// Broken tells whether the store has met damage: every call fails from then on, until it is closed and opened again.
+// Broken reports whether the store has met damage: every call fails from then on, until it is closed and opened again.
 func (s *Store) Broken() bool { return s.broken.Load() }
 
 // Close implements [registry.Registry]. Transactions under way are finished before.
@@ -70,7 +70,7 @@ func (s *Store) shut() error {
 	return s.db.Close()
 }
 
-// usable tells whether a call can be tried.
+// usable reports whether a call can be tried.
 func (s *Store) usable(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return unavailable(err)

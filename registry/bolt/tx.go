@@ -108,7 +108,7 @@ func get[T any](t *tx, name, key []byte, decode func([]byte) (T, error)) (T, boo
 	return decoded, true
 }
 
-// has tells whether there is a key with a prefix.
+// has reports whether there is a key with a prefix.
 func (t *tx) has(name, prefix []byte) bool {
 	bucket := t.bucket(name)
 	if bucket == nil {

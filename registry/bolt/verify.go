@@ -64,7 +64,7 @@ type verifier struct {
 	findings
 }
 
-// verify tells whether a file is sound: it is safe to be read with bbolt, and all its records are what was written. An error that
+// verify reports whether a file is sound: it is safe to be read with bbolt, and all its records are what was written. An error that
 // is none of this file's is about reading it.
 func verify(file io.ReaderAt, size int64) (findings, error) {
 	v := &verifier{file: file, size: size}
@@ -197,7 +197,7 @@ func (v *verifier) readFreelist() error {
 	return nil
 }
 
-// mark notes that n pages are in use, and tells whether they were not yet.
+// mark notes that n pages are in use, and reports whether they were not yet.
 func (v *verifier) mark(id, n uint64) bool {
 	for end := id + n; id < end; id++ {
 		if v.seen[id/64]&(1<<(id%64)) != 0 {

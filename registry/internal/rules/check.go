@@ -7,10 +7,10 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// CheckIssuer tells whether an issuer can have records. Its error wraps [registry.ErrInvalid], as all of this file's do.
+// CheckIssuer reports whether an issuer can have records. Its error wraps [registry.ErrInvalid], as all of this file's do.
 func CheckIssuer(issuer string) error { return checkName("issuer", issuer) }
 
-// CheckJoin tells whether a Join keeps the bounds.
+// CheckJoin reports whether a Join keeps the bounds.
 func CheckJoin(join registry.Join) error {
 	if join.Browser.IsZero() {
 		return fmt.Errorf("%w: no browser ID", registry.ErrInvalid)
@@ -29,7 +29,7 @@ func CheckJoin(join registry.Join) error {
 	)
 }
 
-// CheckRedemption tells whether a Redemption keeps the bounds.
+// CheckRedemption reports whether a Redemption keeps the bounds.
 func CheckRedemption(redemption registry.Redemption) error {
 	if redemption.Fresh.IsZero() {
 		return fmt.Errorf("%w: no fresh session ID", registry.ErrInvalid)
@@ -43,7 +43,7 @@ func CheckRedemption(redemption registry.Redemption) error {
 	)
 }
 
-// CheckEnding tells whether an Ending keeps the bounds.
+// CheckEnding reports whether an Ending keeps the bounds.
 func CheckEnding(ending registry.Ending) error {
 	if ending.Browser.IsZero() {
 		return fmt.Errorf("%w: no browser ID", registry.ErrInvalid)
@@ -54,7 +54,7 @@ func CheckEnding(ending registry.Ending) error {
 	)
 }
 
-// CheckSpending tells whether a Spending keeps the bounds.
+// CheckSpending reports whether a Spending keeps the bounds.
 func CheckSpending(spending registry.Spending) error {
 	if !instant(spending.Expires).After(spending.Now) {
 		return fmt.Errorf("%w: a one-time value that has expired", registry.ErrInvalid)
@@ -62,7 +62,7 @@ func CheckSpending(spending registry.Spending) error {
 	return CheckIssuer(spending.Issuer)
 }
 
-// CheckKeeping tells whether a Keeping keeps the bounds.
+// CheckKeeping reports whether a Keeping keeps the bounds.
 func CheckKeeping(keeping registry.Keeping) error {
 	if !instant(keeping.Until).After(keeping.Now) {
 		return fmt.Errorf("%w: keys that have expired", registry.ErrInvalid)
@@ -81,7 +81,7 @@ func CheckKeeping(keeping registry.Keeping) error {
 	return CheckIssuer(keeping.Issuer)
 }
 
-// CheckSettling tells whether a Settling keeps the bounds.
+// CheckSettling reports whether a Settling keeps the bounds.
 func CheckSettling(settling registry.Settling) error { return CheckIssuer(settling.Issuer) }
 
 func checkName(what, value string) error {

@@ -7,7 +7,7 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// CheckClient tells whether a client keeps the bounds.
+// CheckClient reports whether a client keeps the bounds.
 func CheckClient(issuer string, client registry.Client) error {
 	if len(client.Metadata) == 0 || len(client.Metadata) > registry.MaxClient {
 		return fmt.Errorf("%w: client of %d bytes", registry.ErrInvalid, len(client.Metadata))

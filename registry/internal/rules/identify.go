@@ -83,7 +83,7 @@ func (s *span) add(subject registry.Subject) {
 	}
 }
 
-// compare tells whether the session holds the same Sub, and from when to when others were known; zero: there is none to compare
+// compare reports whether the session holds the same Sub, and from when to when others were known; zero: there is none to compare
 // with. Only Subs of one client can be compared, unless the OP gives all clients the same (OpenID Connect Core 1.0, section 8).
 func (i identification) compare(session registry.Session) (same bool, others span) {
 	own, _ := i.tx.Participation(session.ID, i.response.ClientID)
@@ -103,13 +103,13 @@ func (i identification) compare(session registry.Session) (same bool, others spa
 	return same, others
 }
 
-// holds tells whether the session holds the same Sub.
+// holds reports whether the session holds the same Sub.
 func (i identification) holds(session registry.Session) bool {
 	same, _ := i.compare(session)
 	return same
 }
 
-// heldBefore tells whether a session before this one had the same Sub.
+// heldBefore reports whether a session before this one had the same Sub.
 func (i identification) heldBefore(session registry.Session) bool {
 	for range registry.MaxSuccessors {
 		before, found := i.tx.Session(session.Predecessor)
@@ -165,7 +165,7 @@ func (i identification) started(of registry.Session) (registry.Session, error) {
 	}, nil
 }
 
-// participate adds the subject and the origins to the client's participation. It tells whether there was no room.
+// participate adds the subject and the origins to the client's participation. It reports whether there was no room.
 func (i identification) participate(session registry.Session, origins []string) (full bool) {
 	id := session.ID
 	participation, recorded := i.tx.Participation(id, i.response.ClientID)
@@ -201,7 +201,7 @@ func (i identification) participate(session registry.Session, origins []string) 
 	return false
 }
 
-// makeRoom tells whether the session has room for one more subject, and for one more client unless
+// makeRoom reports whether the session has room for one more subject, and for one more client unless
 // that is recorded. A client whose codes nobody has redeemed gives way: a page can make any number
 // of responses to clients that have registered themselves.
 func (i identification) makeRoom(id sessionstate.SessionID, recorded bool) bool {

@@ -68,7 +68,7 @@ func continued(tx Tx, session registry.Session, now time.Time) (registry.Session
 	return session, session.Live(now)
 }
 
-// isUnredeemed tells whether a response has a code, and nothing else to know the user by.
+// isUnredeemed reports whether a response has a code, and nothing else to know the user by.
 func isUnredeemed(join registry.Join) bool { return !join.Response.IsZero() && join.Subject.Sub == "" }
 
 func start(tx Tx, id sessionstate.SessionID, join registry.Join) (registry.Session, error) {

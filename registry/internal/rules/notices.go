@@ -79,7 +79,7 @@ func put(tx Tx, notice Notice) {
 	tx.PutNotice(notice)
 }
 
-// isHeld tells whether a notice must not be sent now: it would end what a session that has not ended has set up, though nobody wanted
+// isHeld reports whether a notice must not be sent now: it would end what a session that has not ended has set up, though nobody wanted
 // the user to be signed out there.
 func isHeld(tx Tx, notice registry.Notice) bool {
 	switch {

@@ -7,7 +7,7 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// CheckObserved tells whether what was seen of an OP keeps the bounds.
+// CheckObserved reports whether what was seen of an OP keeps the bounds.
 func CheckObserved(issuer string, observed registry.Observed) error {
 	if len(observed.Keys) > registry.MaxObservedKeys {
 		return fmt.Errorf("%w: %d keys, over %d", registry.ErrInvalid, len(observed.Keys), registry.MaxObservedKeys)

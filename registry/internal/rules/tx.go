@@ -38,7 +38,7 @@ type Tx interface {
 	// DeleteSubject forgets it.
 	PutSubject(clientID, sub, sid string, session sessionstate.SessionID)
 	DeleteSubject(clientID, sub, sid string, session sessionstate.SessionID)
-	// HasSubject tells whether any session does. HasSub tells whether any holds the sub, by whatever sid or none.
+	// HasSubject reports whether any session does. HasSub reports whether any holds the sub, by whatever sid or none.
 	HasSubject(clientID, sub, sid string) bool
 	HasSub(clientID, sub string) bool
 	// Holders lists up to limit sessions that hold the sub, each once.
