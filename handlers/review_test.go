@@ -83,3 +83,23 @@ func TestASilentRequestThatCrossesALoginEndsNothing(t *testing.T) {
 		t.Error("the session lives on although the OP has ended it")
 	}
 }
+
+// A frame asks for the same as an app that sends no state, as another client: the OP refuses that, by a page.
+func TestAFrameTakesNoAnswerFromASignIn(t *testing.T) {
+	w := newWorld(t)
+	a := newAgent(t, w)
+	ask := func(client string) string {
+		return "/authorize?" + values("response_type", "code", "scope", "openid", "client_id", client, "redirect_uri", callback).Encode()
+	}
+	a.dest = "document"
+	a.get(ask(clientID), page)
+	w.clock.advance(2 * time.Second)
+	a.dest = "iframe"
+	a.get(ask("evil"), page)
+	a.dest = "document"
+	a.get("/login", redirect(callback+"?code=c"))
+	joined, err := w.store.Participations(t.Context(), issuer, a.openS().session)
+	if err != nil || len(joined) != 1 || joined[0].ClientID != clientID {
+		t.Errorf("the sign-in is that of %+v, %v", joined, err)
+	}
+}
