@@ -153,9 +153,12 @@ func (b *Browser) fitting(v *visit, asked *pendingRequest, a authorizationRespon
 	if asked != nil && a.answers(*asked) {
 		return *asked, true
 	}
-	for _, p := range v.pending {
-		if a.answers(p) && p.issued.After(request.issued) {
-			request, ok = p, true
+	var seen string // the cookie of the request
+	for name, p := range v.pending {
+		// A frame of another site may have asked for the same, as another client, where an app sends no state.
+		after := p.issued.After(request.issued)
+		if a.answers(p) && (!ok || isNavigationSlot(name) && !isNavigationSlot(seen) || isNavigationSlot(name) == isNavigationSlot(seen) && after) {
+			request, seen, ok = p, name, true
 		}
 	}
 	if ok {

@@ -36,6 +36,7 @@ type Browser struct {
 
 	env     Env
 	signIns *recent[time.Time] // when a browser was last signed in somewhere
+	renewed *recent[time.Time] // when a login cookie was replaced by another value, by the hash of the one before
 	origins *recent[struct{}]  // where clients were sent that asked for it: see originKey
 	awaited *awaited
 }
@@ -45,6 +46,7 @@ func (b *Browser) Setup(env Env) {
 	b.env = env
 	if b.origins == nil {
 		b.origins, b.signIns, b.awaited = new(recent[struct{}]), new(recent[time.Time]), new(awaited)
+		b.renewed = new(recent[time.Time])
 	}
 }
 
@@ -115,8 +117,10 @@ func (b *Browser) Serve(op *OP, w http.ResponseWriter, r *http.Request, next cad
 	if asked == nil && isPartOfPage(r) && !b.carriesLogin(r) && !b.isOPLogout(r) {
 		return next.ServeHTTP(w, passed)
 	}
+	from := arrival{op, asSent(r, next), next, carried, read}
 	return observe(w, passed, next, func(status int, header http.Header) *hold {
-		return b.observed(arrival{op, r, next, carried, read}, asked, status, header)
+		defer b.noteRenewal(from, header) // the answer to a request says nothing of the cookie that it came with
+		return b.observed(from, asked, status, header)
 	})
 }
 

@@ -86,15 +86,19 @@ func carriesCookie(r *http.Request, name string) bool { return countCookies(r, n
 
 // countCookies returns how many cookies of a name a request has that have a value, whatever that is: Go's own reader passes over values
 // such as JSON, which browsers send all the same. Around names stand spaces and tabs (RFC 6265, section 5.2); any other is part of them.
-func countCookies(r *http.Request, name string) (count int) {
+func countCookies(r *http.Request, name string) (count int) { return len(cookieValues(r, name)) }
+
+// cookieValues returns the values of those.
+func cookieValues(r *http.Request, name string) (values []string) {
 	for _, line := range r.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			if n, value, _ := strings.Cut(pair, "="); strings.Trim(n, " \t") == name && strings.Trim(value, " \t\"") != "" {
-				count++
+			n, value, _ := strings.Cut(pair, "=")
+			if value = strings.Trim(value, " \t\""); strings.Trim(n, " \t") == name && value != "" {
+				values = append(values, value)
 			}
 		}
 	}
-	return count
+	return values
 }
 
 // effect returns the net effect of a response's Set-Cookie lines on a cookie, of which the last line counts for each domain and path

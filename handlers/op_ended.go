@@ -46,7 +46,33 @@ func (b *Browser) endedByOP(v *visit, request pendingRequest, a authorizationRes
 	if last, known := b.signIns.get(browserKey(v.sealed.browser)); known && v.now.Sub(last) < rotationGrace {
 		return false
 	}
-	return b.broughtLogin(v.r) && b.takesPart(v, request.clientID)
+	return !b.broughtReplaced(v.r, v.now) && b.broughtLogin(v.r) && b.takesPart(v, request.clientID)
+}
+
+// noteRenewal notes that the OP has given the browser another login cookie than it brought, whichever request that was the answer to.
+func (b *Browser) noteRenewal(from arrival, header http.Header) {
+	if b.LoginCookie == "" || len(header["Set-Cookie"]) == 0 {
+		return
+	}
+	for _, line := range b.ownLines(from.op, from.r, header) {
+		c, err := http.ParseSetCookie(line)
+		if err != nil || c.Name != b.LoginCookie || isDeletion(c, b.env.Now()) {
+			continue
+		}
+		for _, value := range cookieValues(from.r, b.LoginCookie) {
+			if value != c.Value {
+				b.renewed.put(hash16(value), b.env.Now())
+			}
+		}
+	}
+}
+
+// broughtReplaced reports whether a request was sent with a login cookie that the OP had just replaced.
+func (b *Browser) broughtReplaced(r *http.Request, now time.Time) bool {
+	return slices.ContainsFunc(cookieValues(r, b.LoginCookie), func(value string) bool {
+		at, known := b.renewed.get(hash16(value))
+		return known && now.Sub(at) < rotationGrace
+	})
 }
 
 func browserKey(id sessionstate.BrowserID) [16]byte { return hash16(string(id[:])) }

@@ -75,14 +75,19 @@ func (b *Browser) isOwnRequest(op *OP, r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site")
 	switch {
 	case site == "":
-		return isOrigin(op, r.Header.Get("Origin")) && isOrigin(op, r.Header.Get("Referer"))
+		return isOrigin(op, r.Header.Get("Origin")) && isOrigin(op, r.Header.Get("Referer")) && b.mayBeSignedIn(r)
 	case site == "same-origin":
 		return r.Header.Get("Sec-Purpose") == ""
 	case r.Header.Get("Sec-Fetch-Dest") != "document" || !navigates(r):
 		return false
 	default:
-		return site == "none" || b.LoginCookie == "" || carriesCookie(r, b.LoginCookie)
+		return site == "none" || b.mayBeSignedIn(r)
 	}
+}
+
+// mayBeSignedIn reports whether the OP could tell whom a request is from.
+func (b *Browser) mayBeSignedIn(r *http.Request) bool {
+	return b.LoginCookie == "" || carriesCookie(r, b.LoginCookie)
 }
 
 // isOrigin reports whether an Origin or a Referer names the OP's origin, or nothing.

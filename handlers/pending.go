@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
@@ -64,6 +65,11 @@ const (
 	navigationSlots = "01234567"
 	otherSlots      = "abcd"
 )
+
+// isNavigationSlot reports whether a cookie's name is that of a navigation.
+func isNavigationSlot(name string) bool {
+	return name != "" && strings.Contains(navigationSlots, name[len(name)-1:])
+}
 
 // newPendingRequest notes a request. ok is false for one that is over a bound or has no usable redirect URI.
 func newPendingRequest(clientID, redirectURI, state string, now time.Time) (p pendingRequest, ok bool) {

@@ -220,7 +220,8 @@ func (p *Provider) Candidate(r *http.Request) *OP {
 //
 // What the client sent may be in the answer: some OPs write their URLs by what a request says
 // (X-Forwarded-Prefix, a query). So our own question has the last word, and an answer that would
-// leave nothing to observe is not believed.
+// leave nothing to observe is not believed. Nor is one that names an issuer whose document is
+// elsewhere: our question would go there from then on.
 func (p *Provider) Learn(target *OP, r *http.Request, document []byte) *OP {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -229,7 +230,7 @@ func (p *Provider) Learn(target *OP, r *http.Request, document []byte) *OP {
 		return known
 	}
 	op, elsewhere, err := p.read(target.at(r.URL.Path), document)
-	if err != nil || op.AuthorizationPath == "" || r.URL.RawQuery != "" {
+	if err != nil || op.AuthorizationPath == "" || r.URL.RawQuery != "" || !op.HasDocument(r.URL.Path) {
 		return cmp.Or(known, p.named)
 	}
 	p.learnt(op, elsewhere)

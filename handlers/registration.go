@@ -65,9 +65,10 @@ func (g *Registration) Serve(op *OP, w http.ResponseWriter, r *http.Request, nex
 	case http.MethodGet:
 		return g.serve(w, r, next, []int{http.StatusOK}, func(answer []byte) ([]byte, error) { return g.echo(recording(r), op, answer) })
 	case http.MethodDelete:
+		sent := asSent(r, next)
 		return observe(w, r, next, func(status int, _ http.Header) *hold {
 			if status == http.StatusNoContent {
-				g.forget(op, r)
+				g.forget(op, sent)
 			}
 			return nil
 		})

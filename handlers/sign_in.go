@@ -99,6 +99,9 @@ func (b *Browser) verified(v *visit, clientID, idToken string) (tokens.IDToken, 
 	if err != nil {
 		return tokens.IDToken{}, err
 	}
+	if unverified.Symmetric() {
+		return tokens.IDToken{}, errSymmetric // no sign-in waits for keys that cannot have signed it
+	}
 	op := b.OPKeys.as(v.op, unverified.Issuer, v.r, v.from.next)
 	keys := b.OPKeys.Find(op, v.r, v.from.next, unverified.KeyID)
 	claims, err := keys.VerifyIDToken(idToken, v.now)
@@ -115,6 +118,7 @@ func (b *Browser) verified(v *visit, clientID, idToken string) (tokens.IDToken, 
 
 // Reasons why an ID token does not count. They hold nothing of the token.
 var (
+	errSymmetric     = errors.New("it is signed by a secret of the client")
 	errOtherIssuer   = errors.New("it was issued by another issuer")
 	errOtherAudience = errors.New("it was issued to another client")
 )

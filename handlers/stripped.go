@@ -112,6 +112,17 @@ func (p urlPath) serve(r *http.Request, serve func() error) error {
 	return err
 }
 
+// asSent returns a request that keeps the path that the browser sent while the handlers behind have
+// it rewritten: what is decided of a response is decided then.
+func asSent(r *http.Request, next caddyhttp.Handler) *http.Request {
+	if _, rewritten := next.(*Stripped); !rewritten {
+		return r
+	}
+	kept, at := r.WithContext(r.Context()), *r.URL
+	kept.URL = &at
+	return kept
+}
+
 // hasPathPrefix reports whether a path is below a prefix, as Caddy compares them.
 func hasPathPrefix(path, prefix string) bool {
 	n := len(prefix)
