@@ -231,7 +231,7 @@ func TestThreatARedirectorIsKnownHoweverItIsGivenItsTarget(t *testing.T) {
 		"a form with a stray one": form(formType, "x=50%&to="+escaped),
 		"a form of several parts": form("multipart/form-data; boundary=x", multipart),
 		"a form as text":          form("text/plain", "to="+response),
-		"a form over the bound":   form(formType, "x="+strings.Repeat("x", maxForm)+"&to="+escaped),
+		"a form over the bound":   form(formType, "x="+strings.Repeat("x", maxSubmission)+"&to="+escaped),
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -248,18 +248,22 @@ func TestThreatARedirectorIsKnownHoweverItIsGivenItsTarget(t *testing.T) {
 }
 
 func TestAFormOfTheOPsOwnLoginPageIsNoRedirector(t *testing.T) {
-	w := newWorld(t)
-	a := newAgent(t, w)
-	a.get(authorize("s"), page)
-	r := httptest.NewRequest(http.MethodPost, issuer+"/login?return_to="+url.QueryEscape(authorize("s")), strings.NewReader("user=alice&password=c%"))
-	r.Header.Set("Content-Type", formType)
-	var passed string
-	response := a.send(r, func(w http.ResponseWriter, r *http.Request) {
-		passed = readAll(t, r.Body)
-		redirect(callback+"?code=fresh&state=s")(w, r)
-	})
-	if sessionState(t, response) == "" || passed != "user=alice&password=c%" {
-		t.Errorf("header is %v; the OP got %q", response.Header, passed)
+	for name, form := range map[string]string{
+		"a password": "user=alice&password=c%", "a response of SAML": "SAMLResponse=" + strings.Repeat("PHNhbWxwOlJlc3BvbnNl", 10<<10),
+	} {
+		w := newWorld(t)
+		a := newAgent(t, w)
+		a.get(authorize("s"), page)
+		r := httptest.NewRequest(http.MethodPost, issuer+"/login?return_to="+url.QueryEscape(authorize("s")), strings.NewReader(form))
+		r.Header.Set("Content-Type", formType)
+		var passed string
+		response := a.send(r, func(w http.ResponseWriter, r *http.Request) {
+			passed = readAll(t, r.Body)
+			redirect(callback+"?code=fresh&state=s")(w, r)
+		})
+		if sessionState(t, response) == "" || passed != form {
+			t.Errorf("%s: header is %v; the OP got %.40q", name, response.Header, passed)
+		}
 	}
 }
 

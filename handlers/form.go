@@ -15,7 +15,7 @@ func readForm(r *http.Request) (url.Values, *http.Request) {
 	if err != nil || mediaType != "application/x-www-form-urlencoded" {
 		return nil, r
 	}
-	body, replayed := readBody(r)
+	body, replayed := readBody(r, maxForm)
 	if body == nil {
 		return nil, replayed
 	}
@@ -23,15 +23,15 @@ func readForm(r *http.Request) (url.Values, *http.Request) {
 	return form, replayed
 }
 
-// readBody reads a request's body, up to maxForm bytes, and returns the request with its body as it was. A larger or broken one is nil.
-func readBody(r *http.Request) ([]byte, *http.Request) {
-	if r.Body == nil || r.ContentLength > maxForm {
+// readBody reads a request's body, up to limit bytes, and returns the request with its body as it was. A larger or broken one is nil.
+func readBody(r *http.Request, limit int64) ([]byte, *http.Request) {
+	if r.Body == nil || r.ContentLength > limit {
 		return nil, r
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxForm+1))
+	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	replayed := r.WithContext(r.Context()) // the caller's request keeps its own body
 	replayed.Body = replay{io.MultiReader(bytes.NewReader(body), rest(r.Body, err)), r.Body}
-	if err != nil || len(body) > maxForm {
+	if err != nil || int64(len(body)) > limit {
 		return nil, replayed
 	}
 	return body, replayed

@@ -113,6 +113,17 @@ func (k *Keys) Find(op *OP, r *http.Request, next caddyhttp.Handler, kid string)
 	return k.withRecorded(op, r)
 }
 
+// FindCurrent is Find without the keys that have left the set: what was signed just now was not signed by them.
+func (k *Keys) FindCurrent(op *OP, r *http.Request, next caddyhttp.Handler, kid string) tokens.KeySet {
+	k.Find(op, r, next, kid)
+	if k = k.of(op); k == nil {
+		return tokens.KeySet{}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.current
+}
+
 // Refresh has the keys asked for if that was never done, or long ago, or if none of them has that kid; empty: whichever they are. The
 // request does not wait.
 func (k *Keys) Refresh(op *OP, r *http.Request, next caddyhttp.Handler, kid string) {

@@ -70,7 +70,8 @@ func (b *Browser) signsOutAtOP(op *OP, r *http.Request, status int, header http.
 
 // isOwnRequest reports whether a request comes from a page of the OP, or loads a whole tab (Fetch Metadata, sections 2.1 and 2.3). From
 // another site, it must have brought the login cookie, where that is known: without it, the OP could not tell whom to sign out.
-// Engines without those header fields name the page in Origin or Referer, or the request was typed in.
+// A form that another site posts may well have been refused, by a redirect: it ends nothing. Engines without those header fields
+// name the page in Origin or Referer, or the request was typed in.
 func (b *Browser) isOwnRequest(op *OP, r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site")
 	switch {
@@ -81,7 +82,7 @@ func (b *Browser) isOwnRequest(op *OP, r *http.Request) bool {
 	case r.Header.Get("Sec-Fetch-Dest") != "document" || !navigates(r):
 		return false
 	default:
-		return site == "none" || b.mayBeSignedIn(r)
+		return site == "none" || (r.Method == http.MethodGet || site == "same-site") && b.mayBeSignedIn(r)
 	}
 }
 

@@ -85,22 +85,34 @@ func TestTheOPsOwnSignOutRequestsEndTheSession(t *testing.T) {
 	}
 }
 
-// Another site's form reaches the OP without its Lax cookie: it can sign out nobody then.
-func TestAnotherSitesSignOutWithoutTheLoginCookieEndsNothing(t *testing.T) {
-	for _, login := range []string{"sid", ""} {
+// Another site's link reaches the OP without its Lax cookie, as a stranger's: it can sign out nobody then. Another site's form may
+// have been refused, whatever cookies it brought, and the browser sent elsewhere.
+func TestAnotherSitesSignOutEndsNothingThatTheOPMayHaveRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		login, method string
+		cookie, ends  bool
+	}{
+		"a form":                               {"sid", http.MethodPost, true, false},
+		"a form, no login cookie known":        {"", http.MethodPost, true, false},
+		"a link without the cookie":            {"sid", http.MethodGet, false, false},
+		"a link":                               {"sid", http.MethodGet, true, true},
+		"a link, where no login cookie is set": {"", http.MethodGet, false, true},
+	} {
 		w := newWorld(t)
 		a, _ := signedIn(t, w)
-		a.login = login
-		a.browser().OPLogouts = []OPLogout{{Paths: []string{"/logout"}}}
+		a.login = tt.login
+		a.browser().OPLogouts = []OPLogout{{Method: tt.method, Paths: []string{"/logout"}}}
 		session := a.openS().session
-		delete(a.cookies, "sid")
-		r := httptest.NewRequest(http.MethodPost, issuer+"/logout", nil)
+		if !tt.cookie {
+			delete(a.cookies, "sid")
+		}
+		r := httptest.NewRequest(tt.method, issuer+"/logout", nil)
 		r.Header.Set("Sec-Fetch-Site", "cross-site")
 		r.Header.Set("Sec-Fetch-Dest", "document")
 		r.Header.Set("Sec-Fetch-Mode", "navigate")
 		a.send(r, renewing(302, "/login"))
-		if w.live(t, session) != (login != "") {
-			t.Errorf("with login cookie %q the session lives: %v", login, w.live(t, session))
+		if w.live(t, session) == tt.ends {
+			t.Errorf("%s: the session lives: %v", name, w.live(t, session))
 		}
 	}
 }

@@ -73,7 +73,7 @@ func (g *Registration) Serve(op *OP, w http.ResponseWriter, r *http.Request, nex
 			return nil
 		})
 	}
-	body, r := readBody(r)
+	body, r := readBody(r, maxForm)
 	if r.Method == http.MethodPut {
 		return g.serve(w, r, next, []int{http.StatusOK}, func(answer []byte) ([]byte, error) {
 			if !g.isUpdate(op, r, answer) {

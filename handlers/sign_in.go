@@ -103,7 +103,7 @@ func (b *Browser) verified(v *visit, clientID, idToken string) (tokens.IDToken, 
 		return tokens.IDToken{}, errSymmetric // no sign-in waits for keys that cannot have signed it
 	}
 	op := b.OPKeys.as(v.op, unverified.Issuer, v.r, v.from.next)
-	keys := b.OPKeys.Find(op, v.r, v.from.next, unverified.KeyID)
+	keys := b.OPKeys.FindCurrent(op, v.r, v.from.next, unverified.KeyID)
 	claims, err := keys.VerifyIDToken(idToken, v.now)
 	switch {
 	case err != nil:

@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// maxSubmission is how much of a form is looked through, in bytes. Responses of SAML that a broker gets are forms of 100 KB and more.
+const maxSubmission = 512 << 10
+
 // maxUnescaped is how often percent-encoding is undone in the search for what a request carries: a URL in a URL in a URL in a form.
 const maxUnescaped = 4
 
@@ -31,7 +34,7 @@ func readSubmission(r *http.Request) (submission, *http.Request) {
 	default:
 		return s, r
 	}
-	body, r := readBody(r)
+	body, r := readBody(r, maxSubmission)
 	if body == nil {
 		s.unread = r.Body != nil && r.Body != http.NoBody
 		return s, r

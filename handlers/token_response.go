@@ -86,6 +86,9 @@ func (t *Token) redeemed(from arrival, code, clientID string, header http.Header
 			zap.String("issuer", op.Issuer), zap.String("named", claims.Issuer))
 		return
 	}
+	if user, _, ok := r.BasicAuth(); ok && claims.IsFor(user) {
+		clientID = user // which should have been encoded as in a form (RFC 6749, section 2.3.1), and was not
+	}
 	if clientID = cmp.Or(clientID, claims.ClientID()); clientID != "" {
 		if !claims.IsFor(clientID) {
 			t.env.Logger.Warn("an ID token is not for the client that asked: it is not recorded",
