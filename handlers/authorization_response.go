@@ -153,12 +153,12 @@ func (b *Browser) fitting(v *visit, asked *pendingRequest, a authorizationRespon
 	if asked != nil && a.answers(*asked) {
 		return *asked, true
 	}
-	var seen string // the cookie of the request
+	// A frame of another site may have asked for the same, as another client, where an app sends no state: a tab is answered what a
+	// tab has asked for, and a frame what a frame has.
+	kin := false // whether the request found so far is of that kind
 	for name, p := range v.pending {
-		// A frame of another site may have asked for the same, as another client, where an app sends no state.
-		after := p.issued.After(request.issued)
-		if a.answers(p) && (!ok || isNavigationSlot(name) && !isNavigationSlot(seen) || isNavigationSlot(name) == isNavigationSlot(seen) && after) {
-			request, seen, ok = p, name, true
+		if is := isNavigationSlot(name) == navigates(v.r); a.answers(p) && (!ok || is && !kin || is == kin && p.issued.After(request.issued)) {
+			request, kin, ok = p, is, true
 		}
 	}
 	if ok {

@@ -307,7 +307,9 @@ func (e *EndSession) leave(l *leave, outcome string, done sealedLogout) {
 	e.log(l, outcome)
 	if l.request.Redirect != "" && e.maySend(l, done) {
 		l.redirect(l.request.location())
-		_ = http.NewResponseController(l.w).Flush() // the user is on the way
+		if len(left) > 0 {
+			_ = http.NewResponseController(l.w).Flush() // the user is on the way
+		}
 		e.notifyAsking(l, left, returnGrace)
 		return
 	}
