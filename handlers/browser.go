@@ -45,8 +45,8 @@ type Browser struct {
 func (b *Browser) Setup(env Env) {
 	b.env = env
 	if b.origins == nil {
-		b.origins, b.signIns, b.awaited = new(recent[struct{}]), new(recent[time.Time]), new(awaited)
-		b.renewed = new(recent[time.Time])
+		b.origins, b.awaited = new(recent[struct{}]), new(awaited)
+		b.signIns, b.renewed = new(recent[time.Time]), new(recent[time.Time])
 	}
 }
 

@@ -159,6 +159,24 @@ func TestThreatAnIDTokenCountsForNothingWhileTheOPsKeysAreUnavailable(t *testing
 	}
 }
 
+// A key that was withdrawn is known for hints of before: nothing is signed by it any more.
+func TestThreatAKeyThatTheOPHasWithdrawnVerifiesNoSignIn(t *testing.T) {
+	w := newWorld(t)
+	a, session := visited(t, w)
+	w.answerHybrid(a, "fragment", w.idToken(t, clientID, "alice"))
+	withdrawn := w.key
+	w.key = newKey(t, "2")
+	w.jwks = []jose.JSONWebKey{w.key.Public()}
+	w.clock.advance(2 * keysInterval)
+	w.answerHybrid(a, "fragment", w.idToken(t, clientID, "alice")) // waits for the new key
+	if len(w.seen) != 2 {
+		t.Fatalf("noted of the OP: %q", w.seen)
+	}
+	w.seen = nil
+	w.answerHybrid(a, "fragment", sign(t, withdrawn, w.fresh(clientID, "mallory"), nil))
+	w.untouched(t, a, session)
+}
+
 // answerHybrid has the OP answer with a code and an ID token.
 func (w *world) answerHybrid(a *agent, mode, idToken string) {
 	w.clock.advance(1e9)
@@ -319,6 +337,20 @@ func TestThreatATokenResponseCountsForTheClientThatAsked(t *testing.T) {
 				t.Errorf("recorded: %v; noted %q", got, w.seen)
 			}
 		})
+	}
+}
+
+// A client that does not encode its ID for HTTP Basic (RFC 6749, section 2.3.1) is the one that it says, all the same.
+func TestAClientThatDoesNotEncodeItsIDIsKnown(t *testing.T) {
+	w := newWorld(t)
+	a := newAgent(t, w)
+	a.get(ask("s", url.Values{"client_id": {"shop+1"}}), redirect(callback+"?code=c&state=s"))
+	r := httptest.NewRequest(http.MethodPost, issuer+"/token", strings.NewReader(codeForm("c").Encode()))
+	r.Header.Set("Content-Type", formType)
+	r.SetBasicAuth("shop+1", "secret")
+	w.sendToken(t, r, answering(tokenResponse(claims("alice", "shop+1"))))
+	if got := w.subs(t, a.openS().session); got != "alice" {
+		t.Errorf("subjects are %q", got)
 	}
 }
 

@@ -266,7 +266,7 @@ func (p *Provider) logFailure(target *OP, err error) {
 	case p.trouble == refusedSome:
 		p.env.Logger.Warn("the OP's discovery document is refused; sign-ins pass without session management until it is not", fields...)
 	default:
-		p.env.Logger.Error("the OP's discovery document cannot be had; its sign-ins pass without session management until it can", fields...)
+		p.env.Logger.Error("discovery document of the OP unavailable: its sign-ins pass without session management until it is there", fields...)
 	}
 }
 

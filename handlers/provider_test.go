@@ -500,7 +500,7 @@ func TestTroubleIsLoggedWhenItGetsWorse(t *testing.T) {
 	for i, op := range []*source{failing(403), failing(403), failing(503), failing(403)} {
 		p.Find(from(involved(issuer), fmt.Sprint("192.0.2.", i)), op)
 	}
-	if warned, failed := w.logs.FilterMessageSnippet("is refused").Len(), w.logs.FilterMessageSnippet("cannot be had").Len(); warned != 1 || failed != 1 {
+	if warned, failed := w.logs.FilterMessageSnippet("is refused").Len(), w.logs.FilterMessageSnippet("unavailable: its sign-ins").Len(); warned != 1 || failed != 1 {
 		t.Errorf("logged %s", w.logged())
 	}
 }
