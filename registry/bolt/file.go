@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -15,13 +14,12 @@ import (
 // minCompact is the size in bytes under which no file is worth compacting.
 const minCompact = 1 << 20
 
-// setAside renames a corrupt file, without overwriting one that was set aside before, and returns its new name.
-func setAside(path string, now time.Time) (string, error) {
-	stamp := path + ".corrupt-" + now.UTC().Format("20060102T150405Z")
+// setAside renames a file, without overwriting one of that name, and returns its new name.
+func setAside(path, suffix string) (string, error) {
 	for i := range 100 {
-		name := stamp
+		name := path + suffix
 		if i > 0 {
-			name = fmt.Sprintf("%s-%d", stamp, i)
+			name = fmt.Sprintf("%s-%d", name, i)
 		}
 		reserved, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if errors.Is(err, fs.ErrExist) {
@@ -35,27 +33,28 @@ func setAside(path string, now time.Time) (string, error) {
 		}
 		return name, nil
 	}
-	return "", fmt.Errorf("%s: too many files were set aside", stamp)
+	return "", fmt.Errorf("%s%s: too many files of that name", path, suffix)
 }
 
-// wasteful reports whether compacting is worth its time: more than half of the pages are free.
-func wasteful(found findings) bool {
-	return found.pages*uint64(found.pageSize) > minCompact && found.used < found.pages/2
-}
-
-// compact replaces the file by a compact copy. The lock is held until the copy has the file's name: who was waiting for the lock
-// sees by sameFile that it locked the wrong one.
-func compact(path string) error {
-	source, _, err := openFile(path)
+// isWasteful reports whether compacting is worth its time: more than half of the pages are free.
+func isWasteful(db *bbolt.DB) bool {
+	free := db.Stats().FreePageN
+	tx, err := db.Begin(false)
 	if err != nil {
-		return err
+		return false
 	}
+	defer func() { _ = tx.Rollback() }()
+	size := tx.Size()
+	return size > minCompact && int64(free)*int64(db.Info().PageSize) > size/2
+}
+
+// compact replaces the file by a compact copy. The lock is held until the copy has the file's name: who
+// was waiting for the lock sees by sameFile that it locked the wrong one.
+func compact(path string, source *bbolt.DB) error {
 	copied := path + ".compact"
-	err = guarded(func() error { return copyTo(copied, source) })
+	err := guarded(func() error { return copyTo(copied, source) })
 	if runtime.GOOS == "windows" { // where an open file cannot be replaced
 		err = errors.Join(err, source.Close())
-	} else {
-		defer source.Close()
 	}
 	if err == nil {
 		err = os.Rename(copied, path)
@@ -72,12 +71,7 @@ func copyTo(path string, source *bbolt.DB) error {
 		return err
 	}
 	const txSize = 1 << 20 // bytes: bounds the memory needed
-	db, _, err := open(path, &bbolt.Options{
-		Timeout:        lockTimeout,
-		FreelistType:   bbolt.FreelistMapType,
-		NoFreelistSync: true,
-		NoSync:         true,
-	})
+	db, _, err := openDB(path, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, NoSync: true})
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -15,7 +14,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
-	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 // lockTimeout is how long to wait for another process to let go of the file. bbolt tries every 50 ms.
@@ -23,29 +21,43 @@ const lockTimeout = 100 * time.Millisecond
 
 var (
 	keyVersion = []byte("version")
-	keyID      = []byte("id")
 
-	// formatVersion is the version of keys and values. A store with another one is not touched.
-	formatVersion = []byte{1}
+	// formatVersion is the version of buckets and keys. A file of another one is not touched; one of
+	// the first, before any release, is set aside.
+	formatVersion = []byte{2}
 )
 
-var errLocked = errors.New("locked by another process")
+var (
+	errLocked  = errors.New("locked by another process")
+	errCorrupt = errors.New("corrupt")
+	errFirst   = errors.New("of a format before the first release")
+	errNewer   = errors.New("written by a later release: update this server")
+	errForeign = errors.New("no session registry: give the store a path of its own")
+)
 
-// Open opens the registry in the file at path, or begins one there; its directory is made if there is none.
+// Open opens the registry in the file at path, or begins one there; its directory is made if there is
+// none.
 //
-// A file that is corrupt is renamed to path.corrupt-TIME, which is logged with both names, and a registry with a new ID is begun.
-// Every error wraps [registry.ErrUnavailable]: the file is locked by another process, cannot be read or written, was written by
-// a newer version, or is some other program's.
-func Open(path string, logger *zap.Logger) (*Store, error) {
-	store, err := openSound(path, logger)
-	if errors.Is(err, errCorrupt) {
-		aside, asideErr := setAside(path, time.Now())
+// A file that is corrupt is renamed to path.corrupt-TIME, which is logged with both names, and a new
+// one is begun. Every error wraps [registry.ErrUnavailable]: the file is locked by another process,
+// cannot be read or written, was written by a later release, or is some other program's.
+func Open(path string, now func() time.Time, logger func() *zap.Logger) (*Store, error) {
+	store, err := openSound(path, now, logger)
+	suffix := ""
+	switch {
+	case errors.Is(err, errCorrupt):
+		suffix = ".corrupt-" + time.Now().UTC().Format("20060102T150405Z")
+	case errors.Is(err, errFirst):
+		suffix = ".v1"
+	}
+	if suffix != "" {
+		aside, asideErr := setAside(path, suffix)
 		if asideErr != nil {
-			return nil, fmt.Errorf("%w: %s is %w, and setting it aside: %w", registry.ErrUnavailable, path, err, asideErr)
+			return nil, fmt.Errorf("%w: %s is %w, and renaming it failed: %w", registry.ErrUnavailable, path, err, asideErr)
 		}
-		logger.Error("session registry was corrupt: it has been set aside, and a new one begun",
-			zap.String("path", path), zap.String("set_aside", aside), zap.Error(err))
-		store, err = openSound(path, logger)
+		logger().Error("session registry was renamed, and a new one begun",
+			zap.String("path", path), zap.String("renamed_to", aside), zap.Error(err))
+		store, err = openSound(path, now, logger)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: opening %s: %w", registry.ErrUnavailable, path, err)
@@ -53,77 +65,74 @@ func Open(path string, logger *zap.Logger) (*Store, error) {
 	return store, nil
 }
 
-// openSound opens a registry that is sound, or a new one. Its error wraps errCorrupt if the file is neither.
-func openSound(path string, logger *zap.Logger) (*Store, error) {
+// openSound opens a registry, or begins one. Its error wraps errCorrupt or errFirst where the file has
+// to make room for a new one.
+func openSound(path string, now func() time.Time, logger func() *zap.Logger) (*Store, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real // it is this file that is replaced by a compact one
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	found, err := inspect(path)
-	if err != nil {
+	if err := inspect(path); err != nil {
 		return nil, err
-	}
-	if wasteful(found) {
-		if err := compact(path); err != nil {
-			logger.Warn("session registry could not be compacted", zap.String("path", path), zap.Error(err))
-		}
 	}
 	db, file, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
-	var id sessionstate.RegistryID
+	if isWasteful(db) {
+		if err := compact(path, db); err != nil {
+			logger().Warn("session registry could not be compacted", zap.String("path", path), zap.Error(err))
+		}
+		if err := db.Close(); err != nil {
+			return nil, err
+		}
+		if db, file, err = openFile(path); err != nil {
+			return nil, err
+		}
+	}
+	var c counts
 	err = guarded(func() (err error) {
-		id, err = identify(db)
+		c, err = identify(db)
 		return err
 	})
-	if err != nil {
-		return nil, errors.Join(err, release(db, file, err))
+	if damage := new(panicError); errors.As(err, &damage) { // bbolt may hold its own locks for ever
+		return nil, errors.Join(fmt.Errorf("%w: %w", errCorrupt, err), letGo(file))
 	}
-	return newStore(db, file, id, logger), nil
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return newStore(db, file, c, now, logger), nil
 }
 
-// inspect verifies the file under a shared lock, so that no other process is writing to it meanwhile. What it finds holds for
-// the exclusive lock that is taken next: another process could only have it in between if it leaves a sound file.
-func inspect(path string) (findings, error) {
+// magic is bbolt's own, in the first of its two meta pages, little-endian and behind a page header.
+var magic = []byte{0xED, 0xDA, 0x0C, 0xED}
+
+// inspect reports whether the file is new, or a database of bbolt.
+func inspect(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return findings{}, nil
+		return nil
 	case err != nil:
-		return findings{}, err
+		return err
 	case !info.Mode().IsRegular():
-		return findings{}, fmt.Errorf("%s is not a regular file", path)
+		return fmt.Errorf("%s is not a regular file", path)
 	case info.Size() == 0:
-		return findings{}, nil
+		return nil
 	}
-	db, file, err := open(path, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
-	switch {
-	case err == nil:
-		defer db.Close()
-	case errors.Is(err, errLocked):
-		return findings{}, err
-	default: // verify says what is wrong with the file, or opening it for writing will say what else is
-		if file, err = os.Open(path); err != nil {
-			return findings{}, err
-		}
-		defer file.Close()
+	file, err := os.Open(path)
+	if err != nil {
+		return err
 	}
-	if info, err = file.Stat(); err != nil {
-		return findings{}, err
-	}
-	return verify(file, info.Size())
+	defer file.Close()
+	return nil
 }
 
-// openFile opens a file that is new or verified, for writing.
+// openFile opens the file, for writing.
 func openFile(path string) (*bbolt.DB, *os.File, error) {
-	db, file, err := open(path, &bbolt.Options{
-		Timeout:        lockTimeout,
-		FreelistType:   bbolt.FreelistMapType,
-		NoFreelistSync: true,
-	})
+	db, file, err := openDB(path, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -136,13 +145,11 @@ func openFile(path string) (*bbolt.DB, *os.File, error) {
 	return db, file, nil
 }
 
-// openOSFile is [os.OpenFile], after which a test replaces the file.
-var openOSFile = os.OpenFile
-
-// open opens a file with bbolt. The file is returned as well, for it must be closed when bbolt cannot do that.
-func open(path string, options *bbolt.Options) (db *bbolt.DB, file *os.File, err error) {
+// openDB opens a file with bbolt. The file is returned as well, for it must be closed when bbolt cannot
+// do that.
+func openDB(path string, options *bbolt.Options) (db *bbolt.DB, file *os.File, err error) {
 	options.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
-		opened, err := openOSFile(name, flag, mode)
+		opened, err := os.OpenFile(name, flag, mode)
 		file = opened
 		return opened, err
 	}
@@ -155,22 +162,17 @@ func open(path string, options *bbolt.Options) (db *bbolt.DB, file *os.File, err
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, nil, errLocked
 	case errors.As(err, &damage):
-		return nil, nil, errors.Join(corrupt("%w", err), letGo(file))
+		return nil, nil, errors.Join(fmt.Errorf("%w: %w", errCorrupt, err), letGo(file))
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum):
+		return nil, nil, fmt.Errorf("%w: %w", errCorrupt, err)
 	case err != nil:
 		return nil, nil, err
 	}
 	return db, file, nil
 }
 
-// release closes a database that cannot be used, because of the given error.
-func release(db *bbolt.DB, file *os.File, err error) error {
-	if _, ok := errors.AsType[*panicError](err); ok { // bbolt may hold its own locks for ever
-		return letGo(file)
-	}
-	return db.Close()
-}
-
-// sameFile reports whether the file that was locked is still the one at path: another process may have set it aside or compacted it.
+// sameFile reports whether the file that was locked is still the one at path: another process may have
+// renamed it or compacted it.
 func sameFile(path string, file *os.File) error {
 	locked, err := file.Stat()
 	if err != nil {
@@ -186,64 +188,44 @@ func sameFile(path string, file *os.File) error {
 	return nil
 }
 
-// identify reads the registry's ID, or begins the registry in a new file.
-func identify(db *bbolt.DB) (id sessionstate.RegistryID, err error) {
+// identify reads what the file is, or begins a registry in a new one.
+func identify(db *bbolt.DB) (counts, error) {
 	tx, err := db.Begin(true)
 	if err != nil {
-		return id, err
+		return counts{}, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	if tx.Bucket(bucketMeta) == nil {
-		if id, err = initialize(tx); err != nil {
-			return id, err
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		if first, _ := tx.Cursor().First(); first != nil {
+			return counts{}, errForeign
 		}
-		return id, tx.Commit()
+		return counts{}, begin(tx)
 	}
-	added, err := addBuckets(tx)
-	if err != nil {
-		return id, err
+	switch version := meta.Get(keyVersion); {
+	case len(version) == 0:
+		return counts{}, errForeign
+	case version[0] < formatVersion[0]:
+		return counts{}, errFirst
+	case !bytes.Equal(version, formatVersion):
+		return counts{}, errNewer
 	}
-	value, err := unseal(keyID, tx.Bucket(bucketMeta).Get(keyID))
-	if err != nil || len(value) != len(id) {
-		return id, corrupt("no registry ID")
-	}
-	id = sessionstate.RegistryID(value)
-	if added {
-		return id, tx.Commit()
-	}
-	return id, nil
-}
-
-// laterBuckets are those that earlier versions did not have.
-var laterBuckets = [][]byte{bucketSpent, bucketKeys, bucketHolders, bucketClients, bucketNotices, bucketDue, bucketHeld, bucketObserved, bucketUses}
-
-// addBuckets adds to a file of an earlier version the buckets that came later. All others must be there.
-func addBuckets(tx *bbolt.Tx) (added bool, err error) {
 	for _, name := range allBuckets {
-		switch {
-		case tx.Bucket(name) != nil:
-		case slices.ContainsFunc(laterBuckets, func(later []byte) bool { return bytes.Equal(name, later) }):
-			if _, err := tx.CreateBucket(name); err != nil {
-				return added, err
-			}
-			added = true
-		default:
-			return added, corrupt("no bucket %s", name)
+		if tx.Bucket(name) == nil {
+			return counts{}, fmt.Errorf("%w: no bucket %s", errCorrupt, name)
 		}
 	}
-	return added, nil
+	return readCounts(tx), nil
 }
 
-func initialize(tx *bbolt.Tx) (sessionstate.RegistryID, error) {
-	id := sessionstate.NewRegistryID()
+func begin(tx *bbolt.Tx) error {
 	for _, name := range allBuckets {
 		if _, err := tx.CreateBucket(name); err != nil {
-			return id, err
+			return err
 		}
 	}
-	meta := tx.Bucket(bucketMeta)
-	if err := meta.Put(keyVersion, seal(keyVersion, formatVersion[:1:1])); err != nil {
-		return id, err
+	if err := tx.Bucket(bucketMeta).Put(keyVersion, formatVersion); err != nil {
+		return err
 	}
-	return id, meta.Put(keyID, seal(keyID, append([]byte(nil), id[:]...)))
+	return tx.Commit()
 }

@@ -1,3 +1,10 @@
+// Package bolt keeps sessions in one file, with bbolt: durable, for one process at a time, without a
+// server.
+//
+// The file is trusted no more than the disk below it. Records have checksums: a damaged one is lost,
+// and no other. bbolt panics on damaged pages, and a truncated memory map ends the process; so every
+// call recovers from panics and faults, and a store that had one is broken: it must be closed, and
+// opened again, which sets the file aside.
 package bolt
 
 import (
@@ -9,26 +16,30 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"go.etcd.io/bbolt"
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
-	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// A Store is a [registry.Registry] in a file. Use [Open].
+// A Store is a [registry.Store] in a file. Use [Open].
 type Store struct {
-	id     sessionstate.RegistryID
 	db     *bbolt.DB
 	file   *os.File // the db's own
-	logger *zap.Logger
+	logger func() *zap.Logger
+	now    func() time.Time
+
+	listeners registry.Listeners[registry.Key]
+	listed    registry.Listed
 
 	jobs   chan *job     // unbuffered: what was sent has been received
 	quit   chan struct{} // closed by Close
 	idle   chan struct{} // closed when the writer has ended
 	close  func() error
 	broken atomic.Bool
+	counts atomic.Pointer[counts]
 }
 
 var (
@@ -36,31 +47,36 @@ var (
 	errClosed = errors.New("closed")
 )
 
-func newStore(db *bbolt.DB, file *os.File, id sessionstate.RegistryID, logger *zap.Logger) *Store {
+func newStore(db *bbolt.DB, file *os.File, c counts, now func() time.Time, logger func() *zap.Logger) *Store {
 	s := &Store{
-		id:     id,
-		db:     db,
-		file:   file,
-		logger: logger,
-		jobs:   make(chan *job),
-		quit:   make(chan struct{}),
-		idle:   make(chan struct{}),
+		db: db, file: file, logger: logger, now: now,
+		jobs: make(chan *job), quit: make(chan struct{}), idle: make(chan struct{}),
 	}
+	s.counts.Store(&c)
 	s.close = sync.OnceValue(s.shut)
 	go s.writer()
 	return s
 }
 
-// Broken reports whether the store has met damage: every call fails from then on, until it is closed and opened again.
+// Broken implements [registry.Store]: the store has met damage.
 func (s *Store) Broken() bool { return s.broken.Load() }
 
-// Close implements [registry.Registry]. Transactions under way are finished before.
+// Now implements [registry.Store].
+func (s *Store) Now() time.Time { return s.now() }
+
+// Watch implements [registry.Store]. Nothing is ever missed.
+func (s *Store) Watch(heard func(registry.Key), _ func()) (cancel func()) {
+	return s.listeners.Add(heard)
+}
+
+// Close implements [registry.Store]. Transactions under way are finished before.
 func (s *Store) Close() error { return s.close() }
 
 func (s *Store) shut() error {
 	close(s.quit)
 	if s.Broken() {
-		// bbolt may hold locks of its own for ever after a panic. The memory map stays, since reads may be under way in it.
+		// bbolt may hold locks of its own for ever after a panic. The memory map stays, since reads
+		// may be under way in it.
 		return letGo(s.file)
 	}
 	<-s.idle
@@ -101,22 +117,23 @@ func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx) error) error {
 	}))
 }
 
-// judge makes an error of a transaction into one to return, and declares the store broken if it shows damage.
+// judge makes an error of a transaction into one to return, and declares the store broken if it shows
+// damage.
 func (s *Store) judge(err error) error {
-	if err == nil || errors.Is(err, registry.ErrInvalid) {
-		return err
+	if err == nil {
+		return nil
 	}
 	var damage *panicError
-	if errors.As(err, &damage) || errors.Is(err, errDamaged) || errors.Is(err, errCommit) {
+	if errors.As(err, &damage) || errors.Is(err, errCommit) {
 		if s.broken.CompareAndSwap(false, true) {
-			s.logger.Error("session registry is broken", zap.String("path", s.file.Name()), zap.Error(err))
+			s.logger().Error("session registry is broken", zap.String("path", s.file.Name()), zap.Error(err))
 		}
 	}
 	return unavailable(err)
 }
 
-// errCommit says that a transaction could not be committed, for another reason than a full disk: then nobody knows what the
-// file holds now.
+// errCommit says that a transaction could not be committed, for another reason than a full disk: then
+// nobody knows what the file holds now.
 var errCommit = errors.New("committing")
 
 // commit commits and says of what kind the error is. When the disk is full, the file is as it was.
@@ -133,7 +150,8 @@ type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
-// guarded calls fn and makes its panics errors, including access to a memory map of a file that has been truncated.
+// guarded calls fn and makes its panics errors, including access to a memory map of a file that has
+// been truncated.
 func guarded(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -145,3 +163,6 @@ func guarded(fn func() error) (err error) {
 }
 
 func unavailable(err error) error { return fmt.Errorf("%w: %w", registry.ErrUnavailable, err) }
+
+// Interface guard
+var _ registry.Store = (*Store)(nil)

@@ -1,219 +1,281 @@
-// Package memory keeps sessions in memory: for tests, and for servers whose sessions may end with the process.
+// Package memory keeps sessions in memory, for tests and for a server that may forget them.
 package memory
 
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/google/btree"
+
 	"github.com/oidc-session/caddy-oidc-session/registry"
-	"github.com/oidc-session/caddy-oidc-session/registry/internal/rules"
-	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// A Store is a [registry.Registry] in memory. Use [New].
+// A Store is a [registry.Store] in memory. Use [New].
 type Store struct {
-	id sessionstate.RegistryID
+	now       func() time.Time
+	listeners registry.Listeners[registry.Key]
+	listed    registry.Listed
 
 	mu      sync.Mutex
 	closed  bool
-	issuers map[string]*records
-	expiry  queue[expiring]
+	records map[registry.Key]*registry.Change
+	sets    map[registry.Key]map[string]time.Time
+	wakes   *btree.BTreeG[moment] // of records with an Ends or an Owed
+	expires *btree.BTreeG[moment] // of records and members
+	live    int
+	owing   int
 }
 
-// New returns an empty store with an ID of its own.
-func New() *Store {
-	return &Store{id: sessionstate.NewRegistryID(), issuers: make(map[string]*records)}
+// A moment is when something happens to a record, or to a member of a set.
+type moment struct {
+	at     int64
+	key    registry.Key
+	member string
 }
 
-// ID implements [registry.Registry].
-func (s *Store) ID(ctx context.Context) (sessionstate.RegistryID, error) {
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return sessionstate.RegistryID{}, err
+func (m moment) less(other moment) bool {
+	if m.at != other.at {
+		return m.at < other.at
 	}
-	defer release()
-	return s.id, nil
-}
-
-// Join implements [registry.Registry].
-func (s *Store) Join(ctx context.Context, join registry.Join) (registry.Session, error) {
-	return call(ctx, s, join.Issuer, rules.CheckJoin(join), func(tx *tx) (registry.Session, error) { return rules.Join(tx, join) })
-}
-
-// Redeem implements [registry.Registry].
-func (s *Store) Redeem(ctx context.Context, redemption registry.Redemption) (registry.Redeemed, error) {
-	return call(ctx, s, redemption.Issuer, rules.CheckRedemption(redemption), func(tx *tx) (registry.Redeemed, error) { return rules.Redeem(tx, redemption) })
-}
-
-// Session implements [registry.Registry].
-func (s *Store) Session(ctx context.Context, issuer string, id sessionstate.SessionID) (registry.Session, bool, error) {
-	return s.Resolve(ctx, issuer, id, sessionstate.ResponseID{})
-}
-
-// Resolve implements [registry.Registry].
-func (s *Store) Resolve(ctx context.Context, issuer string, id sessionstate.SessionID, response sessionstate.ResponseID) (registry.Session, bool, error) {
-	return look(ctx, s, issuer, func(tx *tx) (registry.Session, bool) { return rules.Resolve(tx, id, response) })
-}
-
-// Participations implements [registry.Registry].
-func (s *Store) Participations(ctx context.Context, issuer string, id sessionstate.SessionID) ([]registry.Participation, error) {
-	return call(ctx, s, issuer, rules.CheckIssuer(issuer), func(tx *tx) ([]registry.Participation, error) { return tx.Participations(id), nil })
-}
-
-// End implements [registry.Registry].
-func (s *Store) End(ctx context.Context, ending registry.Ending) ([]registry.Session, error) {
-	return call(ctx, s, ending.Issuer, rules.CheckEnding(ending), func(tx *tx) ([]registry.Session, error) { return rules.End(tx, ending), nil })
-}
-
-// Spend implements [registry.Registry].
-func (s *Store) Spend(ctx context.Context, spending registry.Spending) (bool, error) {
-	return call(ctx, s, spending.Issuer, rules.CheckSpending(spending), func(tx *tx) (bool, error) { return rules.Spend(tx, spending), nil })
-}
-
-// KeepKeys implements [registry.Registry].
-func (s *Store) KeepKeys(ctx context.Context, keeping registry.Keeping) error {
-	_, err := call(ctx, s, keeping.Issuer, rules.CheckKeeping(keeping), func(tx *tx) (struct{}, error) {
-		rules.KeepKeys(tx, keeping)
-		return struct{}{}, nil
-	})
-	return err
-}
-
-// Keys implements [registry.Registry].
-func (s *Store) Keys(ctx context.Context, issuer string, now time.Time) ([]registry.Key, error) {
-	return call(ctx, s, issuer, rules.CheckIssuer(issuer), func(tx *tx) ([]registry.Key, error) { return rules.Keys(tx, now), nil })
-}
-
-// Observe implements [registry.Registry].
-func (s *Store) Observe(ctx context.Context, issuer string, observed registry.Observed) error {
-	_, err := call(ctx, s, issuer, rules.CheckObserved(issuer, observed), func(tx *tx) (struct{}, error) {
-		tx.prepare()
-		tx.observed = new(rules.CloneObserved(observed))
-		return struct{}{}, nil
-	})
-	return err
-}
-
-// Observed implements [registry.Registry].
-func (s *Store) Observed(ctx context.Context, issuer string) (registry.Observed, bool, error) {
-	return look(ctx, s, issuer, func(tx *tx) (registry.Observed, bool) {
-		if tx.observed == nil {
-			return registry.Observed{}, false
-		}
-		return rules.CloneObserved(*tx.observed), true
-	})
-}
-
-// DueNotices implements [registry.Registry].
-func (s *Store) DueNotices(ctx context.Context, issuer string, now time.Time, limit int) ([]registry.Notice, error) {
-	return call(ctx, s, issuer, rules.CheckIssuer(issuer), func(tx *tx) ([]registry.Notice, error) { return tx.dueNotices(now, limit), nil })
-}
-
-// Notices implements [registry.Registry].
-func (s *Store) Notices(ctx context.Context, issuer string, ids []registry.NoticeID) ([]registry.Notice, error) {
-	return call(ctx, s, issuer, rules.CheckIssuer(issuer), func(tx *tx) ([]registry.Notice, error) { return rules.Notices(tx, ids), nil })
-}
-
-// AllNotices implements [registry.Registry].
-func (s *Store) AllNotices(ctx context.Context, issuer string, after registry.NoticeID, limit int) ([]registry.Notice, error) {
-	return call(ctx, s, issuer, rules.CheckIssuer(issuer), func(tx *tx) ([]registry.Notice, error) { return tx.allNotices(after, limit), nil })
-}
-
-// SettleNotices implements [registry.Registry].
-func (s *Store) SettleNotices(ctx context.Context, settling registry.Settling) error {
-	_, err := call(ctx, s, settling.Issuer, rules.CheckSettling(settling), func(tx *tx) (struct{}, error) {
-		rules.Settle(tx, settling)
-		return struct{}{}, nil
-	})
-	return err
-}
-
-// PutClient implements [registry.Registry].
-func (s *Store) PutClient(ctx context.Context, issuer string, client registry.Client, now time.Time) error {
-	_, err := call(ctx, s, issuer, rules.CheckClient(issuer, client), func(tx *tx) (struct{}, error) {
-		return struct{}{}, rules.PutClient(tx, client, now)
-	})
-	return err
-}
-
-// DeleteClient implements [registry.Registry].
-func (s *Store) DeleteClient(ctx context.Context, issuer, id string) error {
-	_, err := call(ctx, s, issuer, rules.CheckIssuer(issuer), func(tx *tx) (struct{}, error) {
-		rules.DeleteClient(tx, id)
-		return struct{}{}, nil
-	})
-	return err
-}
-
-// Client implements [registry.Registry].
-func (s *Store) Client(ctx context.Context, issuer, id string) (registry.Client, bool, error) {
-	return look(ctx, s, issuer, func(tx *tx) (registry.Client, bool) { return tx.Client(id) })
-}
-
-// ClientAt implements [registry.Registry].
-func (s *Store) ClientAt(ctx context.Context, issuer, uri string) (registry.Client, bool, error) {
-	return look(ctx, s, issuer, func(tx *tx) (registry.Client, bool) { return rules.ClientAt(tx, uri) })
-}
-
-// Expire implements [registry.Registry].
-func (s *Store) Expire(ctx context.Context, expiry registry.Expiry) (int, error) {
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return 0, err
+	if m.key != other.key {
+		return m.key < other.key
 	}
-	defer release()
-	return s.expire(expiry), nil
+	return m.member < other.member
 }
 
-// Close implements [registry.Registry]. It forgets everything.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed, s.issuers, s.expiry = true, nil, queue[expiring]{}
-	return nil
+// degree is that of the trees.
+const degree = 32
+
+// New returns an empty store. now is its clock.
+func New(now func() time.Time) *Store {
+	return &Store{
+		now: now, records: make(map[registry.Key]*registry.Change), sets: make(map[registry.Key]map[string]time.Time),
+		wakes: btree.NewG(degree, moment.less), expires: btree.NewG(degree, moment.less),
+	}
 }
 
-// call makes one call, unless its values are invalid.
-func call[T any](ctx context.Context, s *Store, issuer string, invalid error, fn func(*tx) (T, error)) (value T, err error) {
-	if invalid != nil {
-		return value, invalid
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return value, err
-	}
-	defer release()
-	return fn(s.tx(issuer))
-}
+var errClosed = fmt.Errorf("%w: closed", registry.ErrUnavailable)
 
-// look looks something up.
-func look[T any](ctx context.Context, s *Store, issuer string, fn func(*tx) (T, bool)) (value T, found bool, err error) {
-	if err := rules.CheckIssuer(issuer); err != nil {
-		return value, false, err
-	}
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return value, false, err
-	}
-	defer release()
-	value, found = fn(s.tx(issuer))
-	return value, found, nil
-}
-
-// acquire takes the lock for one call; no call holds it for long.
-func (s *Store) acquire(ctx context.Context) (release func(), err error) {
+// lock takes the lock, unless the store is closed or the call is over.
+func (s *Store) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %w", registry.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", registry.ErrUnavailable, err)
 	}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return nil, fmt.Errorf("%w: closed", registry.ErrUnavailable)
+		return errClosed
 	}
-	return s.mu.Unlock, nil
+	return nil
+}
+
+// Get implements [registry.Store].
+func (s *Store) Get(ctx context.Context, _ bool, keys ...registry.Key) ([][]byte, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		values[i] = s.get(key)
+	}
+	return values, nil
+}
+
+func (s *Store) get(key registry.Key) []byte {
+	if record := s.records[key]; record != nil && s.now().Before(record.Expires) {
+		return record.Value
+	}
+	return nil
+}
+
+// Members implements [registry.Store].
+func (s *Store) Members(ctx context.Context, limit int, sets ...registry.Key) ([][]string, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	now := s.now()
+	members := make([][]string, len(sets))
+	for i, set := range sets {
+		for member, expires := range s.sets[set] {
+			if len(members[i]) == limit {
+				break
+			}
+			if now.Before(expires) {
+				members[i] = append(members[i], member)
+			}
+		}
+	}
+	return members, nil
+}
+
+// Edit implements [registry.Store].
+func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	var told []registry.Key
+	for _, edit := range edits {
+		var tell bool
+		if tell, edit.Err = s.edit(edit); tell {
+			told = append(told, edit.Key)
+		}
+	}
+	s.sweep()
+	s.mu.Unlock()
+	for _, key := range told {
+		s.listeners.Tell(key)
+	}
+	return nil
+}
+
+func (s *Store) edit(edit *registry.Edit) (tell bool, err error) {
+	change, err := edit.Apply(s.get(edit.Key))
+	for _, mark := range edit.Marks {
+		s.mark(mark)
+	}
+	for _, create := range edit.Creates {
+		if s.get(create.Key) == nil {
+			s.put(create.Key, &registry.Change{Value: create.Value, Expires: create.Expires})
+		}
+	}
+	if err != nil || change == nil {
+		return false, err
+	}
+	s.put(edit.Key, change)
+	return change.Tell, nil
+}
+
+func (s *Store) mark(mark registry.Mark) {
+	before := s.sets[mark.Set][mark.Member]
+	if !mark.Expires.IsZero() && !mark.Expires.After(before) {
+		return
+	}
+	s.unmark(mark.Set, mark.Member, before)
+	if mark.Expires.IsZero() {
+		return
+	}
+	if s.sets[mark.Set] == nil {
+		s.sets[mark.Set] = make(map[string]time.Time)
+	}
+	s.sets[mark.Set][mark.Member] = mark.Expires
+	s.expires.ReplaceOrInsert(moment{mark.Expires.UnixNano(), mark.Set, mark.Member})
+}
+
+func (s *Store) unmark(set registry.Key, member string, expires time.Time) {
+	s.expires.Delete(moment{expires.UnixNano(), set, member})
+	delete(s.sets[set], member)
+	if len(s.sets[set]) == 0 {
+		delete(s.sets, set)
+	}
+}
+
+// put replaces a record; without a value, it is deleted.
+func (s *Store) put(key registry.Key, change *registry.Change) {
+	if before := s.records[key]; before != nil {
+		s.expires.Delete(moment{at: before.Expires.UnixNano(), key: key})
+		if wake := before.Wake(); !wake.IsZero() {
+			s.wakes.Delete(moment{at: wake.UnixNano(), key: key})
+		}
+		s.live, s.owing = s.live-before.Live, s.owing-before.Owing
+		delete(s.records, key)
+	}
+	if len(change.Value) == 0 {
+		return
+	}
+	s.records[key] = change
+	s.expires.ReplaceOrInsert(moment{at: change.Expires.UnixNano(), key: key})
+	if wake := change.Wake(); !wake.IsZero() {
+		s.wakes.ReplaceOrInsert(moment{at: wake.UnixNano(), key: key})
+	}
+	s.live, s.owing = s.live+change.Live, s.owing+change.Owing
+}
+
+// maxSwept is how much one call deletes of what has expired.
+const maxSwept = 100
+
+// sweep deletes what has expired.
+func (s *Store) sweep() {
+	now := s.now().UnixNano()
+	for range maxSwept {
+		first, ok := s.expires.Min()
+		if !ok || first.at > now {
+			return
+		}
+		if first.member != "" {
+			s.unmark(first.key, first.member, time.Unix(0, first.at))
+		} else {
+			s.put(first.key, new(registry.Change))
+		}
+	}
+}
+
+// Due implements [registry.Store].
+func (s *Store) Due(ctx context.Context, limit int) (due []registry.Key, err error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	now := s.now()
+	s.listed.Forget(now)
+	s.wakes.AscendLessThan(moment{at: now.UnixNano() + 1}, func(m moment) bool {
+		if s.listed.First(m.key, now) {
+			due = append(due, m.key)
+		}
+		return len(due) < limit
+	})
+	return due, nil
+}
+
+// Owing implements [registry.Store].
+func (s *Store) Owing(ctx context.Context, after registry.Key, limit int) ([]registry.Key, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	var owing []registry.Key
+	for key, record := range s.records {
+		if record.Owing > 0 && key > after && s.now().Before(record.Expires) {
+			owing = append(owing, key)
+		}
+	}
+	slices.SortFunc(owing, func(a, b registry.Key) int { return strings.Compare(string(a), string(b)) })
+	return owing[:min(limit, len(owing))], nil
+}
+
+// Counts implements [registry.Store].
+func (s *Store) Counts(ctx context.Context) (live, owing int, err error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, 0, err
+	}
+	defer s.mu.Unlock()
+	return s.live, s.owing, nil
+}
+
+// Watch implements [registry.Store]. Nothing is ever missed.
+func (s *Store) Watch(heard func(registry.Key), _ func()) (cancel func()) {
+	return s.listeners.Add(heard)
+}
+
+// Now implements [registry.Store].
+func (s *Store) Now() time.Time { return s.now() }
+
+// Broken implements [registry.Store]: memory does not break.
+func (*Store) Broken() bool { return false }
+
+// Close implements [registry.Store].
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.records, s.sets = nil, nil
+	return nil
 }
 
 // Interface guard
-var _ registry.Registry = (*Store)(nil)
+var _ registry.Store = (*Store)(nil)

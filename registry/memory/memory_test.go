@@ -1,13 +1,12 @@
-package memory_test
+package memory
 
 import (
 	"testing"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
-	"github.com/oidc-session/caddy-oidc-session/registry/memory"
-	"github.com/oidc-session/caddy-oidc-session/registry/registrytest"
+	"github.com/oidc-session/caddy-oidc-session/registry/storetest"
 )
 
-func TestContract(t *testing.T) {
-	registrytest.Run(t, func(*testing.T) registry.Registry { return memory.New() })
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(_ *testing.T, clock *storetest.Clock) registry.Store { return New(clock.Now) })
 }

@@ -1,0 +1,92 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+// Get implements [registry.Store].
+func (s *Store) Get(ctx context.Context, _ bool, keys ...registry.Key) (values [][]byte, err error) {
+	now := s.now()
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		values = make([][]byte, len(keys))
+		records := tx.Bucket(bucketRecords)
+		for i, key := range keys {
+			stored := records.Get([]byte(key))
+			if stored == nil {
+				continue
+			}
+			if h, value := open(key, stored); !h.isOver(now) || len(value) == 0 {
+				values[i] = append([]byte{}, value...)
+			}
+		}
+		return nil
+	})
+	return values, err
+}
+
+// Members implements [registry.Store].
+func (s *Store) Members(ctx context.Context, limit int, sets ...registry.Key) (members [][]string, err error) {
+	now := s.now().UnixMilli()
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		members = make([][]string, len(sets))
+		cursor := tx.Bucket(bucketSets).Cursor()
+		for i, set := range sets {
+			prefix := setPrefix(set)
+			for k, v := cursor.Seek(prefix); bytes.HasPrefix(k, prefix) && len(members[i]) < limit; k, v = cursor.Next() {
+				if readTime(v) > now {
+					members[i] = append(members[i], string(k[len(prefix):]))
+				}
+			}
+		}
+		return nil
+	})
+	return members, err
+}
+
+// Due implements [registry.Store].
+func (s *Store) Due(ctx context.Context, limit int) (due []registry.Key, err error) {
+	now := s.now()
+	s.listed.Forget(now)
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		cursor := tx.Bucket(bucketWakes).Cursor()
+		for k, _ := cursor.First(); len(k) > 8 && len(due) < limit; k, _ = cursor.Next() {
+			if int64(binary.BigEndian.Uint64(k)) > now.UnixMilli() {
+				break
+			}
+			if key := registry.Key(k[8:]); s.listed.First(key, now) {
+				due = append(due, key)
+			}
+		}
+		return nil
+	})
+	return due, err
+}
+
+// Owing implements [registry.Store].
+func (s *Store) Owing(ctx context.Context, after registry.Key, limit int) (owing []registry.Key, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		cursor := tx.Bucket(bucketOwing).Cursor()
+		for k, _ := cursor.Seek([]byte(after)); k != nil && len(owing) < limit; k, _ = cursor.Next() {
+			if key := registry.Key(k); key > after {
+				owing = append(owing, key)
+			}
+		}
+		return nil
+	})
+	return owing, err
+}
+
+// Counts implements [registry.Store].
+func (s *Store) Counts(ctx context.Context) (live, owing int, err error) {
+	if err := s.usable(ctx); err != nil {
+		return 0, 0, err
+	}
+	c := s.counts.Load()
+	return int(c.live), int(c.owing), nil
+}

@@ -1,0 +1,340 @@
+package bolt
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+const (
+	// maxBatch is how many calls share one commit.
+	maxBatch = 64
+	// sweepInterval is how often what has expired is deleted, and maxSwept how much at once.
+	sweepInterval = time.Second
+	maxSwept      = 64
+)
+
+// counts are the sums over all records.
+type counts struct{ live, owing int64 }
+
+// A job is one call of Edit.
+type job struct {
+	ctx   context.Context
+	edits []*registry.Edit
+	errs  []error    // of the edits
+	done  chan error // buffered: the caller may have gone
+}
+
+// Edit implements [registry.Store]. Calls that come while another is being committed share the next
+// commit. It is not bbolt's own Batch, which commits in a goroutine where no panic can be recovered,
+// and waits when there is nothing to wait for.
+func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	j := &job{ctx: ctx, edits: edits, errs: make([]error, len(edits)), done: make(chan error, 1)}
+	select {
+	case s.jobs <- j:
+	case <-ctx.Done():
+		return unavailable(ctx.Err())
+	case <-s.quit:
+		return unavailable(errClosed)
+	}
+	select {
+	case err := <-j.done:
+		for i, edit := range edits {
+			edit.Err = j.errs[i]
+		}
+		return err
+	case <-ctx.Done():
+		return unavailable(ctx.Err())
+	}
+}
+
+// writer commits what is sent, and deletes what has expired, until the store is closed.
+func (s *Store) writer() {
+	defer close(s.idle)
+	sweep := time.NewTimer(sweepInterval)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-s.quit:
+			return
+		case j := <-s.jobs:
+			s.commit(s.gather(j))
+		case <-sweep.C:
+			sweep.Reset(s.sweep())
+		}
+	}
+}
+
+// gather adds the calls that are waiting to the one received.
+func (s *Store) gather(j *job) []*job {
+	batch := []*job{j}
+	for len(batch) < maxBatch {
+		select {
+		case j := <-s.jobs:
+			batch = append(batch, j)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// commit runs the calls in one transaction and answers them.
+func (s *Store) commit(batch []*job) {
+	var told []registry.Key
+	err := s.update(func(w *writing) error {
+		told = nil
+		for _, j := range batch {
+			if j.ctx.Err() != nil {
+				continue // nobody waits for it
+			}
+			for i, edit := range j.edits {
+				tell, editErr, err := w.edit(edit)
+				if err != nil {
+					return err
+				}
+				if j.errs[i] = editErr; tell {
+					told = append(told, edit.Key)
+				}
+			}
+		}
+		return nil
+	})
+	for _, j := range batch {
+		if jobErr := j.ctx.Err(); err == nil && jobErr != nil {
+			j.done <- unavailable(jobErr)
+			continue
+		}
+		j.done <- err
+	}
+	if err != nil {
+		return
+	}
+	for _, key := range told {
+		s.listeners.Tell(key)
+	}
+}
+
+// update runs fn in a write transaction, which is committed if it has written anything.
+func (s *Store) update(fn func(*writing) error) error {
+	if s.Broken() {
+		return unavailable(errBroken)
+	}
+	return s.judge(guarded(func() error {
+		tx, err := s.db.Begin(true)
+		if err != nil {
+			return err
+		}
+		// Not db.Update: that scans the whole file after a panic, in a goroutine where damage cannot be
+		// recovered from.
+		defer func() { _ = tx.Rollback() }() // harmless after Commit
+		w := &writing{tx: tx, now: s.now(), counts: *s.counts.Load()}
+		if err := fn(w); err != nil || !w.wrote {
+			return err
+		}
+		if err := w.putCounts(); err != nil {
+			return err
+		}
+		if err := commit(tx); err != nil {
+			return err
+		}
+		s.counts.Store(&w.counts)
+		return nil
+	}))
+}
+
+// sweep deletes what has expired. It returns when to do so next: soon if there is more, but not before
+// as much time has passed as this took, which calls may use.
+func (s *Store) sweep() time.Duration {
+	start, swept := time.Now(), 0
+	err := s.update(func(w *writing) (err error) {
+		swept, err = w.sweep(maxSwept)
+		return err
+	})
+	if err != nil {
+		s.logger().Debug("deleting expired records failed", zap.Error(err)) // calls will meet it too
+		return sweepInterval
+	}
+	if swept < maxSwept {
+		return sweepInterval
+	}
+	return max(time.Since(start), time.Millisecond)
+}
+
+// A writing is one write transaction.
+type writing struct {
+	tx     *bbolt.Tx
+	now    time.Time
+	counts counts
+	wrote  bool
+}
+
+// edit makes an edit. editErr is why it failed; err, why the transaction did.
+func (w *writing) edit(edit *registry.Edit) (tell bool, editErr, err error) {
+	_, old := w.get(edit.Key)
+	change, editErr := edit.Apply(old)
+	for _, mark := range edit.Marks {
+		if err := w.mark(mark); err != nil {
+			return false, nil, err
+		}
+	}
+	for _, create := range edit.Creates {
+		if _, there := w.get(create.Key); there != nil {
+			continue
+		}
+		if err := w.put(create.Key, &registry.Change{Value: create.Value, Expires: create.Expires}); err != nil {
+			return false, nil, err
+		}
+	}
+	if editErr != nil || change == nil {
+		return false, editErr, nil
+	}
+	return change.Tell, nil, w.put(edit.Key, change)
+}
+
+// get returns a record that has not expired; nil: there is none. It is valid until the next change.
+func (w *writing) get(key registry.Key) (header, []byte) {
+	stored := w.tx.Bucket(bucketRecords).Get([]byte(key))
+	if stored == nil {
+		return header{}, nil
+	}
+	h, value := open(key, stored)
+	if h.isOver(w.now) {
+		return h, nil
+	}
+	return h, value
+}
+
+// put replaces a record; without a value, it is deleted.
+func (w *writing) put(key registry.Key, change *registry.Change) error {
+	w.wrote = true
+	k := []byte(key)
+	records := w.tx.Bucket(bucketRecords)
+	if stored := records.Get(k); stored != nil {
+		before, _ := open(key, stored)
+		if err := w.unlist(before, k); err != nil {
+			return err
+		}
+	}
+	if len(change.Value) == 0 {
+		return records.Delete(k)
+	}
+	h := headerOf(change)
+	if err := w.list(h, k); err != nil {
+		return err
+	}
+	return records.Put(k, h.seal(key, change.Value))
+}
+
+// list enters a record into the indexes.
+func (w *writing) list(h header, key []byte) error {
+	w.counts.live += int64(h.live)
+	w.counts.owing += int64(h.owing)
+	if err := w.tx.Bucket(bucketExpires).Put(timeKey(h.expires, []byte{ofRecord}, key), nil); err != nil {
+		return err
+	}
+	if h.owing > 0 {
+		if err := w.tx.Bucket(bucketOwing).Put(key, nil); err != nil {
+			return err
+		}
+	}
+	if h.wake == 0 {
+		return nil
+	}
+	return w.tx.Bucket(bucketWakes).Put(timeKey(h.wake, key), nil)
+}
+
+// unlist takes a record out of the indexes.
+func (w *writing) unlist(h header, key []byte) error {
+	w.counts.live -= int64(h.live)
+	w.counts.owing -= int64(h.owing)
+	if err := w.tx.Bucket(bucketExpires).Delete(timeKey(h.expires, []byte{ofRecord}, key)); err != nil {
+		return err
+	}
+	if h.owing > 0 {
+		if err := w.tx.Bucket(bucketOwing).Delete(key); err != nil {
+			return err
+		}
+	}
+	if h.wake == 0 {
+		return nil
+	}
+	return w.tx.Bucket(bucketWakes).Delete(timeKey(h.wake, key))
+}
+
+func (w *writing) mark(mark registry.Mark) error {
+	sets := w.tx.Bucket(bucketSets)
+	key := memberKey(mark.Set, mark.Member)
+	before := readTime(sets.Get(key))
+	if before == 0 && mark.Expires.IsZero() || !mark.Expires.IsZero() && mark.Expires.UnixMilli() <= before {
+		return nil
+	}
+	w.wrote = true
+	expires := w.tx.Bucket(bucketExpires)
+	if before != 0 {
+		if err := expires.Delete(timeKey(before, []byte{ofMember}, key)); err != nil {
+			return err
+		}
+	}
+	if mark.Expires.IsZero() {
+		return sets.Delete(key)
+	}
+	at := mark.Expires.UnixMilli()
+	if err := expires.Put(timeKey(at, []byte{ofMember}, key), nil); err != nil {
+		return err
+	}
+	return sets.Put(key, writeTime(at))
+}
+
+// sweep deletes up to limit records and members that have expired.
+func (w *writing) sweep(limit int) (swept int, err error) {
+	now := w.now.UnixMilli()
+	var over [][]byte
+	cursor := w.tx.Bucket(bucketExpires).Cursor()
+	for k, _ := cursor.First(); len(k) > 9 && len(over) < limit && readTime(k[:8]) <= now; k, _ = cursor.Next() {
+		over = append(over, append([]byte(nil), k...))
+	}
+	for _, k := range over {
+		if err := w.forget(k); err != nil {
+			return 0, err
+		}
+	}
+	return len(over), nil
+}
+
+// forget deletes what an entry of the index is of.
+func (w *writing) forget(entry []byte) error {
+	w.wrote = true
+	if entry[8] == ofMember {
+		if err := w.tx.Bucket(bucketSets).Delete(entry[9:]); err != nil {
+			return err
+		}
+	} else if err := w.put(registry.Key(entry[9:]), new(registry.Change)); err != nil {
+		return err
+	}
+	return w.tx.Bucket(bucketExpires).Delete(entry)
+}
+
+var keyCounts = []byte("counts")
+
+func (w *writing) putCounts() error {
+	value := binary.BigEndian.AppendUint64(nil, uint64(w.counts.live))
+	value = binary.BigEndian.AppendUint64(value, uint64(w.counts.owing))
+	return w.tx.Bucket(bucketMeta).Put(keyCounts, value)
+}
+
+func readCounts(tx *bbolt.Tx) counts {
+	value := tx.Bucket(bucketMeta).Get(keyCounts)
+	if len(value) != 16 {
+		return counts{}
+	}
+	return counts{int64(binary.BigEndian.Uint64(value)), int64(binary.BigEndian.Uint64(value[8:]))}
+}

@@ -1,0 +1,324 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Bounds of what is kept of an issuer, a client or a site.
+const (
+	// MaxKey is the longest public key, in bytes of JSON.
+	MaxKey = 8 << 10
+	// MaxRegistered is how many clients that registered themselves one issuer has.
+	MaxRegistered = 10_000
+	// MaxMetadata is the longest metadata of such a client, in bytes.
+	MaxMetadata = 16 << 10
+	// IdleClient is for how long a client that registered itself is kept while it takes part in
+	// nothing.
+	IdleClient = 90 * 24 * time.Hour
+	// MaxNames is how many names of cookies one site has.
+	MaxNames = 64
+
+	// documentLifetime is how long a document is kept after its last change.
+	documentLifetime = 366 * 24 * time.Hour
+)
+
+// document reads a document; found: there is one.
+func document[T any](ctx context.Context, r *Registry, key Key) (doc T, found bool, err error) {
+	store, ctx, cancel, err := r.call(ctx)
+	if err != nil {
+		return doc, false, err
+	}
+	defer cancel()
+	values, err := store.Get(ctx, false, key)
+	if err != nil || values[0] == nil {
+		return doc, false, err
+	}
+	err = decode(values[0], &doc)
+	if errors.Is(err, errDamaged) {
+		return *new(T), false, nil
+	}
+	return doc, err == nil, err
+}
+
+// editDocument has a rule change a document, which is empty where there is none. The rule reports
+// whether it has changed anything.
+func editDocument[T any](ctx context.Context, r *Registry, key Key, edit *Edit, rule func(doc *T, now time.Time) (bool, error)) error {
+	store, ctx, cancel, err := r.call(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	edit.Key = key
+	edit.Rule = func(old []byte) (*Change, error) {
+		doc := new(T)
+		if old != nil {
+			if err := decode(old, doc); errors.Is(err, errDamaged) {
+				doc = new(T)
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		changed, err := rule(doc, store.Now())
+		if err != nil || !changed {
+			return nil, err
+		}
+		value, err := encode(doc)
+		if err == nil && len(value) > MaxRecord {
+			err = fmt.Errorf("%w: a document of %d bytes, over %d", ErrInvalid, len(value), MaxRecord)
+		}
+		return &Change{Value: value, Expires: store.Now().Add(documentLifetime)}, err
+	}
+	if err = store.Edit(ctx, edit); err == nil {
+		err = edit.Err
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// Facts are what was seen of an OP: the days on which an ID token was last seen that had something,
+// or had not; zero: none was.
+type Facts struct {
+	Kid   Time `cbor:"1,keyasint,omitempty"` // it named its key
+	NoKid Time `cbor:"2,keyasint,omitempty"`
+	Sid   Time `cbor:"3,keyasint,omitempty"` // it named the OP's session
+	NoSid Time `cbor:"4,keyasint,omitempty"`
+	// Discovery is the path of the discovery document, where the configuration does not say it.
+	Discovery string `cbor:"5,keyasint,omitempty"`
+}
+
+// Merge returns what f and other say together: the later day of each.
+func (f Facts) Merge(other Facts) Facts {
+	f.Kid, f.NoKid = max(f.Kid, other.Kid), max(f.NoKid, other.NoKid)
+	f.Sid, f.NoSid = max(f.Sid, other.Sid), max(f.NoSid, other.NoSid)
+	if other.Discovery != "" {
+		f.Discovery = other.Discovery
+	}
+	return f
+}
+
+func factsKey(issuer string) Key { return hashedKey(kindDocument, "facts", issuer) }
+
+// Facts returns what was seen of an issuer's OP.
+func (r *Registry) Facts(ctx context.Context, issuer string) (Facts, error) {
+	facts, _, err := document[Facts](ctx, r, factsKey(issuer))
+	return facts, err
+}
+
+// Note adds to what was seen of an issuer's OP.
+func (r *Registry) Note(ctx context.Context, issuer string, seen Facts) error {
+	if err := checkBound("discovery path", seen.Discovery, MaxString); err != nil {
+		return err
+	}
+	return editDocument(ctx, r, factsKey(issuer), new(Edit), func(facts *Facts, _ time.Time) (bool, error) {
+		before := *facts
+		*facts = facts.Merge(seen)
+		return *facts != before, nil
+	})
+}
+
+// A PublicKey is one public key of an OP.
+type PublicKey struct {
+	ID    string `cbor:"1,keyasint"` // its thumbprint (RFC 7638), unpadded base64url
+	JWK   []byte `cbor:"2,keyasint"` // JSON (RFC 7517)
+	Until Time   `cbor:"3,keyasint"` // when it may be forgotten
+}
+
+type publicKeys struct {
+	Keys []PublicKey `cbor:"1,keyasint,omitempty"`
+}
+
+func keysKey(issuer string) Key { return hashedKey(kindDocument, "keys", issuer) }
+
+// Keys lists the issuer's recorded keys whose time is not over, in the order of their IDs.
+func (r *Registry) Keys(ctx context.Context, issuer string) ([]PublicKey, error) {
+	doc, _, err := document[publicKeys](ctx, r, keysKey(issuer))
+	return doc.Keys, err
+}
+
+// KeepKeys records public keys of the issuer's OP, each until the later one of both times where it is
+// recorded already. Where they have no room, those whose time is over soonest are forgotten.
+func (r *Registry) KeepKeys(ctx context.Context, issuer string, keys []PublicKey) error {
+	for _, key := range keys {
+		if key.ID == "" || len(key.ID) > MaxString || len(key.JWK) == 0 || len(key.JWK) > MaxKey {
+			return fmt.Errorf("%w: key of %d bytes", ErrInvalid, len(key.JWK))
+		}
+	}
+	return editDocument(ctx, r, keysKey(issuer), new(Edit), func(doc *publicKeys, now time.Time) (bool, error) {
+		doc.keep(keys, At(now))
+		return true, nil
+	})
+}
+
+func (d *publicKeys) keep(keys []PublicKey, now Time) {
+	d.Keys = slices.DeleteFunc(d.Keys, func(k PublicKey) bool { return k.Until <= now })
+	for _, key := range keys {
+		i := slices.IndexFunc(d.Keys, func(k PublicKey) bool { return k.ID == key.ID })
+		if i < 0 {
+			d.Keys = append(d.Keys, key)
+			continue
+		}
+		d.Keys[i].Until = max(d.Keys[i].Until, key.Until)
+	}
+	slices.SortFunc(d.Keys, func(a, b PublicKey) int { return int(b.Until - a.Until) })
+	size := 0
+	for i, key := range d.Keys {
+		if size += len(key.ID) + len(key.JWK) + 32; size > MaxRecord-1024 {
+			d.Keys = d.Keys[:i]
+			break
+		}
+	}
+	slices.SortFunc(d.Keys, func(a, b PublicKey) int { return strings.Compare(a.ID, b.ID) })
+}
+
+// A Registered is a client that has registered itself. ID and Metadata must not be empty.
+type Registered struct {
+	ID       string `cbor:"1,keyasint"`
+	URI      string `cbor:"2,keyasint,omitempty"` // where its registration is changed; empty: not known
+	Metadata []byte `cbor:"3,keyasint"`           // the registry does not look into it
+	Used     Time   `cbor:"4,keyasint,omitempty"` // when it took part in a session last; zero: never
+}
+
+func clientKey(issuer, id string) Key     { return hashedKey(kindDocument, "client", issuer, id) }
+func clientURIKey(issuer, uri string) Key { return hashedKey(kindPointer, "client at", issuer, uri) }
+func clientsKey(issuer, which string) Key { return hashedKey(kindUser, "clients", issuer, which) }
+func namesKey(site string) Key            { return hashedKey(kindDocument, "cookies", site) }
+
+const (
+	idleClients = "idle" // those that took part in nothing yet
+	usedClients = "used"
+)
+
+// Registered returns the issuer's client with an ID.
+func (r *Registry) Registered(ctx context.Context, issuer, id string) (client Registered, found bool, err error) {
+	client, found, err = document[Registered](ctx, r, clientKey(issuer, id))
+	return client, found && client.ID != "", err
+}
+
+// RegisteredAt returns the issuer's client with a URI.
+func (r *Registry) RegisteredAt(ctx context.Context, issuer, uri string) (client Registered, found bool, err error) {
+	store, limited, cancel, err := r.call(ctx)
+	if err != nil {
+		return client, false, err
+	}
+	values, err := store.Get(limited, false, clientURIKey(issuer, uri))
+	cancel()
+	if err != nil || values[0] == nil {
+		return client, false, err
+	}
+	client, found, err = r.Registered(ctx, issuer, string(values[0]))
+	return client, found && client.URI == uri, err
+}
+
+// Register records or replaces a client that has registered itself. A URI that is another client's
+// stays that one's. Where [MaxRegistered] are recorded, one that never took part in a session gives
+// way; if there is none, the error wraps [ErrInvalid].
+func (r *Registry) Register(ctx context.Context, issuer string, client Registered) error {
+	err := errors.Join(checkName("issuer", issuer), checkName("client ID", client.ID), checkBound("client's URI", client.URI, MaxString))
+	if n := len(client.Metadata); n == 0 || n > MaxMetadata {
+		err = errors.Join(err, fmt.Errorf("%w: client of %d bytes", ErrInvalid, n))
+	}
+	if err != nil {
+		return err
+	}
+	if err := r.makeRoomFor(ctx, issuer, client.ID); err != nil {
+		return err
+	}
+	edit := &Edit{}
+	expires := time.Now().Add(IdleClient)
+	if client.URI != "" {
+		edit.Creates = []Create{{Key: clientURIKey(issuer, client.URI), Value: []byte(client.ID), Expires: expires.Add(documentLifetime)}}
+	}
+	edit.Marks = []Mark{{Set: clientsKey(issuer, idleClients), Member: client.ID, Expires: expires}}
+	return editDocument(ctx, r, clientKey(issuer, client.ID), edit, func(doc *Registered, _ time.Time) (bool, error) {
+		client.Used = doc.Used
+		*doc = client
+		return true, nil
+	})
+}
+
+// makeRoomFor has a client give way to another one, if there are too many.
+func (r *Registry) makeRoomFor(ctx context.Context, issuer, id string) error {
+	store, limited, cancel, err := r.call(ctx)
+	if err != nil {
+		return err
+	}
+	sets, err := store.Members(limited, MaxRegistered+1, clientsKey(issuer, idleClients), clientsKey(issuer, usedClients))
+	cancel()
+	if err != nil {
+		return unavailable(err)
+	}
+	idle, used := sets[0], sets[1]
+	if len(idle)+len(used) < MaxRegistered || slices.Contains(idle, id) || slices.Contains(used, id) {
+		return nil
+	}
+	for _, other := range idle {
+		if !slices.Contains(used, other) {
+			return r.Deregister(ctx, issuer, other)
+		}
+	}
+	return fmt.Errorf("%w: over %d clients", ErrInvalid, MaxRegistered)
+}
+
+// UseRegistered notes that a client takes part in a session, if it has registered itself: call it once
+// a day and client.
+func (r *Registry) UseRegistered(ctx context.Context, issuer, id string) error {
+	edit := &Edit{Marks: []Mark{{Set: clientsKey(issuer, usedClients), Member: id, Expires: time.Now().Add(IdleClient)}}}
+	return editDocument(ctx, r, clientKey(issuer, id), edit, func(doc *Registered, now time.Time) (bool, error) {
+		if doc.ID == "" {
+			return false, nil
+		}
+		doc.Used = At(now)
+		return true, nil
+	})
+}
+
+// Deregister forgets a client. One that is not recorded is no error.
+func (r *Registry) Deregister(ctx context.Context, issuer, id string) error {
+	edit := &Edit{Marks: []Mark{{Set: clientsKey(issuer, idleClients), Member: id}, {Set: clientsKey(issuer, usedClients), Member: id}}}
+	store, ctx, cancel, err := r.call(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	edit.Key = clientKey(issuer, id)
+	edit.Rule = func([]byte) (*Change, error) { return &Change{}, nil }
+	if err = store.Edit(ctx, edit); err == nil {
+		err = edit.Err
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+type cookieNames struct {
+	Names []string `cbor:"1,keyasint,omitempty"`
+}
+
+// CookieNames lists the names of a site's session cookies, as far as they were seen.
+func (r *Registry) CookieNames(ctx context.Context, site string) ([]string, error) {
+	doc, _, err := document[cookieNames](ctx, r, namesKey(site))
+	return doc.Names, err
+}
+
+// AddCookieName adds one. Of more than [MaxNames], the oldest is forgotten.
+func (r *Registry) AddCookieName(ctx context.Context, site, name string) error {
+	if err := checkName("cookie name", name); err != nil {
+		return err
+	}
+	return editDocument(ctx, r, namesKey(site), new(Edit), func(doc *cookieNames, _ time.Time) (bool, error) {
+		if slices.Contains(doc.Names, name) {
+			return false, nil
+		}
+		doc.Names = append(doc.Names, name)
+		doc.Names = doc.Names[max(0, len(doc.Names)-MaxNames):]
+		return true, nil
+	})
+}

@@ -1,0 +1,177 @@
+package registry
+
+import (
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// An Owed is a notice, with all that its delivery needs.
+//
+// One with a Sid ends what the client has of that sid; without one, it ends all of the user's
+// sessions at that client (Back-Channel Logout 1.0, section 2.4). When a session ended by
+// [ReasonExpiry] or [ReasonUserSwitch], nobody wanted the user to be signed out of what another
+// session, which lives, has set up there. The same holds for a notice without a sid of a code that
+// was redeemed after its session had ended. Such a notice is claimed only after a look at the user's
+// other sessions ([holding]).
+type Owed struct {
+	Notice
+
+	Issuer   string
+	Session  sessionstate.SessionID
+	Reason   Reason // why the session ended
+	ClientID string
+	Sub      string
+	Sid      string // empty: the client's ID tokens had none, or it knows none of that name
+	IDToken  IDToken
+}
+
+// ID returns the name of the notice.
+func (o Owed) ID() NoticeID { return NameNotice(o.Session, o.ClientID, o.Sub, o.Sid) }
+
+// An Outcome is what became of a claimed notice: it was delivered; or it is given up (Dead); or it is
+// due again at Due, of which the attempt counts unless Attempts is as before.
+type Outcome struct {
+	Owed Owed // as it was claimed
+
+	Delivered  bool
+	Dead       bool
+	WithoutSid bool // its client is to be notified without the sid
+	Due        Time
+	Attempts   int
+	Why        string // at most [MaxWhy] bytes; more is cut off
+}
+
+// owed lists the notices that the session owes.
+func (s *Session) owed(visit func(*Client, *Subject)) {
+	for _, client := range s.Clients {
+		for _, subject := range client.Subjects {
+			if subject.Notice != nil {
+				visit(client, subject)
+			}
+		}
+	}
+}
+
+func (s *Session) describe(client *Client, subject *Subject) Owed {
+	o := Owed{
+		Notice: *subject.Notice, Issuer: s.Issuer, Session: s.ID, Reason: s.Reason,
+		ClientID: client.ID, Sub: subject.Sub, Sid: subject.Sid, IDToken: client.IDToken,
+	}
+	if subject.Notice.WithoutSid {
+		o.Sid = ""
+	}
+	return o
+}
+
+// Owed lists what the session owes.
+func (s *Session) Owed() (all []Owed) {
+	s.owed(func(client *Client, subject *Subject) { all = append(all, s.describe(client, subject)) })
+	return all
+}
+
+// isPassive reports whether a notice must not end what another session has set up.
+func (o Owed) isPassive() bool {
+	return o.Reason == ReasonExpiry || o.Reason == ReasonUserSwitch || o.Late && o.Sid == ""
+}
+
+// A holding says what stands against a passive notice. The zero value says that nothing was looked at.
+type holding struct {
+	looked bool
+	equal  bool // another session holds the same client, sub and sid: its end brings an equal notice
+	until  Time // another session holds the sub with a sid, and this notice has none; zero: none does
+}
+
+// look adds what another session of the same user has to say.
+func (h *holding) look(o Owed, other *Session, now Time) {
+	if other.ID == o.Session || other.Silent || !other.Live(now) {
+		return
+	}
+	client := other.Client(o.ClientID)
+	if client == nil {
+		return
+	}
+	for _, subject := range client.Subjects {
+		switch {
+		case subject.Sub != o.Sub:
+		case subject.Sid == o.Sid:
+			h.equal = true
+		case o.Sid == "":
+			h.until = max(h.until, min(other.Expires, now.Add(heldInterval)))
+		}
+	}
+}
+
+// claim returns the notices that are due, which are claimed until the lease expires. Of a passive one
+// that was not looked at, nothing is known yet: it stays due.
+func (r *record) claim(now, lease Time, holdings map[NoticeID]holding, token uint64) (claimed []Owed) {
+	for _, session := range r.Sessions {
+		session.owed(func(client *Client, subject *Subject) {
+			n := subject.Notice
+			if n.Dead() || n.Due > now {
+				return
+			}
+			o := session.describe(client, subject)
+			if o.isPassive() {
+				h := holdings[o.ID()]
+				switch {
+				case !h.looked:
+					return
+				case h.equal:
+					subject.Notice = nil
+					return
+				case h.until != 0:
+					n.Due = h.until
+					return
+				}
+			}
+			n.Due, n.Lease = lease, token
+			o.Notice = *n
+			claimed = append(claimed, o)
+		})
+	}
+	return claimed
+}
+
+// lease takes the first lease of what sessions that have just ended owe, unless it needs a look
+// first or is due later.
+func lease(sessions []*Session, now, until Time, token uint64) {
+	for _, session := range sessions {
+		session.owed(func(client *Client, subject *Subject) {
+			if n := subject.Notice; n.Due <= now && !session.describe(client, subject).isPassive() {
+				n.Due, n.Lease = until, token
+			}
+		})
+	}
+}
+
+// settle records what became of claimed notices. What was delivered was, whoever has claimed it
+// since; for all else, only the word of who holds the lease counts.
+func (r *record) settle(outcomes []Outcome, now Time) {
+	for _, outcome := range outcomes {
+		session := r.session(outcome.Owed.Session)
+		if session == nil {
+			continue
+		}
+		session.owed(func(client *Client, subject *Subject) {
+			if o := session.describe(client, subject); o.ClientID == outcome.Owed.ClientID && o.Sub == outcome.Owed.Sub && o.Sid == outcome.Owed.Sid {
+				subject.settle(outcome, now)
+			}
+		})
+	}
+}
+
+func (s *Subject) settle(outcome Outcome, now Time) {
+	n := s.Notice
+	switch {
+	case outcome.Delivered:
+		s.Notice = nil
+		return
+	case n.Dead() || n.Lease != outcome.Owed.Lease:
+		return
+	case outcome.Dead:
+		n.Due, n.Until = 0, now.Add(DeadLetterLifetime)
+	default:
+		n.Due = max(outcome.Due, 1)
+	}
+	n.Attempts, n.Why = outcome.Attempts, outcome.Why[:min(len(outcome.Why), MaxWhy)]
+	n.WithoutSid = n.WithoutSid || outcome.WithoutSid
+}

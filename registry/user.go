@@ -1,0 +1,140 @@
+package registry
+
+import (
+	"context"
+	"slices"
+)
+
+// A Position is where a listing goes on; empty: at its beginning, or it is at its end.
+type Position string
+
+// User lists sessions of an End-User, those of 100 browsers a call, and where to go on; empty: these
+// were the last. Ended ones of the last minutes are among them. They must not be changed.
+func (r *Registry) User(ctx context.Context, issuer, sub string, after Position) ([]*Session, Position, error) {
+	store, ctx, cancel, err := r.call(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer cancel()
+	keys, next, err := r.browsersOf(ctx, store, issuer, sub, after)
+	if err != nil {
+		return nil, "", err
+	}
+	sessions, err := r.sessionsOf(ctx, store, keys, issuer, sub)
+	return sessions, next, err
+}
+
+// browsersOf lists the records that may have sessions of a user.
+func (r *Registry) browsersOf(ctx context.Context, store Store, issuer, sub string, after Position) (keys []Key, next Position, err error) {
+	sets, err := store.Members(ctx, maxMembers, userKey(issuer, sub))
+	if err != nil {
+		return nil, "", unavailable(err)
+	}
+	for _, member := range sets[0] {
+		if key := Key(kindBrowser) + Key(member); key > Key(after) && len(member) == len(Place{}) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	if len(keys) > pageOfBrowsers {
+		keys = keys[:pageOfBrowsers]
+		next = Position(keys[len(keys)-1])
+	}
+	return keys, next, nil
+}
+
+// sessionsOf reads records, and returns the user's sessions in them: what led here may be stale.
+func (r *Registry) sessionsOf(ctx context.Context, store Store, keys []Key, issuer, sub string) (sessions []*Session, err error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	values, err := store.Get(ctx, true, keys...)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	for i, value := range values {
+		rec, err := r.cache.decode(placeOfKey(keys[i]), value)
+		if err != nil || rec == nil || rec.Issuer != issuer {
+			continue // of a later release
+		}
+		for _, session := range rec.Sessions {
+			if session.isOf(sub) {
+				sessions = append(sessions, session)
+			}
+		}
+	}
+	return sessions, nil
+}
+
+// isOf reports whether a client's ID tokens named the sub.
+func (s *Session) isOf(sub string) bool {
+	for _, client := range s.Clients {
+		if slices.ContainsFunc(client.Subjects, func(subject *Subject) bool { return subject.Sub == sub }) {
+			return true
+		}
+	}
+	return false
+}
+
+// EndUser ends the live sessions of an End-User in 100 browsers, and says where to go on; empty: these
+// were the last.
+func (r *Registry) EndUser(ctx context.Context, issuer, sub string, why Reason, after Position) (ended []*Session, next Position, err error) {
+	store, ctx, cancel, err := r.call(Patient(ctx))
+	if err != nil {
+		return nil, "", err
+	}
+	defer cancel()
+	keys, next, err := r.browsersOf(ctx, store, issuer, sub, after)
+	if err != nil || len(keys) == 0 {
+		return nil, "", err
+	}
+	var changes []changing
+	for _, key := range keys {
+		changes = append(changes, changing{place: placeOfKey(key), leases: true, rule: func(rec *record, now Time) (bool, error) {
+			if rec.Issuer != issuer {
+				return false, nil
+			}
+			return rec.endUser(sub, why, now), nil
+		}})
+	}
+	ended, err = r.edit(ctx, store, changes...)
+	return ended, next, err
+}
+
+func (r *record) endUser(sub string, why Reason, now Time) (any bool) {
+	for _, session := range r.live(now) {
+		if session.isOf(sub) {
+			r.end(session, why, now)
+			any = true
+		}
+	}
+	return any
+}
+
+// limitUser ends the oldest sessions of a user who has more than [MaxUserSessions].
+func (r *Registry) limitUser(ctx context.Context, store Store, issuer, sub string) error {
+	sets, err := store.Members(ctx, MaxUserSessions+1, userKey(issuer, sub))
+	if err != nil || len(sets[0]) <= MaxUserSessions {
+		return err
+	}
+	keys, _, err := r.browsersOf(ctx, store, issuer, sub, "")
+	if err != nil {
+		return err
+	}
+	sessions, err := r.sessionsOf(ctx, store, keys, issuer, sub)
+	now := At(store.Now())
+	sessions = slices.DeleteFunc(sessions, func(s *Session) bool { return !s.Live(now) })
+	if err != nil || len(sessions) <= MaxUserSessions {
+		return err
+	}
+	oldest := slices.MinFunc(sessions, func(a, b *Session) int { return int(a.Created - b.Created) }).ID
+	_, err = r.edit(ctx, store, changing{place: PlaceOfSession(oldest), leases: true, rule: func(rec *record, now Time) (bool, error) {
+		session := rec.session(oldest)
+		if session == nil || !session.Live(now) {
+			return false, nil
+		}
+		rec.end(session, ReasonExpiry, now)
+		return true, nil
+	}})
+	return err
+}
