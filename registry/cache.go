@@ -6,8 +6,12 @@ import (
 	"sync"
 )
 
-// cached is how many decoded records are kept.
-const cached = 4096
+const (
+	// cached is how many decoded records are kept, and maxCached the longest of them, in bytes: most
+	// have a few hundred.
+	cached    = 4096
+	maxCached = 8 << 10
+)
 
 // A cache keeps decoded records by place and value: one that was replaced is not found, so nothing has
 // to be removed. The zero value is empty. What it returns must not be changed.
@@ -37,8 +41,8 @@ func (c *cache) decode(place Place, value []byte) (*record, error) {
 	if errors.Is(err, errDamaged) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || len(value) > maxCached {
+		return r, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -4,12 +4,15 @@ import "slices"
 
 // change is the record as a store keeps it.
 func (r *record) change() (*Change, error) {
+	if len(r.Sessions) == 0 && len(r.Responses) == 0 && r.Crowded <= r.Clock {
+		return new(Change), nil
+	}
 	value, err := encode(r)
 	if err != nil {
 		return nil, err
 	}
 	c := &Change{Value: value}
-	expires, ends, owed := Time(0), Time(0), Time(0)
+	expires, ends, owed := r.Crowded, Time(0), Time(0)
 	for _, s := range r.Sessions {
 		owing := c.Owing
 		s.owed(func(_ *Client, subject *Subject) {

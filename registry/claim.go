@@ -25,15 +25,17 @@ func (r *Registry) Claim(ctx context.Context, limit int) (claimed []Owed, none b
 	claims := make([][]Owed, len(keys))
 	changes := make([]changing, len(keys))
 	for i, key := range keys {
-		changes[i] = changing{place: placeOfKey(key), leases: true, rule: func(rec *record, now Time) (bool, error) {
+		changes[i] = changing{place: placeOfKey(key), rule: func(rec *record, now Time) (bool, error) {
 			rec.tidy(now)
 			claims[i] = rec.claim(now, now.Add(Lease), holdings, rand.Uint64()|1)
 			return true, nil
 		}}
 	}
-	_, err = r.edit(ctx, store, changes...)
-	for _, claim := range claims {
-		claimed = append(claimed, claim...)
+	_, results, err := r.edits(ctx, store, changes...)
+	for i, result := range results {
+		if result == nil {
+			claimed = append(claimed, claims[i]...)
+		}
 	}
 	if len(claimed) > 0 {
 		err = nil // the others are due again
@@ -122,7 +124,7 @@ func (r *Registry) Settle(ctx context.Context, outcomes []Outcome) error {
 	}
 	var changes []changing
 	for place, outcomes := range byPlace {
-		changes = append(changes, changing{place: place, leases: true, rule: func(rec *record, now Time) (bool, error) {
+		changes = append(changes, changing{place: place, rule: func(rec *record, now Time) (bool, error) {
 			rec.settle(outcomes, now)
 			rec.tidy(now)
 			return true, nil

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -50,6 +51,8 @@ func decode(value []byte, v any) error {
 		return errDamaged
 	case value[0] > version:
 		return errNewer
+	case value[0] < version:
+		return errDamaged
 	}
 	if err := decoding.Unmarshal(value[1:], v); err != nil {
 		return fmt.Errorf("%w: %w", errDamaged, err)
@@ -66,11 +69,19 @@ func decodeRecord(value []byte) (*record, error) {
 	if err := decode(value, r); err != nil {
 		return nil, err
 	}
+	if slices.Contains(r.Sessions, nil) || slices.Contains(r.Responses, nil) {
+		return nil, errDamaged
+	}
 	for _, s := range r.Sessions {
-		if s == nil {
+		s.Issuer = r.Issuer
+		if slices.Contains(s.Clients, nil) {
 			return nil, errDamaged
 		}
-		s.Issuer = r.Issuer
+		for _, c := range s.Clients {
+			if slices.Contains(c.Subjects, nil) {
+				return nil, errDamaged
+			}
+		}
 	}
 	return r, nil
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,6 +83,16 @@ func editDocument[T any](ctx context.Context, r *Registry, key Key, edit *Edit, 
 	return nil
 }
 
+// now returns the time of the store, which is that of all servers.
+func (r *Registry) now(ctx context.Context) (time.Time, error) {
+	store, _, cancel, err := r.call(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer cancel()
+	return store.Now(), nil
+}
+
 // Facts are what was seen of an OP: the days on which an ID token was last seen that had something,
 // or had not; zero: none was.
 type Facts struct {
@@ -138,8 +149,12 @@ func keysKey(issuer string) Key { return hashedKey(kindDocument, "keys", issuer)
 
 // Keys lists the issuer's recorded keys whose time is not over, in the order of their IDs.
 func (r *Registry) Keys(ctx context.Context, issuer string) ([]PublicKey, error) {
+	now, err := r.now(ctx)
+	if err != nil {
+		return nil, err
+	}
 	doc, _, err := document[publicKeys](ctx, r, keysKey(issuer))
-	return doc.Keys, err
+	return slices.DeleteFunc(doc.Keys, func(k PublicKey) bool { return k.Until <= At(now) }), err
 }
 
 // KeepKeys records public keys of the issuer's OP, each until the later one of both times where it is
@@ -157,7 +172,6 @@ func (r *Registry) KeepKeys(ctx context.Context, issuer string, keys []PublicKey
 }
 
 func (d *publicKeys) keep(keys []PublicKey, now Time) {
-	d.Keys = slices.DeleteFunc(d.Keys, func(k PublicKey) bool { return k.Until <= now })
 	for _, key := range keys {
 		i := slices.IndexFunc(d.Keys, func(k PublicKey) bool { return k.ID == key.ID })
 		if i < 0 {
@@ -166,7 +180,8 @@ func (d *publicKeys) keep(keys []PublicKey, now Time) {
 		}
 		d.Keys[i].Until = max(d.Keys[i].Until, key.Until)
 	}
-	slices.SortFunc(d.Keys, func(a, b PublicKey) int { return int(b.Until - a.Until) })
+	d.Keys = slices.DeleteFunc(d.Keys, func(k PublicKey) bool { return k.Until <= now })
+	slices.SortFunc(d.Keys, func(a, b PublicKey) int { return cmp.Compare(b.Until, a.Until) })
 	size := 0
 	for i, key := range d.Keys {
 		if size += len(key.ID) + len(key.JWK) + 32; size > MaxRecord-1024 {
@@ -230,8 +245,12 @@ func (r *Registry) Register(ctx context.Context, issuer string, client Registere
 	if err := r.makeRoomFor(ctx, issuer, client.ID); err != nil {
 		return err
 	}
+	now, err := r.now(ctx)
+	if err != nil {
+		return err
+	}
 	edit := &Edit{}
-	expires := time.Now().Add(IdleClient)
+	expires := now.Add(IdleClient)
 	if client.URI != "" {
 		edit.Creates = []Create{{Key: clientURIKey(issuer, client.URI), Value: []byte(client.ID), Expires: expires.Add(documentLifetime)}}
 	}
@@ -254,12 +273,18 @@ func (r *Registry) makeRoomFor(ctx context.Context, issuer, id string) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	idle, used := sets[0], sets[1]
-	if len(idle)+len(used) < MaxRegistered || slices.Contains(idle, id) || slices.Contains(used, id) {
+	all, used := make(map[string]bool), make(map[string]bool)
+	for _, member := range sets[1] {
+		all[member], used[member] = true, true
+	}
+	for _, member := range sets[0] {
+		all[member] = true
+	}
+	if len(all) < MaxRegistered || all[id] {
 		return nil
 	}
-	for _, other := range idle {
-		if !slices.Contains(used, other) {
+	for other := range all {
+		if !used[other] {
 			return r.Deregister(ctx, issuer, other)
 		}
 	}
@@ -269,7 +294,15 @@ func (r *Registry) makeRoomFor(ctx context.Context, issuer, id string) error {
 // UseRegistered notes that a client takes part in a session, if it has registered itself: call it once
 // a day and client.
 func (r *Registry) UseRegistered(ctx context.Context, issuer, id string) error {
-	edit := &Edit{Marks: []Mark{{Set: clientsKey(issuer, usedClients), Member: id, Expires: time.Now().Add(IdleClient)}}}
+	_, found, err := r.Registered(ctx, issuer, id)
+	if err != nil || !found {
+		return err
+	}
+	now, err := r.now(ctx)
+	if err != nil {
+		return err
+	}
+	edit := &Edit{Marks: []Mark{{Set: clientsKey(issuer, usedClients), Member: id, Expires: now.Add(IdleClient)}}}
 	return editDocument(ctx, r, clientKey(issuer, id), edit, func(doc *Registered, now time.Time) (bool, error) {
 		if doc.ID == "" {
 			return false, nil
@@ -279,18 +312,30 @@ func (r *Registry) UseRegistered(ctx context.Context, issuer, id string) error {
 	})
 }
 
-// Deregister forgets a client. One that is not recorded is no error.
+// Deregister forgets a client, and frees its URI. One that is not recorded is no error.
 func (r *Registry) Deregister(ctx context.Context, issuer, id string) error {
-	edit := &Edit{Marks: []Mark{{Set: clientsKey(issuer, idleClients), Member: id}, {Set: clientsKey(issuer, usedClients), Member: id}}}
+	client, _, err := r.Registered(ctx, issuer, id)
+	if err != nil {
+		return err
+	}
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	edit.Key = clientKey(issuer, id)
-	edit.Rule = func([]byte) (*Change, error) { return &Change{}, nil }
-	if err = store.Edit(ctx, edit); err == nil {
-		err = edit.Err
+	forget := &Edit{
+		Key:   clientKey(issuer, id),
+		Marks: []Mark{{Set: clientsKey(issuer, idleClients), Member: id}, {Set: clientsKey(issuer, usedClients), Member: id}},
+		Rule:  func([]byte) (*Change, error) { return new(Change), nil },
+	}
+	free := &Edit{Key: clientURIKey(issuer, client.URI), Rule: func(old []byte) (*Change, error) {
+		if string(old) != id {
+			return nil, nil
+		}
+		return new(Change), nil
+	}}
+	if err = store.Edit(ctx, forget, free); err == nil {
+		err = errors.Join(forget.Err, free.Err)
 	}
 	if err != nil {
 		return unavailable(err)

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -159,6 +160,6 @@ func (r *record) makeRoom(now Time) {
 }
 
 func (r *record) endOldest(sessions []*Session, now Time) {
-	oldest := slices.MinFunc(sessions, func(a, b *Session) int { return int(a.Created - b.Created) })
+	oldest := slices.MinFunc(sessions, func(a, b *Session) int { return cmp.Compare(a.Created, b.Created) })
 	r.end(oldest, ReasonExpiry, now)
 }

@@ -42,7 +42,8 @@ type Registry struct {
 // unavailable. Until then, and whenever nothing can be known, calls return an error that wraps
 // [ErrUnavailable], after [Limit] at the latest.
 //
-// ended is called with sessions that a call of this process has ended, with what they owe ([Session.Leased]).
+// ended is called with sessions that a call of this process has ended. What they owe ([Session.Owed])
+// is this process's to deliver where it has a Lease.
 func Open(opener Opener, ended func([]*Session), logger func() *zap.Logger) *Registry {
 	r := &Registry{ended: ended, logger: logger}
 	r.opening = opening{opener: opener, logger: logger, opened: r.watch, closed: make(chan struct{})}
@@ -76,17 +77,23 @@ func (r *Registry) call(ctx context.Context) (Store, context.Context, context.Ca
 
 // A change of a record: what precedes it, and the rule, which reports whether it has changed anything.
 type changing struct {
-	place   Place
-	issuer  string // of a record that is not there yet; empty: then there is nothing to change
-	marks   []Mark
-	creates []Create
-	rule    func(rec *record, now Time) (changed bool, err error)
-	adds    bool // a sign-in, which is refused where there is no room
-	leases  bool // the first lease of what ends by it is ours
+	place    Place
+	issuer   string // of a record that is not there yet; empty: then there is nothing to change
+	marks    []Mark
+	creates  []Create
+	rule     func(rec *record, now Time) (changed bool, err error)
+	adds     bool // a sign-in, which is refused where there is no room
+	switches bool // a sign-in that knows its user
 }
 
-// edit makes changes, and announces the sessions that ended by them.
+// edit makes changes, announces the sessions that ended by them, and returns these.
 func (r *Registry) edit(ctx context.Context, store Store, changes ...changing) ([]*Session, error) {
+	ended, _, err := r.edits(ctx, store, changes...)
+	return ended, err
+}
+
+// edits also returns why each of the changes failed; none of them counts without.
+func (r *Registry) edits(ctx context.Context, store Store, changes ...changing) (all []*Session, results []error, err error) {
 	edits := make([]*Edit, len(changes))
 	ended := make([][]*Session, len(changes))
 	for i, c := range changes {
@@ -98,13 +105,12 @@ func (r *Registry) edit(ctx context.Context, store Store, changes ...changing) (
 		}}
 	}
 	if err := store.Edit(ctx, edits...); err != nil {
-		return nil, unavailable(err)
+		return nil, nil, unavailable(err)
 	}
-	var all []*Session
-	var errs []error
+	results = make([]error, len(edits))
 	for i, edit := range edits {
 		if edit.Err != nil {
-			errs = append(errs, unavailable(edit.Err))
+			results[i] = unavailable(edit.Err)
 			continue
 		}
 		all = append(all, ended[i]...)
@@ -112,7 +118,7 @@ func (r *Registry) edit(ctx context.Context, store Store, changes ...changing) (
 	if len(all) > 0 {
 		r.ended(all)
 	}
-	return all, errors.Join(errs...)
+	return all, results, errors.Join(results...)
 }
 
 // unavailable says of what a store failed by that nothing can be known, unless it says what else.
@@ -128,7 +134,11 @@ func (r *Registry) apply(c changing, old []byte, clock time.Time) (*Change, []*S
 	rec, err := decodeRecord(old)
 	switch {
 	case errors.Is(err, errDamaged):
-		r.logger().Error("a session record is damaged: what it held is lost", zap.String("place", fmt.Sprintf("%x", c.place)))
+		r.logger().Error("session record lost: damaged", zap.String("place", fmt.Sprintf("%x", c.place)), zap.Error(err),
+			zap.String("advice", "check the disk; this browser goes on with its cookie"))
+		if c.issuer == "" {
+			return new(Change), nil, nil // or it would be due for ever
+		}
 		rec = nil
 	case err != nil:
 		return nil, nil, err
@@ -143,21 +153,13 @@ func (r *Registry) apply(c changing, old []byte, clock time.Time) (*Change, []*S
 		return nil, nil, fmt.Errorf("%w: the record is another issuer's", ErrInvalid)
 	}
 	now := max(At(clock), rec.Clock+1)
-	var before []*Session
-	for _, s := range rec.Sessions {
-		if s.Ended == 0 {
-			before = append(before, s)
-		}
-	}
-	known := len(rec.Sessions)
+	before := slices.Clone(rec.Sessions)
 	changed, err := c.rule(rec, now)
 	if err != nil || !changed {
 		return nil, nil, err
 	}
-	ended := slices.DeleteFunc(append(before, rec.Sessions[min(known, len(rec.Sessions)):]...), func(s *Session) bool { return s.Ended == 0 })
-	if c.leases {
-		lease(ended, now, now.Add(Lease), rand.Uint64()|1)
-	}
+	ended := endedAt(now, before, rec.Sessions)
+	lease(ended, now, now.Add(Lease), rand.Uint64()|1)
 	rec.Clock = now
 	change, err := rec.change()
 	if err != nil {
@@ -168,7 +170,7 @@ func (r *Registry) apply(c changing, old []byte, clock time.Time) (*Change, []*S
 		if change, err = rec.change(); err != nil {
 			return nil, nil, err
 		}
-		if len(change.Value) > max(MaxRecord, len(old)) {
+		if len(change.Value) > max(c.room(len(ended) > 0), len(old)) {
 			return nil, nil, errFull
 		}
 	}
@@ -176,12 +178,37 @@ func (r *Registry) apply(c changing, old []byte, clock time.Time) (*Change, []*S
 	return change, ended, nil
 }
 
+// room is how many bytes the record may have after a sign-in. One by which another user's session
+// ends may take twice as many: that end must not be refused.
+func (c changing) room(ends bool) int {
+	if ends && c.switches {
+		return 2 * MaxRecord
+	}
+	return MaxRecord
+}
+
+// endedAt returns the sessions that ended by the change of a moment: no earlier one was at it. The rule
+// may have forgotten some of those that there were before.
+func endedAt(now Time, before, after []*Session) (ended []*Session) {
+	for _, s := range after {
+		if s.Ended == now {
+			ended = append(ended, s)
+		}
+	}
+	for _, s := range before {
+		if s.Ended == now && !slices.Contains(after, s) {
+			ended = append(ended, s)
+		}
+	}
+	return ended
+}
+
 // errFull says that a record has no room for what a sign-in adds.
 var errFull = fmt.Errorf("%w: the browser's record has no room", ErrInvalid)
 
-// Join records a successful authorization response: see [Join]. full: something of it was not
-// recorded for want of room.
-func (r *Registry) Join(ctx context.Context, j Join) (session *Session, full bool, err error) {
+// Join records a successful authorization response: see [Join]. It reports whether something of it
+// was not recorded for want of room.
+func (r *Registry) Join(ctx context.Context, j Join) (*Session, bool, error) {
 	if err := j.check(); err != nil {
 		return nil, false, err
 	}
@@ -190,9 +217,11 @@ func (r *Registry) Join(ctx context.Context, j Join) (session *Session, full boo
 		return nil, false, err
 	}
 	defer cancel()
+	var session *Session
+	var full bool
 	place := PlaceOf(j.Issuer, j.Browser)
 	until := store.Now().Add(j.Lifetime + wakeGrace)
-	c := changing{place: place, issuer: j.Issuer, adds: true, leases: true}
+	c := changing{place: place, issuer: j.Issuer, adds: true, switches: j.Sub != ""}
 	if j.Sub != "" {
 		c.marks = []Mark{{Set: userKey(j.Issuer, j.Sub), Member: string(place[:]), Expires: until}}
 	}
@@ -205,15 +234,20 @@ func (r *Registry) Join(ctx context.Context, j Join) (session *Session, full boo
 		return true, nil
 	}
 	_, err = r.edit(ctx, store, c)
-	if errors.Is(err, errFull) {
+	switch {
+	case errors.Is(err, errFull):
 		return session, true, nil // it goes on in the browser's cookie
+	case err != nil:
+		return nil, false, err // the rule may be running still
+	case j.Sub != "":
+		r.limitUser(ctx, store, j.Issuer, j.Sub)
 	}
-	return session, full, err
+	return session, full, nil
 }
 
 // Redeem records a successful token response: see [Redemption]. The session is nil where the response
-// is not known, or not any more. full: it was not recorded, for want of room.
-func (r *Registry) Redeem(ctx context.Context, d Redemption) (session *Session, full bool, err error) {
+// is not known, or not any more. It reports whether it was not recorded for want of room.
+func (r *Registry) Redeem(ctx context.Context, d Redemption) (*Session, bool, error) {
 	if err := d.check(); err != nil {
 		return nil, false, err
 	}
@@ -226,9 +260,11 @@ func (r *Registry) Redeem(ctx context.Context, d Redemption) (session *Session, 
 	if err != nil || !found {
 		return nil, false, err
 	}
+	var session *Session
+	var full bool
 	until := store.Now().Add(d.Lifetime + wakeGrace)
 	_, err = r.edit(ctx, store, changing{
-		place: place, adds: true, leases: true,
+		place: place, adds: true, switches: true,
 		marks: []Mark{{Set: userKey(d.Issuer, d.Sub), Member: string(place[:]), Expires: until}},
 		rule: func(rec *record, now Time) (bool, error) {
 			rec.tidy(now)
@@ -236,13 +272,15 @@ func (r *Registry) Redeem(ctx context.Context, d Redemption) (session *Session, 
 			return session != nil, nil
 		},
 	})
-	if errors.Is(err, errFull) {
+	switch {
+	case errors.Is(err, errFull):
 		return session, true, nil
+	case err != nil:
+		return nil, false, err
+	case session != nil:
+		r.limitUser(ctx, store, d.Issuer, d.Sub)
 	}
-	if err == nil && session != nil {
-		err = r.limitUser(ctx, store, d.Issuer, d.Sub)
-	}
-	return session, full, err
+	return session, full, nil
 }
 
 func (r *Registry) placeOfCode(ctx context.Context, store Store, issuer string, id sessionstate.ResponseID) (Place, bool, error) {
@@ -263,7 +301,7 @@ func userKey(issuer, sub string) Key { return hashedKey(kindUser, issuer, sub) }
 type Ref struct {
 	Session  sessionstate.SessionID
 	Response sessionstate.ResponseID // zero: that of the handle had no code
-	Until    time.Time               // when the session ends at the latest
+	Until    time.Time               // when the session ends at the latest; zero: not known
 }
 
 // A State says what is known of a session.
@@ -293,7 +331,7 @@ func (r *Registry) Resolve(ctx context.Context, ref Ref) (State, *Session, error
 	switch {
 	case session != nil && session.Live(now):
 		return Live, session, nil
-	case session != nil, At(ref.Until.Add(untilGrace)) <= now:
+	case session != nil, !ref.Until.IsZero() && At(ref.Until.Add(untilGrace)) <= now:
 		return Ended, session, nil
 	default:
 		return Unknown, nil, nil
@@ -375,7 +413,7 @@ func (r *Registry) End(ctx context.Context, e Ending) ([]*Session, error) {
 		return nil, err
 	}
 	defer cancel()
-	return r.edit(ctx, store, changing{place: e.Place, leases: true, rule: func(rec *record, now Time) (bool, error) {
+	return r.edit(ctx, store, changing{place: e.Place, rule: func(rec *record, now Time) (bool, error) {
 		tidied := rec.tidy(now)
 		return len(rec.endAll(e.Reason, e.Asked, now.Add(e.AskedWait), now)) > 0 || len(tidied) > 0, nil
 	}})
@@ -389,13 +427,12 @@ func (r *Registry) Once(ctx context.Context, issuer string, value [16]byte, lead
 		return false, "", err
 	}
 	defer cancel()
-	key := hashedKey(kindPointer, "once", issuer, string(value[:]))
-	edit := &Edit{Key: key, Rule: func(old []byte) (*Change, error) {
-		if first = old == nil; !first {
-			before = string(old)
+	var there []byte
+	edit := &Edit{Key: hashedKey(kindPointer, "once", issuer, string(value[:])), Rule: func(old []byte) (*Change, error) {
+		if there = slices.Clone(old); there != nil {
 			return nil, nil
 		}
-		return &Change{Value: append([]byte{}, leadsTo...), Expires: until}, nil
+		return &Change{Value: append([]byte{version}, leadsTo...), Expires: until}, nil
 	}}
 	if err = store.Edit(ctx, edit); err == nil {
 		err = edit.Err
@@ -403,5 +440,8 @@ func (r *Registry) Once(ctx context.Context, issuer string, value [16]byte, lead
 	if err != nil {
 		return false, "", unavailable(err)
 	}
-	return first, before, nil
+	if len(there) > 0 {
+		before = string(there[1:])
+	}
+	return there == nil, before, nil
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // A Store keeps records, sets and what leads to records, and knows nothing of sessions. Its methods
-// are safe for concurrent use. An error wraps [ErrUnavailable] where nothing can be known now.
+// are safe for concurrent use, and return when their context is over, whatever the store does. An error
+// wraps [ErrUnavailable] where nothing can be known now.
 type Store interface {
 	// Get returns values in the order of the keys; nil: there is none, or it has expired. Unless
 	// fresh, they may be as old as the store's cache allows, which is ten seconds at most.

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"slices"
 )
@@ -30,17 +31,23 @@ func (r *Registry) browsersOf(ctx context.Context, store Store, issuer, sub stri
 	if err != nil {
 		return nil, "", unavailable(err)
 	}
-	for _, member := range sets[0] {
-		if key := Key(kindBrowser) + Key(member); key > Key(after) && len(member) == len(Place{}) {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
+	keys = slices.DeleteFunc(browserKeys(sets[0]), func(key Key) bool { return key <= Key(after) })
 	if len(keys) > pageOfBrowsers {
 		keys = keys[:pageOfBrowsers]
 		next = Position(keys[len(keys)-1])
 	}
 	return keys, next, nil
+}
+
+// browserKeys lists the records of the places that are members of a user's set, in their order.
+func browserKeys(members []string) (keys []Key) {
+	for _, member := range members {
+		if len(member) == len(Place{}) {
+			keys = append(keys, Key(kindBrowser)+Key(member))
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // sessionsOf reads records, and returns the user's sessions in them: what led here may be stale.
@@ -90,7 +97,7 @@ func (r *Registry) EndUser(ctx context.Context, issuer, sub string, why Reason, 
 	}
 	var changes []changing
 	for _, key := range keys {
-		changes = append(changes, changing{place: placeOfKey(key), leases: true, rule: func(rec *record, now Time) (bool, error) {
+		changes = append(changes, changing{place: placeOfKey(key), rule: func(rec *record, now Time) (bool, error) {
 			if rec.Issuer != issuer {
 				return false, nil
 			}
@@ -111,30 +118,30 @@ func (r *record) endUser(sub string, why Reason, now Time) (any bool) {
 	return any
 }
 
-// limitUser ends the oldest sessions of a user who has more than [MaxUserSessions].
-func (r *Registry) limitUser(ctx context.Context, store Store, issuer, sub string) error {
-	sets, err := store.Members(ctx, MaxUserSessions+1, userKey(issuer, sub))
-	if err != nil || len(sets[0]) <= MaxUserSessions {
-		return err
+// limitUser ends the oldest sessions of a user who has more than [MaxUserSessions], as far as up to
+// maxLooks of their browsers show. The sign-in before it stands, whatever becomes of this.
+func (r *Registry) limitUser(ctx context.Context, store Store, issuer, sub string) {
+	sets, err := store.Members(ctx, maxLooks, userKey(issuer, sub))
+	if err != nil || len(sets[0]) <= MaxUserSessions/MaxBrowserSessions {
+		return
 	}
-	keys, _, err := r.browsersOf(ctx, store, issuer, sub, "")
-	if err != nil {
-		return err
-	}
-	sessions, err := r.sessionsOf(ctx, store, keys, issuer, sub)
+	sessions, err := r.sessionsOf(ctx, store, browserKeys(sets[0]), issuer, sub)
 	now := At(store.Now())
 	sessions = slices.DeleteFunc(sessions, func(s *Session) bool { return !s.Live(now) })
 	if err != nil || len(sessions) <= MaxUserSessions {
-		return err
+		return
 	}
-	oldest := slices.MinFunc(sessions, func(a, b *Session) int { return int(a.Created - b.Created) }).ID
-	_, err = r.edit(ctx, store, changing{place: PlaceOfSession(oldest), leases: true, rule: func(rec *record, now Time) (bool, error) {
-		session := rec.session(oldest)
-		if session == nil || !session.Live(now) {
-			return false, nil
-		}
-		rec.end(session, ReasonExpiry, now)
-		return true, nil
-	}})
-	return err
+	slices.SortFunc(sessions, func(a, b *Session) int { return cmp.Compare(a.Created, b.Created) })
+	var changes []changing
+	for _, oldest := range sessions[:len(sessions)-MaxUserSessions] {
+		changes = append(changes, changing{place: PlaceOfSession(oldest.ID), rule: func(rec *record, now Time) (bool, error) {
+			session := rec.session(oldest.ID)
+			if session == nil || !session.Live(now) {
+				return false, nil
+			}
+			rec.end(session, ReasonExpiry, now)
+			return true, nil
+		}})
+	}
+	_, _ = r.edit(ctx, store, changes...)
 }

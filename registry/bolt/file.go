@@ -71,7 +71,7 @@ func copyTo(path string, source *bbolt.DB) error {
 		return err
 	}
 	const txSize = 1 << 20 // bytes: bounds the memory needed
-	db, _, err := openDB(path, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, NoSync: true})
+	db, _, err := openDB(path, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, NoSync: true})
 	if err != nil {
 		return err
 	}

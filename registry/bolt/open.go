@@ -2,11 +2,14 @@ package bolt
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -32,7 +35,7 @@ var (
 	errCorrupt = errors.New("corrupt")
 	errFirst   = errors.New("of a format before the first release")
 	errNewer   = errors.New("written by a later release: update this server")
-	errForeign = errors.New("no session registry: give the store a path of its own")
+	errForeign = errors.New("another program's file: give the session registry a path of its own")
 )
 
 // Open opens the registry in the file at path, or begins one there; its directory is made if there is
@@ -94,7 +97,9 @@ func openSound(path string, now func() time.Time, logger func() *zap.Logger) (*S
 	}
 	var c counts
 	err = guarded(func() (err error) {
-		c, err = identify(db)
+		if c, err = identify(db); err == nil {
+			err = suspected.check(path, db)
+		}
 		return err
 	})
 	if damage := new(panicError); errors.As(err, &damage) { // bbolt may hold its own locks for ever
@@ -106,10 +111,8 @@ func openSound(path string, now func() time.Time, logger func() *zap.Logger) (*S
 	return newStore(db, file, c, now, logger), nil
 }
 
-// magic is bbolt's own, in the first of its two meta pages, little-endian and behind a page header.
-var magic = []byte{0xED, 0xDA, 0x0C, 0xED}
-
-// inspect reports whether the file is new, or a database of bbolt.
+// inspect reports whether the file is new, or was bbolt's: of any other program's, not a byte is touched.
+// Where a disk has lost the beginning, it is zero.
 func inspect(path string) error {
 	info, err := os.Stat(path)
 	switch {
@@ -119,20 +122,43 @@ func inspect(path string) error {
 		return err
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is not a regular file", path)
-	case info.Size() == 0:
-		return nil
 	}
 	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	return nil
+	head := make([]byte, 2*maxPageSize)
+	n, err := io.ReadFull(file, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	if head = head[:n]; isBolt(head) || len(bytes.Trim(head, "\x00")) == 0 {
+		return nil
+	}
+	return errForeign
 }
 
-// openFile opens the file, for writing.
+const (
+	minPageSize = 1 << 10
+	maxPageSize = 1 << 16
+	magic       = 0xED0CDAED // in each of bbolt's two meta pages, behind a page header of 16 bytes
+)
+
+// isBolt reports whether a file that begins so was written by bbolt, with whatever size of pages.
+func isBolt(head []byte) bool {
+	for page := 0; page+20 <= len(head); page = max(2*page, minPageSize) {
+		if binary.NativeEndian.Uint32(head[page+16:]) == magic {
+			return true
+		}
+	}
+	return false
+}
+
+// openFile opens the file, for writing. The list of free pages is in it: without, bbolt would read the
+// whole file at each opening, in a goroutine whose panics cannot be recovered.
 func openFile(path string) (*bbolt.DB, *os.File, error) {
-	db, file, err := openDB(path, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true})
+	db, file, err := openDB(path, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -216,6 +242,40 @@ func identify(db *bbolt.DB) (counts, error) {
 		}
 	}
 	return readCounts(tx), nil
+}
+
+// suspects are the files in which this process has met damage.
+type suspects struct {
+	mu    sync.Mutex
+	paths map[string]bool
+}
+
+var suspected suspects
+
+func (s *suspects) add(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.paths == nil {
+		s.paths = make(map[string]bool)
+	}
+	s.paths[path] = true
+}
+
+// check reads all of a file in which damage was met, so that it is met now, unless the disk has
+// recovered.
+func (s *suspects) check(path string, db *bbolt.DB) error {
+	s.mu.Lock()
+	suspect := s.paths[path]
+	delete(s.paths, path)
+	s.mu.Unlock()
+	if !suspect {
+		return nil
+	}
+	return db.View(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(_ []byte, bucket *bbolt.Bucket) error {
+			return bucket.ForEach(func(_, _ []byte) error { return nil })
+		})
+	})
 }
 
 func begin(tx *bbolt.Tx) error {

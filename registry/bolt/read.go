@@ -54,12 +54,14 @@ func (s *Store) Due(ctx context.Context, limit int) (due []registry.Key, err err
 	now := s.now()
 	s.listed.Forget(now)
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		cursor := tx.Bucket(bucketWakes).Cursor()
+		cursor, records := tx.Bucket(bucketWakes).Cursor(), tx.Bucket(bucketRecords)
 		for k, _ := cursor.First(); len(k) > 8 && len(due) < limit; k, _ = cursor.Next() {
 			if int64(binary.BigEndian.Uint64(k)) > now.UnixMilli() {
 				break
 			}
-			if key := registry.Key(k[8:]); s.listed.First(key, now) {
+			key := registry.Key(k[8:])
+			h, _ := open(key, records.Get(k[8:]))
+			if h.wake == int64(binary.BigEndian.Uint64(k)) && s.listed.First(key, now) { // else it was damaged
 				due = append(due, key)
 			}
 		}

@@ -54,7 +54,7 @@ func (h header) seal(key registry.Key, value []byte) []byte {
 	return append(stored, value...)
 }
 
-// open returns what seal was given. A damaged record's value is empty.
+// open returns what seal was given. A damaged record's value is empty, and it adds nothing to the counts.
 func open(key registry.Key, stored []byte) (h header, value []byte) {
 	if len(stored) < headerSize {
 		return header{}, []byte{}
@@ -65,6 +65,7 @@ func open(key registry.Key, stored []byte) (h header, value []byte) {
 	h.owing = binary.BigEndian.Uint32(stored[20:])
 	value = stored[headerSize:]
 	if binary.BigEndian.Uint32(stored[24:]) != checksum(key, stored[:24], value) {
+		h.live, h.owing = 0, 0
 		return h, []byte{}
 	}
 	return h, value

@@ -125,8 +125,10 @@ func (s *Store) judge(err error) error {
 	}
 	var damage *panicError
 	if errors.As(err, &damage) || errors.Is(err, errCommit) {
+		suspected.add(s.file.Name())
 		if s.broken.CompareAndSwap(false, true) {
-			s.logger().Error("session registry is broken", zap.String("path", s.file.Name()), zap.Error(err))
+			s.logger().Error("session registry is broken", zap.String("path", s.file.Name()), zap.Error(err),
+				zap.String("advice", "check the disk; the registry is opened again"))
 		}
 	}
 	return unavailable(err)

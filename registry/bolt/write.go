@@ -259,10 +259,8 @@ func (w *writing) unlist(h header, key []byte) error {
 	if err := w.tx.Bucket(bucketExpires).Delete(timeKey(h.expires, []byte{ofRecord}, key)); err != nil {
 		return err
 	}
-	if h.owing > 0 {
-		if err := w.tx.Bucket(bucketOwing).Delete(key); err != nil {
-			return err
-		}
+	if err := w.tx.Bucket(bucketOwing).Delete(key); err != nil { // also of a damaged record
+		return err
 	}
 	if h.wake == 0 {
 		return nil
@@ -310,17 +308,27 @@ func (w *writing) sweep(limit int) (swept int, err error) {
 	return len(over), nil
 }
 
-// forget deletes what an entry of the index is of.
+// forget deletes what an entry of the index is of, unless a damaged record has left the entry behind.
 func (w *writing) forget(entry []byte) error {
 	w.wrote = true
-	if entry[8] == ofMember {
+	key := registry.Key(entry[9:])
+	switch {
+	case entry[8] == ofMember:
 		if err := w.tx.Bucket(bucketSets).Delete(entry[9:]); err != nil {
 			return err
 		}
-	} else if err := w.put(registry.Key(entry[9:]), new(registry.Change)); err != nil {
-		return err
+	case w.isOver(key):
+		if err := w.put(key, new(registry.Change)); err != nil {
+			return err
+		}
 	}
 	return w.tx.Bucket(bucketExpires).Delete(entry)
+}
+
+// isOver reports whether a record has expired or is damaged.
+func (w *writing) isOver(key registry.Key) bool {
+	h, value := open(key, w.tx.Bucket(bucketRecords).Get([]byte(key)))
+	return h.isOver(w.now) || len(value) == 0
 }
 
 var keyCounts = []byte("counts")
