@@ -1,0 +1,178 @@
+package registry_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+)
+
+var long = strings.Repeat("x", registry.MaxString+1)
+
+func TestFacts(t *testing.T) {
+	two := servers(t, 2)
+	for i, seen := range []registry.Facts{{Kid: 5, NoKid: 1}, {Kid: 3, Sid: 2}, {NoKid: 7, Discovery: "/discovery"}, {NoSid: 1}} {
+		must(t, 0, two[i%2].Note(t.Context(), issuer, seen))
+	}
+	facts, err := two[0].Facts(t.Context(), issuer)
+	equal(t, "facts", must(t, facts, err), registry.Facts{Kid: 5, NoKid: 7, Sid: 2, NoSid: 1, Discovery: "/discovery"})
+	facts, err = two[0].Facts(t.Context(), issuer+"/tenant")
+	equal(t, "another issuer's", must(t, facts, err), registry.Facts{})
+	if err := two[0].Note(t.Context(), issuer, registry.Facts{Discovery: long}); !errors.Is(err, registry.ErrInvalid) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestKeys(t *testing.T) {
+	w := newWorld(t)
+	at := func(d time.Duration) registry.Time { return registry.At(w.clock.Now().Add(d)) }
+	keep := func(until registry.Time, ids ...string) {
+		t.Helper()
+		var keys []registry.PublicKey
+		for _, id := range ids {
+			keys = append(keys, registry.PublicKey{ID: id, JWK: []byte(`{"kid":"` + id + `"}`), Until: until})
+		}
+		must(t, 0, w.KeepKeys(t.Context(), issuer, keys))
+	}
+	expect := func(what, want string) {
+		t.Helper()
+		keys, err := w.Keys(t.Context(), issuer)
+		var ids []string
+		for _, key := range must(t, keys, err) {
+			equal(t, "key", string(key.JWK), `{"kid":"`+key.ID+`"}`)
+			ids = append(ids, key.ID)
+		}
+		equal(t, what, strings.Join(ids, " "), want)
+	}
+	expect("none", "")
+	day := at(24 * time.Hour)
+	keep(day, "2", "1")
+	keep(day.Add(24*time.Hour), "3", "1")
+	keep(day-1000, "2") // it stays
+	expect("in their order", "1 2 3")
+	keys, err := w.Keys(t.Context(), issuer+"/tenant")
+	equal(t, "another issuer's", len(must(t, keys, err)), 0)
+	w.clock.Advance(24 * time.Hour)
+	expect("after a day", "1 3")
+	keep(at(-time.Second), "4")
+	expect("one whose time is over", "1 3")
+	w.clock.Advance(24 * time.Hour)
+	expect("after two days", "")
+
+	for i := range 100 {
+		key := registry.PublicKey{ID: fmt.Sprintf("%03d", i), JWK: bytes.Repeat([]byte("x"), 2000), Until: at(time.Duration(100+i) * time.Hour)}
+		must(t, 0, w.KeepKeys(t.Context(), issuer, []registry.PublicKey{key}))
+	}
+	keys, err = w.Keys(t.Context(), issuer)
+	if must(t, len(keys), err) < 25 || keys[len(keys)-1].ID != "099" || keys[0].ID == "000" {
+		t.Errorf("%d keys are left, from %s", len(keys), keys[0].ID)
+	}
+	for name, key := range map[string]registry.PublicKey{
+		"no ID": {JWK: []byte("{}")}, "a long ID": {ID: long, JWK: []byte("{}")},
+		"no key": {ID: "1"}, "a long key": {ID: "1", JWK: make([]byte, registry.MaxKey+1)},
+	} {
+		if err := w.KeepKeys(t.Context(), issuer, []registry.PublicKey{key}); !errors.Is(err, registry.ErrInvalid) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+}
+
+func TestRegisteredClients(t *testing.T) {
+	w := newWorld(t)
+	put := func(id, uri string) error {
+		return w.Register(t.Context(), issuer, registry.Registered{ID: id, URI: uri, Metadata: []byte("{}")})
+	}
+	at := func(uri string) string {
+		client, found, err := w.RegisteredAt(t.Context(), issuer, uri)
+		if !must(t, found, err) {
+			return ""
+		}
+		return client.ID
+	}
+	has := func(id string) bool {
+		_, found, err := w.Registered(t.Context(), issuer, id)
+		return must(t, found, err)
+	}
+	must(t, 0, put("wiki", ""))
+	must(t, 0, put("shop", "/register/shop"))
+	must(t, 0, put("shop", "/register?id=shop"))
+	equal(t, "at its URI", at("/register?id=shop"), "shop")
+	equal(t, "at the URI it had before", at("/register/shop"), "")
+	equal(t, "at no URI", at(""), "")
+	must(t, 0, put("evil", "/register?id=shop"))
+	equal(t, "a URI stays the first's", at("/register?id=shop"), "shop")
+	_, found, err := w.Registered(t.Context(), issuer+"/tenant", "shop")
+	equal(t, "another issuer's", must(t, found, err), false)
+	must(t, 0, w.UseRegistered(t.Context(), issuer, "shop"))
+	must(t, 0, w.UseRegistered(t.Context(), issuer, "not registered"))
+	client, _, err := w.Registered(t.Context(), issuer, "shop")
+	equal(t, "used", must(t, client, err).Used.Time(), w.clock.Now())
+	for range 2 { // the second time it is not there
+		must(t, 0, w.Deregister(t.Context(), issuer, "shop"))
+	}
+	equal(t, "deleted", has("shop") || at("/register?id=shop") != "", false)
+	must(t, 0, put("next", "/register?id=shop"))
+	equal(t, "its URI is free", at("/register?id=shop"), "next")
+	for name, client := range map[string]registry.Registered{
+		"no ID": {Metadata: []byte("{}")}, "a long ID": {ID: long, Metadata: []byte("{}")},
+		"a long URI": {ID: "1", URI: long, Metadata: []byte("{}")}, "no metadata": {ID: "1"},
+		"much metadata": {ID: "1", Metadata: make([]byte, registry.MaxMetadata+1)},
+	} {
+		if err := w.Register(t.Context(), issuer, client); !errors.Is(err, registry.ErrInvalid) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+}
+
+func TestOfTooManyClientsThoseThatWereNeverUsedGiveWay(t *testing.T) {
+	if testing.Short() {
+		t.Skip("ten thousand clients")
+	}
+	w := newWorld(t)
+	put := func(id string) error {
+		return w.Register(t.Context(), issuer, registry.Registered{ID: id, URI: "/" + id, Metadata: []byte("{}")})
+	}
+	// The sets are filled by hand: registering each counts them all.
+	marks := func(set string, from, to int) {
+		var marks []registry.Mark
+		for i := from; i < to; i++ {
+			marks = append(marks, registry.Mark{Set: registry.ClientsKey(issuer, set), Member: fmt.Sprint(i), Expires: w.clock.Now().Add(registry.IdleClient)})
+		}
+		edit := &registry.Edit{Key: "dx", Marks: marks, Rule: func([]byte) (*registry.Change, error) { return nil, nil }}
+		must(t, 0, w.store.Store.Edit(t.Context(), edit))
+	}
+	must(t, 0, put("0"))
+	marks("idle", 1, registry.MaxRegistered)
+	marks("used", 1, registry.MaxRegistered)
+	must(t, 0, put("1")) // none more
+	must(t, 0, put("new"))
+	_, found, err := w.Registered(t.Context(), issuer, "0")
+	equal(t, "the one that was never used", must(t, found, err), false)
+	must(t, 0, w.UseRegistered(t.Context(), issuer, "new"))
+	if err := put("newer"); !errors.Is(err, registry.ErrInvalid) {
+		t.Errorf("error is %v", err)
+	}
+	w.clock.Advance(registry.IdleClient)
+	must(t, 0, put("newer"))
+}
+
+func TestCookieNames(t *testing.T) {
+	w := newWorld(t)
+	for i := range registry.MaxNames + 5 {
+		for range 2 {
+			must(t, 0, w.AddCookieName(t.Context(), "shop.example.com", fmt.Sprint("cookie", i)))
+		}
+	}
+	names, err := w.CookieNames(t.Context(), "shop.example.com")
+	equal(t, "names", len(must(t, names, err)), registry.MaxNames)
+	equal(t, "first", names[0], "cookie5")
+	names, err = w.CookieNames(t.Context(), "wiki.example.com")
+	equal(t, "another site's", len(must(t, names, err)), 0)
+	if err := w.AddCookieName(t.Context(), "shop.example.com", ""); !errors.Is(err, registry.ErrInvalid) {
+		t.Errorf("error is %v", err)
+	}
+}
