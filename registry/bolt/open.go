@@ -133,10 +133,15 @@ func inspect(path string) error {
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err
 	}
-	if head = head[:n]; isBolt(head) || len(bytes.Trim(head, "\x00")) == 0 {
+	switch meta := 2 * os.Getpagesize(); {
+	case n == 0:
 		return nil
+	case !isBolt(head[:n]) && len(bytes.Trim(head[:min(n, meta)], "\x00")) > 0:
+		return errForeign
+	case n < meta:
+		return fmt.Errorf("%w: %d bytes", errCorrupt, n)
 	}
-	return errForeign
+	return nil
 }
 
 const (
