@@ -25,26 +25,6 @@ func servers(t *testing.T, n int) (all []*world) {
 	return all
 }
 
-func TestSimultaneousSignInsOfOneBrowser(t *testing.T) {
-	two := servers(t, 2)
-	var all sync.WaitGroup
-	for i := range 32 {
-		w := two[i%2]
-		all.Go(func() {
-			j := w.aJoin(1)
-			_, _, err := w.Join(context.Background(), j)
-			s, _, redeemErr := w.Redeem(context.Background(), redeems(j, "alice", fmt.Sprint(i)))
-			if err := errors.Join(err, redeemErr); err != nil || s == nil {
-				t.Errorf("sign-in %d: %v, %v", i, s, err)
-			}
-		})
-	}
-	all.Wait()
-	equal(t, "ended", len(two[0].end(1)), 32)
-	_, owing, err := two[1].Counts(t.Context())
-	equal(t, "owing", must(t, owing, err), 32)
-}
-
 // TestEachNoticeIsClaimedOnce has two servers claim whatever is owed, at the same time, though the store
 // lists it to both, while browsers sign in on the same records. Nobody else but the lease is between.
 func TestEachNoticeIsClaimedOnce(t *testing.T) {

@@ -249,10 +249,10 @@ func identify(db *bbolt.DB) (counts, error) {
 	return readCounts(tx), nil
 }
 
-// suspects are the files in which this process has met damage.
+// suspects counts how often this process has met damage in a file.
 type suspects struct {
 	mu    sync.Mutex
-	paths map[string]bool
+	paths map[string]int
 }
 
 var suspected suspects
@@ -261,26 +261,31 @@ func (s *suspects) add(path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.paths == nil {
-		s.paths = make(map[string]bool)
+		s.paths = make(map[string]int)
 	}
-	s.paths[path] = true
+	s.paths[path]++
 }
 
 // check reads all of a file in which damage was met, so that it is met now, unless the disk has
-// recovered.
+// recovered. Damage of which only writing shows anything is believed at the second time.
 func (s *suspects) check(path string, db *bbolt.DB) error {
 	s.mu.Lock()
-	suspect := s.paths[path]
-	delete(s.paths, path)
-	s.mu.Unlock()
-	if !suspect {
-		return nil
+	times := s.paths[path]
+	if times > 1 {
+		delete(s.paths, path)
 	}
-	return db.View(func(tx *bbolt.Tx) error {
-		return tx.ForEach(func(_ []byte, bucket *bbolt.Bucket) error {
-			return bucket.ForEach(func(_, _ []byte) error { return nil })
+	s.mu.Unlock()
+	switch times {
+	case 0:
+		return nil
+	case 1:
+		return db.View(func(tx *bbolt.Tx) error {
+			return tx.ForEach(func(_ []byte, bucket *bbolt.Bucket) error {
+				return bucket.ForEach(func(_, _ []byte) error { return nil })
+			})
 		})
-	})
+	}
+	return fmt.Errorf("%w: it broke again", errCorrupt)
 }
 
 func begin(tx *bbolt.Tx) error {

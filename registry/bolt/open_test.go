@@ -42,20 +42,28 @@ func mustClose(t testing.TB, store *Store) {
 	}
 }
 
-// put records a value for an hour.
-func put(t testing.TB, store *Store, key registry.Key, value string) error {
-	e := &registry.Edit{Key: key, Rule: func([]byte) (*registry.Change, error) {
+// puts records a value for an hour.
+func puts(key registry.Key, value string) *registry.Edit {
+	return &registry.Edit{Key: key, Rule: func([]byte) (*registry.Change, error) {
 		at := time.Now().Add(time.Hour)
 		return &registry.Change{Value: []byte(value), Expires: at, Ends: at, Live: 1, Owing: 1}, nil
 	}}
+}
+
+func put(t testing.TB, store *Store, key registry.Key, value string) error {
+	e := puts(key, value)
 	return errors.Join(store.Edit(t.Context(), e), e.Err)
 }
 
-// fill records n values of a few hundred bytes each.
+// fill records n values of a few hundred bytes each, ten at a time.
 func fill(t testing.TB, store *Store, n int) {
 	t.Helper()
+	var edits []*registry.Edit
 	for i := range n {
-		if err := put(t, store, keyOf(i), valueOf(i)); err != nil {
+		edits = append(edits, puts(keyOf(i), valueOf(i)))
+	}
+	for some := range slices.Chunk(edits, 10) {
+		if err := store.Edit(t.Context(), some...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -567,14 +575,19 @@ func FuzzOpen(f *testing.F) {
 			}
 			return
 		}
-		if err := put(t, store, "b1", "x"); err != nil { // it is damaged: the next one is not
+		err = put(t, store, "b1", "x")
+		for range 2 { // it is damaged: the next one is not, or the one after that
+			if err == nil {
+				break
+			}
 			_ = store.Close()
 			if store, err = Open(path, time.Now, zap.NewNop); err != nil {
 				t.Fatal(err)
 			}
-			if err := put(t, store, "b1", "x"); err != nil {
-				t.Errorf("after opening it again: %v", err)
-			}
+			err = put(t, store, "b1", "x")
+		}
+		if err != nil {
+			t.Errorf("after opening it again twice: %v", err)
 		}
 		if err := store.Close(); err != nil {
 			t.Error(err)

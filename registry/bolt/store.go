@@ -124,8 +124,11 @@ func (s *Store) judge(err error) error {
 		return nil
 	}
 	var damage *panicError
-	if errors.As(err, &damage) || errors.Is(err, errCommit) {
+	damaged := errors.As(err, &damage)
+	if damaged {
 		suspected.add(s.file.Name())
+	}
+	if damaged || errors.Is(err, errCommit) {
 		if s.broken.CompareAndSwap(false, true) {
 			s.logger().Error("session registry is broken", zap.String("path", s.file.Name()), zap.Error(err),
 				zap.String("advice", "check the disk; the registry is opened again"))

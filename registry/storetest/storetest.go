@@ -10,7 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 // A Clock is a store's, which tests turn.
@@ -51,6 +54,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Store) {
 		"what lives and is owed is summed up":                    testCounts,
 		"whoever watches hears of changes with Tell":             testWatch,
 		"simultaneous changes of one record all count":           testSimultaneous,
+		"simultaneous sign-ins by two registries all succeed":    testSignIns,
 		"a closed store answers with an error":                   testClosed,
 		"a call that is over changes nothing":                    testOver,
 	}
@@ -350,6 +354,41 @@ func testSimultaneous(t *testing.T, store registry.Store, clock *Clock) {
 	all.Wait()
 	if got := get(t, store, "b1"); len(got) != n {
 		t.Errorf("%d of %d count", len(got), n)
+	}
+}
+
+type opener struct{ registry.Store }
+
+func (o opener) Open() (registry.Store, error) { return o.Store, nil }
+func (o opener) SharingKey() string            { return "" }
+
+func testSignIns(t *testing.T, store registry.Store, _ *Clock) {
+	const n = 32
+	ctx := registry.Patient(context.Background()) // not a test of the disk's speed
+	j := registry.Join{Issuer: "https://op.example.com", Browser: sessionstate.NewBrowserID(), ClientID: "shop", Lifetime: time.Hour, Tell: true}
+	var two []*registry.Registry
+	for range 2 {
+		two = append(two, registry.Open(opener{store}, func([]*registry.Session) {}, zap.NewNop))
+	}
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			j := j
+			j.Response = sessionstate.ResponseID{byte(i), 1}
+			d := registry.Redemption{
+				Issuer: j.Issuer, Response: j.Response, Audience: []string{"shop"}, Sub: fmt.Sprint("user ", i), Lifetime: time.Hour, Tell: true,
+			}
+			_, _, err := two[i%2].Join(ctx, j)
+			s, _, redeemErr := two[(i+1)%2].Redeem(ctx, d)
+			if err := errors.Join(err, redeemErr); err != nil || s == nil {
+				t.Errorf("sign-in %d: %v, %v", i, s, err)
+			}
+		})
+	}
+	all.Wait()
+	ended, err := two[0].End(ctx, registry.Ending{Place: registry.PlaceOf(j.Issuer, j.Browser), Reason: registry.ReasonLogout})
+	if _, owing, countErr := two[1].Counts(ctx); len(ended) != n || owing != n || err != nil || countErr != nil {
+		t.Errorf("%d have ended, %d are owed, %v, %v", len(ended), owing, err, countErr)
 	}
 }
 
