@@ -1,0 +1,5 @@
+//go:build race
+
+package bolt
+
+func init() { checksPointers = true }
