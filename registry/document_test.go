@@ -145,13 +145,21 @@ func TestOfTooManyClientsThoseThatWereNeverUsedGiveWay(t *testing.T) {
 		edit := &registry.Edit{Key: "dx", Marks: marks, Rule: func([]byte) (*registry.Change, error) { return nil, nil }}
 		must(t, 0, w.store.Store.Edit(t.Context(), edit))
 	}
+	has := func(id string) bool {
+		_, found, err := w.Registered(t.Context(), issuer, id)
+		return must(t, found, err)
+	}
 	must(t, 0, put("0"))
-	marks("idle", 1, registry.MaxRegistered)
-	marks("used", 1, registry.MaxRegistered)
+	for _, set := range []string{"idle", "used"} { // each is in both
+		marks(set, 1, registry.MaxRegistered-1)
+	}
+	must(t, 0, put(fmt.Sprint(registry.MaxRegistered-1)))
+	equal(t, "with as many as there may be", has("0"), true)
+	marks("used", registry.MaxRegistered-1, registry.MaxRegistered)
 	must(t, 0, put("1")) // none more
+	equal(t, "after one that is there", has("0"), true)
 	must(t, 0, put("new"))
-	_, found, err := w.Registered(t.Context(), issuer, "0")
-	equal(t, "the one that was never used", must(t, found, err), false)
+	equal(t, "the one that was never used", has("0"), false)
 	must(t, 0, w.UseRegistered(t.Context(), issuer, "new"))
 	if err := put("newer"); !errors.Is(err, registry.ErrInvalid) {
 		t.Errorf("error is %v", err)

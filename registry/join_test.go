@@ -123,6 +123,7 @@ func TestJoin(t *testing.T) {
 			b.ids--
 			b.j.Session = sessionstate.SessionID{}
 			b.join("wiki")
+			equal(b, "responses", len(b.rec.Responses), 1)
 			equal(b, "client", b.rec.response(first.response).ClientID, "shop")
 			equal(b, "session", b.rec.response(first.response).Session, first.session)
 		},

@@ -153,12 +153,12 @@ func (r *Registry) apply(c changing, old []byte, clock time.Time) (*Change, []*S
 		return nil, nil, fmt.Errorf("%w: the record is another issuer's", ErrInvalid)
 	}
 	now := max(At(clock), rec.Clock+1)
-	before := slices.Clone(rec.Sessions)
 	changed, err := c.rule(rec, now)
 	if err != nil || !changed {
 		return nil, nil, err
 	}
-	ended := endedAt(now, before, rec.Sessions)
+	// Whatever ended them: no session has ended at this moment before.
+	ended := slices.DeleteFunc(slices.Clone(rec.Sessions), func(s *Session) bool { return s.Ended != now })
 	lease(ended, now, now.Add(Lease), rand.Uint64()|1)
 	rec.Clock = now
 	change, err := rec.change()
@@ -185,22 +185,6 @@ func (c changing) room(ends bool) int {
 		return 2 * MaxRecord
 	}
 	return MaxRecord
-}
-
-// endedAt returns the sessions that ended by the change of a moment: no earlier one was at it. The rule
-// may have forgotten some of those that there were before.
-func endedAt(now Time, before, after []*Session) (ended []*Session) {
-	for _, s := range after {
-		if s.Ended == now {
-			ended = append(ended, s)
-		}
-	}
-	for _, s := range before {
-		if s.Ended == now && !slices.Contains(after, s) {
-			ended = append(ended, s)
-		}
-	}
-	return ended
 }
 
 // errFull says that a record has no room for what a sign-in adds.

@@ -480,6 +480,16 @@ func TestRegistry(t *testing.T) {
 			if len(claimed) != 0 || !errors.Is(err, registry.ErrUnavailable) {
 				w.Errorf("%d claimed, error %v", len(claimed), err)
 			}
+			w.store.edit = func(_ context.Context, edits []*registry.Edit) error {
+				_, _ = edits[0].Apply([]byte(w.value(1)))
+				edits[0].Err = errors.New("a race was lost")
+				return nil
+			}
+			w.clock.Advance(2 * time.Second) // until it is listed again
+			claimed, _, err = w.Claim(w.Context(), 10)
+			if len(claimed) != 0 || !errors.Is(err, registry.ErrUnavailable) {
+				w.Errorf("%d claimed by an edit that failed, error %v", len(claimed), err)
+			}
 		},
 		"owing sessions are listed page by page": func(w *world) {
 			for i := range 5 {
