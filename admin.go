@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -111,6 +112,8 @@ func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.Ses
 	if !found {
 		return nil, errNoSession
 	}
+	logsSubject := slices.ContainsFunc(a.sites.of(issuer), (*handlers.BackChannel).LogsSubject)
+	env := handlers.Env{Logger: a.logger, Keys: a.keys.get, Registry: store, LogSubject: logsSubject}
 	ending := registry.Ending{Issuer: issuer, Browser: session.Browser, Reason: registry.ReasonOperator, Now: now(), Tell: a.sites.tells(issuer)}
 	ids := []string{}
 	for range maxOperatorEnds {
@@ -123,6 +126,7 @@ func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.Ses
 		}
 		a.worker.Wake()
 		for _, session := range ended {
+			env.LogEnd(ctx, session)
 			if ending.Tell {
 				handlers.LogUntold(ctx, a.logger, store, issuer, session.ID)
 			}

@@ -166,6 +166,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //		}
 //		clients_file <path>
 //		jwks_uri     <url>
+//		log_subject
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(Handler)
@@ -219,6 +220,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = scalar(d, &h.ClientsFile)
 		case "jwks_uri":
 			err = scalar(d, &h.JWKSURI)
+		case "log_subject":
+			err = onOff(d, &h.LogSubject)
 		default:
 			err = d.Errf("unrecognized oidc_session option '%s'", d.Val())
 		}

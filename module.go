@@ -160,6 +160,13 @@ type Handler struct {
 	// Default: the jwks_uri of the OP's document, if that is on the issuer's origin.
 	JWKSURI string `json:"jwks_uri,omitempty"`
 
+	// Whether the log says, as `subject`, who the user of a session is: an HMAC-SHA256 of the sub by
+	// a key that is derived from the first shared key. One user at one issuer has one value, until
+	// that key is another. Who has the key can compute it; nobody else can compare it with a sub.
+	//
+	// Default: false.
+	LogSubject bool `json:"log_subject,omitempty"`
+
 	paths     *handlers.Paths
 	op        *handlers.OPAddress // nil: the OP is asked through the site
 	provider  *handlers.Provider
@@ -402,6 +409,7 @@ func (h *Handler) env(a *App, logger *zap.Logger) handlers.Env {
 		Wake:            h.told.Wake,
 		SawIDToken:      h.told.SawIDToken,
 		Logger:          logger,
+		LogSubject:      h.LogSubject,
 		Now:             now,
 	}
 }

@@ -186,6 +186,9 @@ func (b *BackChannel) wouldTell(op *OP) bool {
 // a token. It is asked with every request: what it goes by is at hand.
 func (b *BackChannel) Tells(op *OP) bool { return b.wouldTell(op) && b.hindrance(op) == "" }
 
+// LogsSubject reports whether the log of its site says who users are.
+func (b *BackChannel) LogsSubject() bool { return b.env.LogSubject }
+
 // See notes what is known of the OP, for notices that are due without any request.
 func (b *BackChannel) See(op *OP) {
 	before := b.op.Load()

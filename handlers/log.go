@@ -6,27 +6,85 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// logEnd says that a session has ended, and why.
-func logEnd(logger *zap.Logger, session registry.Session) {
-	logger.Info("session ended", zap.String("issuer", session.Issuer),
-		zap.Stringer("session", session.ID), zap.String("reason", string(session.Reason)))
+// logStart says that a session has started, at a client and, where that is known already, with a user.
+func (env Env) logStart(ctx context.Context, issuer string, id sessionstate.SessionID, clientID, sub string) {
+	env.Logger.Info("session started", zap.String("issuer", issuer), zap.Stringer("session", id),
+		zap.String("client_id", clientID), env.subject(ctx, issuer, sub))
 }
 
-// logSwitch says that another user has signed in.
-func logSwitch(logger *zap.Logger, successor registry.Session) {
-	logger.Info("session ended", zap.String("issuer", successor.Issuer), zap.Stringer("session", successor.Predecessor),
-		zap.String("reason", string(registry.ReasonUserSwitch)), zap.Stringer("successor", successor.ID))
-}
-
-// tellOfSwitch has the clients of the session told that another user's took the place of.
-func (env Env) tellOfSwitch(ctx context.Context, op *OP, successor registry.Session) {
-	if !env.Tells(op) {
-		return
+// logUser says who a client's user in a session is, which its start could not if that was not known
+// before the code was redeemed. Without log_subject there is nothing to say.
+func (env Env) logUser(ctx context.Context, session registry.Session, clientID, sub string) {
+	if env.LogSubject {
+		env.Logger.Info("user signed in", zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
+			zap.String("client_id", clientID), env.subject(ctx, session.Issuer, sub))
 	}
-	env.Wake()
-	LogUntold(ctx, env.Logger, env.Registry, op.Issuer, successor.Predecessor)
+}
+
+// LogEnd says that a session has ended, and why.
+func (env Env) LogEnd(ctx context.Context, session registry.Session) {
+	successor := zap.Skip()
+	if !session.Successor.IsZero() {
+		successor = zap.Stringer("successor", session.Successor)
+	}
+	env.Logger.Info("session ended", zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
+		zap.String("reason", string(session.Reason)), successor, env.subject(ctx, session.Issuer, env.userOf(ctx, session)))
+}
+
+// began says that a session has started under a fresh ID, and what has ended by that: another user's
+// session, whose clients are told, or the session itself, whose code came after the next user's.
+func (env Env) began(ctx context.Context, op *OP, session registry.Session, clientID, sub string) {
+	before := registry.Session{
+		Issuer: session.Issuer, ID: session.Predecessor, Reason: registry.ReasonUserSwitch, Successor: session.ID,
+	}
+	if !before.ID.IsZero() {
+		env.LogEnd(ctx, before)
+	}
+	env.logStart(ctx, session.Issuer, session.ID, clientID, sub)
+	switch {
+	case !session.Ended.IsZero():
+		env.LogEnd(ctx, session)
+	case !before.ID.IsZero() && env.Tells(op):
+		env.Wake()
+		LogUntold(ctx, env.Logger, env.Registry, op.Issuer, before.ID)
+	}
+}
+
+// subject is the field that says who the user is to those alone who can compare: see
+// [sessionstate.Keyring.Pseudonym].
+func (env Env) subject(ctx context.Context, issuer, sub string) zap.Field {
+	if !env.LogSubject || sub == "" {
+		return zap.Skip()
+	}
+	keys, err := env.Keys(ctx)
+	if err != nil {
+		return zap.Skip()
+	}
+	return zap.String("subject", keys.Pseudonym(issuer, sub))
+}
+
+// userOf returns the sub by which a session's user was known first; empty: that is not known, or
+// goes into no log. An OP may give each client another one.
+func (env Env) userOf(ctx context.Context, session registry.Session) string {
+	if !env.LogSubject {
+		return ""
+	}
+	participations, err := env.Registry.Participations(ctx, session.Issuer, session.ID)
+	if err != nil {
+		return ""
+	}
+	var first registry.Subject
+	for _, p := range participations {
+		for _, subject := range p.Subjects {
+			if first.Sub == "" || subject.Since.Before(first.Since) {
+				first = subject
+			}
+		}
+	}
+	return first.Sub
 }
 
 // unrecorded logs that the registry could not be asked: what is done instead is said in the message.
