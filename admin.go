@@ -39,7 +39,8 @@ const (
 //	GET /oidc_session/notices?issuer=<issuer>[&after=<id>]
 //
 // The answer is a JSON object with up to 1000 `notices`: those that are still tried, those that were given up within a week, and those that
-// are held back while their user is signed in elsewhere; and the `next` ID to ask for more after, if there are more.
+// are held back while their user is signed in elsewhere; and the `next` ID to ask for more after, if there are more. Those that
+// `cannot_be_notified` are clients that no notice reaches, and why.
 type AdminAPI struct {
 	app *App // nil: not configured
 }

@@ -220,12 +220,19 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := clients.Setup(env); err != nil {
 		return err
 	}
-	h.provider = &handlers.Provider{Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell}
+	summary := &handlers.Summary{
+		LoginCookie: h.LoginCookie, SessionState: h.SessionState, CheckSession: h.CheckSession, EndSession: h.EndSession,
+		BackChannel: h.told, Clients: clients, Logger: env.Logger,
+	}
+	h.provider = &handlers.Provider{
+		Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell, Discovered: summary.Discovered,
+	}
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: new(handlers.Redemptions), SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
 		Issuers: func() [][]string { return app.issuers }, Clients: clients,
 	}
+	h.CheckSession.SessionState = h.SessionState
 	h.discovery.Learn = h.learn
 	h.discovery.Setup(env)
 	h.token.SessionState, h.token.Redemptions = h.SessionState, h.browser.Redemptions
@@ -299,6 +306,7 @@ func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) e
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
 	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
+	h.told.Framed = h.EndSession.IsFramed
 	h.EndSession.FrontChannelTimeout = cmp.Or(time.Duration(h.FrontChannelTimeout), frontChannelTimeout)
 	return h.EndSession.Setup(env)
 }

@@ -1,6 +1,7 @@
 package oidcsession
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -134,4 +135,20 @@ func (s *sites) of(issuer string) []*handlers.BackChannel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.known[issuer])
+}
+
+// unnotified lists the clients of an issuer that cannot be notified, each as its sites have it.
+func (s *sites) unnotified(ctx context.Context, issuer string) (all []handlers.Unnotified, err error) {
+	for _, b := range s.of(issuer) {
+		list, err := b.Unnotified(ctx, issuer)
+		if err != nil {
+			return nil, err
+		}
+		for _, client := range list {
+			if !slices.Contains(all, client) {
+				all = append(all, client)
+			}
+		}
+	}
+	return all, nil
 }

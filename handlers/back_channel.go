@@ -79,6 +79,8 @@ type BackChannel struct {
 	Adopt func(issuer string)
 	// Clients knows where they can be told.
 	Clients *Clients
+	// Framed reports whether clients of an OP are notified by front channel. Nil: none are.
+	Framed func(op *OP) bool
 	// IDTokens names what the OP's ID tokens are known to have: IDTokensKid, IDTokensSid.
 	IDTokens []string
 
