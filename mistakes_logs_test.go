@@ -96,6 +96,22 @@ func TestWhatASiteServesIsLoggedOnceItsOPIsDiscovered(t *testing.T) {
 	}
 }
 
+// An OP with an issuer per client has many documents.
+func TestWhatASiteServesIsLoggedOnceForAllDocumentsOfItsOP(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	op.traits.issuers = perClient
+	log := runLogged(t, t.TempDir(), site.caddyfile("", "oidc_session {\n\t\tissuer ISSUER/application/o/*/\n\t\tcheck_session /token\n\t}\n\t"+op.proxy()))
+	b := newBrowser(t)
+	for _, client := range []string{"shop", "wiki"} {
+		b.get(op.issuerOf(client) + ".well-known/openid-configuration")
+		b.redeem(site, b.authorize(site, client, "alice", nil))
+	}
+	if n, m := len(log.lines(t, "provider metadata discovered")), len(log.lines(t, "path is an endpoint of the OP, which keeps it")); n != 1 || m != 1 {
+		t.Errorf("logged %d and %d lines", n, m)
+	}
+}
+
 func TestOfManyClientsTheLogNamesTheFirst(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
