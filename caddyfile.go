@@ -200,10 +200,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "op_address":
 			err = scalar(d, &h.OPAddress)
 		case "check_session":
-			if h.CheckSession == nil {
-				h.CheckSession = new(handlers.CheckSession)
-			}
-			err = scalar(d, &h.CheckSession.Path)
+			err = h.unmarshalCheckSession(d)
 		case "session_lifetime":
 			err = duration(d, &h.SessionLifetime)
 		case "idle_timeout":
@@ -230,6 +227,13 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 	}
 	return nil
+}
+
+func (h *Handler) unmarshalCheckSession(d *caddyfile.Dispenser) error {
+	if h.CheckSession == nil {
+		h.CheckSession = new(handlers.CheckSession)
+	}
+	return scalar(d, &h.CheckSession.Path)
 }
 
 // scalar parses the one argument of an option that may be given once.

@@ -42,13 +42,15 @@ func TestWhatASiteServesIsLoggedOnceItsOPIsDiscovered(t *testing.T) {
 		want   string // fields, after the endpoints
 	}{
 		"nothing but a check page": {
-			traits{}, "",
+			traits{},
+			"",
 			`"backchannel_logout":"off","check_session":"/oidc/check-session","clients_not_notified":0,"clients_notified":0,` +
 				`"end_session":"not served","frontchannel_logout":"off","issuer":"ISSUER","login_cookie":"none","not_notified":[],"op_has":[],` +
 				`"session_state":"added, in place of the OP's"`,
 		},
 		"all of it": {
-			traits{}, "login_cookie login\n\t\tcheck_session /check\n\t\tend_session /sign-out\n\t\tsession_state keep" + clientsOfAllKinds,
+			traits{},
+			"login_cookie login\n\t\tcheck_session /check\n\t\tend_session /sign-out\n\t\tsession_state keep" + clientsOfAllKinds,
 			`"backchannel_logout":"on","check_session":"/check","clients_not_notified":2,"clients_notified":1,` +
 				`"end_session":"/sign-out","frontchannel_logout":"on","issuer":"ISSUER","login_cookie":"login","not_notified":["nobody","old"],"op_has":[],` +
 				`"session_state":"added where the OP sends none"`,
@@ -56,14 +58,16 @@ func TestWhatASiteServesIsLoggedOnceItsOPIsDiscovered(t *testing.T) {
 		"an OP that has it all": {
 			traits{ownCheckPage: true, tellsClients: true, members: map[string]any{
 				"end_session_endpoint": "https://elsewhere.example/", "frontchannel_logout_supported": true,
-			}}, "login_cookie login" + clientsOfAllKinds,
+			}},
+			"login_cookie login" + clientsOfAllKinds,
 			`"backchannel_logout":"left to the OP","check_session":"left to the OP",` +
 				`"end_session":"left to the OP","frontchannel_logout":"left to the OP","issuer":"ISSUER","login_cookie":"login",` +
 				`"op_has":["backchannel_logout","check_session_iframe","end_session_endpoint","frontchannel_logout"],` +
 				`"session_state":"left to the OP"`,
 		},
 		"an OP whose keys are elsewhere": {
-			traits{members: map[string]any{"jwks_uri": "https://elsewhere.example/jwks"}}, "session_state replace" + clientsOfAllKinds,
+			traits{members: map[string]any{"jwks_uri": "https://elsewhere.example/jwks"}},
+			"session_state replace" + clientsOfAllKinds,
 			`"backchannel_logout":"blocked","check_session":"/oidc/check-session","clients_not_notified":3,"clients_notified":0,` +
 				`"end_session":"not served","frontchannel_logout":"off","issuer":"ISSUER","login_cookie":"none","not_notified":["both","nobody","old"],"op_has":[],` +
 				`"session_state":"added, in place of the OP's"`,

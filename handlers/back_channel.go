@@ -200,9 +200,6 @@ func (b *BackChannel) See(op *OP) {
 	if before == nil || before.Issuer != op.Issuer {
 		b.Adopt(op.Issuer)
 	}
-	if news := before == nil || !before.learnt; news && op.learnt && op.tellsClients && (b.Configured || b.Clients.tellable()) {
-		b.env.Logger.Info("the OP has back-channel logout of its own, which tells its clients: none are told from here", zap.String("issuer", op.Issuer))
-	}
 	b.complain(op)
 	if op.learnt && op.asked() == "" {
 		b.seen.sawDocument(context.Background(), op.Issuer, op.document)

@@ -9,14 +9,15 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// logStart says that a session has started, at a client and, where that is known already, with a user.
+// logStart logs that a session has started: at which client, and with which user, if an ID token
+// has said that already.
 func (env Env) logStart(ctx context.Context, issuer string, id sessionstate.SessionID, clientID, sub string) {
 	env.Logger.Info("session started", zap.String("issuer", issuer), zap.Stringer("session", id),
 		zap.String("client_id", clientID), env.subject(ctx, issuer, sub))
 }
 
-// logUser says who a client's user in a session is, which its start could not if that was not known
-// before the code was redeemed. Without log_subject there is nothing to say.
+// logUser logs who a client's user in a session is, which in the code flow is known only when the
+// code is redeemed. Without log_subject there is nothing to log.
 func (env Env) logUser(ctx context.Context, session registry.Session, clientID, sub string) {
 	if env.LogSubject {
 		env.Logger.Info("user signed in", zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
@@ -24,7 +25,7 @@ func (env Env) logUser(ctx context.Context, session registry.Session, clientID, 
 	}
 }
 
-// LogEnd says that a session has ended, and why.
+// LogEnd logs that a session has ended, and why.
 func (env Env) LogEnd(ctx context.Context, session registry.Session) {
 	successor := zap.Skip()
 	if !session.Successor.IsZero() {
@@ -34,8 +35,9 @@ func (env Env) LogEnd(ctx context.Context, session registry.Session) {
 		zap.String("reason", string(session.Reason)), successor, env.subject(ctx, session.Issuer, env.userOf(ctx, session)))
 }
 
-// began says that a session has started under a fresh ID, and what has ended by that: another user's
-// session, whose clients are told, or the session itself, whose code came after the next user's.
+// began logs that a session has started under a fresh ID, and what has ended by that: the session
+// of another user, whose clients are notified, or that session itself, if its code was redeemed
+// after the next user's.
 func (env Env) began(ctx context.Context, op *OP, session registry.Session, clientID, sub string) {
 	before := registry.Session{
 		Issuer: session.Issuer, ID: session.Predecessor, Reason: registry.ReasonUserSwitch, Successor: session.ID,
@@ -53,8 +55,7 @@ func (env Env) began(ctx context.Context, op *OP, session registry.Session, clie
 	}
 }
 
-// subject is the field that says who the user is to those alone who can compare: see
-// [sessionstate.Keyring.Pseudonym].
+// subject is the log's field for a user: see [sessionstate.Keyring.Pseudonym].
 func (env Env) subject(ctx context.Context, issuer, sub string) zap.Field {
 	if !env.LogSubject || sub == "" {
 		return zap.Skip()
@@ -66,8 +67,8 @@ func (env Env) subject(ctx context.Context, issuer, sub string) zap.Field {
 	return zap.String("subject", keys.Pseudonym(issuer, sub))
 }
 
-// userOf returns the sub by which a session's user was known first; empty: that is not known, or
-// goes into no log. An OP may give each client another one.
+// userOf returns the first sub that was observed in a session; empty: none was, or log_subject is
+// off. An OP may give each client another sub for one user.
 func (env Env) userOf(ctx context.Context, session registry.Session) string {
 	if !env.LogSubject {
 		return ""

@@ -13,37 +13,31 @@ type Unnotified struct {
 	Why      string `json:"why"`
 }
 
-// Why clients cannot be notified whose ID tokens have no sid.
-const (
-	whyBackChannel  = "backchannel_logout_session_required: its ID tokens have no sid"
-	whyLogoutToken  = "logout_token sid: its ID tokens have no sid"
-	whyFrontChannel = "frontchannel_logout_session_required: its ID tokens have no sid"
-)
-
-// channels reports whether clients are notified by back channel, and by front channel. The OP may be
-// nil: no request has come to it, and they may be.
+// channels reports whether clients are notified by back channel, and by front channel. The OP may
+// be nil: no request has come to it, and they may be.
 func (b *BackChannel) channels(op *OP) (back, front bool) {
 	return op == nil || b.wouldTell(op), b.Framed != nil && (op == nil || b.Framed(op))
 }
 
-// lacksSID returns why a client is not notified whose ID tokens have no sid (Back-Channel Logout 1.0,
-// section 2.2, and Front-Channel Logout 1.0, section 2); nothing: it is, or not for that.
+// lacksSID returns why a client is not notified if its ID tokens have no sid (Back-Channel Logout
+// 1.0, section 2.2, and Front-Channel Logout 1.0, section 2); none: it is, or not for that reason.
 func (b *BackChannel) lacksSID(op *OP, client Client) (why []string) {
+	const noSID = ": its ID tokens have no sid"
 	back, front := b.channels(op)
 	switch {
 	case !back || client.BackChannelLogoutURI == "":
 	case client.BackChannelLogoutSessionRequired:
-		why = append(why, whyBackChannel)
+		why = append(why, "backchannel_logout_session_required"+noSID)
 	case !client.tellable(""):
-		why = append(why, whyLogoutToken)
+		why = append(why, "logout_token sid"+noSID)
 	}
 	if front && client.FrontChannelLogoutURI != "" && client.FrontChannelLogoutSessionRequired {
-		why = append(why, whyFrontChannel)
+		why = append(why, "frontchannel_logout_session_required"+noSID)
 	}
 	return why
 }
 
-// checkSID warns, once, of a client whose ID tokens lack the sid that it has to be notified with.
+// checkSID warns, once, of a client that has to be notified with a sid and got an ID token without.
 func (b *BackChannel) checkSID(ctx context.Context, op *OP, clientID string) {
 	key := hash16("sid " + clientID)
 	back, front := b.channels(op)
@@ -61,7 +55,8 @@ func (b *BackChannel) checkSID(ctx context.Context, op *OP, clientID string) {
 		zap.String("advice", "have the OP put a sid into the ID tokens of that client, or take the setting away from it"))
 }
 
-// Unnotified lists clients of an issuer that cannot be notified, since their last ID token had no sid.
+// Unnotified lists clients of an issuer that cannot be notified because their last ID token had no
+// sid.
 func (b *BackChannel) Unnotified(ctx context.Context, issuer string) (list []Unnotified, err error) {
 	b.mu.Lock()
 	issuers := append([]string{issuer}, b.parts.names...)

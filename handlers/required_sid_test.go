@@ -2,7 +2,7 @@ package handlers
 
 import "testing"
 
-// The receipt must not say of a client that it was notified, or asked, which needs a sid that nobody has.
+// The receipt must not say that they were notified or asked.
 func TestTheReceiptNamesClientsThatNeedASidAndHaveNoneAsNotNotified(t *testing.T) {
 	x := newExit(t, func(e *EndSession) {
 		e.Clients = &Clients{List: []Client{

@@ -18,8 +18,8 @@ const (
 	notServed = "not served"
 )
 
-// A Summary tells the log, once, what is served at a site and what its OP has itself; and each path
-// of ours that is the OP's.
+// A Summary logs, once, what is served at a site and what its OP has itself, and warns of each path
+// of ours that is one of the OP's endpoints.
 type Summary struct {
 	LoginCookie  string
 	SessionState SessionState
