@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
@@ -33,6 +32,7 @@ type App struct {
 
 	http      func() (any, error) // Caddy's HTTP app, once all apps are there
 	logger    *zap.Logger
+	placed    bool // validateRoutes has looked
 	keys      *keySource[*sessionstate.Keyring]
 	poolKey   string // of the registry; empty: not taken
 	registry  *registry.Lazy
@@ -81,14 +81,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return a.takeWorker()
 }
 
-// Start refuses sites that would need an issuer, begins to open the registry, so that the first login does not wait for it, and to
+// Start begins to open the registry, so that the first login does not wait for it, and to
 // deliver what is owed.
 func (a *App) Start() error {
-	if loaded, err := a.http(); err == nil {
-		if err := requireIssuers(loaded.(*caddyhttp.App)); err != nil {
-			return err
-		}
-	}
 	a.sites.start()
 	a.registry.Warm()
 	return nil

@@ -109,6 +109,7 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 				global = "oidc_session {\n\t\t" + tt.global + "\n\t}"
 			}
 			err := validate(t, newSite(t).caddyfile(global, "oidc_session {\n\t\t"+tt.site+"\n\t}"))
+			t.Logf("ROW %v", err)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("error is %v, want one with %q", err, tt.want)
 			}
@@ -168,6 +169,9 @@ func TestTheExampleIsValid(t *testing.T) {
 // validate does what `caddy validate` does.
 func validate(t *testing.T, caddyfile string) error {
 	t.Helper()
+	if _, err := adapt(caddyfile); err != nil {
+		return err
+	}
 	var config caddy.Config
 	if err := json.Unmarshal(testConfig(t, t.TempDir(), caddyfile), &config); err != nil {
 		t.Fatal(err)

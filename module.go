@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -196,6 +197,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	app := loaded.(*App)
+	if !app.placed {
+		if err := validateRoutes(ctx.Modules()); err != nil {
+			return err
+		}
+		app.placed = true
+	}
 	app.issuers = append(app.issuers, h.Issuers)
 	h.endpoints = app.endpoints.Provisioned()
 	clients := &handlers.Clients{List: h.Clients, File: h.ClientsFile}
@@ -252,26 +259,24 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 
 // resolve replaces the placeholders in settings that are known at start.
 func (h *Handler) resolve() error {
-	settings := []*string{
-		&h.LoginCookie, (*string)(&h.SessionState), &h.OPAddress, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
-		&h.EndSession.Path, &h.EndSession.Confirm, &h.EndSession.Templates,
+	settings := []setting{
+		{"login_cookie", &h.LoginCookie}, {"session_state", (*string)(&h.SessionState)}, {"op_address", &h.OPAddress},
+		{"check_session", &h.CheckSession.Path}, {"clients_file", &h.ClientsFile}, {"jwks_uri", &h.JWKSURI},
+		{"end_session", &h.EndSession.Path}, {"confirm", &h.EndSession.Confirm}, {"templates", &h.EndSession.Templates},
 	}
-	if h.EndSession.Upstream != nil {
-		settings = append(settings, &h.EndSession.Upstream.Path)
+	if upstream := h.EndSession.Upstream; upstream != nil {
+		upstream.Method = strings.ToUpper(upstream.Method)
+		settings = append(settings, setting{"upstream", &upstream.Path})
 	}
 	for i := range h.EndSession.ClearCookies {
 		cookie := &h.EndSession.ClearCookies[i]
-		settings = append(settings, &cookie.Name, &cookie.Domain, &cookie.Path)
+		settings = append(settings, setting{"clear_cookies", &cookie.Name}, setting{"domain", &cookie.Domain}, setting{"path", &cookie.Path})
 	}
-	for _, list := range [][]string{h.Issuers, h.Discovery} {
-		for i := range list {
-			settings = append(settings, &list[i])
-		}
-	}
+	settings = slices.Concat(settings, settingsOf("issuer", h.Issuers), settingsOf("discovery", h.Discovery))
 	for i := range h.OPLogouts {
-		for j := range h.OPLogouts[i].Paths {
-			settings = append(settings, &h.OPLogouts[i].Paths[j])
-		}
+		logout := &h.OPLogouts[i]
+		logout.Method = strings.ToUpper(logout.Method)
+		settings = append(settings, settingsOf("op_logout", logout.Paths)...)
 	}
 	return resolveAll(settings...)
 }
@@ -294,27 +299,6 @@ func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) e
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
 	h.EndSession.FrontChannelTimeout = cmp.Or(time.Duration(h.FrontChannelTimeout), frontChannelTimeout)
 	return h.EndSession.Setup(env)
-}
-
-// Validate checks what Provision resolved.
-func (h *Handler) Validate() error {
-	if h.LoginCookie != "" && (&http.Cookie{Name: h.LoginCookie, Value: "x"}).Valid() != nil {
-		return errors.New("login_cookie is no cookie name")
-	}
-	errs := []error{h.browser.Validate(), h.CheckSession.Validate(), handlers.ValidateIDTokens(h.IDTokens)}
-	if lifetime := time.Duration(h.SessionLifetime); lifetime != 0 && (lifetime < minSessionLifetime || lifetime > maxSessionLifetime) {
-		errs = append(errs, fmt.Errorf("session_lifetime is %s, but must be %s to 400 days", lifetime, minSessionLifetime))
-	}
-	if idle := time.Duration(h.IdleTimeout); idle != 0 && (idle < minSessionLifetime || idle > maxSessionLifetime) {
-		errs = append(errs, fmt.Errorf("idle_timeout is %s, but must be %s to 400 days", idle, minSessionLifetime))
-	}
-	if timeout := time.Duration(h.FrontChannelTimeout); timeout < 0 || timeout > maxFrontChannelTimeout {
-		errs = append(errs, fmt.Errorf("frontchannel_timeout is %s, but must be at most %s", timeout, maxFrontChannelTimeout))
-	}
-	if b := h.BackChannel; b != nil {
-		errs = append(errs, handlers.ValidateBackChannel(time.Duration(b.RetryFor), time.Duration(b.RedirectWait)))
-	}
-	return errors.Join(append(errs, h.EndSession.Validate())...)
 }
 
 // ServeHTTP serves a request by the path that the browser sent.

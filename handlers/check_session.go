@@ -40,8 +40,8 @@ func (c *CheckSession) Setup(env Env) {
 	c.limiter = newLimiter(env.Now)
 }
 
-// Validate tells why the configuration cannot be served.
-func (c *CheckSession) Validate() error { return validatePath(c.Path) }
+// Validate reports why the configuration cannot be served.
+func (c *CheckSession) Validate() error { return ValidateEndpoint("check_session", c.Path) }
 
 // Serves reports whether a path is that of the check page.
 func (c *CheckSession) Serves(op *OP, path string) bool {

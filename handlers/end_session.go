@@ -94,13 +94,10 @@ func (e *EndSession) Setup(env Env) error {
 
 // Validate tells why the configuration cannot be served.
 func (e *EndSession) Validate() error {
-	if err := e.Keys.Validate(); err != nil {
+	if err := ValidateJWKSURI(e.Keys.URI); err != nil {
 		return err
 	}
-	errs := []error{validatePath(e.Path)}
-	if e.Confirm != "" && e.Confirm != ConfirmNeeded && e.Confirm != ConfirmAlways {
-		errs = append(errs, fmt.Errorf("confirm is %q, but must be %s or %s", e.Confirm, ConfirmNeeded, ConfirmAlways))
-	}
+	errs := []error{ValidateEndpoint("end_session", e.Path), ValidateConfirm(e.Confirm)}
 	if e.Upstream != nil {
 		errs = append(errs, e.Upstream.Validate())
 	}
@@ -108,6 +105,11 @@ func (e *EndSession) Validate() error {
 		errs = append(errs, cookie.Validate())
 	}
 	return errors.Join(errs...)
+}
+
+// ValidateConfirm reports why a value of confirm means nothing.
+func ValidateConfirm(confirm string) error {
+	return oneOf("confirm", confirm, ConfirmNeeded, ConfirmAlways)
 }
 
 // isAble reports whether the endpoint can be served: there is something to end the OP's own session by, or nothing has to be ended there.
