@@ -100,7 +100,7 @@ func (s *FileStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.Err("the store's path is empty")
 		}
 		if err := validatePlaceholders(s.Path); err != nil {
-			return d.WrapErr(err)
+			return located(d, "store", err)
 		}
 	}
 	return endOfLine(d)

@@ -23,7 +23,7 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 			return d.Err("end_session: the path is empty")
 		}
 		if err := atStart(validateEndpoint("end_session"))(e.Path); err != nil {
-			return d.WrapErr(err)
+			return located(d, "end_session", err)
 		}
 	}
 	if d.NextArg() {
@@ -51,7 +51,7 @@ func (h *Handler) unmarshalOPLogout(d *caddyfile.Dispenser) error {
 	logout.Paths = args
 	err := allAtStart(func(paths ...string) error { return handlers.OPLogout{Method: logout.Method, Paths: paths}.Validate() })(args...)
 	if err != nil {
-		return d.WrapErr(err)
+		return located(d, "op_logout", err)
 	}
 	h.OPLogouts = append(h.OPLogouts, logout)
 	return endOfLine(d)

@@ -1,8 +1,10 @@
 package oidcsession
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -19,8 +21,19 @@ type options map[string]option
 // parse parses a block. check judges its options together, since one may mend another: an error
 // names the line of the first option with which it came.
 func (o options) parse(d *caddyfile.Dispenser, block string, check func() error) error {
-	start := *d
-	lines := make(map[string]*caddyfile.Dispenser)
+	lines := make(map[string]caddyfile.Dispenser)
+	judge := func(line caddyfile.Dispenser) error {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		if _, known := lines[err.Error()]; !known {
+			lines[err.Error()] = line
+		}
+		line = lines[err.Error()]
+		return line.WrapErr(err)
+	}
+	err := judge(*d)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		line, name := *d, d.Val()
 		parse, known := o[name]
@@ -30,22 +43,21 @@ func (o options) parse(d *caddyfile.Dispenser, block string, check func() error)
 		if err := parse(d); err != nil {
 			return err
 		}
-		if err := check(); err != nil && lines[err.Error()] == nil {
-			lines[err.Error()] = &line
-		}
+		err = judge(line)
 	}
-	err := check()
-	if err == nil {
-		return nil
-	}
-	if line := lines[err.Error()]; line != nil {
-		return line.WrapErr(err)
-	}
-	return start.WrapErr(err)
+	return err
 }
 
 // unchecked is the check of a block whose options are right one by one.
 func unchecked() error { return nil }
+
+// located returns an error with file and line, and with the option if it does not name it itself.
+func located(d *caddyfile.Dispenser, name string, err error) error {
+	if !strings.Contains(err.Error(), name) {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	return d.WrapErr(err)
+}
 
 // endOfLine refuses further arguments and a block.
 func endOfLine(d *caddyfile.Dispenser) error {
@@ -73,7 +85,7 @@ func scalar(value *string, check func(string) error) option {
 		}
 		if check != nil {
 			if err := check(*value); err != nil {
-				return d.WrapErr(err)
+				return located(d, name, err)
 			}
 		}
 		return endOfLine(d)
@@ -95,7 +107,7 @@ func list(values *[]string, check func(...string) error) option {
 		}
 		if check != nil {
 			if err := check(*values...); err != nil {
-				return d.WrapErr(err)
+				return located(d, name, err)
 			}
 		}
 		return endOfLine(d)
