@@ -32,7 +32,6 @@ type App struct {
 
 	http      func() (any, error) // Caddy's HTTP app, once all apps are there
 	logger    *zap.Logger
-	placed    bool // validateRoutes has looked
 	keys      *keySource[*sessionstate.Keyring]
 	poolKey   string // of the registry; empty: not taken
 	registry  *registry.Lazy
@@ -79,6 +78,17 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.poolKey = opener.SharingKey()
 	a.registry = shared.(sharedRegistry).Lazy
 	return a.takeWorker()
+}
+
+// addSite notes a handler that is provisioned, within other modules. The first one has all routes looked at.
+func (a *App) addSite(around []caddy.Module, issuers []string) error {
+	if len(a.issuers) == 0 {
+		if err := validateRoutes(around); err != nil {
+			return err
+		}
+	}
+	a.issuers = append(a.issuers, issuers)
+	return nil
 }
 
 // Start begins to open the registry, so that the first login does not wait for it, and to

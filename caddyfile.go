@@ -163,6 +163,7 @@ func (*MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //		}
 //		clients_file <path>
 //		jwks_uri     <url>
+//		log_subject
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(Handler)
@@ -198,6 +199,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"client":               h.unmarshalClient,
 		"clients_file":         scalar(&h.ClientsFile, atStart(nil)),
 		"jwks_uri":             scalar(&h.JWKSURI, atStart(handlers.ValidateJWKSURI)),
+		"log_subject":          onOff(&h.LogSubject),
 	}.parse(d, "oidc_session", h.validateTogether)
 	if h.CheckSession.Path == "" {
 		h.CheckSession = nil

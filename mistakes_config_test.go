@@ -180,7 +180,7 @@ func TestTheDirectiveTwiceForOneIssuerIsRefused(t *testing.T) {
 		refused    bool
 	}{
 		"twice":                    {one + one, true},
-		"twice without an issuer":  {"oidc_session\n\toidc_session\n\t", true},
+		"twice without an issuer":  {strings.Repeat("oidc_session\n\t", 2), true},
 		"twice in a route":         {"route {\n\t" + one + one + "}", true},
 		"twice under one handle":   {"handle /a/* {\n\t" + one + one + "}", true},
 		"for two issuers":          {one + other, false},

@@ -161,6 +161,13 @@ type Handler struct {
 	// Default: the jwks_uri of the OP's document, if that is on the issuer's origin.
 	JWKSURI string `json:"jwks_uri,omitempty"`
 
+	// Whether the log says, as `subject`, who the user of a session is: an HMAC-SHA256 of the sub by
+	// a key that is derived from the first shared key. One user at one issuer has one value, until
+	// that key is another. Who has the key can compute it; nobody else can compare it with a sub.
+	//
+	// Default: false.
+	LogSubject bool `json:"log_subject,omitempty"`
+
 	paths     *handlers.Paths
 	op        *handlers.OPAddress // nil: the OP is asked through the site
 	provider  *handlers.Provider
@@ -185,25 +192,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("getting the oidc_session app: %w", err)
 	}
-	if h.CheckSession == nil {
-		h.CheckSession = new(handlers.CheckSession)
-	}
-	explicit := h.EndSession != nil
-	if !explicit {
-		h.EndSession = new(handlers.EndSession)
-	}
-	h.EndSession.Explicit = explicit
 	if err := h.resolve(); err != nil {
 		return err
 	}
 	app := loaded.(*App)
-	if !app.placed {
-		if err := validateRoutes(ctx.Modules()); err != nil {
-			return err
-		}
-		app.placed = true
+	if err := app.addSite(ctx.Modules(), h.Issuers); err != nil {
+		return err
 	}
-	app.issuers = append(app.issuers, h.Issuers)
 	h.endpoints = app.endpoints.Provisioned()
 	clients := &handlers.Clients{List: h.Clients, File: h.ClientsFile}
 	if err := h.provisionBackChannel(ctx, app, clients); err != nil {
@@ -220,12 +215,19 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := clients.Setup(env); err != nil {
 		return err
 	}
-	h.provider = &handlers.Provider{Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell}
+	summary := &handlers.Summary{
+		LoginCookie: h.LoginCookie, SessionState: h.SessionState, CheckSession: h.CheckSession, EndSession: h.EndSession,
+		BackChannel: h.told, Clients: clients, Logger: env.Logger,
+	}
+	h.provider = &handlers.Provider{
+		Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell, Discovered: summary.Discovered,
+	}
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: new(handlers.Redemptions), SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
 		Issuers: func() [][]string { return app.issuers }, Clients: clients,
 	}
+	h.CheckSession.SessionState = h.SessionState
 	h.discovery.Learn = h.learn
 	h.discovery.Setup(env)
 	h.token.SessionState, h.token.Redemptions = h.SessionState, h.browser.Redemptions
@@ -257,12 +259,26 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 	return nil
 }
 
-// resolve replaces the placeholders in settings that are known at start.
+// resolve makes the endpoints that are not configured, and replaces the placeholders in settings that are known at start.
 func (h *Handler) resolve() error {
+	if h.CheckSession == nil {
+		h.CheckSession = new(handlers.CheckSession)
+	}
+	explicit := h.EndSession != nil
+	if !explicit {
+		h.EndSession = new(handlers.EndSession)
+	}
+	h.EndSession.Explicit = explicit
 	settings := []setting{
-		{"login_cookie", &h.LoginCookie}, {"session_state", (*string)(&h.SessionState)}, {"op_address", &h.OPAddress},
-		{"check_session", &h.CheckSession.Path}, {"clients_file", &h.ClientsFile}, {"jwks_uri", &h.JWKSURI},
-		{"end_session", &h.EndSession.Path}, {"confirm", &h.EndSession.Confirm}, {"templates", &h.EndSession.Templates},
+		{"login_cookie", &h.LoginCookie},
+		{"session_state", (*string)(&h.SessionState)},
+		{"op_address", &h.OPAddress},
+		{"check_session", &h.CheckSession.Path},
+		{"clients_file", &h.ClientsFile},
+		{"jwks_uri", &h.JWKSURI},
+		{"end_session", &h.EndSession.Path},
+		{"confirm", &h.EndSession.Confirm},
+		{"templates", &h.EndSession.Templates},
 	}
 	if upstream := h.EndSession.Upstream; upstream != nil {
 		upstream.Method = strings.ToUpper(upstream.Method)
@@ -297,6 +313,7 @@ func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) e
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
 	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
+	h.told.Framed = h.EndSession.IsFramed
 	h.EndSession.FrontChannelTimeout = cmp.Or(time.Duration(h.FrontChannelTimeout), frontChannelTimeout)
 	return h.EndSession.Setup(env)
 }
@@ -386,6 +403,7 @@ func (h *Handler) env(a *App, logger *zap.Logger) handlers.Env {
 		Wake:            h.told.Wake,
 		SawIDToken:      h.told.SawIDToken,
 		Logger:          logger,
+		LogSubject:      h.LogSubject,
 		Now:             now,
 	}
 }
