@@ -21,6 +21,7 @@ type App struct {
 	// session states, all of them open, so that a key can be rotated. Servers with the same keys agree on all values; those
 	// of browsers that are not signed in are the same on all of them. Takes placeholders that are known at start, such as
 	// {file./run/secrets/oidc_session} or {env.OIDC_SESSION_KEY}; one that is unknown or empty is an error.
+	// So is a key that looks like a path or an unresolved placeholder, unless it is the content of a {file.*}.
 	//
 	// Default: one key, generated at first use and kept in Caddy's storage under `oidc_session/key`.
 	Keys []string `json:"keys,omitempty"`

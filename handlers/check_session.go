@@ -25,7 +25,8 @@ const DefaultCheckSessionPath = "/oidc/check-session"
 // section 3.2), and answers the page's own questions.
 type CheckSession struct {
 	// The path of the check page on the issuer's origin; it is the `check_session_iframe` of the discovery document, unless
-	// the OP has one of its own. It must begin with a slash. Takes placeholders that are known at start, such as {env.*}.
+	// the OP has one of its own. It must begin with a slash, and be
+	// neither / nor a path of end_session or of a discovery document. Takes placeholders that are known at start, such as {env.*}.
 	// Default: /oidc/check-session, behind the path of the issuer if it has one.
 	Path string `json:"path,omitempty"`
 

@@ -71,7 +71,7 @@ var (
 )
 
 // parseClients reads registration metadata: an array of objects, or an object with such an array. Members that are not used here are
-// passed over, since there are many. One client is read after the other, so that a document of too many costs no more than the bound.
+// passed over, since there are many; unknown ones are noted. One client is read after the other, so that a document of too many costs no more than the bound.
 func parseClients(document []byte) (*clientsFile, error) {
 	if err := json.Unmarshal(document, new(json.RawMessage)); err != nil { // the syntax of all of it
 		return nil, fmt.Errorf("%w: %w", errNoClients, placed(document, 0, err))

@@ -29,7 +29,8 @@ const (
 // EndSession is the end_session endpoint of OpenID Connect RP-Initiated Logout 1.0, for OPs that have none of their own.
 type EndSession struct {
 	// The path of the endpoint on the issuer's origin; it becomes the `end_session_endpoint` of the discovery document. It
-	// must begin with a slash. Takes placeholders that are known at start.
+	// must begin with a slash, and be neither / nor the path of check_session or of a discovery document. Takes placeholders
+	// that are known at start.
 	// Default: /oidc/end-session, behind the path of the issuer if it has one.
 	Path string `json:"path,omitempty"`
 

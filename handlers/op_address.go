@@ -21,9 +21,9 @@ type OPAddress struct {
 	client *http.Client
 }
 
-// ValidateOPAddress reports why the OP cannot be at an address. An empty one is none.
+// ValidateOPAddress reports why the OP cannot be at an address.
 func ValidateOPAddress(address string) error {
-	if socket, ok := strings.CutPrefix(address, "unix/"); address == "" || ok && socket != "" {
+	if socket, ok := strings.CutPrefix(address, "unix/"); ok && socket != "" {
 		return nil
 	}
 	u, err := url.Parse(address)

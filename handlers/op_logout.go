@@ -12,7 +12,7 @@ import (
 // OPLogout is a request by which the OP itself signs a user out: what its own sign-out button sends. It is for OPs that give the browser
 // a new login cookie then, instead of deleting it. Where it succeeds, with a status of 2xx or 3xx, the session has ended.
 type OPLogout struct {
-	// The method. A GET often only asks the user.
+	// The method, in any case. A GET often only asks the user.
 	// Default: POST.
 	Method string `json:"method,omitempty"`
 

@@ -17,7 +17,7 @@ import (
 // Upstream is the request that ends the OP's own session: the one its own sign-out button makes. It goes to the OP through the rest
 // of the site, with the browser's cookies, and the cookies that the OP sets or deletes in its answer reach the browser.
 type Upstream struct {
-	// The method. Default: POST.
+	// The method, in any case. Default: POST.
 	Method string `json:"method,omitempty"`
 
 	// The path on the issuer's origin, with a query if need be. Takes placeholders that are known at start.
