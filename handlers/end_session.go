@@ -28,7 +28,8 @@ const (
 // EndSession is the end_session endpoint of OpenID Connect RP-Initiated Logout 1.0, for OPs that have none of their own.
 type EndSession struct {
 	// The path of the endpoint on the issuer's origin; it becomes the `end_session_endpoint` of the discovery document. It
-	// must begin with a slash. Takes placeholders that are known at start.
+	// must begin with a slash, and be neither / nor the path of check_session or of a discovery document. Takes placeholders
+	// that are known at start.
 	// Default: /oidc/end-session, behind the path of the issuer if it has one.
 	Path string `json:"path,omitempty"`
 
@@ -96,13 +97,10 @@ func (e *EndSession) Setup(env Env) error {
 
 // Validate tells why the configuration cannot be served.
 func (e *EndSession) Validate() error {
-	if err := e.Keys.Validate(); err != nil {
+	if err := ValidateJWKSURI(e.Keys.URI); err != nil {
 		return err
 	}
-	errs := []error{validatePath(e.Path), ValidateName(e.Name)}
-	if e.Confirm != "" && e.Confirm != ConfirmNeeded && e.Confirm != ConfirmAlways {
-		errs = append(errs, fmt.Errorf("confirm is %q, but must be %s or %s", e.Confirm, ConfirmNeeded, ConfirmAlways))
-	}
+	errs := []error{ValidateEndpoint("end_session", e.Path), ValidateConfirm(e.Confirm), ValidateName(e.Name)}
 	if e.Upstream != nil {
 		errs = append(errs, e.Upstream.Validate())
 	}
@@ -110,6 +108,11 @@ func (e *EndSession) Validate() error {
 		errs = append(errs, cookie.Validate())
 	}
 	return errors.Join(errs...)
+}
+
+// ValidateConfirm reports why a value of confirm means nothing.
+func ValidateConfirm(confirm string) error {
+	return oneOf("confirm", confirm, ConfirmNeeded, ConfirmAlways)
 }
 
 // isAble reports whether the endpoint can be served: there is something to end the OP's own session by, or nothing has to be ended there.

@@ -107,7 +107,9 @@ func TestErrorsSayWhetherTheUserIsSignedIn(t *testing.T) {
 		r.Header.Set("Sec-Fetch-Site", "cross-site")
 		return r
 	}
-	link := func() *http.Request { return httptest.NewRequest(http.MethodGet, issuer+endSession+"?id_token_hint=x", nil) }
+	link := func() *http.Request {
+		return httptest.NewRequest(http.MethodGet, issuer+endSession+"?id_token_hint=x", nil)
+	}
 	for _, tt := range []struct {
 		name     string
 		signedIn bool
