@@ -269,7 +269,7 @@ func TestTheAppThatAsksIsNotAmongThoseThatCannotBeNotified(t *testing.T) {
 	}{
 		{"one without a channel", clientID, nil, map[string][]string{"cannot be told": {"The Wiki"}, "not be reached yet": {"Told"}}},
 		{"one that is not tried yet", "told", nil, map[string][]string{"cannot be told": {"The Shop", "The Wiki"}}},
-		{"one that refuses, since it has no session any more", "told", &registry.Outcome{Dead: true}, map[string][]string{"cannot be told": {"The Shop", "The Wiki"}}},
+		{"one that failed", "told", &registry.Outcome{Dead: true}, map[string][]string{"cannot be told": {"The Shop", "The Wiki"}, "could not be signed out of": {"Told"}}},
 		{"one that was notified", "told", &registry.Outcome{Delivered: true}, map[string][]string{"cannot be told": {"The Shop", "The Wiki"}, "You were signed out": {"Told"}}},
 		{"one that is named by a link only", "", nil, map[string][]string{"cannot be told": {"The Shop", "The Wiki"}, "not be reached yet": {"Told"}}},
 	} {
