@@ -155,6 +155,17 @@ func TestSignOutsThatAreRefusedOrFailAreWarnings(t *testing.T) {
 	}
 }
 
+func TestTheLogSaysWhyNobodyIsSentBackByARequestThatNamesNoClient(t *testing.T) {
+	x := newExit(t)
+	x.ask(values("post_logout_redirect_uri", elsewhere))
+	x.ask(values("post_logout_redirect_uri", bye, "client_id", clientID))
+	x.ask(nil)
+	lines := x.w.logs.FilterMessage("logout request names no client").All()
+	if len(lines) != 1 || lines[0].Level != zapcore.WarnLevel || lines[0].ContextMap()["post_logout_redirect_uri"] != "https://rp.example.com:8443/elsewhere" {
+		t.Errorf("the log says %v", lines)
+	}
+}
+
 func TestPagesLinkBackToTheApp(t *testing.T) {
 	const app = "https://app.example.com/bye"
 	clients := []Client{
