@@ -150,6 +150,7 @@ func (*MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //			redirect_wait <duration>
 //		}
 //		frontchannel_timeout <duration>
+//		name         <text>
 //		client <client_id> {
 //			name                     <text>
 //			post_logout_redirect_uri <uri...>
@@ -196,6 +197,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"end_session":          h.unmarshalEndSession,
 		"backchannel_logout":   h.unmarshalBackChannel,
 		"frontchannel_timeout": duration(&h.FrontChannelTimeout, validateFrontChannelTimeout),
+		"name":                 scalar(&h.Name, atStart(handlers.ValidateName)),
 		"client":               h.unmarshalClient,
 		"clients_file":         scalar(&h.ClientsFile, atStart(nil)),
 		"jwks_uri":             scalar(&h.JWKSURI, atStart(handlers.ValidateJWKSURI)),

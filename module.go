@@ -146,6 +146,11 @@ type Handler struct {
 	// served; an OP that has no cookie has nothing to end but the session and those of the apps.
 	EndSession *handlers.EndSession `json:"end_session,omitempty"`
 
+	// What the pages of sign-out call the OP: up to 100 characters. Takes placeholders that are known at start.
+	//
+	// Default: the host of the issuer.
+	Name string `json:"name,omitempty"`
+
 	// Clients (relying parties) of the OP, by what is registered of them.
 	Clients []handlers.Client `json:"clients,omitempty"`
 
@@ -276,6 +281,7 @@ func (h *Handler) resolve() error {
 		{"check_session", &h.CheckSession.Path},
 		{"clients_file", &h.ClientsFile},
 		{"jwks_uri", &h.JWKSURI},
+		{"name", &h.Name},
 		{"end_session", &h.EndSession.Path},
 		{"confirm", &h.EndSession.Confirm},
 		{"templates", &h.EndSession.Templates},
@@ -311,6 +317,7 @@ func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) e
 	keys.Setup(env)
 	h.told.OPKeys, h.browser.OPKeys, h.token.OPKeys = keys, keys, keys
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
+	h.EndSession.Name = h.Name
 	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
 	h.told.Framed = h.EndSession.IsFramed
