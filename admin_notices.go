@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
@@ -29,13 +30,13 @@ type operatorNotice struct {
 }
 
 func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
-	issuer := r.URL.Query().Get("issuer")
+	app, issuer := a.app(), r.URL.Query().Get("issuer")
 	var after registry.NoticeID
 	id, err := hex.DecodeString(r.URL.Query().Get("after"))
 	switch {
 	case r.Method != http.MethodGet:
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method not allowed: %s", r.Method)}
-	case a.app == nil:
+	case app == nil:
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errNoApp}
 	case issuer == "":
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errIssuerMissing}
@@ -43,14 +44,19 @@ func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errNoticeID}
 	}
 	copy(after[:], id)
-	notices, err := a.app.unhurried.AllNotices(r.Context(), issuer, after, maxOperatorNotices)
+	notices, err := app.unhurried.AllNotices(r.Context(), issuer, after, maxOperatorNotices)
+	if err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+	}
+	unnotified, err := app.sites.unnotified(r.Context(), issuer)
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 	}
 	answer := struct {
-		Notices []operatorNotice `json:"notices"`
-		Next    string           `json:"next,omitempty"`
-	}{Notices: []operatorNotice{}}
+		Notices    []operatorNotice      `json:"notices"`
+		Next       string                `json:"next,omitempty"`
+		Unnotified []handlers.Unnotified `json:"cannot_be_notified,omitempty"`
+	}{Notices: []operatorNotice{}, Unnotified: unnotified}
 	for _, n := range notices {
 		answer.Notices = append(answer.Notices, operatorNotice{
 			ID: n.ID.String(), ClientID: n.ClientID, Reason: n.Reason, Created: n.Created, Due: n.Due, Attempts: n.Attempts,

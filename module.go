@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -145,6 +146,11 @@ type Handler struct {
 	// served; an OP that has no cookie has nothing to end but the session and those of the apps.
 	EndSession *handlers.EndSession `json:"end_session,omitempty"`
 
+	// What the pages of sign-out call the OP: up to 100 characters. Takes placeholders that are known at start.
+	//
+	// Default: the host of the issuer.
+	Name string `json:"name,omitempty"`
+
 	// Clients (relying parties) of the OP, by what is registered of them.
 	Clients []handlers.Client `json:"clients,omitempty"`
 
@@ -159,6 +165,13 @@ type Handler struct {
 	//
 	// Default: the jwks_uri of the OP's document, if that is on the issuer's origin.
 	JWKSURI string `json:"jwks_uri,omitempty"`
+
+	// Whether the log says, as `subject`, who the user of a session is: an HMAC-SHA256 of the sub by
+	// a key that is derived from the first shared key. One user at one issuer has one value, until
+	// that key is another. Who has the key can compute it; nobody else can compare it with a sub.
+	//
+	// Default: false.
+	LogSubject bool `json:"log_subject,omitempty"`
 
 	paths     *handlers.Paths
 	op        *handlers.OPAddress // nil: the OP is asked through the site
@@ -184,19 +197,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("getting the oidc_session app: %w", err)
 	}
-	if h.CheckSession == nil {
-		h.CheckSession = new(handlers.CheckSession)
-	}
-	explicit := h.EndSession != nil
-	if !explicit {
-		h.EndSession = new(handlers.EndSession)
-	}
-	h.EndSession.Explicit = explicit
 	if err := h.resolve(); err != nil {
 		return err
 	}
 	app := loaded.(*App)
-	app.issuers = append(app.issuers, h.Issuers)
+	if err := app.addSite(ctx.Modules(), h.Issuers); err != nil {
+		return err
+	}
 	h.endpoints = app.endpoints.Provisioned()
 	clients := &handlers.Clients{List: h.Clients, File: h.ClientsFile}
 	if err := h.provisionBackChannel(ctx, app, clients); err != nil {
@@ -213,12 +220,19 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := clients.Setup(env); err != nil {
 		return err
 	}
-	h.provider = &handlers.Provider{Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell}
+	summary := &handlers.Summary{
+		LoginCookie: h.LoginCookie, SessionState: h.SessionState, CheckSession: h.CheckSession, EndSession: h.EndSession,
+		BackChannel: h.told, Clients: clients, Logger: env.Logger,
+	}
+	h.provider = &handlers.Provider{
+		Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell, Discovered: summary.Discovered,
+	}
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: new(handlers.Redemptions), SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
 		Issuers: func() [][]string { return app.issuers }, Clients: clients,
 	}
+	h.CheckSession.SessionState = h.SessionState
 	h.discovery.Learn = h.learn
 	h.discovery.Setup(env)
 	h.token.SessionState, h.token.Redemptions = h.SessionState, h.browser.Redemptions
@@ -250,28 +264,41 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 	return nil
 }
 
-// resolve replaces the placeholders in settings that are known at start.
+// resolve makes the endpoints that are not configured, and replaces the placeholders in settings that are known at start.
 func (h *Handler) resolve() error {
-	settings := []*string{
-		&h.LoginCookie, (*string)(&h.SessionState), &h.OPAddress, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
-		&h.EndSession.Path, &h.EndSession.Confirm, &h.EndSession.Templates,
+	if h.CheckSession == nil {
+		h.CheckSession = new(handlers.CheckSession)
 	}
-	if h.EndSession.Upstream != nil {
-		settings = append(settings, &h.EndSession.Upstream.Path)
+	explicit := h.EndSession != nil
+	if !explicit {
+		h.EndSession = new(handlers.EndSession)
+	}
+	h.EndSession.Explicit = explicit
+	settings := []setting{
+		{"login_cookie", &h.LoginCookie},
+		{"session_state", (*string)(&h.SessionState)},
+		{"op_address", &h.OPAddress},
+		{"check_session", &h.CheckSession.Path},
+		{"clients_file", &h.ClientsFile},
+		{"jwks_uri", &h.JWKSURI},
+		{"name", &h.Name},
+		{"end_session", &h.EndSession.Path},
+		{"confirm", &h.EndSession.Confirm},
+		{"templates", &h.EndSession.Templates},
+	}
+	if upstream := h.EndSession.Upstream; upstream != nil {
+		upstream.Method = strings.ToUpper(upstream.Method)
+		settings = append(settings, setting{"upstream", &upstream.Path})
 	}
 	for i := range h.EndSession.ClearCookies {
 		cookie := &h.EndSession.ClearCookies[i]
-		settings = append(settings, &cookie.Name, &cookie.Domain, &cookie.Path)
+		settings = append(settings, setting{"clear_cookies", &cookie.Name}, setting{"domain", &cookie.Domain}, setting{"path", &cookie.Path})
 	}
-	for _, list := range [][]string{h.Issuers, h.Discovery} {
-		for i := range list {
-			settings = append(settings, &list[i])
-		}
-	}
+	settings = slices.Concat(settings, settingsOf("issuer", h.Issuers), settingsOf("discovery", h.Discovery))
 	for i := range h.OPLogouts {
-		for j := range h.OPLogouts[i].Paths {
-			settings = append(settings, &h.OPLogouts[i].Paths[j])
-		}
+		logout := &h.OPLogouts[i]
+		logout.Method = strings.ToUpper(logout.Method)
+		settings = append(settings, settingsOf("op_logout", logout.Paths)...)
 	}
 	return resolveAll(settings...)
 }
@@ -290,31 +317,12 @@ func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) e
 	keys.Setup(env)
 	h.told.OPKeys, h.browser.OPKeys, h.token.OPKeys = keys, keys, keys
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
+	h.EndSession.Name = h.Name
 	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
+	h.told.Framed = h.EndSession.IsFramed
 	h.EndSession.FrontChannelTimeout = cmp.Or(time.Duration(h.FrontChannelTimeout), frontChannelTimeout)
 	return h.EndSession.Setup(env)
-}
-
-// Validate checks what Provision resolved.
-func (h *Handler) Validate() error {
-	if h.LoginCookie != "" && (&http.Cookie{Name: h.LoginCookie, Value: "x"}).Valid() != nil {
-		return errors.New("login_cookie is no cookie name")
-	}
-	errs := []error{h.browser.Validate(), h.CheckSession.Validate(), handlers.ValidateIDTokens(h.IDTokens)}
-	if lifetime := time.Duration(h.SessionLifetime); lifetime != 0 && (lifetime < minSessionLifetime || lifetime > maxSessionLifetime) {
-		errs = append(errs, fmt.Errorf("session_lifetime is %s, but must be %s to 400 days", lifetime, minSessionLifetime))
-	}
-	if idle := time.Duration(h.IdleTimeout); idle != 0 && (idle < minSessionLifetime || idle > maxSessionLifetime) {
-		errs = append(errs, fmt.Errorf("idle_timeout is %s, but must be %s to 400 days", idle, minSessionLifetime))
-	}
-	if timeout := time.Duration(h.FrontChannelTimeout); timeout < 0 || timeout > maxFrontChannelTimeout {
-		errs = append(errs, fmt.Errorf("frontchannel_timeout is %s, but must be at most %s", timeout, maxFrontChannelTimeout))
-	}
-	if b := h.BackChannel; b != nil {
-		errs = append(errs, handlers.ValidateBackChannel(time.Duration(b.RetryFor), time.Duration(b.RedirectWait)))
-	}
-	return errors.Join(append(errs, h.EndSession.Validate())...)
 }
 
 // ServeHTTP serves a request by the path that the browser sent.
@@ -402,6 +410,7 @@ func (h *Handler) env(a *App, logger *zap.Logger) handlers.Env {
 		Wake:            h.told.Wake,
 		SawIDToken:      h.told.SawIDToken,
 		Logger:          logger,
+		LogSubject:      h.LogSubject,
 		Now:             now,
 	}
 }

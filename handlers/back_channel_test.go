@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -252,7 +253,7 @@ func TestWhoCannotBeReachedYetIsStillTried(t *testing.T) {
 	x := newExit(t, tellable)
 	x.w.tells = true
 	x.signedIn(clientID, "alice")
-	page := readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body) // after redirect_wait
+	page := readAll(t, x.answer(x.ask(nil), answerSignOut).Body) // after redirect_wait
 	if _, group, found := strings.Cut(page, "could not be reached yet"); !found || !strings.Contains(group, "The Shop") {
 		t.Errorf("the page is %s", page)
 	}
@@ -264,8 +265,8 @@ func TestAClientWithoutAnIDTokenIsNamedInTheLog(t *testing.T) {
 	x.signedIn(clientID, "alice")
 	x.get(strings.Replace(authorize("s"), "client_id="+clientID, "client_id=quiet", 1), redirect(callback+"?code=c&state=s"))
 	x.ask(values("id_token_hint", x.hint(clientID, "alice")))
-	logged := x.w.logs.FilterMessageSnippet("no ID token of it was seen").All()
-	if len(logged) != 1 || logged[0].ContextMap()["client_id"] != "quiet" {
+	logged := x.w.logs.FilterMessageSnippet("clients cannot be notified by back channel").All()
+	if len(logged) != 1 || fmt.Sprint(logged[0].ContextMap()["client_ids"]) != "[quiet]" {
 		t.Errorf("logged %+v", logged)
 	}
 }

@@ -52,9 +52,9 @@ func (b *Browser) Setup(env Env) {
 
 // Validate tells why the configuration cannot be.
 func (b *Browser) Validate() error {
-	errs := []error{b.SessionState.validate()}
+	errs := []error{b.SessionState.Validate()}
 	for _, logout := range b.OPLogouts {
-		errs = append(errs, logout.validate())
+		errs = append(errs, logout.Validate())
 	}
 	return errors.Join(errs...)
 }

@@ -25,9 +25,13 @@ const DefaultCheckSessionPath = "/oidc/check-session"
 // section 3.2), and answers the page's own questions.
 type CheckSession struct {
 	// The path of the check page on the issuer's origin; it is the `check_session_iframe` of the discovery document, unless
-	// the OP has one of its own. It must begin with a slash. Takes placeholders that are known at start, such as {env.*}.
+	// the OP has one of its own. It must begin with a slash, and be
+	// neither / nor a path of end_session or of a discovery document. Takes placeholders that are known at start, such as {env.*}.
 	// Default: /oidc/check-session, behind the path of the issuer if it has one.
 	Path string `json:"path,omitempty"`
+
+	// SessionState says whether the page takes the place of the OP's own.
+	SessionState SessionState `json:"-"`
 
 	env     Env
 	limiter *limiter
@@ -40,16 +44,29 @@ func (c *CheckSession) Setup(env Env) {
 	c.limiter = newLimiter(env.Now)
 }
 
-// Validate tells why the configuration cannot be served.
-func (c *CheckSession) Validate() error { return validatePath(c.Path) }
+// Validate reports why the configuration cannot be served.
+func (c *CheckSession) Validate() error { return ValidateEndpoint("check_session", c.Path) }
 
 // Serves reports whether a path is that of the check page.
 func (c *CheckSession) Serves(op *OP, path string) bool {
-	return op.isAt(path, c.Path, DefaultCheckSessionPath)
+	return op.isAt(path, c.Path, DefaultCheckSessionPath) && c.owner(op) == ""
+}
+
+// owner returns the member of the OP's metadata that has the page's path, which is the OP's then;
+// empty: none has, or the page is to take that one's place.
+func (c *CheckSession) owner(op *OP) string {
+	member := op.owner(op.place(c.Path, DefaultCheckSessionPath))
+	if member == "check_session_iframe" && c.SessionState.Replaces(op) {
+		return ""
+	}
+	return member
 }
 
 // Members are what the check page adds to the discovery document; replace: in place of the OP's own.
 func (c *CheckSession) Members(op *OP, replace bool) []Member {
+	if c.owner(op) != "" {
+		return nil
+	}
 	return []Member{{Name: "check_session_iframe", Value: op.Origin + op.place(c.Path, DefaultCheckSessionPath), Replace: replace}}
 }
 

@@ -45,8 +45,8 @@ func withSession(uri, issuer, sid string) string {
 	return uri + separator + "iss=" + url.QueryEscape(issuer) + "&sid=" + url.QueryEscape(sid)
 }
 
-// isFramed reports whether clients of an OP are told by front channel: by the page of our own endpoint, unless the OP has one.
-func (e *EndSession) isFramed(op *OP) bool {
+// IsFramed reports whether clients of an OP are told by front channel: by the page of our own endpoint, unless the OP has one.
+func (e *EndSession) IsFramed(op *OP) bool {
 	return e.isServed(op) && !op.framesClients && (e.FrontChannel || e.Clients.framed())
 }
 
@@ -56,7 +56,7 @@ func (e *EndSession) showFrames(l *leave, frames []string, done sealedLogout) {
 	done.Framed = true
 	language := assets.ChooseLanguage(l.request.Locales, l.r.Header.Get("Accept-Language"))
 	body, policy, err := e.pages.FrontChannel(assets.FrontChannel{
-		Language: language, Issuer: l.op.host, Frames: frames,
+		Language: language, Issuer: e.opName(l.op), Frames: frames,
 		Next: e.next(l, done), Timeout: e.FrontChannelTimeout, OPFailed: done.Failed,
 	})
 	if err != nil {

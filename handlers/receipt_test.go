@@ -70,7 +70,7 @@ func TestClientsOfOneNameAreToldApartByTheirIDs(t *testing.T) {
 			x.signedIn(client, "alice")
 		}
 		page := readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body)
-		onReceipt(t, x.reads(x.next(page)), map[string][]string{"asked to sign you out": {"The Shop (shop)"}, "cannot be told": {name + " (evil)", "The Wiki"}})
+		onReceipt(t, x.reads(x.next(page)), map[string][]string{"asked to sign you out": {"The Shop (shop)"}, "cannot be told": {assets.PlainName(name) + " (evil)", "The Wiki"}})
 	}
 }
 
@@ -96,7 +96,7 @@ func TestOfClientsThatTheOPTellsItselfNothingIsSaid(t *testing.T) {
 			for _, client := range []string{clientID, "wiki", "mail"} {
 				x.signedIn(client, "alice")
 			}
-			page := readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body)
+			page := readAll(t, x.answer(x.ask(nil), answerSignOut).Body)
 			if !tt.metadata.FrontChannelLogout {
 				page = x.reads(x.next(page))
 			}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oidc-session/caddy-oidc-session/assets"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
@@ -258,8 +259,9 @@ func TestARegisteredNameIsNotShown(t *testing.T) {
 		}
 		end := &EndSession{Clients: o.g.Clients}
 		l := &leave{op: o.w.op, r: httptest.NewRequest("GET", issuer+"/", nil), request: logoutRequest{ClientID: id, Hinted: true}}
-		if got := end.clientName(l); got != id {
-			t.Errorf("the question names %q", got)
+		page := assets.View{Page: assets.PageQuestion}
+		if end.showClient(l, &page); page.Client != id {
+			t.Errorf("the question names %q", page.Client)
 		}
 	}
 }
@@ -280,7 +282,7 @@ func TestNamesHaveNoControlCharacters(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"shop", "wiki"} {
-		if client, _ := clients.Find(t.Context(), issuer, id); client.Name != "The Shop \u00e9\u5e97" {
+		if client, _ := clients.Find(t.Context(), issuer, id); client.shownName(id) != "The Shop \u00e9\u5e97" {
 			t.Errorf("%s is %q", id, client.Name)
 		}
 	}

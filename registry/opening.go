@@ -26,7 +26,7 @@ var errClosed = fmt.Errorf("%w: closed", ErrUnavailable)
 // for an attempt under way as long as their contexts allow.
 type opening struct {
 	opener Opener
-	logger func() *zap.Logger
+	logger *zap.Logger
 	opened func(Store) // called with each store that was opened
 
 	work   sync.WaitGroup // of attempts
@@ -89,7 +89,7 @@ func (o *opening) current() (Store, <-chan struct{}, error) {
 func (o *opening) reopen(broken Store) {
 	if broken != nil {
 		if err := broken.Close(); err != nil {
-			o.logger().Debug("closing the broken session registry failed", zap.Error(err))
+			o.logger.Debug("closing the broken session registry failed", zap.Error(err))
 		}
 	}
 	var store Store
@@ -109,7 +109,7 @@ func (o *opening) open() (store Store, err error) {
 			store, err = nil, fmt.Errorf("%w: opening the store panicked: %v", ErrUnavailable, reason)
 		}
 	}()
-	return o.opener.Open()
+	return o.opener.Open(o.logger)
 }
 
 // finish ends an attempt. It reports whether the store is still wanted.
@@ -156,7 +156,7 @@ func (o *opening) lost(err error) {
 	o.err = err
 	if !o.missing {
 		o.missing = true
-		o.logger().Warn("session registry unavailable: sessions are kept in cookies only", zap.Error(err))
+		o.logger.Warn("session registry unavailable: sessions are kept in cookies only", zap.Error(err))
 	}
 }
 
@@ -164,7 +164,7 @@ func (o *opening) lost(err error) {
 func (o *opening) found(store Store) {
 	if o.missing {
 		o.missing = false
-		o.logger().Info("session registry available again")
+		o.logger.Info("session registry available again")
 	}
 	o.store, o.err = store, nil
 	o.opened(store)

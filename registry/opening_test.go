@@ -60,7 +60,7 @@ func newDisk() *disk {
 		return d.open()
 	})
 	logger := zap.New(core)
-	d.Registry = registry.Open(opens, func([]*registry.Session) {}, func() *zap.Logger { return logger })
+	d.Registry = registry.Open(opens, func([]*registry.Session) {}, logger)
 	return d
 }
 
@@ -213,7 +213,7 @@ func TestCallsFailInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := onStore(t, nil, nil)
 		store := hanging{memory.New(time.Now)}
-		w.Registry = registry.Open(opener(func() (registry.Store, error) { return store, nil }), nil, zap.NewNop)
+		w.Registry = registry.Open(opener(func() (registry.Store, error) { return store, nil }), nil, zap.NewNop())
 		began := time.Now()
 		_, _, err := w.Join(t.Context(), w.aJoin(1))
 		allUnavailable(t, map[string]error{"Join": err})

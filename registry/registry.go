@@ -33,7 +33,7 @@ func Patient(ctx context.Context) context.Context { return context.WithValue(ctx
 type Registry struct {
 	opening opening
 	ended   func([]*Session)
-	logger  func() *zap.Logger
+	logger  *zap.Logger
 	cache   cache
 	heard   Listeners[Place]
 }
@@ -44,7 +44,7 @@ type Registry struct {
 //
 // ended is called with sessions that a call of this process has ended. What they owe ([Session.Owed])
 // is this process's to deliver where it has a Lease.
-func Open(opener Opener, ended func([]*Session), logger func() *zap.Logger) *Registry {
+func Open(opener Opener, ended func([]*Session), logger *zap.Logger) *Registry {
 	r := &Registry{ended: ended, logger: logger}
 	r.opening = opening{opener: opener, logger: logger, opened: r.watch, closed: make(chan struct{})}
 	return r
@@ -134,7 +134,7 @@ func (r *Registry) apply(c changing, old []byte, clock time.Time) (*Change, []*S
 	rec, err := decodeRecord(old)
 	switch {
 	case errors.Is(err, errDamaged):
-		r.logger().Error("session record lost: damaged", zap.String("place", fmt.Sprintf("%x", c.place)), zap.Error(err),
+		r.logger.Error("session record lost: damaged", zap.String("place", fmt.Sprintf("%x", c.place)), zap.Error(err),
 			zap.String("advice", "check the disk; this browser goes on with its cookie"))
 		if c.issuer == "" {
 			return new(Change), nil, nil // or it would be due for ever

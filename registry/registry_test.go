@@ -47,8 +47,8 @@ func (f *fake) Due(ctx context.Context, limit int) ([]registry.Key, error) {
 
 type opener func() (registry.Store, error)
 
-func (o opener) Open() (registry.Store, error) { return o() }
-func (o opener) SharingKey() string            { return "test" }
+func (o opener) Open(*zap.Logger) (registry.Store, error) { return o() }
+func (o opener) SharingKey() string                       { return "test" }
 
 // A world is a registry over a store in memory.
 type world struct {
@@ -80,7 +80,7 @@ func onStore(t *testing.T, store *fake, clock *storetest.Clock) *world {
 		for _, s := range sessions {
 			w.ended = append(w.ended, s.Reason)
 		}
-	}, func() *zap.Logger { return logger })
+	}, logger)
 	t.Cleanup(func() { _ = w.Close() })
 	return w
 }

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // A Store keeps records, sets and what leads to records, and knows nothing of sessions. Its methods
@@ -54,8 +56,8 @@ type Store interface {
 // An Opener opens stores: what a store module configures.
 type Opener interface {
 	// Open opens the store, or fails within a second when it is locked or unavailable. It never
-	// waits for another process.
-	Open() (Store, error)
+	// waits for another process. The logger is for as long as the store is open, over reloads.
+	Open(logger *zap.Logger) (Store, error)
 
 	// SharingKey is equal for openers of one and the same store, so that reloads and several users
 	// share one registry.

@@ -12,7 +12,7 @@ import (
 
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, clock *storetest.Clock) registry.Store {
-		store, err := Open(filepath.Join(t.TempDir(), "sub", "registry.db"), clock.Now, func() *zap.Logger { return zap.NewNop() })
+		store, err := Open(filepath.Join(t.TempDir(), "sub", "registry.db"), clock.Now, zap.NewNop())
 		if err != nil {
 			t.Fatal(err)
 		}

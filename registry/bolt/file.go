@@ -79,7 +79,11 @@ func copyTo(path string, source *bbolt.DB) error {
 	if err == nil {
 		err = db.Sync()
 	}
-	return errors.Join(err, db.Close())
+	pageSize := db.Info().PageSize
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return mark(path, pageSize)
 }
 
 func ignoreMissing(err error) error {

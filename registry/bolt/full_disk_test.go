@@ -51,7 +51,7 @@ func runOutOfSpace(path string, limit func(directory string) (free func() error,
 	if err != nil {
 		return err
 	}
-	store, err := Open(path, time.Now, zap.NewNop)
+	store, err := Open(path, time.Now, zap.NewNop())
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func runOutOfSpace(path string, limit func(directory string) (free func() error,
 			return nil
 		}
 		_ = store.Close()
-		store, err = Open(path, time.Now, zap.NewNop)
+		store, err = Open(path, time.Now, zap.NewNop())
 		return err
 	}
 	for range 4 { // it stays so, and what is recorded can be read
@@ -90,7 +90,7 @@ func runOutOfSpace(path string, limit func(directory string) (free func() error,
 	if err := store.Close(); err != nil {
 		return err
 	}
-	if store, err = Open(path, time.Now, zap.NewNop); err != nil {
+	if store, err = Open(path, time.Now, zap.NewNop()); err != nil {
 		return err
 	}
 	defer store.Close()

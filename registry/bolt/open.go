@@ -2,10 +2,8 @@ package bolt
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,7 +33,7 @@ var (
 	errCorrupt = errors.New("corrupt")
 	errFirst   = errors.New("of a format before the first release")
 	errNewer   = errors.New("written by a later release: update this server")
-	errForeign = errors.New("another program's file: give the session registry a path of its own")
+	errForeign = errors.New("the file is no session registry, or damaged beyond recognition: give store file another path, or move the file away")
 )
 
 // Open opens the registry in the file at path, or begins one there; its directory is made if there is
@@ -43,8 +41,9 @@ var (
 //
 // A file that is corrupt is renamed to path.corrupt-TIME, which is logged with both names, and a new
 // one is begun. Every error wraps [registry.ErrUnavailable]: the file is locked by another process,
-// cannot be read or written, was written by a later release, or is some other program's.
-func Open(path string, now func() time.Time, logger func() *zap.Logger) (*Store, error) {
+// cannot be read or written, was written by a later release, or is no registry. Such a file is left as
+// it is.
+func Open(path string, now func() time.Time, logger *zap.Logger) (*Store, error) {
 	store, err := openSound(path, now, logger)
 	suffix := ""
 	switch {
@@ -58,7 +57,7 @@ func Open(path string, now func() time.Time, logger func() *zap.Logger) (*Store,
 		if asideErr != nil {
 			return nil, fmt.Errorf("%w: %s is %w, and renaming it failed: %w", registry.ErrUnavailable, path, err, asideErr)
 		}
-		logger().Error("session registry was renamed, and a new one begun",
+		logger.Error("session registry was renamed, and a new one begun",
 			zap.String("path", path), zap.String("renamed_to", aside), zap.Error(err))
 		store, err = openSound(path, now, logger)
 	}
@@ -70,14 +69,18 @@ func Open(path string, now func() time.Time, logger func() *zap.Logger) (*Store,
 
 // openSound opens a registry, or begins one. Its error wraps errCorrupt or errFirst where the file has
 // to make room for a new one.
-func openSound(path string, now func() time.Time, logger func() *zap.Logger) (*Store, error) {
+func openSound(path string, now func() time.Time, logger *zap.Logger) (*Store, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real // it is this file that is replaced by a compact one
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	if err := inspect(path); err != nil {
+	err := inspect(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = create(path)
+	}
+	if err != nil {
 		return nil, err
 	}
 	db, file, err := openFile(path)
@@ -86,7 +89,7 @@ func openSound(path string, now func() time.Time, logger func() *zap.Logger) (*S
 	}
 	if isWasteful(db) {
 		if err := compact(path, db); err != nil {
-			logger().Warn("session registry could not be compacted", zap.String("path", path), zap.Error(err))
+			logger.Warn("session registry could not be compacted", zap.String("path", path), zap.Error(err))
 		}
 		if err := db.Close(); err != nil {
 			return nil, err
@@ -111,53 +114,30 @@ func openSound(path string, now func() time.Time, logger func() *zap.Logger) (*S
 	return newStore(db, file, c, now, logger), nil
 }
 
-// inspect reports whether the file is new, or was bbolt's: of any other program's, not a byte is touched.
-// Where a disk has lost the beginning, it is zero.
+// inspect reports whether the file is ours. What is not is never changed, nor renamed. The error is
+// [fs.ErrNotExist] where there is no file, or an empty one.
 func inspect(path string) error {
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is not a regular file", path)
+	case info.Size() == 0:
+		return fs.ErrNotExist // an empty file is as good as none
 	}
 	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	head := make([]byte, 2*maxPageSize)
-	n, err := io.ReadFull(file, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
-	}
-	switch meta := 2 * os.Getpagesize(); {
-	case n == 0:
-		return nil
-	case !isBolt(head[:n]) && len(bytes.Trim(head[:min(n, meta)], "\x00")) > 0:
+	switch {
+	case !isOurs(file):
 		return errForeign
-	case n < meta:
-		return fmt.Errorf("%w: %d bytes", errCorrupt, n)
+	case info.Size() < int64(2*os.Getpagesize()):
+		return fmt.Errorf("%w: %d bytes", errCorrupt, info.Size())
 	}
 	return nil
-}
-
-const (
-	minPageSize = 1 << 10
-	maxPageSize = 1 << 16
-	magic       = 0xED0CDAED // in each of bbolt's two meta pages, behind a page header of 16 bytes
-)
-
-// isBolt reports whether a file that begins so was written by bbolt, with whatever size of pages.
-func isBolt(head []byte) bool {
-	for page := 0; page+20 <= len(head); page = max(2*page, minPageSize) {
-		if binary.NativeEndian.Uint32(head[page+16:]) == magic {
-			return true
-		}
-	}
-	return false
 }
 
 // openFile opens the file, for writing. The list of free pages is in it: without, bbolt would read the
@@ -229,13 +209,13 @@ func identify(db *bbolt.DB) (counts, error) {
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil {
 		if first, _ := tx.Cursor().First(); first != nil {
-			return counts{}, errForeign
+			return counts{}, fmt.Errorf("%w: no bucket %s", errCorrupt, bucketMeta)
 		}
 		return counts{}, begin(tx)
 	}
 	switch version := meta.Get(keyVersion); {
 	case len(version) == 0:
-		return counts{}, errForeign
+		return counts{}, fmt.Errorf("%w: no version", errCorrupt)
 	case version[0] < formatVersion[0]:
 		return counts{}, errFirst
 	case !bytes.Equal(version, formatVersion):

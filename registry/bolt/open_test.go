@@ -27,7 +27,7 @@ func pathIn(t testing.TB) string { return filepath.Join(t.TempDir(), "data", "re
 // mustOpen opens a store, which is closed with the test.
 func mustOpen(t testing.TB, path string) *Store {
 	t.Helper()
-	store, err := Open(path, time.Now, zap.NewNop)
+	store, err := Open(path, time.Now, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,6 +136,20 @@ func TestReopeningKeepsEverything(t *testing.T) {
 	}
 }
 
+// A process that is killed before its file has its name leaves what the next one may replace.
+func TestAFileThatWasNotFinishedIsMadeAgain(t *testing.T) {
+	for _, left := range [][]byte{nil, []byte("half"), otherDatabase(t)} {
+		path := filepath.Join(t.TempDir(), "registry.db")
+		if err := os.WriteFile(path+".new", left, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fill(t, mustOpen(t, path), 1)
+		if got := asides(t, path); len(got) != 0 {
+			t.Errorf("beside it are %v", got)
+		}
+	}
+}
+
 func TestAnEmptyFileBecomesARegistry(t *testing.T) {
 	path := written(t, nil)
 	fill(t, mustOpen(t, path), 1)
@@ -179,13 +193,10 @@ func TestACorruptFileIsSetAside(t *testing.T) {
 		return b
 	}
 	for name, file := range map[string][]byte{
-		"one byte":                    {0},
-		"zeros":                       make([]byte, len(sound)),
 		"truncated within page 0":     sound[:100],
 		"truncated to one page":       sound[:pageSize],
 		"truncated to two pages":      sound[:2*pageSize],
 		"truncated to three pages":    sound[:3*pageSize],
-		"both metas zeroed":           zeroed(0, 2*pageSize),
 		"both metas' checksums wrong": bytes.ReplaceAll(sound, sound[16+56:16+64], []byte("checksum")),
 		"all after the metas zeroed":  zeroed(2*pageSize, len(sound)),
 		"all after the metas garbled": garbled(2*pageSize, len(sound)),
@@ -199,7 +210,7 @@ func TestACorruptFileIsSetAside(t *testing.T) {
 			path := written(t, file)
 			core, logs := observer.New(zapcore.InfoLevel)
 			logger := zap.New(core)
-			store, err := Open(path, time.Now, func() *zap.Logger { return logger })
+			store, err := Open(path, time.Now, logger)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -298,7 +309,7 @@ func TestEveryByteTurnedRoundIsFound(t *testing.T) {
 // What a damaged record has left in the indexes touches no record that came after it.
 func TestADamagedRecordLeavesNothingThatCounts(t *testing.T) {
 	clock := time.Now()
-	store, err := Open(pathIn(t), func() time.Time { return clock }, zap.NewNop)
+	store, err := Open(pathIn(t), func() time.Time { return clock }, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -365,13 +376,16 @@ func TestAnUnusableFileIsLeftAlone(t *testing.T) {
 		"a later release's file": {versioned(func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucketMeta).Put(keyVersion, []byte{formatVersion[0] + 1})
 		}), "written by a later release: update this server"},
-		"another program's database": {versioned(func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketMeta) }), "another program's file"},
-		"one with a bucket of our name": {versioned(func(tx *bbolt.Tx) error {
-			return tx.Bucket(bucketMeta).Delete(keyVersion)
-		}), "another program's file"},
-		"a text file":      {write([]byte("this is no database\n"), 0o600), "another program's file: give the session registry a path of its own"},
-		"a long text file": {write(bytes.Repeat([]byte("this is no database\n"), 10000), 0o600), "another program's file"},
-		"a newer bbolt's":  {write(newerBolt(sound), 0o600), "version mismatch"},
+		"a text file":                         {write([]byte("this is no database\n"), 0o600), foreign},
+		"a long text file":                    {write(bytes.Repeat([]byte("this is no database\n"), 10000), 0o600), foreign},
+		"one byte":                            {write([]byte{0}, 0o600), foreign},
+		"zeros":                               {write(make([]byte, len(sound)), 0o600), foreign},
+		"a registry of which no meta is left": {write(append(make([]byte, 2*os.Getpagesize()), sound[2*os.Getpagesize():]...), 0o600), foreign},
+		"another program's database":          {write(otherDatabase(t, "records"), 0o600), foreign},
+		"another program's empty database":    {write(otherDatabase(t), 0o600), foreign},
+		"one with buckets of our names":       {write(otherDatabase(t, "meta", "records"), 0o600), foreign},
+		"a damaged one":                       {write(otherDatabase(t, "records")[:3*os.Getpagesize()], 0o600), foreign},
+		"a newer bbolt's":                     {write(newerBolt(sound), 0o600), "version mismatch"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "a file without permission" && os.Getuid() <= 0 {
@@ -379,7 +393,7 @@ func TestAnUnusableFileIsLeftAlone(t *testing.T) {
 			}
 			path := test.make(t, t.TempDir())
 			before, _ := os.ReadFile(path)
-			store, err := Open(path, time.Now, zap.NewNop)
+			store, err := Open(path, time.Now, zap.NewNop())
 			if err == nil {
 				_ = store.Close()
 			}
@@ -392,6 +406,30 @@ func TestAnUnusableFileIsLeftAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// foreign is said of what is no registry.
+const foreign = "the file is no session registry"
+
+// otherDatabase is a database of bbolt that some other program has made.
+func otherDatabase(t *testing.T, buckets ...string) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "other.db")
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range buckets {
+		err = errors.Join(err, db.Update(func(tx *bbolt.Tx) error {
+			_, err := tx.CreateBucket([]byte(name))
+			return err
+		}))
+	}
+	file, readErr := os.ReadFile(path)
+	if err := errors.Join(err, readErr, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // newerBolt raises the version of both metas, with right checksums (FNV-1a).
@@ -422,7 +460,7 @@ func TestAFileOfTheFirstFormatIsRenamed(t *testing.T) {
 		mustClose(t, store)
 		core, logs := observer.New(zapcore.InfoLevel)
 		logger := zap.New(core)
-		if store, err = Open(path, time.Now, func() *zap.Logger { return logger }); err != nil {
+		if store, err = Open(path, time.Now, logger); err != nil {
 			t.Fatal(err)
 		}
 		if logs.Len() != 1 || !strings.HasPrefix(fmt.Sprint(logs.All()[0].ContextMap()["renamed_to"]), path+".v1") {
@@ -575,7 +613,7 @@ func FuzzOpen(f *testing.F) {
 			t.Skip("too large to be quick")
 		}
 		path := written(t, file)
-		store, err := Open(path, time.Now, zap.NewNop)
+		store, err := Open(path, time.Now, zap.NewNop())
 		if err != nil {
 			if !errors.Is(err, registry.ErrUnavailable) {
 				t.Fatalf("error is %v", err)
@@ -588,7 +626,7 @@ func FuzzOpen(f *testing.F) {
 				break
 			}
 			_ = store.Close()
-			if store, err = Open(path, time.Now, zap.NewNop); err != nil {
+			if store, err = Open(path, time.Now, zap.NewNop()); err != nil {
 				t.Fatal(err)
 			}
 			err = put(t, store, "b1", "x")

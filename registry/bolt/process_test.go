@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 // help opens a registry. For each line that it reads a browser signs in, and every other one out again. It
 // prints the session, and whether it has ended, when that is recorded.
 func help(path string) error {
-	store, err := Open(path, time.Now, zap.NewNop)
+	store, err := Open(path, time.Now, zap.NewNop())
 	if err != nil {
 		return err
 	}
@@ -76,11 +76,11 @@ const issuer = "https://op.example.com"
 
 type opener struct{ store *Store }
 
-func (o opener) Open() (registry.Store, error) { return o.store, nil }
-func (o opener) SharingKey() string            { return "" }
+func (o opener) Open(*zap.Logger) (registry.Store, error) { return o.store, nil }
+func (o opener) SharingKey() string                       { return "" }
 
 func registryOn(store *Store) *registry.Registry {
-	return registry.Open(opener{store}, func([]*registry.Session) {}, zap.NewNop)
+	return registry.Open(opener{store}, func([]*registry.Session) {}, zap.NewNop())
 }
 
 // A helper is another process that has the registry open.
@@ -130,7 +130,7 @@ func TestLockedByAnotherProcess(t *testing.T) {
 	path := pathIn(t)
 	h := startHelper(t, path)
 	began := time.Now()
-	store, err := Open(path, time.Now, zap.NewNop)
+	store, err := Open(path, time.Now, zap.NewNop())
 	if err == nil {
 		_ = store.Close()
 		t.Fatal("opened a registry that another process has open")
@@ -156,7 +156,7 @@ func TestLockedByAnotherProcess(t *testing.T) {
 func TestLockedByThisProcess(t *testing.T) {
 	path := pathIn(t)
 	mustOpen(t, path)
-	if store, err := Open(path, time.Now, zap.NewNop); !errors.Is(err, errLocked) {
+	if store, err := Open(path, time.Now, zap.NewNop()); !errors.Is(err, errLocked) {
 		t.Errorf("got %v and error %v", store, err)
 	}
 }

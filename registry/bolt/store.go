@@ -28,7 +28,7 @@ import (
 type Store struct {
 	db     *bbolt.DB
 	file   *os.File // the db's own
-	logger func() *zap.Logger
+	logger *zap.Logger
 	now    func() time.Time
 
 	listeners registry.Listeners[registry.Key]
@@ -47,7 +47,7 @@ var (
 	errClosed = errors.New("closed")
 )
 
-func newStore(db *bbolt.DB, file *os.File, c counts, now func() time.Time, logger func() *zap.Logger) *Store {
+func newStore(db *bbolt.DB, file *os.File, c counts, now func() time.Time, logger *zap.Logger) *Store {
 	s := &Store{
 		db: db, file: file, logger: logger, now: now,
 		jobs: make(chan *job), quit: make(chan struct{}), idle: make(chan struct{}),
@@ -130,7 +130,7 @@ func (s *Store) judge(err error) error {
 	}
 	if damaged || errors.Is(err, errCommit) {
 		if s.broken.CompareAndSwap(false, true) {
-			s.logger().Error("session registry is broken", zap.String("path", s.file.Name()), zap.Error(err),
+			s.logger.Error("session registry is broken", zap.String("path", s.file.Name()), zap.Error(err),
 				zap.String("advice", "check the disk; the registry is opened again"))
 		}
 	}

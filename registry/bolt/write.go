@@ -160,7 +160,7 @@ func (s *Store) sweep() time.Duration {
 		return err
 	})
 	if err != nil {
-		s.logger().Debug("deleting expired records failed", zap.Error(err)) // calls will meet it too
+		s.logger.Debug("deleting expired records failed", zap.Error(err)) // calls will meet it too
 		return sweepInterval
 	}
 	if swept < maxSwept {

@@ -359,8 +359,8 @@ func testSimultaneous(t *testing.T, store registry.Store, clock *Clock) {
 
 type opener struct{ registry.Store }
 
-func (o opener) Open() (registry.Store, error) { return o.Store, nil }
-func (o opener) SharingKey() string            { return "" }
+func (o opener) Open(*zap.Logger) (registry.Store, error) { return o.Store, nil }
+func (o opener) SharingKey() string                       { return "" }
 
 func testSignIns(t *testing.T, store registry.Store, _ *Clock) {
 	const n = 32
@@ -368,7 +368,7 @@ func testSignIns(t *testing.T, store registry.Store, _ *Clock) {
 	j := registry.Join{Issuer: "https://op.example.com", Browser: sessionstate.NewBrowserID(), ClientID: "shop", Lifetime: time.Hour, Tell: true}
 	var two []*registry.Registry
 	for range 2 {
-		two = append(two, registry.Open(opener{store}, func([]*registry.Session) {}, zap.NewNop))
+		two = append(two, registry.Open(opener{store}, func([]*registry.Session) {}, zap.NewNop()))
 	}
 	var all sync.WaitGroup
 	for i := range n {
