@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 )
 
@@ -27,7 +26,7 @@ func (r *Registry) Claim(ctx context.Context, limit int) (claimed []Owed, none b
 	for i, key := range keys {
 		changes[i] = changing{place: placeOfKey(key), rule: func(rec *record, now Time) (bool, error) {
 			rec.tidy(now)
-			claims[i] = rec.claim(now, now.Add(Lease), holdings, rand.Uint64()|1)
+			claims[i] = rec.claim(now, now.Add(Lease), holdings, newToken())
 			return true, nil
 		}}
 	}

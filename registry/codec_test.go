@@ -94,7 +94,7 @@ func TestWhatIsNotReadAsARecord(t *testing.T) {
 		runtime.ReadMemStats(before)
 		_, err := decodeRecord([]byte(row.value))
 		runtime.ReadMemStats(after)
-		if !errors.Is(err, row.want) || errors.Is(err, errNewer) != (row.want == errNewer) {
+		if !errors.Is(err, row.want) || errors.Is(err, errNewer) != errors.Is(row.want, errNewer) {
 			t.Errorf("%s: error is %v", name, err)
 		}
 		if used := after.TotalAlloc - before.TotalAlloc; used > 1<<20 {

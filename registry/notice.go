@@ -1,6 +1,8 @@
 package registry
 
 import (
+	"math/rand/v2"
+
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -99,6 +101,9 @@ func (h *holding) look(o Owed, other *Session, now Time) {
 		}
 	}
 }
+
+// newToken draws what tells one lease from another: not a secret.
+func newToken() uint64 { return rand.Uint64() | 1 } //nolint:gosec // see above
 
 // claim returns the notices that are due, which are claimed until the lease expires. Of a passive one
 // that was not looked at, nothing is known yet: it stays due.

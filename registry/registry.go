@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -159,7 +158,7 @@ func (r *Registry) apply(c changing, old []byte, clock time.Time) (*Change, []*S
 	}
 	// Whatever ended them: no session has ended at this moment before.
 	ended := slices.DeleteFunc(slices.Clone(rec.Sessions), func(s *Session) bool { return s.Ended != now })
-	lease(ended, now, now.Add(Lease), rand.Uint64()|1)
+	lease(ended, now, now.Add(Lease), newToken())
 	rec.Clock = now
 	change, err := rec.change()
 	if err != nil {

@@ -168,7 +168,7 @@ func (w *world) state(s *registry.Session) registry.State {
 	return must(w, state, err)
 }
 
-// claims claims all that is due: client, sub, sid, in order.
+// claims takes all that is due: client, sub, sid, in order.
 func (w *world) claims() (claimed []registry.Owed, names string) {
 	w.Helper()
 	for none := false; !none; {
