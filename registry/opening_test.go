@@ -249,11 +249,11 @@ func TestARuleThatRunsLate(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	session, _, err := w.Join(ctx, j)
-	redeemed, _, redeemErr := w.Redeem(ctx, redeems(j, "alice", ""))
+	redeemed, redeemErr := w.Redeem(ctx, redeems(j, "alice", ""))
 	ended, endErr := w.End(ctx, registry.Ending{Place: registry.PlaceOf(issuer, j.Browser), Reason: registry.ReasonLogout})
 	first, _, onceErr := w.Once(ctx, issuer, [16]byte{1}, "", time.Now())
 	allUnavailable(t, map[string]error{"Join": err, "Redeem": redeemErr, "End": endErr, "Once": onceErr})
-	equal(t, "results", session == nil && redeemed == nil && len(ended) == 0 && !first, true)
+	equal(t, "results", session == nil && redeemed.Session == nil && len(ended) == 0 && !first, true)
 	equal(t, "announced", w.announced(), "")
 	late.Wait()
 }

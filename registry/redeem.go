@@ -44,15 +44,23 @@ type Redemption struct {
 	Tell          bool          // clients of a session that ends by this, or has ended, are to be notified
 }
 
-// redeem records a token response. The session is nil if the response is not known.
-func (r *record) redeem(d Redemption, fresh sessionstate.SessionID, now Time) (session *Session, full bool) {
+// Redeemed is what became of a [Redemption].
+type Redeemed struct {
+	Session *Session // that of the subject; nil: the response is not known, or not any more
+	Started bool     // Session was started for it
+	Added   bool     // the subject was not recorded there before
+	Full    bool     // it is not recorded, for want of room
+}
+
+// redeem records a token response.
+func (r *record) redeem(d Redemption, fresh sessionstate.SessionID, now Time) Redeemed {
 	response := r.response(d.Response)
 	if response == nil || response.Made.Add(CodeLifetime) <= now || !slices.Contains(d.Audience, response.ClientID) {
-		return nil, false
+		return Redeemed{}
 	}
 	made := r.session(response.Session)
 	if made == nil {
-		return nil, false
+		return Redeemed{}
 	}
 	if response.Redeemed == 0 {
 		response.Redeemed = now
@@ -61,11 +69,11 @@ func (r *record) redeem(d Redemption, fresh sessionstate.SessionID, now Time) (s
 		record: r, response: response, sub: d.Sub, sid: d.Sid, idToken: d.IDToken, across: d.AcrossClients,
 		fresh: fresh, now: now, lifetime: d.Lifetime, idle: d.Idle, tell: d.Tell,
 	}
-	session, full = i.identify(made)
+	session, full := i.identify(made)
 	if session != made {
 		response.Session, response.Moved = session.ID, true
 	}
-	return session, full
+	return Redeemed{Session: session, Started: i.started, Added: i.added, Full: full}
 }
 
 // An identification says who an authorization response was for. Which session that End-User belongs
@@ -81,11 +89,13 @@ type identification struct {
 	lifetime time.Duration
 	idle     time.Duration
 	tell     bool
+
+	started, added bool // of what became of it
 }
 
 // identify records the subject, in the given session of the response or in the one that it belongs
 // to. full: there was no room for it.
-func (i identification) identify(session *Session) (place *Session, full bool) {
+func (i *identification) identify(session *Session) (place *Session, full bool) {
 	var origins []string
 	if client := session.Client(i.response.ClientID); client != nil {
 		origins = client.Origins
@@ -99,7 +109,7 @@ func (i identification) identify(session *Session) (place *Session, full bool) {
 }
 
 // place finds the session that the subject belongs to, or makes it.
-func (i identification) place(session *Session) *Session {
+func (i *identification) place(session *Session) *Session {
 	for range i.record.Sessions {
 		next := i.record.session(session.Successor)
 		if next != nil && i.response.Made >= next.Created {
@@ -141,7 +151,7 @@ func (s *span) add(subject *Subject) {
 // compare reports whether the session holds the same Sub, and from when to when others were known.
 // Only Subs of one client can be compared, unless the OP gives all clients the same (OpenID Connect
 // Core 1.0, section 8).
-func (i identification) compare(session *Session) (same bool, others span) {
+func (i *identification) compare(session *Session) (same bool, others span) {
 	for _, client := range session.Clients {
 		if client.ID != i.response.ClientID && !i.across {
 			continue
@@ -158,13 +168,13 @@ func (i identification) compare(session *Session) (same bool, others span) {
 }
 
 // holds reports whether the session holds the same Sub.
-func (i identification) holds(session *Session) bool {
+func (i *identification) holds(session *Session) bool {
 	same, _ := i.compare(session)
 	return same
 }
 
 // heldBefore reports whether a session before this one had the same Sub.
-func (i identification) heldBefore(session *Session) bool {
+func (i *identification) heldBefore(session *Session) bool {
 	for range i.record.Sessions {
 		session = i.record.session(session.Predecessor)
 		if session == nil {
@@ -178,7 +188,7 @@ func (i identification) heldBefore(session *Session) bool {
 }
 
 // succeed ends the session in favour of a successor that starts at the time of the response.
-func (i identification) succeed(session *Session) *Session {
+func (i *identification) succeed(session *Session) *Session {
 	successor := i.start()
 	successor.Predecessor = session.ID
 	session.Successor = successor.ID
@@ -187,7 +197,7 @@ func (i identification) succeed(session *Session) *Session {
 }
 
 // startBefore records a session that was over when the given one started: its code came late.
-func (i identification) startBefore(successor *Session) *Session {
+func (i *identification) startBefore(successor *Session) *Session {
 	session := i.start()
 	session.Successor = successor.ID
 	i.record.end(session, ReasonUserSwitch, i.now)
@@ -195,7 +205,8 @@ func (i identification) startBefore(successor *Session) *Session {
 }
 
 // start starts a session of the same browser, as of the response.
-func (i identification) start() *Session {
+func (i *identification) start() *Session {
+	i.started = true
 	session := &Session{
 		Issuer: i.record.Issuer, ID: i.fresh, Created: i.response.Made, Limit: i.now.Add(i.lifetime), Silent: !i.tell,
 	}
@@ -206,7 +217,7 @@ func (i identification) start() *Session {
 
 // participate adds the subject and the origins to the response's client in a session. It reports
 // whether there was room.
-func (i identification) participate(session *Session, origins []string) bool {
+func (i *identification) participate(session *Session, origins []string) bool {
 	client := session.Client(i.response.ClientID)
 	var subject *Subject
 	if client != nil {
@@ -226,6 +237,7 @@ func (i identification) participate(session *Session, origins []string) bool {
 		}
 		subject = &Subject{Sub: i.sub, Sid: i.sid, Since: i.response.Made}
 		client.Subjects = append(client.Subjects, subject)
+		i.added = true
 	}
 	subject.Last = max(subject.Last, i.response.Made)
 	if session.Ended != 0 && i.tell {
@@ -237,7 +249,7 @@ func (i identification) participate(session *Session, origins []string) bool {
 // hasRoom reports whether the session has room for one more subject of a client; nil: and for the
 // client. A client whose codes nobody has redeemed gives way: a page can make any number of responses
 // to clients that registered themselves.
-func (i identification) hasRoom(session *Session, client *Client) bool {
+func (i *identification) hasRoom(session *Session, client *Client) bool {
 	if client != nil {
 		return len(client.Subjects) < MaxSubjects
 	}

@@ -19,7 +19,10 @@ func TestRedeem(t *testing.T) {
 		"a subject is recorded once, and another sid of it beside it": func(b *browser) {
 			p := b.join("shop")
 			b.redeem(p, "alice", "1")
+			equal(b, "added", b.redeemed.Added, true)
+			equal(b, "started", b.redeemed.Started, false)
 			b.redeem(p, "alice", "1")
+			equal(b, "added again", b.redeemed.Added, false)
 			s, _ := b.redeem(p, "alice", "")
 			equal(b, "clients", people(s), "shop alice/1 alice")
 		},
@@ -95,6 +98,7 @@ func TestUserSwitch(t *testing.T) {
 			p := b.join("shop")
 			b.now, b.d.Lifetime = start+minute, 2*time.Hour
 			bob, _ := b.redeem(p, "bob", "2")
+			equal(b, "started", b.redeemed.Started, true)
 			equal(b, "created", bob.Created, start+second)
 			equal(b, "limit", bob.Limit, start+minute+2*hour)
 			equal(b, "predecessor", bob.Predecessor, alice.ID)

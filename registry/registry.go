@@ -228,42 +228,40 @@ func (r *Registry) Join(ctx context.Context, j Join) (*Session, bool, error) {
 	return session, full, nil
 }
 
-// Redeem records a successful token response: see [Redemption]. The session is nil where the response
-// is not known, or not any more. It reports whether it was not recorded for want of room.
-func (r *Registry) Redeem(ctx context.Context, d Redemption) (*Session, bool, error) {
+// Redeem records a successful token response: see [Redemption].
+func (r *Registry) Redeem(ctx context.Context, d Redemption) (Redeemed, error) {
 	if err := d.check(); err != nil {
-		return nil, false, err
+		return Redeemed{}, err
 	}
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
-		return nil, false, err
+		return Redeemed{}, err
 	}
 	defer cancel()
 	place, found, err := r.placeOfCode(ctx, store, d.Issuer, d.Response)
 	if err != nil || !found {
-		return nil, false, err
+		return Redeemed{}, err
 	}
-	var session *Session
-	var full bool
+	var redeemed Redeemed
 	until := store.Now().Add(d.Lifetime + wakeGrace)
 	_, err = r.edit(ctx, store, changing{
 		place: place, adds: true, switches: true,
 		marks: []Mark{{Set: userKey(d.Issuer, d.Sub), Member: string(place[:]), Expires: until}},
 		rule: func(rec *record, now Time) (bool, error) {
 			rec.tidy(now)
-			session, full = rec.redeem(d, drawID(place), now)
-			return session != nil, nil
+			redeemed = rec.redeem(d, drawID(place), now)
+			return redeemed.Session != nil, nil
 		},
 	})
 	switch {
 	case errors.Is(err, errFull):
-		return session, true, nil
+		return Redeemed{Session: redeemed.Session, Full: true}, nil
 	case err != nil:
-		return nil, false, err
-	case session != nil:
+		return Redeemed{}, err // the rule may be running still
+	case redeemed.Session != nil:
 		r.limitUser(ctx, store, d.Issuer, d.Sub)
 	}
-	return session, full, nil
+	return redeemed, nil
 }
 
 func (r *Registry) placeOfCode(ctx context.Context, store Store, issuer string, id sessionstate.ResponseID) (Place, bool, error) {

@@ -144,8 +144,8 @@ func (w *world) join(j registry.Join) *registry.Session {
 
 func (w *world) redeem(d registry.Redemption) *registry.Session {
 	w.Helper()
-	session, _, err := w.Redeem(w.Context(), d)
-	return must(w, session, err)
+	redeemed, err := w.Redeem(w.Context(), d)
+	return must(w, redeemed, err).Session
 }
 
 // signIn is a response and its code.

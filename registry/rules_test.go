@@ -28,6 +28,8 @@ type browser struct {
 	j   Join // the next authorization response's; Session is the cookie's
 	d   Redemption
 	ids uint64
+
+	redeemed Redeemed // what redeem did last
 }
 
 // A tab is what a browser's tab got by an authorization response.
@@ -85,7 +87,8 @@ func (b *browser) redeem(p tab, sub, sid string) (*Session, bool) {
 	d.Response, d.Audience, d.Sub, d.Sid = p.response, []string{"other", p.client}, sub, sid
 	now := b.tick()
 	b.rec.tidy(now)
-	return b.rec.redeem(d, b.fresh(), now)
+	b.redeemed = b.rec.redeem(d, b.fresh(), now)
+	return b.redeemed.Session, b.redeemed.Full
 }
 
 // signIn is a response and its code, of a user at the shop.

@@ -137,7 +137,7 @@ func (w *world) callsOf(ctx context.Context) map[string]error {
 	id, place := registry.NewSessionID(issuer, j.Browser), registry.PlaceOf(issuer, j.Browser)
 	errs := make(map[string]error)
 	_, _, errs["Join"] = w.Join(ctx, j)
-	_, _, errs["Redeem"] = w.Redeem(ctx, redeems(j, "alice", ""))
+	_, errs["Redeem"] = w.Redeem(ctx, redeems(j, "alice", ""))
 	_, _, errs["Resolve"] = w.Resolve(ctx, registry.Ref{Session: id})
 	_, errs["Browser"] = w.Browser(ctx, place)
 	_, _, errs["Response"] = w.Response(ctx, issuer, j.Response)
