@@ -16,6 +16,7 @@ var texts = map[string]text{
 		retrying:       "These apps could not be reached yet. They will be told of it as soon as they can be:",
 		failed:         "These apps could not be signed out of:",
 		untold:         "These apps cannot be told. Sign out there yourself, or close the browser:",
+		notYet:         "Your apps could not be told of it yet. Sign out there yourself, or close the browser.",
 		more:           "and {n} more",
 		signingOut:     "Signing you out of your apps…",
 		signingOutMore: "This takes a moment.", signedOutAtOP: "You are no longer signed in to {issuer}.",
@@ -42,6 +43,7 @@ var texts = map[string]text{
 		retrying:       "Diese Apps waren noch nicht erreichbar. Sie erfahren davon, sobald sie es sind:",
 		failed:         "Von diesen Apps konnten Sie nicht abgemeldet werden:",
 		untold:         "Diesen Apps kann es nicht mitgeteilt werden. Melden Sie sich dort selbst ab, oder schließen Sie den Browser:",
+		notYet:         "Ihren Apps konnte es noch nicht mitgeteilt werden. Melden Sie sich dort selbst ab, oder schließen Sie den Browser.",
 		more:           "und {n} weitere",
 		signingOut:     "Sie werden von Ihren Apps abgemeldet…",
 		signingOutMore: "Das dauert einen Moment.", signedOutAtOP: "Bei {issuer} sind Sie nicht mehr angemeldet.",
@@ -68,6 +70,7 @@ var texts = map[string]text{
 		retrying:       "Todavía no se ha podido contactar con estas aplicaciones. Se les avisará en cuanto sea posible:",
 		failed:         "No se ha podido cerrar su sesión en estas aplicaciones:",
 		untold:         "No es posible avisar a estas aplicaciones. Cierre la sesión en ellas usted mismo o cierre el navegador:",
+		notYet:         "Todavía no se ha podido avisar a sus aplicaciones. Cierre la sesión en ellas usted mismo o cierre el navegador.",
 		more:           "y {n} más",
 		signingOut:     "Cerrando su sesión en sus aplicaciones…",
 		signingOutMore: "Tardará unos segundos.", signedOutAtOP: "Su sesión en {issuer} ya está cerrada.",
@@ -94,6 +97,7 @@ var texts = map[string]text{
 		retrying:       "Ces applications n’ont pas encore pu être jointes. Elles seront averties dès que possible :",
 		failed:         "Ces applications n’ont pas pu vous déconnecter :",
 		untold:         "Ces applications ne peuvent pas être averties. Déconnectez-vous-y vous-même, ou fermez le navigateur :",
+		notYet:         "Vos applications n’ont pas encore pu être averties. Déconnectez-vous-y vous-même, ou fermez le navigateur.",
 		more:           "et {n} de plus",
 		signingOut:     "Déconnexion de vos applications…",
 		signingOutMore: "Cela prend un instant.", signedOutAtOP: "Vous n’êtes plus connecté à {issuer}.",
@@ -115,7 +119,7 @@ type text struct {
 	signedOut, signedOutMore                  string
 	signedIn, signedInMore                    string
 	told, askedInFrames, retrying             string
-	failed, untold, more                      string
+	failed, untold, more, notYet              string
 	signingOut, signingOutMore, signedOutAtOP string
 	goOn, frameTitle                          string
 	problems                                  map[Problem]problemText

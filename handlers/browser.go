@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -39,6 +40,7 @@ type Browser struct {
 	renewed *recent[time.Time] // when a login cookie was replaced by another value, by the hash of the one before
 	origins *recent[struct{}]  // where clients were sent that asked for it: see originKey
 	awaited *awaited
+	unnamed sync.Once // the log says that the login cookie was not observed
 }
 
 // Setup gives the handler its world.
@@ -153,9 +155,7 @@ type arrival struct {
 // observed decides on one response. Most are none of our concern, which is told without opening a cookie.
 func (b *Browser) observed(from arrival, asked *pendingRequest, status int, header http.Header) *hold {
 	op, r := from.op, from.r
-	if b.LoginPlace != nil && b.LoginCookie != "" && len(header["Set-Cookie"]) > 0 {
-		b.LoginPlace.note(b.ownLines(op, r, header), b.LoginCookie, r.URL.Path)
-	}
+	b.noteLoginCookie(op, r, header)
 	signedOut := b.loginCookieDeleted(op, r, header)
 	opLogout := !signedOut && b.signsOutAtOP(op, r, status, header)
 	response, answers := readRedirect(op, r, status, header)

@@ -54,10 +54,10 @@ type brought struct {
 // wouldBring reports whether one of those cookies would have come with a request, if the browser had
 // it: the OP was observed to set it so, or another browser has brought it in the same way.
 func (e *EndSession) wouldBring(op *OP, r *http.Request) bool {
-	if e.LoginCookie != "" && e.LoginPlace.comes(r) {
+	withheld := e.LoginPlace.mayWithhold(op, r)
+	if e.LoginPlace.comes(r) || !withheld && e.LoginPlace.isSet() && e.LoginPlace.missed(r.URL.Path) == nil {
 		return true
 	}
-	withheld := e.LoginPlace.mayWithhold(op, r)
 	return slices.ContainsFunc(e.loginNames(), func(name string) bool {
 		_, crossSite := e.brought.Load(brought{name, true})
 		_, sameSite := e.brought.Load(brought{name, false})
@@ -93,6 +93,8 @@ func (e *EndSession) unproved(l *leave) error {
 		}
 	case carried && e.LoginPlace.isCleared(e.ClearCookies), !carried && e.wouldBring(l.op, l.r):
 		return nil
+	case !carried && l.sealed.session.IsZero() && !e.LoginPlace.isSet() && !e.LoginPlace.isDoubted():
+		return nil // nothing suggests that the user is signed in
 	case carried && e.Upstream == nil:
 		return &notEndedError{
 			fmt.Sprintf("the browser keeps the cookie %s", names),
@@ -104,6 +106,7 @@ func (e *EndSession) unproved(l *leave) error {
 			"check the upstream request; if it signs the user out, name the status of its answer in the option success of upstream",
 		}
 	default:
+		e.LoginPlace.doubted.Store(true)
 		return &notEndedError{
 			fmt.Sprintf("the browser has no cookie %s, and none was observed that reaches the endpoint", names),
 			"check the name: it must be that of the cookie by which the OP knows users who are signed in",
