@@ -77,6 +77,12 @@ func generateSecret() ([]byte, error) {
 	return base64.StdEncoding.AppendEncode(nil, random), nil
 }
 
+// isGenerated reports whether a text is such a key, in base64.
+func isGenerated(text string) bool {
+	secret, err := base64.StdEncoding.DecodeString(text)
+	return err == nil && len(secret) >= sessionstate.MinKeyLength
+}
+
 // get returns the keys, or why they cannot be had now.
 func (k *keySource[T]) get(ctx context.Context) (keys T, err error) {
 	k.mu.Lock()

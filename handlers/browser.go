@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -40,7 +39,6 @@ type Browser struct {
 	renewed *recent[time.Time] // when a login cookie was replaced by another value, by the hash of the one before
 	origins *recent[struct{}]  // where clients were sent that asked for it: see originKey
 	awaited *awaited
-	unnamed sync.Once // the log says that the login cookie was not observed
 }
 
 // Setup gives the handler its world.
@@ -54,9 +52,9 @@ func (b *Browser) Setup(env Env) {
 
 // Validate tells why the configuration cannot be.
 func (b *Browser) Validate() error {
-	errs := []error{b.SessionState.validate()}
+	errs := []error{b.SessionState.Validate()}
 	for _, logout := range b.OPLogouts {
-		errs = append(errs, logout.validate())
+		errs = append(errs, logout.Validate())
 	}
 	return errors.Join(errs...)
 }

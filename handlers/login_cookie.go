@@ -29,7 +29,7 @@ func (b *Browser) checkLoginCookie(op *OP, request pendingRequest) {
 		return
 	}
 	b.LoginPlace.doubted.Store(true)
-	b.unnamed.Do(func() {
+	b.LoginPlace.unnamed.Do(func() {
 		b.env.Logger.Warn("login cookie not observed at a sign-in", zap.String("issuer", op.Issuer), zap.String("login_cookie", b.LoginCookie),
 			zap.String("advice", "set login_cookie to the cookie that the OP sets when a user signs in, or leave it out: sign-outs at the OP go unnoticed"))
 	})

@@ -19,6 +19,7 @@ type LoginPlace struct {
 	named atomic.Bool
 	// doubted: users were signed in here, and none was.
 	doubted atomic.Bool
+	unnamed sync.Once // the log says so
 	// strict: it was set with SameSite=Strict; notNone: it was set with anything but SameSite=None.
 	strict, notNone bool
 }
