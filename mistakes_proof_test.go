@@ -18,6 +18,7 @@ func TestMistakesInSigningOutAreTold(t *testing.T) {
 	for name, tt := range map[string]struct {
 		options         string
 		shape           deletion
+		start           string // what the log says at the start; empty: nothing
 		signIn          bool   // the log says so at the sign-in
 		signOut, advice string // what it says at the sign-out; empty: nothing
 	}{
@@ -25,7 +26,7 @@ func TestMistakesInSigningOutAreTold(t *testing.T) {
 			options: "\t\tlogin_cookie misspelt\n\t\tend_session {\n\t\t\tupstream GET /logout\n\t\t}\n",
 			signIn:  true,
 			signOut: "the browser has no cookie misspelt, and none was observed that reaches the endpoint",
-			advice: "check the name: it must be that of the cookie by which the OP knows users who are signed in",
+			advice:  "check the name: it must be that of the cookie by which the OP knows users who are signed in",
 		},
 		"a cookie to clear that does not exist": {
 			options: "\t\tend_session {\n\t\t\tclear_cookies misspelt\n\t\t}\n",
@@ -37,10 +38,12 @@ func TestMistakesInSigningOutAreTold(t *testing.T) {
 		},
 		"a request, and no login cookie to see it by": {
 			options: "\t\tend_session {\n\t\t\tupstream GET /logout\n\t\t}\n",
+			start:   "nothing shows whether end_session signs users out",
 			signOut: "its answer does not show it", advice: "set login_cookie, or name the status",
 		},
 		"a login cookie that nothing deletes": {
 			options: "\t\tlogin_cookie login\n\t\tend_session {\n\t\t\tclear_cookies csrf\n\t\t}\n",
+			start:   "end_session does not delete the login cookie",
 			signOut: "the browser keeps the cookie login", advice: "have clear_cookies delete the login cookie",
 		},
 		"none of these": {options: "\t\tlogin_cookie login\n\t\tend_session {\n\t\t\tupstream GET /logout\n\t\t}\n"},
@@ -55,6 +58,11 @@ func TestMistakesInSigningOutAreTold(t *testing.T) {
 			op.traits.signOut = tt.shape
 			log := runLogged(t, t.TempDir(), site.caddyfile("", signOut(tt.options)+
 				"@account path /account\n\trespond @account \"Your account\" 200\n\t"+op.proxy()))
+			for _, message := range []string{"nothing shows whether end_session signs users out", "end_session does not delete the login cookie"} {
+				if log.has(message) != (message == tt.start) {
+					t.Errorf("at the start: %q is logged: %v", message, log.has(message))
+				}
+			}
 			b := newBrowser(t)
 			shop := b.authorize(site, "shop", "alice", nil)
 			hint := b.hintFor(site, shop)

@@ -96,6 +96,7 @@ func (e *EndSession) Setup(env Env) error {
 	if e.Upstream == nil && len(e.ClearCookies) == 0 && e.LoginCookie != "" {
 		e.ClearCookies = []ClearCookie{{Name: e.LoginCookie}}
 	}
+	e.warn()
 	var err error
 	if e.pages, err = assets.LoadPages(e.Templates); err != nil {
 		return fmt.Errorf("loading the templates: %w", err)

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"go.uber.org/zap"
 )
 
 // A notEndedError says that the OP's own session goes on, or may, and what an operator can do.
@@ -24,6 +26,19 @@ func (e *EndSession) loginNames() (names []string) {
 		}
 	}
 	return names
+}
+
+// warn says that no sign-out can be shown to have worked, as it is configured.
+func (e *EndSession) warn() {
+	isLogin := func(cookie ClearCookie) bool { return cookie.Name == e.LoginCookie }
+	switch {
+	case e.Upstream != nil && len(e.Upstream.Success) == 0 && len(e.loginNames()) == 0:
+		e.env.Logger.Warn("nothing shows whether end_session signs users out", zap.String("advice",
+			"set login_cookie, or name the status by which the OP says that it has signed the user out in the option success of upstream"))
+	case e.Upstream == nil && e.LoginCookie != "" && !slices.ContainsFunc(e.ClearCookies, isLogin):
+		e.env.Logger.Warn("end_session does not delete the login cookie", zap.String("login_cookie", e.LoginCookie),
+			zap.String("advice", "have clear_cookies delete the login cookie, with the domain and path that the OP sets it with"))
+	}
 }
 
 // carriesLogin reports whether the browser has one of those cookies.
