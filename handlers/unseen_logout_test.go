@@ -113,6 +113,7 @@ func TestAServersHintEndsTheSessionItNamesWhereThatIsAllowed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x := newExit(t, func(e *EndSession) { e.AllowHintOnly = !tt.off })
 			x.signedIn(clientID, "alice")
+			x.signedIn("wiki", "alice")
 			session, cookies := x.openS().session, x.cookies
 			ask := tt.ask(x)
 			x.cookies = map[string]string{}
