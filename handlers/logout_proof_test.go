@@ -50,6 +50,7 @@ func TestSignedOutIsSaidOnlyWhereItIsProved(t *testing.T) {
 		"another cookie is deleted":                  {nil, says(302, "messages=; Max-Age=0; Path=/"), nil, "option success"},
 		"the cookie gets another value":              {nil, says(200, "login=anonymous; Path=/"), nil, "option success"},
 		"the cookie is deleted and set anew":         {nil, says(200, deletesLogin, "login=anonymous; Path=/"), nil, "option success"},
+		"the cookie is deleted, and set elsewhere":   {nil, says(200, deletesLogin, "login=anonymous; Path=/app"), nil, "option success"},
 		"an error page of the site":                  {nil, says(404, deletesLogin), nil, "check the upstream request"},
 		"an error of the OP":                         {nil, says(500), nil, "check the upstream request"},
 		"success names the status":                   {successIs(204), says(204), nil, ""},

@@ -99,7 +99,7 @@ func TestAServersHintEndsTheSessionItNamesWhereThatIsAllowed(t *testing.T) {
 		"without a sid":      {ask: claim("sid", nil), status: 400},
 		"of another session": {ask: claim("sid", "unknown"), status: 400},
 		"of another user":    {ask: claim("sub", "bob"), status: 400},
-		"of another client":  {ask: claim("aud", "wiki"), status: 400},
+		"of another client":  {ask: claim("aud", "forum"), status: 400},
 		"of another issuer":  {ask: claim("iss", "https://evil.example"), status: 400},
 		"for another client": {ask: func(x *exit) []string { return append(plain(x), "client_id", "wiki") }, status: 400},
 		"by an unknown key": {ask: func(x *exit) []string {
