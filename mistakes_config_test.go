@@ -150,6 +150,7 @@ func TestAKeyThatOnlySaysWhereTheKeyIsIsRefused(t *testing.T) {
 		"a variable of Windows":           {"key %oidc_secret_of_the_whole_company_2026%", "", "key 1: " + unresolved, 4},
 		"a placeholder without braces":    {"key file./run/secrets/of_the_whole_company/oidc_secret", "", "key 1: " + unresolved, 4},
 		"half a placeholder":              {"key {file./run/secrets/of_the_whole_company/oidc_secret", "", "key 1: " + unresolved, 4},
+		"a path of base64's characters":   {"key /run/secrets/company/oidcsession/production", "", "key 1: " + path, 4},
 		"a misspelt placeholder":          {"key {envv.oidc_secret}", "", "key 1: " + unknown, 4},
 		"a signing key's path":            {"", "backchannel_logout {\n\t\t\tsigning_key /run/oidc_secret.pem\n\t\t}", "signing_key 1: " + path, 9},
 		"a signing key's misspelt name":   {"", "backchannel_logout {\n\t\t\tsigning_key {flie./run/oidc_secret.pem}\n\t\t}", "signing_key 1: " + unknown, 9},
@@ -163,6 +164,8 @@ func TestAKeyMayLookLikeAPathIfItIsNone(t *testing.T) {
 	}
 	for name, key := range map[string]string{
 		"base64":              "/+0123456789abcdefghijklmnopqrstuvwxyzABCDE=",
+		"base64 without =":    "/+0123456789abcdefghijklmnopqrstuvwxyzABCDE",
+		"one with a brace":    "`{0$x{y 0123456789 abcdef0123456789`",
 		"a random text":       "`/x8$0123456789 abcdef0123456789 abcdef`",
 		"the content of file": "{file." + file + "}",
 	} {

@@ -89,14 +89,14 @@ var (
 
 var (
 	looksLikePath       = regexp.MustCompile(`^(~?/|\.\.?[/\\]|[A-Za-z]:[/\\]|\\\\)[\w.+~@:/\\-]*$`)
-	looksLikeUnresolved = regexp.MustCompile(`\{(\$|env\.|file\.)|^\{|^\$\{?\w+\}?$|^%\w+%$|^(env|file)\.[\w./\\-]+$`)
+	looksLikeUnresolved = regexp.MustCompile(`^\{[$\w./\\:-]+\}?$|\{(env|file)\.|^\$\{?\w+\}?$|^%\w+%$|^(env|file)\.[\w./\\-]+$`)
 )
 
-// validateSecret reports whether a secret is where the secret is, instead of the secret. A key in
-// base64 may begin with a slash.
+// validateSecret reports whether a secret is where the secret is, instead of the secret. Random
+// texts with a slash or a brace are secrets.
 func validateSecret(secret string) error {
 	switch {
-	case looksLikePath.MatchString(secret) && !isGenerated(secret):
+	case looksLikePath.MatchString(secret) && !isBase64Key(secret):
 		return errPath
 	case looksLikeUnresolved.MatchString(secret):
 		return errUnresolved

@@ -36,8 +36,9 @@ var clientMembers = strings.Fields(`
 // An unknownMember is a member of a client's metadata that nothing is known of.
 type unknownMember struct{ name, clientID string }
 
-// unknownMembers adds those of one client to those before, each name once. encoding/json takes names
-// in any case, and a name may have a language tag (Dynamic Client Registration 1.0, section 2.1).
+// unknownMembers adds those of one client to those before, each name once. encoding/json takes
+// names in any case, and a name may have a language tag (Dynamic Client Registration 1.0, section
+// 2.1).
 func unknownMembers(before []unknownMember, id string, client []byte) []unknownMember {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(bytes.TrimLeft(client, ", \t\r\n"), &members) != nil {
