@@ -52,6 +52,7 @@ func cases() []aCase {
 				view.Detail, view.Host = "post_logout_redirect_uri", "evil.example"
 			case assets.ProblemInvalidRequest:
 				view.Detail = "id_token_hint"
+			case assets.ProblemTooLarge:
 			case assets.ProblemOPFailed, assets.ProblemExpired:
 				if signed != assets.SignedIn {
 					continue

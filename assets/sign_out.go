@@ -322,6 +322,7 @@ func (t text) say(view View) (heading, message string) {
 		return t.signingOut, t.signingOutMore + " " + t.signedOutAtOP
 	case PageSignedIn:
 		return t.signedIn, t.signedInMore
+	case PageError:
 	}
 	problem := t.problems[view.Problem]
 	return problem.heading, problem.message

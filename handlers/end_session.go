@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
 )
@@ -229,6 +230,11 @@ func (e *EndSession) serveRequest(l *leave) {
 	if err != nil {
 		e.refuse(l, err)
 		return
+	}
+	if address := values.Get("post_logout_redirect_uri"); address != "" && l.request.ClientID == "" {
+		e.env.Logger.Warn("logout request names no client", zap.String("issuer", l.op.Issuer),
+			zap.String("post_logout_redirect_uri", loggedAddress(address)),
+			zap.String("advice", "the app must send id_token_hint or client_id: its users are not sent back otherwise"))
 	}
 	if isCrossSitePost(l.op, l.r) {
 		// The OP's Lax cookies do not come with such a POST. They do with a navigation (RFC 6265bis, section 5.6.7.1).
