@@ -12,8 +12,8 @@ func signOut(options string) string {
 	return "oidc_session {\n\t\tissuer ISSUER\n" + options + "\t\tclient shop {\n\t\t\tpost_logout_redirect_uri " + shopBye + "\n\t\t}\n\t}\n\t"
 }
 
-// What is wrong with the way in which a site ends the OP's session is told when a user signs in, or out,
-// and the user is never told to be signed out meanwhile.
+// What is wrong with the way in which a site ends the OP's session is told when a user signs in,
+// or out, and the user is never told to be signed out meanwhile.
 func TestMistakesInSigningOutAreTold(t *testing.T) {
 	for name, tt := range map[string]struct {
 		options         string
@@ -85,8 +85,8 @@ func TestMistakesInSigningOutAreTold(t *testing.T) {
 	}
 }
 
-// A site without `success` and without `login_cookie` among the recipes could never say that anybody is
-// signed out.
+// A site without `success` and without `login_cookie` among the recipes could never say that
+// anybody is signed out.
 func TestSignOutsOfEveryRecipeCanBeProved(t *testing.T) {
 	for op, text := range recipes(t) {
 		for _, block := range blocks(text, "caddyfile") {

@@ -57,9 +57,9 @@ type EndSession struct {
 	// Default: false.
 	AccessLog bool `json:"access_log,omitempty"`
 
-	// Whether a request without a browser ends a session here: one of an app's server, whose id_token_hint has not
-	// expired and names that session (sid). The OP's own session goes on. Whoever gets hold of such a token can end the
-	// session as well.
+	// Whether a request without a browser ends a session here: one of an app's server, whose
+	// id_token_hint has not expired and names that session (sid). The OP's own session goes on.
+	// Whoever gets hold of such a token can end the session as well.
 	// Default: false.
 	AllowHintOnly bool `json:"allow_hint_only,omitempty"`
 

@@ -27,8 +27,8 @@ type LoginPlace struct {
 // maxLoginPlaces is how many are remembered: an OP has one, and an odd one two.
 const maxLoginPlaces = 8
 
-// note looks for the cookie among the Set-Cookie lines of the response to a request, and whether the
-// browser has it. A line that deletes what the browser has shows its place as well.
+// note looks for the cookie among the Set-Cookie lines of the response to a request, and whether
+// the browser has it. A line that deletes what the browser has shows its place as well.
 func (p *LoginPlace) note(lines []string, name string, r *http.Request, now time.Time) {
 	carried := carriesCookie(r, name)
 	if carried && !p.named.Load() {
@@ -84,8 +84,8 @@ func (p *LoginPlace) comes(r *http.Request) bool {
 	return !p.notNone || !p.strict && isPlainNavigation(r)
 }
 
-// mayWithhold reports whether the browser may have the cookie and not send it with a request, as far as
-// it is not known how the cookie is set: another site's page has sent it here.
+// mayWithhold reports whether the browser may have the cookie and not send it with a request, as
+// far as it is not known how the cookie is set: another site's page has sent it here.
 func (p *LoginPlace) mayWithhold(op *OP, r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "same-site", "none":
@@ -98,8 +98,8 @@ func (p *LoginPlace) mayWithhold(op *OP, r *http.Request) bool {
 	return true
 }
 
-// isDoubted reports whether the configured name may well be wrong: users were signed in here, and no
-// cookie of that name was ever observed.
+// isDoubted reports whether the configured name may well be wrong: users were signed in here, and
+// no cookie of that name was ever observed.
 func (p *LoginPlace) isDoubted() bool { return p.doubted.Load() && !p.named.Load() }
 
 // isSet reports whether the OP was observed to set the cookie.

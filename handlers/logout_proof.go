@@ -14,8 +14,8 @@ type notEndedError struct{ why, advice string }
 
 func (e *notEndedError) Error() string { return "the OP has not ended its own session: " + e.why }
 
-// loginNames are the names of the cookies that show whether the browser is signed in at the OP: that
-// of the login cookie or, where that is not known, those of all that are cleared.
+// loginNames are the names of the cookies that show whether the browser is signed in at the OP:
+// that of the login cookie or, where that is not known, those of all that are cleared.
 func (e *EndSession) loginNames() (names []string) {
 	if e.LoginCookie != "" {
 		return []string{e.LoginCookie}
@@ -47,8 +47,8 @@ func (e *EndSession) carriesLogin(r *http.Request) bool {
 }
 
 // noteLogin remembers which of those cookies browsers bring to the endpoint, for names that none
-// brings may be wrong. Only what a browser brings that has signed in here counts: anybody can send a
-// cookie of any name.
+// brings may be wrong. Only what a browser brings that has signed in here counts: anybody can
+// send a cookie of any name.
 func (e *EndSession) noteLogin(l *leave) {
 	if l.sealed.session.IsZero() {
 		return
@@ -66,8 +66,8 @@ type brought struct {
 	crossSite bool
 }
 
-// wouldBring reports whether one of those cookies would have come with a request, if the browser had
-// it: the OP was observed to set it so, or another browser has brought it in the same way.
+// wouldBring reports whether one of those cookies would have come with a request, if the browser
+// had it: the OP was observed to set it so, or another browser has brought it in the same way.
 func (e *EndSession) wouldBring(op *OP, r *http.Request) bool {
 	withheld := e.LoginPlace.mayWithhold(op, r)
 	if e.LoginPlace.comes(r) || !withheld && e.LoginPlace.isSet() && e.LoginPlace.missed(r.URL.Path) == nil {
@@ -81,8 +81,8 @@ func (e *EndSession) wouldBring(op *OP, r *http.Request) bool {
 }
 
 // proves reports whether an answer to the request of Upstream shows that the OP has ended its own
-// session: by a status that the configuration names, or by the deletion of a cookie that the browser
-// brought. Any other may be a page that asks, a login page, or an error page of the site.
+// session: by a status that the configuration names, or by the deletion of a cookie that the
+// browser brought. Any other may be a page that asks, a login page, or an error page of the site.
 func (e *EndSession) proves(r *http.Request, status int, header http.Header) bool {
 	if len(e.Upstream.Success) > 0 {
 		return e.Upstream.succeeded(status)

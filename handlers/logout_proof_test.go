@@ -20,8 +20,8 @@ func says(status int, cookies ...string) func(http.ResponseWriter) {
 
 const deletesLogin = "login=; Max-Age=0; Path=/"
 
-// Users are told that they are signed out only if the login cookie was there and is gone, or if the OP
-// says so by a status that the configuration names.
+// Users are told that they are signed out only if the login cookie was there and is gone, or if
+// the OP says so by a status that the configuration names.
 func TestSignedOutIsSaidOnlyWhereItIsProved(t *testing.T) {
 	successIs := func(codes ...int) func(*EndSession) {
 		return func(e *EndSession) { e.Upstream.Success = codes }
@@ -123,7 +123,8 @@ func TestAWrongLoginCookieNeverBecomesASignOutByTryingAgain(t *testing.T) {
 	}
 }
 
-// A login cookie is missed only where it may be there: a Lax one comes with a link of another site.
+// A login cookie is missed only where it may be there: a Lax one comes with a link of another
+// site.
 func TestNobodyIsAskedForALoginCookieThatWouldHaveCome(t *testing.T) {
 	for _, tt := range []struct {
 		set  string // as the OP was observed to set the cookie; empty: it was not
@@ -180,7 +181,8 @@ func TestAStrictLoginCookieComesWithTheAnswer(t *testing.T) {
 	}
 }
 
-// A user who never signed in here is not told of a failure, whatever other cookies the browser has.
+// A user who never signed in here is not told of a failure, whatever other cookies the browser
+// has.
 func TestWhoNeverSignedInIsSignedOutThoughNoLoginCookieWasObserved(t *testing.T) {
 	x := newExit(t)
 	x.cookies = map[string]string{"theme": "dark"}

@@ -74,7 +74,7 @@ func (e *EndSession) serveParked(l *leave) {
 		return
 	}
 	l.request = parked.Request
-	parked.Sessions = append(parked.Sessions, sessionIDs(l.ended)...) // whose end could not be recorded before
+	parked.Sessions = append(parked.Sessions, sessionIDs(l.ended)...) // not recorded until now
 	switch {
 	case !parked.Ended || !parked.isOfBrowser(l.sealed.browser):
 		e.decide(l)
@@ -126,8 +126,8 @@ func (e *EndSession) hasSession(l *leave) bool {
 	return !known || session.Live(l.now)
 }
 
-// keepsLogin reports whether the browser may be signed in at the OP itself. Where no name of its cookies is known for certain, any that
-// is not ours may say so.
+// keepsLogin reports whether the browser may be signed in at the OP itself. Where no name of its
+// cookies is known for certain, any that is not ours may say so.
 func (e *EndSession) keepsLogin(l *leave) bool {
 	unnamed := len(e.loginNames()) == 0 || e.LoginPlace.isDoubted()
 	if e.carriesLogin(l.r) || e.LoginPlace.isSet() && !e.wouldBring(l.op, l.r) {
@@ -268,8 +268,8 @@ func (e *EndSession) signOut(l *leave) {
 	e.leave(l, "signed out", signedOut)
 }
 
-// isUnrecorded reports whether the end of a session is in the browser's cookies only: no client is
-// notified of it before the browser is back at the OP.
+// isUnrecorded reports whether the end of a session is in the browser's cookies only: no client
+// is notified of it before the browser is back at the OP.
 func (l *leave) isUnrecorded() bool { return len(l.sealed.owed.ids()) > 0 }
 
 // sessionIDs are the IDs of sessions, for the receipt.
@@ -312,7 +312,7 @@ func (e *EndSession) leave(l *leave, outcome string, done sealedLogout) {
 	}
 	e.log(l, outcome)
 	mayGo, page := l.request.Redirect != "" && e.maySend(l, done), assets.View{Page: assets.PageSignedOut, Unrecorded: l.isUnrecorded()}
-	if mayGo && page.Unrecorded { // who believes to be signed out everywhere may leave the browser to others
+	if mayGo && page.Unrecorded { // a redirect would hide that apps are still signed in
 		page.Continue, mayGo = l.request.location(), false
 	}
 	if mayGo {

@@ -1,12 +1,15 @@
 package handlers
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 // asked requests the endpoint by GET with header fields, and nothing that is not among them.
@@ -17,7 +20,8 @@ func (x *exit) asked(header http.Header, parameters ...string) *http.Response {
 	return x.once(r)
 }
 
-// A browser shows what it has prerendered, or prefetched, when the user clicks: it must ask anew then.
+// A browser shows what it has prerendered, or prefetched, when the user clicks: it must ask anew
+// then.
 func TestPrefetchesAndPrerendersFailAndDoNothing(t *testing.T) {
 	for name, header := range map[string]http.Header{
 		"prefetch":               {"Sec-Purpose": {"prefetch"}, "Sec-Fetch-Dest": {"empty"}, "Sec-Fetch-Mode": {"no-cors"}},
@@ -134,7 +138,8 @@ func TestAServersHintEndsTheSessionItNamesWhereThatIsAllowed(t *testing.T) {
 	}
 }
 
-// A browser that is signed in is not taken for a server, nor by an old engine's missing header fields.
+// A browser that is signed in is not taken for a server, nor by an old engine's missing header
+// fields.
 func TestABrowsersOwnRequestIsNoServersCall(t *testing.T) {
 	x := newExit(t, func(e *EndSession) { e.AllowHintOnly = true })
 	x.signedIn(clientID, "alice")
@@ -160,37 +165,55 @@ func TestAServersHintWithoutTheRegistryIsToBeTriedAgain(t *testing.T) {
 	}
 }
 
-// Without the registry the OP's session and the browser's end, and nobody is told that apps know of it.
+// fullRegistry can be read, and not written to: the disk is full.
+type fullRegistry struct{ registry.Registry }
+
+func (fullRegistry) End(context.Context, registry.Ending) ([]registry.Session, error) {
+	return nil, registry.ErrUnavailable
+}
+
+// Without the registry the OP's session and the browser's end, and nobody is told that apps know of
+// it.
 func TestASignOutThatIsNotRecordedSaysThatAppsCouldNotBeTold(t *testing.T) {
-	x := newExit(t)
-	x.signedIn(clientID, "alice")
-	session := x.openS().session
-	up := x.w.down()
-	x.setUp()
-	question := x.ask(values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye, "state", "a b"))
-	got := x.answer(question, answerSignOut)
-	body := readAll(t, got.Body)
-	for _, want := range []string{"You are signed out", "Your apps could not be told of it yet", `href="` + bye + `?state=a&#43;b"`} {
-		if !strings.Contains(body, want) {
-			t.Errorf("the page does not say %q:\n%s", want, body)
-		}
-	}
-	if _, atOP := x.isSignedIn(); atOP || got.Header.Get("Location") != "" || x.logouts.Load() != 1 {
-		t.Errorf("at the OP: %v, got %v", atOP, got.Header)
-	}
-	if logged := x.w.logged(); !strings.Contains(logged, `"level":"error"`) ||
-		!strings.Contains(logged, `"msg":"session end not recorded","issuer":"`+issuer+`","client_id":"`+clientID+`"`) {
-		t.Errorf("logged %s", logged)
-	}
-	up()
-	x.setUp()
-	x.ask(nil)
-	if x.w.live(t, session) {
-		t.Error("the end is not recorded when the browser is back")
+	for name, fails := range map[string]registry.Registry{"unavailable": downRegistry{}, "full": nil} {
+		t.Run(name, func(t *testing.T) {
+			x := newExit(t)
+			x.signedIn(clientID, "alice")
+			session, works := x.openS().session, x.w.env.Registry
+			if x.w.env.Registry = fails; fails == nil {
+				x.w.env.Registry = fullRegistry{works}
+			}
+			x.setUp()
+			request := values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye, "state", "a b")
+			got := x.ask(request)
+			if fails != nil { // whose session it is cannot be known
+				got = x.answer(got, answerSignOut)
+			}
+			body := readAll(t, got.Body)
+			for _, want := range []string{"You are signed out", "Your apps could not be told of it yet", `href="` + bye + `?state=a&#43;b"`} {
+				if !strings.Contains(body, want) {
+					t.Errorf("the page does not say %q:\n%s", want, body)
+				}
+			}
+			if _, atOP := x.isSignedIn(); atOP || got.Header.Get("Location") != "" || x.logouts.Load() != 1 {
+				t.Errorf("at the OP: %v, got %v", atOP, got.Header)
+			}
+			if logged := x.w.logged(); !strings.Contains(logged, `"level":"error"`) ||
+				!strings.Contains(logged, `"msg":"session end not recorded","issuer":"`+issuer+`","client_id":"`+clientID+`"`) {
+				t.Errorf("logged %s", logged)
+			}
+			x.w.env.Registry = works
+			x.setUp()
+			x.ask(nil)
+			if x.w.live(t, session) {
+				t.Error("the end is not recorded when the browser is back")
+			}
+		})
 	}
 }
 
-// An end that could be recorded after all, by the browser's next request, is a sign-out like any other.
+// An end that could be recorded after all, by the browser's next request, is a sign-out like any
+// other.
 func TestASignOutThatIsRecordedInTheSecondRequestRedirects(t *testing.T) {
 	x := newExit(t, func(e *EndSession) { e.Upstream = nil })
 	x.signedIn(clientID, "alice")
