@@ -141,6 +141,7 @@ func (*MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 //			confirm   needed | always
 //			templates <dir>
 //			access_log
+//			allow_hint_only
 //		}
 //		backchannel_logout {
 //			signing_key   <pem or jwk...>

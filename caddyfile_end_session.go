@@ -30,11 +30,12 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	return options{
-		"upstream":      func(d *caddyfile.Dispenser) error { return unmarshalUpstream(d, e) },
-		"clear_cookies": func(d *caddyfile.Dispenser) error { return unmarshalClearCookies(d, e) },
-		"confirm":       scalar(&e.Confirm, atStart(handlers.ValidateConfirm)),
-		"templates":     scalar(&e.Templates, atStart(nil)),
-		"access_log":    onOff(&e.AccessLog),
+		"upstream":        func(d *caddyfile.Dispenser) error { return unmarshalUpstream(d, e) },
+		"clear_cookies":   func(d *caddyfile.Dispenser) error { return unmarshalClearCookies(d, e) },
+		"confirm":         scalar(&e.Confirm, atStart(handlers.ValidateConfirm)),
+		"templates":       scalar(&e.Templates, atStart(nil)),
+		"access_log":      onOff(&e.AccessLog),
+		"allow_hint_only": onOff(&e.AllowHintOnly),
 	}.parse(d, "end_session", unchecked)
 }
 

@@ -38,6 +38,7 @@ func cases() []aCase {
 		}},
 		{"signed out, not sent on", back(assets.View{Page: assets.PageSignedOut, Problem: assets.ProblemUnknownRedirect, Host: "evil.example"})},
 		{"signed out, not sent on to what has no host", assets.View{Page: assets.PageSignedOut, Problem: assets.ProblemUnknownRedirect}},
+		{"signed out, apps could not be told", assets.View{Page: assets.PageSignedOut, Unrecorded: true, Continue: "https://shop.example.com/bye"}},
 		{"still signed in", back(assets.View{Page: assets.PageSignedIn})},
 	}
 	for _, problem := range allProblems {

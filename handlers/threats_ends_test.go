@@ -148,7 +148,7 @@ func TestAPostOfTheSameSiteButAnotherOriginGoesOnAsANavigation(t *testing.T) {
 
 // Where no login_cookie is configured, any cookie may be the one that the OP knows the user by.
 func TestSignOutsWhereNoLoginCookieIsConfigured(t *testing.T) {
-	byUpstream := func(e *EndSession) { e.LoginCookie = "" }
+	byUpstream := func(e *EndSession) { e.LoginCookie, e.Upstream.Success = "", []int{http.StatusFound} }
 	byCookies := func(e *EndSession) {
 		e.LoginCookie, e.Upstream, e.ClearCookies = "", nil, []ClearCookie{{Name: "login"}, {Name: "csrf"}}
 	}
@@ -250,7 +250,7 @@ func TestThreatAParentDomainsCookieOfTheLoginCookiesName(t *testing.T) {
 			x := newExit(t, func(e *EndSession) { e.Upstream = nil })
 			x.signedIn(clientID, "alice")
 			delete(x.cookies, "login")
-			x.e.LoginPlace.note(tt.seen, "login", "/")
+			x.e.LoginPlace.note(tt.seen, "login", httptest.NewRequest(http.MethodGet, issuer+"/", nil), x.w.clock.Now())
 			first := httptest.NewRequest(http.MethodGet, issuer+endSession+"?id_token_hint="+x.hint(clientID, "alice"), nil)
 			first.Header.Set("Cookie", tt.before)
 			parked := x.once(first)

@@ -170,6 +170,7 @@ func TestClearedCookiesMustBeGone(t *testing.T) {
 func TestABrowserWithoutTheLoginCookieIsNotSentToTheOP(t *testing.T) {
 	x := newExit(t)
 	x.signedIn(clientID, "alice")
+	x.setsLogin()
 	delete(x.cookies, "login")
 	if got := outcome(t, x.ask(values("id_token_hint", x.hint(clientID, "alice")))); got != "signed out" || x.logouts.Load() != 0 {
 		t.Errorf("got %s, the OP was asked %d times", got, x.logouts.Load())
@@ -203,7 +204,7 @@ func TestALoginCookieThatDoesNotReachTheEndpointIsAFailureThatSaysWhatToDo(t *te
 		x := newExit(t)
 		x.signedIn(clientID, "alice")
 		line := "login=alice; Path=" + set
-		x.e.LoginPlace.note([]string{"login=; Max-Age=0; Path=/gone", line, "other=1; Path=/x", "login=; Path=/gone"}, "login", "/account/x")
+		x.e.LoginPlace.note([]string{"login=; Max-Age=0; Path=/gone", line, "other=1; Path=/x", "login=; Path=/gone"}, "login", httptest.NewRequest(http.MethodGet, issuer+"/account/x", nil), x.w.clock.Now())
 		if set == "" {
 			x.e.LoginPlace = new(LoginPlace)
 		}

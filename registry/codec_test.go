@@ -135,7 +135,7 @@ func FuzzRecord(f *testing.F) {
 			r.redeem(Redemption{Issuer: issuer, Response: p.ID, Audience: []string{p.ClientID}, Sub: "bob", Tell: true}, b.fresh(), now)
 		}
 		r.tidy(now)
-		r.endAll(ReasonLogout, "shop", now, now)
+		r.endAll(nil, ReasonLogout, "shop", now, now)
 		for _, o := range r.claim(now, now+1, nil, 1) {
 			r.settle([]Outcome{{Owed: o, Due: now}}, now)
 		}

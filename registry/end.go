@@ -16,10 +16,13 @@ func (r *record) end(session *Session, reason Reason, now Time) {
 	}
 }
 
-// endAll ends the live sessions of the browser, and returns them. The notices of the client that
-// asked for it are due at askedDue, if that is later.
-func (r *record) endAll(reason Reason, asked string, askedDue, now Time) []*Session {
+// endAll ends those live sessions of the browser that are meant (nil: all), and returns them. The
+// notices of the client that asked for it are due at askedDue, if that is later.
+func (r *record) endAll(meant func(*Session) bool, reason Reason, asked string, askedDue, now Time) []*Session {
 	live := r.live(now)
+	if meant != nil {
+		live = slices.DeleteFunc(live, func(s *Session) bool { return !meant(s) })
+	}
 	for _, session := range live {
 		r.end(session, reason, now)
 		client := session.Client(asked)

@@ -48,7 +48,7 @@ func TestEnd(t *testing.T) {
 			b.redeem(b.join("shop"), "alice", "1")
 			b.redeem(b.join("wiki"), "alice", "1")
 			now := b.tick()
-			b.rec.endAll(ReasonLogout, "shop", now+2*minute, now)
+			b.rec.endAll(nil, ReasonLogout, "shop", now+2*minute, now)
 			for _, o := range b.rec.Sessions[0].Owed() {
 				equal(b, o.ClientID+" asked", o.Asked, o.ClientID == "shop")
 				equal(b, o.ClientID+" is due later", o.Due == now+2*minute, o.ClientID == "shop")

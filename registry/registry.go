@@ -394,10 +394,15 @@ func (r *Registry) End(ctx context.Context, e Ending) ([]*Session, error) {
 		return nil, err
 	}
 	defer cancel()
-	return r.edit(ctx, store, changing{place: e.Place, rule: func(rec *record, now Time) (bool, error) {
+	return r.edit(ctx, store, changing{place: e.Place, rule: e.rule(nil)})
+}
+
+// rule ends the sessions that are meant; nil: all.
+func (e Ending) rule(meant func(*Session) bool) func(*record, Time) (bool, error) {
+	return func(rec *record, now Time) (bool, error) {
 		tidied := rec.tidy(now)
-		return len(rec.endAll(e.Reason, e.Asked, now.Add(e.AskedWait), now)) > 0 || len(tidied) > 0, nil
-	}})
+		return len(rec.endAll(meant, e.Reason, e.Asked, now.Add(e.AskedWait), now)) > 0 || len(tidied) > 0, nil
+	}
 }
 
 // Once records a value that counts once, and that may lead to something. first: nobody did so before;

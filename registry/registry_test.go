@@ -652,6 +652,34 @@ func TestSessionsOfAUser(t *testing.T) {
 	})
 }
 
+func TestTheSessionsOfAHolderEndAndNoOthers(t *testing.T) {
+	w := newWorld(t)
+	first, second := w.signIn(1, "alice", "1"), w.signIn(2, "alice", "1")
+	others := []*registry.Session{w.signIn(1, "alice", "2"), w.signIn(3, "alice", "2"), w.signIn(4, "bob", "1")}
+	end := func(client, sub, sid string) int {
+		e := registry.Ending{Reason: registry.ReasonLogout, Asked: client, AskedWait: time.Minute}
+		ended, err := w.EndHolder(t.Context(), issuer, registry.Holder{ClientID: client, Sub: sub, Sid: sid}, e)
+		return len(must(t, ended, err))
+	}
+	equal(t, "another client's", end("wiki", "alice", "1"), 0)
+	equal(t, "another sid's", end("shop", "alice", "3"), 0)
+	equal(t, "another user's", end("shop", "carol", "1"), 0)
+	equal(t, "ended", end("shop", "alice", "1"), 2)
+	equal(t, "again", end("shop", "alice", "1"), 0)
+	equal(t, "announced", w.announced(), "logout logout")
+	for _, s := range []*registry.Session{first, second} {
+		equal(t, "held", w.state(s), registry.Ended)
+	}
+	for _, s := range others {
+		equal(t, "another's", w.state(s), registry.Live)
+	}
+	for _, h := range []registry.Holder{{Sub: "alice", Sid: "1"}, {ClientID: "shop", Sid: "1"}, {ClientID: "shop", Sub: "alice"}} {
+		if _, err := w.EndHolder(t.Context(), issuer, h, registry.Ending{}); !errors.Is(err, registry.ErrInvalid) {
+			t.Errorf("%+v: error is %v", h, err)
+		}
+	}
+}
+
 func TestAUserHasAHundredSessions(t *testing.T) {
 	w := newWorld(t)
 	var sessions []*registry.Session

@@ -100,7 +100,7 @@ func (b *browser) signIn(sub string) *Session {
 func (b *browser) end(reason Reason) []*Session {
 	now := b.tick()
 	b.rec.tidy(now)
-	return b.rec.endAll(reason, "", 0, now)
+	return b.rec.endAll(nil, reason, "", 0, now)
 }
 
 // tidy is what the clock does at a time after the start.

@@ -144,6 +144,7 @@ func (w *world) callsOf(ctx context.Context) map[string]error {
 	_, errs["End"] = w.End(ctx, registry.Ending{Place: place, Reason: registry.ReasonLogout})
 	_, _, errs["User"] = w.User(ctx, issuer, "alice", "")
 	_, _, errs["EndUser"] = w.EndUser(ctx, issuer, "alice", registry.ReasonOperator, "")
+	_, errs["EndHolder"] = w.EndHolder(ctx, issuer, registry.Holder{ClientID: "shop", Sub: "alice", Sid: "1"}, registry.Ending{})
 	_, _, errs["Once"] = w.Once(ctx, issuer, [16]byte{1}, "", time.Now())
 	_, _, errs["Claim"] = w.Claim(ctx, 1)
 	errs["Settle"] = w.Settle(ctx, []registry.Outcome{{}})

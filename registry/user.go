@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -95,27 +96,58 @@ func (r *Registry) EndUser(ctx context.Context, issuer, sub string, why Reason, 
 	if err != nil || len(keys) == 0 {
 		return nil, "", err
 	}
+	e := Ending{Reason: why}
 	var changes []changing
 	for _, key := range keys {
-		changes = append(changes, changing{place: placeOfKey(key), rule: func(rec *record, now Time) (bool, error) {
-			if rec.Issuer != issuer {
-				return false, nil
-			}
-			return rec.endUser(sub, why, now), nil
-		}})
+		changes = append(changes, changing{place: placeOfKey(key), rule: e.rule(func(s *Session) bool {
+			return s.Issuer == issuer && s.isOf(sub)
+		})})
 	}
 	ended, err = r.edit(ctx, store, changes...)
 	return ended, next, err
 }
 
-func (r *record) endUser(sub string, why Reason, now Time) (any bool) {
-	for _, session := range r.live(now) {
-		if session.isOf(sub) {
-			r.end(session, why, now)
-			any = true
+// A Holder is what an ID token names: its client, the End-User and the OP's own session. All of it must
+// be there.
+type Holder struct{ ClientID, Sub, Sid string }
+
+// isHeldBy reports whether the client's ID tokens named the user and the OP's session.
+func (s *Session) isHeldBy(h Holder) bool {
+	client := s.Client(h.ClientID)
+	return client != nil && client.subject(h.Sub, h.Sid) != nil
+}
+
+// EndHolder ends the live sessions, in whichever browser, in which a client's ID tokens named a user and
+// a session of the OP. The Ending has no Place.
+func (r *Registry) EndHolder(ctx context.Context, issuer string, h Holder, e Ending) ([]*Session, error) {
+	if err := errors.Join(checkName("client ID", h.ClientID), checkName("sub", h.Sub), checkName("sid", h.Sid)); err != nil {
+		return nil, err
+	}
+	store, ctx, cancel, err := r.call(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	sets, err := store.Members(ctx, maxMembers, userKey(issuer, h.Sub))
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	sessions, err := r.sessionsOf(ctx, store, browserKeys(sets[0]), issuer, h.Sub)
+	if err != nil {
+		return nil, err
+	}
+	places := make(map[Place]bool)
+	var changes []changing
+	for _, s := range sessions {
+		if place := PlaceOfSession(s.ID); s.Ended == 0 && s.isHeldBy(h) && !places[place] {
+			places[place] = true
+			changes = append(changes, changing{place: place, rule: e.rule(func(s *Session) bool { return s.isHeldBy(h) })})
 		}
 	}
-	return any
+	if len(changes) == 0 {
+		return nil, nil
+	}
+	return r.edit(ctx, store, changes...)
 }
 
 // limitUser ends the oldest sessions of a user who has more than [MaxUserSessions], as far as up to
