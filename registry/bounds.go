@@ -15,9 +15,10 @@ var (
 	ErrInvalid = errors.New("invalid session record")
 )
 
-// Bounds. A string over its bound is refused with [ErrInvalid], as are an empty issuer, client ID or
-// sub, a zero browser ID, and a Lifetime under a millisecond. What a sign-in would add beyond a count,
-// or beyond MaxRecord, is not recorded, and the result says so. What ends or settles is never refused.
+// Bounds. A string over its bound is refused with [ErrInvalid], as are an empty issuer, client ID
+// or sub, a zero browser ID, and a Lifetime under a millisecond. What a sign-in would add beyond a
+// count, or beyond MaxRecord, is not recorded, and the result says so. What ends or settles is
+// never refused.
 const (
 	// MaxRecord is how many bytes a record has that a sign-in adds to: some 425 clients.
 	MaxRecord = 64 << 10
@@ -43,7 +44,8 @@ const (
 	MaxUserSessions = 100
 	// MaxWhy is the longest reason why a notice could not be delivered, in bytes.
 	MaxWhy = 256
-	// maxLooks is at how many browsers of a user a passive notice is looked for. With more, it is held.
+	// maxLooks is at how many browsers of a user a passive notice is looked for. With more, it is
+	// held.
 	maxLooks = 256
 	// maxMembers is how many browsers of a user are listed.
 	maxMembers = 10_000

@@ -13,8 +13,8 @@ const (
 	maxCached = 8 << 10
 )
 
-// A cache keeps decoded records by place and value: one that was replaced is not found, so nothing has
-// to be removed. The zero value is empty. What it returns must not be changed.
+// A cache keeps decoded records by place and value: one that was replaced is not found, so nothing
+// has to be removed. The zero value is empty. What it returns must not be changed.
 type cache struct {
 	mu      sync.Mutex
 	records map[Place]decoded
@@ -25,8 +25,8 @@ type decoded struct {
 	record *record
 }
 
-// decode returns the record of a value; nil: there is none, or it is damaged, which whoever writes to
-// it says in the log.
+// decode returns the record of a value; nil: there is none, or it is damaged, which whoever writes
+// to it says in the log.
 func (c *cache) decode(place Place, value []byte) (*record, error) {
 	if value == nil {
 		return nil, nil

@@ -60,9 +60,9 @@ func earlier(a, b Time) Time {
 // fewResponses are the last responses of a browser, which stay whatever comes.
 const fewResponses = 8
 
-// shrink makes room in a record that is about to be too large: all but the last responses whose codes
-// nobody has redeemed go, and the clients that took part by these alone. A page can make any number
-// of them.
+// shrink makes room in a record that is about to be too large: all but the last responses whose
+// codes nobody has redeemed go, and the clients that took part by these alone. A page can make any
+// number of them.
 func (r *record) shrink() {
 	stale := len(r.Responses) - fewResponses
 	r.Responses = slices.DeleteFunc(r.Responses, func(p *Response) bool {

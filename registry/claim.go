@@ -108,8 +108,8 @@ func (r *Registry) lookIn(ctx context.Context, store Store, h *holding, o Owed, 
 	return nil
 }
 
-// Settle records what became of claimed notices. What was delivered was, whoever has claimed it since;
-// for all else, only the word of who holds the lease counts.
+// Settle records what became of claimed notices. What was delivered was, whoever has claimed it
+// since; for all else, only the word of who holds the lease counts.
 func (r *Registry) Settle(ctx context.Context, outcomes []Outcome) error {
 	store, ctx, cancel, err := r.call(Patient(ctx))
 	if err != nil {

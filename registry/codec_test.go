@@ -42,8 +42,8 @@ func golden() *record {
 	}
 }
 
-// TestRecordsOfVersion1 compares with a record that was written by the first release. It must be read for
-// ever. What is written may change only by a field that an earlier release reads.
+// TestRecordsOfVersion1 compares with a record that was written by the first release. It must be
+// read for ever. What is written may change only by a field that an earlier release reads.
 func TestRecordsOfVersion1(t *testing.T) {
 	const path = "testdata/record_v1.hex"
 	text, err := os.ReadFile(path)

@@ -1,5 +1,5 @@
-// Package registry is the durable record of sessions: who signed in where, by which codes, what has
-// ended, and which clients are owed a notification of it.
+// Package registry is the durable record of sessions: who signed in where, by which codes, what
+// has ended, and which clients are owed a notification of it.
 //
 // All that is known of one browser at one issuer is one record, which is replaced as a whole. What
 // becomes of it is decided by the rules of this package (join.go, redeem.go, end.go, notice.go):

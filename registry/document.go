@@ -93,8 +93,8 @@ func (r *Registry) now(ctx context.Context) (time.Time, error) {
 	return store.Now(), nil
 }
 
-// Facts are what was seen of an OP: the days on which an ID token was last seen that had something,
-// or had not; zero: none was.
+// Facts are what was seen of an OP: the days on which an ID token was last seen that had
+// something, or had not; zero: none was.
 type Facts struct {
 	Kid   Time `cbor:"1,keyasint,omitempty"` // it named its key
 	NoKid Time `cbor:"2,keyasint,omitempty"`
@@ -157,8 +157,8 @@ func (r *Registry) Keys(ctx context.Context, issuer string) ([]PublicKey, error)
 	return slices.DeleteFunc(doc.Keys, func(k PublicKey) bool { return k.Until <= At(now) }), err
 }
 
-// KeepKeys records public keys of the issuer's OP, each until the later one of both times where it is
-// recorded already. Where they have no room, those whose time is over soonest are forgotten.
+// KeepKeys records public keys of the issuer's OP, each until the later one of both times where it
+// is recorded already. Where they have no room, those whose time is over soonest are forgotten.
 func (r *Registry) KeepKeys(ctx context.Context, issuer string, keys []PublicKey) error {
 	for _, key := range keys {
 		if key.ID == "" || len(key.ID) > MaxString || len(key.JWK) == 0 || len(key.JWK) > MaxKey {
@@ -232,8 +232,8 @@ func (r *Registry) RegisteredAt(ctx context.Context, issuer, uri string) (client
 }
 
 // Register records or replaces a client that has registered itself. A URI that is another client's
-// stays that one's. Where [MaxRegistered] are recorded, one that never took part in a session gives
-// way; if there is none, the error wraps [ErrInvalid].
+// stays that one's. Where [MaxRegistered] are recorded, one that never took part in a session
+// gives way; if there is none, the error wraps [ErrInvalid].
 func (r *Registry) Register(ctx context.Context, issuer string, client Registered) error {
 	err := errors.Join(checkName("issuer", issuer), checkName("client ID", client.ID), checkBound("client's URI", client.URI, MaxString))
 	if n := len(client.Metadata); n == 0 || n > MaxMetadata {
@@ -291,8 +291,8 @@ func (r *Registry) makeRoomFor(ctx context.Context, issuer, id string) error {
 	return fmt.Errorf("%w: over %d clients", ErrInvalid, MaxRegistered)
 }
 
-// UseRegistered notes that a client takes part in a session, if it has registered itself: call it once
-// a day and client.
+// UseRegistered notes that a client takes part in a session, if it has registered itself: call it
+// once a day and client.
 func (r *Registry) UseRegistered(ctx context.Context, issuer, id string) error {
 	_, found, err := r.Registered(ctx, issuer, id)
 	if err != nil || !found {

@@ -149,8 +149,8 @@ func (c *Client) addOrigin(origin string) {
 	}
 }
 
-// makeRoom ends the oldest session of a browser that is about to start one more than it may have: one
-// that signs in by the OP's own cookie alone, without ours, could have any number of them.
+// makeRoom ends the oldest session of a browser that is about to start one more than it may have:
+// one that signs in by the OP's own cookie alone, without ours, could have any number of them.
 func (r *record) makeRoom(now Time) {
 	live := r.live(now)
 	if len(live) < MaxBrowserSessions {

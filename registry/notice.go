@@ -12,8 +12,8 @@ import (
 // sessions at that client (Back-Channel Logout 1.0, section 2.4). When a session ended by
 // [ReasonExpiry] or [ReasonUserSwitch], nobody wanted the user to be signed out of what another
 // session, which lives, has set up there. The same holds for a notice without a sid of a code that
-// was redeemed after its session had ended. Such a notice is claimed only after a look at the user's
-// other sessions ([holding]).
+// was redeemed after its session had ended. Such a notice is claimed only after a look at the
+// user's other sessions ([holding]).
 type Owed struct {
 	Notice
 
@@ -29,8 +29,8 @@ type Owed struct {
 // ID returns the name of the notice.
 func (o Owed) ID() NoticeID { return NameNotice(o.Session, o.ClientID, o.Sub, o.Sid) }
 
-// An Outcome is what became of a claimed notice: it was delivered; or it is given up (Dead); or it is
-// due again at Due, of which the attempt counts unless Attempts is as before.
+// An Outcome is what became of a claimed notice: it was delivered; or it is given up (Dead); or it
+// is due again at Due, of which the attempt counts unless Attempts is as before.
 type Outcome struct {
 	Owed Owed // as it was claimed
 
@@ -75,7 +75,8 @@ func (o Owed) isPassive() bool {
 	return o.Reason == ReasonExpiry || o.Reason == ReasonUserSwitch || o.Late && o.Sid == ""
 }
 
-// A holding says what stands against a passive notice. The zero value says that nothing was looked at.
+// A holding says what stands against a passive notice. The zero value says that nothing was looked
+// at.
 type holding struct {
 	looked bool
 	equal  bool // another session holds the same client, sub and sid: its end brings an equal notice
@@ -105,8 +106,8 @@ func (h *holding) look(o Owed, other *Session, now Time) {
 // newToken draws what tells one lease from another: not a secret.
 func newToken() uint64 { return rand.Uint64() | 1 } //nolint:gosec // see above
 
-// claim returns the notices that are due, which are claimed until the lease expires. Of a passive one
-// that was not looked at, nothing is known yet: it stays due.
+// claim returns the notices that are due, which are claimed until the lease expires. Of a passive
+// one that was not looked at, nothing is known yet: it stays due.
 func (r *record) claim(now, lease Time, holdings map[NoticeID]holding, token uint64) (claimed []Owed) {
 	for _, session := range r.Sessions {
 		session.owed(func(client *Client, subject *Subject) {

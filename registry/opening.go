@@ -22,8 +22,8 @@ const (
 
 var errClosed = fmt.Errorf("%w: closed", ErrUnavailable)
 
-// An opening opens a store at first use, and again when it could not be opened or broke. Calls wait
-// for an attempt under way as long as their contexts allow.
+// An opening opens a store at first use, and again when it could not be opened or broke. Calls
+// wait for an attempt under way as long as their contexts allow.
 type opening struct {
 	opener Opener
 	logger *zap.Logger
@@ -61,8 +61,8 @@ func (o *opening) get(ctx context.Context) (Store, error) {
 	}
 }
 
-// current returns the store, or the attempt to wait for, or an error. It begins an attempt if one is
-// due. The caller holds the lock.
+// current returns the store, or the attempt to wait for, or an error. It begins an attempt if one
+// is due. The caller holds the lock.
 func (o *opening) current() (Store, <-chan struct{}, error) {
 	if o.done {
 		return nil, nil, errClosed
@@ -85,7 +85,8 @@ func (o *opening) current() (Store, <-chan struct{}, error) {
 	return nil, o.attempt, nil
 }
 
-// reopen closes the store that broke, if one did, and opens it unless that was tried a short while ago.
+// reopen closes the store that broke, if one did, and opens it unless that was tried a short while
+// ago.
 func (o *opening) reopen(broken Store) {
 	if broken != nil {
 		if err := broken.Close(); err != nil {

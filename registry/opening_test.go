@@ -231,8 +231,8 @@ func TestCallsFailInTime(t *testing.T) {
 	})
 }
 
-// TestARuleThatRunsLate: a call that ran out of time shares nothing with the rule that the store runs
-// afterwards, as the race detector sees.
+// TestARuleThatRunsLate: a call that ran out of time shares nothing with the rule that the store
+// runs afterwards, as the race detector sees.
 func TestARuleThatRunsLate(t *testing.T) {
 	w := newWorld(t)
 	j := w.aJoin(1)

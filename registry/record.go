@@ -33,9 +33,9 @@ func (t Time) Time() time.Time {
 // Add returns t + d.
 func (t Time) Add(d time.Duration) Time { return t + Time(d.Milliseconds()) }
 
-// A Place names the record of one browser at one issuer. The ID of each of its sessions begins with
-// it, so that whoever has a session ID finds the record. 80 bits: two of 10^9 browsers share a
-// record with a probability of 4 in 10^7, and then nothing worse follows.
+// A Place names the record of one browser at one issuer. The ID of each of its sessions begins
+// with it, so that whoever has a session ID finds the record. 80 bits: two of 10^9 browsers share
+// a record with a probability of 4 in 10^7, and then nothing worse follows.
 type Place [10]byte
 
 // PlaceOf returns the place of a browser's record.
@@ -158,8 +158,8 @@ func (t IDToken) Update(later IDToken) IDToken {
 	return IDToken{Issuer: cmp.Or(later.Issuer, t.Issuer), Algorithm: cmp.Or(later.Algorithm, t.Algorithm)}
 }
 
-// A Subject is what ID tokens named: the End-User (sub) and, where the OP names it, its own session
-// (sid).
+// A Subject is what ID tokens named: the End-User (sub) and, where the OP names it, its own
+// session (sid).
 type Subject struct {
 	Sub string `cbor:"1,keyasint"`
 	Sid string `cbor:"2,keyasint,omitempty"` // empty: they had none
@@ -197,8 +197,8 @@ type NoticeID [16]byte
 // String returns the ID in hexadecimal digits, for logs.
 func (id NoticeID) String() string { return hex.EncodeToString(id[:]) }
 
-// NameNotice returns the ID of the one notice that a client is owed of the end of a session, for one
-// sub and sid.
+// NameNotice returns the ID of the one notice that a client is owed of the end of a session, for
+// one sub and sid.
 func NameNotice(session sessionstate.SessionID, clientID, sub, sid string) NoticeID {
 	hash := sha256.New()
 	hash.Write(session[:])

@@ -10,28 +10,28 @@ import (
 // Redemption is one successful token response with an ID token.
 //
 // Its Response must be remembered ([Join]) and the client remembered with it must be in Audience;
-// otherwise nothing is recorded and it is not known. The Sub and Sid become a subject of that client
-// in the session that the response belongs to.
+// otherwise nothing is recorded and it is not known. The Sub and Sid become a subject of that
+// client in the session that the response belongs to.
 //
 // Which that is follows the order in which the responses were made, whatever the order in which
 // their codes are redeemed. It is the session remembered with the response, or the last of its
-// successors that had started when the response was made. If that session holds subjects to compare
-// with (those of the same client; with AcrossClients, those of all) and none has the same Sub, then
-// the user has switched:
-//   - From that session, if it lives: it ends ([ReasonUserSwitch]) with a successor, which starts at
-//     the time of the response.
-//   - Unless the response was silent, and a session before that one had the Sub: the OP holds several
-//     accounts at once, and going back and forth between them is no switch. The subject joins the
-//     session.
+// successors that had started when the response was made. If that session holds subjects to
+// compare with (those of the same client; with AcrossClients, those of all) and none has the same
+// Sub, then the user has switched:
+//   - From that session, if it lives: it ends ([ReasonUserSwitch]) with a successor, which starts
+//     at the time of the response.
+//   - Unless the response was silent, and a session before that one had the Sub: the OP holds
+//     several accounts at once, and going back and forth between them is no switch. The subject
+//     joins the session.
 //   - Not at this response, but before, if the successor of that session has the Sub: the subject
 //     joins the successor.
-//   - To that session or to its successor, if responses to their users were made later: a session is
-//     recorded as ended (ReasonUserSwitch) with that session or that successor as its successor.
+//   - To that session or to its successor, if responses to their users were made later: a session
+//     is recorded as ended (ReasonUserSwitch) with that session or that successor as its successor.
 //
-// A session that ended otherwise gets the subject without a switch. Whenever a session that has ended
-// gets one, its client is owed the notice of it at once, also if it was notified before: it has got
-// new tokens since. A response which does not belong to the session remembered with it moves to the
-// one that it belongs to, where its client takes part with the same origins.
+// A session that ended otherwise gets the subject without a switch. Whenever a session that has
+// ended gets one, its client is owed the notice of it at once, also if it was notified before: it
+// has got new tokens since. A response which does not belong to the session remembered with it
+// moves to the one that it belongs to, where its client takes part with the same origins.
 type Redemption struct {
 	Issuer        string
 	Response      sessionstate.ResponseID
@@ -76,8 +76,8 @@ func (r *record) redeem(d Redemption, fresh sessionstate.SessionID, now Time) Re
 	return Redeemed{Session: session, Started: i.started, Added: i.added, Full: full}
 }
 
-// An identification says who an authorization response was for. Which session that End-User belongs
-// to follows the order of the responses: the rules are at [Redemption].
+// An identification says who an authorization response was for. Which session that End-User
+// belongs to follows the order of the responses: the rules are at [Redemption].
 type identification struct {
 	record   *record
 	response *Response
@@ -149,8 +149,8 @@ func (s *span) add(subject *Subject) {
 }
 
 // compare reports whether the session holds the same Sub, and from when to when others were known.
-// Only Subs of one client can be compared, unless the OP gives all clients the same (OpenID Connect
-// Core 1.0, section 8).
+// Only Subs of one client can be compared, unless the OP gives all clients the same (OpenID
+// Connect Core 1.0, section 8).
 func (i *identification) compare(session *Session) (same bool, others span) {
 	for _, client := range session.Clients {
 		if client.ID != i.response.ClientID && !i.across {
@@ -247,8 +247,8 @@ func (i *identification) participate(session *Session, origins []string) bool {
 }
 
 // hasRoom reports whether the session has room for one more subject of a client; nil: and for the
-// client. A client whose codes nobody has redeemed gives way: a page can make any number of responses
-// to clients that registered themselves.
+// client. A client whose codes nobody has redeemed gives way: a page can make any number of
+// responses to clients that registered themselves.
 func (i *identification) hasRoom(session *Session, client *Client) bool {
 	if client != nil {
 		return len(client.Subjects) < MaxSubjects

@@ -21,14 +21,15 @@ const patientLimit = 5 * time.Second
 
 type patientKey struct{}
 
-// Patient returns a context in which calls may take longer than [Limit]: no sign-in waits for them.
+// Patient returns a context in which calls may take longer than [Limit]: no sign-in waits for
+// them.
 func Patient(ctx context.Context) context.Context { return context.WithValue(ctx, patientKey{}, true) }
 
 // A Registry is the durable record of sessions. It is safe for concurrent use.
 //
-// "Not found" is no error: it is said in the result. An error wraps [ErrUnavailable] when nothing can
-// be known now, and [ErrInvalid] when the caller's values break a bound. Nothing has been recorded
-// then, except that a call which ran out of time may still take effect later.
+// "Not found" is no error: it is said in the result. An error wraps [ErrUnavailable] when nothing
+// can be known now, and [ErrInvalid] when the caller's values break a bound. Nothing has been
+// recorded then, except that a call which ran out of time may still take effect later.
 type Registry struct {
 	opening opening
 	ended   func([]*Session)
@@ -41,8 +42,8 @@ type Registry struct {
 // unavailable. Until then, and whenever nothing can be known, calls return an error that wraps
 // [ErrUnavailable], after [Limit] at the latest.
 //
-// ended is called with sessions that a call of this process has ended. What they owe ([Session.Owed])
-// is this process's to deliver where it has a Lease.
+// ended is called with sessions that a call of this process has ended. What they owe
+// ([Session.Owed]) is this process's to deliver where it has a Lease.
 func Open(opener Opener, ended func([]*Session), logger *zap.Logger) *Registry {
 	r := &Registry{ended: ended, logger: logger}
 	r.opening = opening{opener: opener, logger: logger, opened: r.watch, closed: make(chan struct{})}
@@ -74,7 +75,8 @@ func (r *Registry) call(ctx context.Context) (Store, context.Context, context.Ca
 	return store, ctx, cancel, nil
 }
 
-// A change of a record: what precedes it, and the rule, which reports whether it has changed anything.
+// A change of a record: what precedes it, and the rule, which reports whether it has changed
+// anything.
 type changing struct {
 	place    Place
 	issuer   string // of a record that is not there yet; empty: then there is nothing to change
@@ -342,8 +344,8 @@ func (r *Registry) read(ctx context.Context, store Store, fresh bool, place Plac
 	return r.cache.decode(place, values[0])
 }
 
-// Browser returns all that is recorded of the browser's sessions, ended ones included. They must not
-// be changed.
+// Browser returns all that is recorded of the browser's sessions, ended ones included. They must
+// not be changed.
 func (r *Registry) Browser(ctx context.Context, place Place) ([]*Session, error) {
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
@@ -386,8 +388,8 @@ type Ending struct {
 	AskedWait time.Duration
 }
 
-// End ends sessions, and returns them with what they owe, of which this server has the first lease. A
-// browser without live sessions is no error.
+// End ends sessions, and returns them with what they owe, of which this server has the first
+// lease. A browser without live sessions is no error.
 func (r *Registry) End(ctx context.Context, e Ending) ([]*Session, error) {
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
@@ -405,8 +407,8 @@ func (e Ending) rule(meant func(*Session) bool) func(*record, Time) (bool, error
 	}
 }
 
-// Once records a value that counts once, and that may lead to something. first: nobody did so before;
-// else before is what it leads to.
+// Once records a value that counts once, and that may lead to something. first: nobody did so
+// before; else before is what it leads to.
 func (r *Registry) Once(ctx context.Context, issuer string, value [16]byte, leadsTo string, until time.Time) (first bool, before string, err error) {
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {

@@ -189,8 +189,9 @@ func (b *browser) sound() {
 	}
 }
 
-// TestAnySequence makes changes at random, with a fixed seed, of three users in one browser. At any time
-// the record is sound, what has ended stays so, and each end owes each subject one notice.
+// TestAnySequence makes changes at random, with a fixed seed, of three users in one browser. At
+// any time the record is sound, what has ended stays so, and each end owes each subject one
+// notice.
 func TestAnySequence(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range 60 {

@@ -25,8 +25,9 @@ func servers(t *testing.T, n int) (all []*world) {
 	return all
 }
 
-// TestEachNoticeIsClaimedOnce has two servers claim whatever is owed, at the same time, though the store
-// lists it to both, while browsers sign in on the same records. Nobody else but the lease is between.
+// TestEachNoticeIsClaimedOnce has two servers claim whatever is owed, at the same time, though the
+// store lists it to both, while browsers sign in on the same records. Nobody else but the lease is
+// between.
 func TestEachNoticeIsClaimedOnce(t *testing.T) {
 	const browsers, each = 300, 5
 	three := servers(t, 3)

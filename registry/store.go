@@ -12,9 +12,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// A Store keeps records, sets and what leads to records, and knows nothing of sessions. Its methods
-// are safe for concurrent use, and return when their context is over, whatever the store does. An error
-// wraps [ErrUnavailable] where nothing can be known now.
+// A Store keeps records, sets and what leads to records, and knows nothing of sessions. Its
+// methods are safe for concurrent use, and return when their context is over, whatever the store
+// does. An error wraps [ErrUnavailable] where nothing can be known now.
 type Store interface {
 	// Get returns values in the order of the keys; nil: there is none, or it has expired. Unless
 	// fresh, they may be as old as the store's cache allows, which is ten seconds at most.
@@ -83,8 +83,8 @@ type Edit struct {
 	Marks   []Mark
 	Creates []Create
 	// Rule says what becomes of the value; old is nil where there is none. It may run several times
-	// and must not keep old. A nil Change changes nothing. Where it fails or panics, so does the edit,
-	// and no other.
+	// and must not keep old. A nil Change changes nothing. Where it fails or panics, so does the
+	// edit, and no other.
 	Rule func(old []byte) (*Change, error)
 
 	// Err is why the edit failed. Edit sets it.
@@ -135,8 +135,8 @@ func (c *Change) Wake() time.Time {
 	return c.Ends
 }
 
-// A Listed remembers which records [Store.Due] has listed a moment ago, for stores of one process. The
-// zero value remembers none.
+// A Listed remembers which records [Store.Due] has listed a moment ago, for stores of one process.
+// The zero value remembers none.
 type Listed struct {
 	mu  sync.Mutex
 	ats map[Key]time.Time

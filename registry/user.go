@@ -10,8 +10,8 @@ import (
 // A Position is where a listing goes on; empty: at its beginning, or it is at its end.
 type Position string
 
-// User lists sessions of an End-User, those of 100 browsers a call, and where to go on; empty: these
-// were the last. Ended ones of the last minutes are among them. They must not be changed.
+// User lists sessions of an End-User, those of 100 browsers a call, and where to go on; empty:
+// these were the last. Ended ones of the last minutes are among them. They must not be changed.
 func (r *Registry) User(ctx context.Context, issuer, sub string, after Position) ([]*Session, Position, error) {
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
@@ -84,8 +84,8 @@ func (s *Session) isOf(sub string) bool {
 	return false
 }
 
-// EndUser ends the live sessions of an End-User in 100 browsers, and says where to go on; empty: these
-// were the last.
+// EndUser ends the live sessions of an End-User in 100 browsers, and says where to go on; empty:
+// these were the last.
 func (r *Registry) EndUser(ctx context.Context, issuer, sub string, why Reason, after Position) (ended []*Session, next Position, err error) {
 	store, ctx, cancel, err := r.call(Patient(ctx))
 	if err != nil {
@@ -107,8 +107,8 @@ func (r *Registry) EndUser(ctx context.Context, issuer, sub string, why Reason, 
 	return ended, next, err
 }
 
-// A Holder is what an ID token names: its client, the End-User and the OP's own session. All of it must
-// be there.
+// A Holder is what an ID token names: its client, the End-User and the OP's own session. All of it
+// must be there.
 type Holder struct{ ClientID, Sub, Sid string }
 
 // isHeldBy reports whether the client's ID tokens named the user and the OP's session.
@@ -117,8 +117,8 @@ func (s *Session) isHeldBy(h Holder) bool {
 	return client != nil && client.subject(h.Sub, h.Sid) != nil
 }
 
-// EndHolder ends the live sessions, in whichever browser, in which a client's ID tokens named a user and
-// a session of the OP. The Ending has no Place.
+// EndHolder ends the live sessions, in whichever browser, in which a client's ID tokens named a
+// user and a session of the OP. The Ending has no Place.
 func (r *Registry) EndHolder(ctx context.Context, issuer string, h Holder, e Ending) ([]*Session, error) {
 	if err := errors.Join(checkName("client ID", h.ClientID), checkName("sub", h.Sub), checkName("sid", h.Sid)); err != nil {
 		return nil, err
@@ -150,8 +150,8 @@ func (r *Registry) EndHolder(ctx context.Context, issuer string, h Holder, e End
 	return r.edit(ctx, store, changes...)
 }
 
-// limitUser ends the oldest sessions of a user who has more than [MaxUserSessions], as far as up to
-// maxLooks of their browsers show. The sign-in before it stands, whatever becomes of this.
+// limitUser ends the oldest sessions of a user who has more than [MaxUserSessions], as far as up
+// to maxLooks of their browsers show. The sign-in before it stands, whatever becomes of this.
 func (r *Registry) limitUser(ctx context.Context, store Store, issuer, sub string) {
 	sets, err := store.Members(ctx, maxLooks, userKey(issuer, sub))
 	if err != nil || len(sets[0]) <= MaxUserSessions/MaxBrowserSessions {

@@ -2,7 +2,8 @@ package registry
 
 import "sync"
 
-// Listeners are those who listen to something. The zero value has none; it is safe for concurrent use.
+// Listeners are those who listen to something. The zero value has none; it is safe for concurrent
+// use.
 type Listeners[T any] struct {
 	mu   sync.Mutex
 	last int
@@ -36,8 +37,8 @@ func (l *Listeners[T]) Tell(news T) {
 }
 
 // Watch calls heard, in this process, for each browser of which a session has ended, on whichever
-// server; with the zero Place when some may have been missed: ask again then for what you hold open.
-// heard must return soon.
+// server; with the zero Place when some may have been missed: ask again then for what you hold
+// open. heard must return soon.
 func (r *Registry) Watch(heard func(Place)) (cancel func()) { return r.heard.Add(heard) }
 
 // watch listens to a store that was opened. Nobody did until now.

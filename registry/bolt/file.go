@@ -48,8 +48,8 @@ func isWasteful(db *bbolt.DB) bool {
 	return size > minCompact && int64(free)*int64(db.Info().PageSize) > size/2
 }
 
-// compact replaces the file by a compact copy. The lock is held until the copy has the file's name: who
-// was waiting for the lock sees by sameFile that it locked the wrong one.
+// compact replaces the file by a compact copy. The lock is held until the copy has the file's
+// name: who was waiting for the lock sees by sameFile that it locked the wrong one.
 func compact(path string, source *bbolt.DB) error {
 	copied := path + ".compact"
 	err := guarded(func() error { return copyTo(copied, source) })

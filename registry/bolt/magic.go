@@ -10,8 +10,8 @@ import (
 )
 
 // magic says that a file is a session registry, however damaged. It stands in both of bbolt's meta
-// pages as the sequence of the root bucket, which bbolt itself never uses, and carries over from each
-// transaction to the next.
+// pages as the sequence of the root bucket, which bbolt itself never uses, and carries over from
+// each transaction to the next.
 const magic = 0x6f69_6463_7365_7373 // "oidcsess"
 
 // positions in a meta, which stands behind the header of its page
@@ -37,8 +37,9 @@ func isOurs(file io.ReaderAt) bool {
 	return false
 }
 
-// create makes an empty registry at path, where there is nothing or an empty file. It gets its name once
-// it is whole: what stands there under that name is ours, even if this process is killed.
+// create makes an empty registry at path, where there is nothing or an empty file. It gets its
+// name once it is whole: what stands there under that name is ours, even if this process is
+// killed.
 func create(path string) error {
 	made := path + ".new"
 	if err := ignoreMissing(os.Remove(made)); err != nil { // left over by a process that was killed

@@ -17,7 +17,7 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// lockTimeout is how long to wait for another process to let go of the file. bbolt tries every 50 ms.
+// lockTimeout is how long to wait for another process to let go of the file.
 const lockTimeout = 100 * time.Millisecond
 
 var (
@@ -36,13 +36,13 @@ var (
 	errForeign = errors.New("the file is no session registry, or damaged beyond recognition: give store file another path, or move the file away")
 )
 
-// Open opens the registry in the file at path, or begins one there; its directory is made if there is
-// none.
+// Open opens the registry in the file at path, or begins one there; its directory is made if there
+// is none.
 //
-// A file that is corrupt is renamed to path.corrupt-TIME, which is logged with both names, and a new
-// one is begun. Every error wraps [registry.ErrUnavailable]: the file is locked by another process,
-// cannot be read or written, was written by a later release, or is no registry. Such a file is left as
-// it is.
+// A file that is corrupt is renamed to path.corrupt-TIME, which is logged with both names, and a
+// new one is begun. Every error wraps [registry.ErrUnavailable]: the file is locked by another
+// process, cannot be read or written, was written by a later release, or is no registry. Such a
+// file is left as it is.
 func Open(path string, now func() time.Time, logger *zap.Logger) (*Store, error) {
 	store, err := openSound(path, now, logger)
 	suffix := ""
@@ -67,8 +67,8 @@ func Open(path string, now func() time.Time, logger *zap.Logger) (*Store, error)
 	return store, nil
 }
 
-// openSound opens a registry, or begins one. Its error wraps errCorrupt or errFirst where the file has
-// to make room for a new one.
+// openSound opens a registry, or begins one. Its error wraps errCorrupt or errFirst where the file
+// has to make room for a new one.
 func openSound(path string, now func() time.Time, logger *zap.Logger) (*Store, error) {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real // it is this file that is replaced by a compact one
@@ -114,8 +114,8 @@ func openSound(path string, now func() time.Time, logger *zap.Logger) (*Store, e
 	return newStore(db, file, c, now, logger), nil
 }
 
-// inspect reports whether the file is ours. What is not is never changed, nor renamed. The error is
-// [fs.ErrNotExist] where there is no file, or an empty one.
+// inspect reports whether the file is ours. What is not is never changed, nor renamed. The error
+// is [fs.ErrNotExist] where there is no file, or an empty one.
 func inspect(path string) error {
 	info, err := os.Stat(path)
 	switch {
@@ -140,8 +140,8 @@ func inspect(path string) error {
 	return nil
 }
 
-// openFile opens the file, for writing. The list of free pages is in it: without, bbolt would read the
-// whole file at each opening, in a goroutine whose panics cannot be recovered.
+// openFile opens the file, for writing. The list of free pages is in it: without, bbolt would read
+// the whole file at each opening, in a goroutine whose panics cannot be recovered.
 func openFile(path string) (*bbolt.DB, *os.File, error) {
 	db, file, err := openDB(path, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
@@ -156,8 +156,8 @@ func openFile(path string) (*bbolt.DB, *os.File, error) {
 	return db, file, nil
 }
 
-// openDB opens a file with bbolt. The file is returned as well, for it must be closed when bbolt cannot
-// do that.
+// openDB opens a file with bbolt. The file is returned as well, for it must be closed when bbolt
+// cannot do that.
 func openDB(path string, options *bbolt.Options) (db *bbolt.DB, file *os.File, err error) {
 	options.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		opened, err := os.OpenFile(name, flag, mode)
@@ -182,8 +182,8 @@ func openDB(path string, options *bbolt.Options) (db *bbolt.DB, file *os.File, e
 	return db, file, nil
 }
 
-// sameFile reports whether the file that was locked is still the one at path: another process may have
-// renamed it or compacted it.
+// sameFile reports whether the file that was locked is still the one at path: another process may
+// have renamed it or compacted it.
 func sameFile(path string, file *os.File) error {
 	locked, err := file.Stat()
 	if err != nil {

@@ -234,8 +234,8 @@ func TestACorruptFileIsSetAside(t *testing.T) {
 	}
 }
 
-// TestEveryGarbledPageIsSafe garbles one page after the other. What is read is as it was or not there; at
-// the worst the store breaks, and its file is set aside when it is opened again.
+// TestEveryGarbledPageIsSafe garbles one page after the other. What is read is as it was or not
+// there; at the worst the store breaks, and its file is set aside when it is opened again.
 func TestEveryGarbledPageIsSafe(t *testing.T) {
 	sound := soundFile(t)
 	pageSize := os.Getpagesize()
@@ -553,6 +553,10 @@ func TestAFileThatIsMostlyFreeIsCompacted(t *testing.T) {
 		t.Errorf("the registry is another one: %d live, %v, beside it %v", live, err, asides(t, path))
 	}
 	fill(t, store, 20)
+	mustClose(t, store)
+	if !has(t, mustOpen(t, path), 19) {
+		t.Error("what was recorded after that is lost")
+	}
 }
 
 func sizeOf(t *testing.T, path string) int64 {
@@ -585,8 +589,8 @@ func TestCallsThatChangeNothingAreNotCommitted(t *testing.T) {
 	}
 }
 
-// checksPointers: the race detector comes with a check of unsafe pointers, by which bbolt's reading of
-// garbage ends the process.
+// checksPointers: the race detector comes with a check of unsafe pointers, by which bbolt's
+// reading of garbage ends the process.
 var checksPointers bool
 
 // FuzzOpen opens files that are garbage from some position on.

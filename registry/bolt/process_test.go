@@ -19,7 +19,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// helperPath is the environment variable that makes the test binary a helper process, which opens the registry there.
+// helperPath is the environment variable that makes the test binary a helper process, which opens
+// the registry there.
 const helperPath = "OIDC_SESSION_TEST_REGISTRY"
 
 // helpers are what the test binary does as another process, by the environment variable that has
@@ -41,8 +42,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// help opens a registry. For each line that it reads a browser signs in, and every other one out again. It
-// prints the session, and whether it has ended, when that is recorded.
+// help opens a registry. For each line that it reads a browser signs in, and every other one out
+// again. It prints the session, and whether it has ended, when that is recorded.
 func help(path string) error {
 	store, err := Open(path, time.Now, zap.NewNop())
 	if err != nil {
@@ -161,8 +162,8 @@ func TestLockedByThisProcess(t *testing.T) {
 	}
 }
 
-// TestAKilledProcessLosesNothing: no acknowledged sign-in or sign-out is lost, and no session has ended
-// that nobody ended.
+// TestAKilledProcessLosesNothing: no acknowledged sign-in or sign-out is lost, and no session has
+// ended that nobody ended.
 func TestAKilledProcessLosesNothing(t *testing.T) {
 	path := pathIn(t)
 	ins, outs, asked := make(map[string]bool), make(map[string]bool), 0

@@ -54,7 +54,8 @@ func (h header) seal(key registry.Key, value []byte) []byte {
 	return append(stored, value...)
 }
 
-// open returns what seal was given. A damaged record's value is empty, and it adds nothing to the counts.
+// open returns what seal was given. A damaged record's value is empty, and it adds nothing to the
+// counts.
 func open(key registry.Key, stored []byte) (h header, value []byte) {
 	if len(stored) < headerSize {
 		return header{}, []byte{}

@@ -1,10 +1,10 @@
-// Package bolt keeps sessions in one file, with bbolt: durable, for one process at a time, without a
-// server.
+// Package bolt keeps sessions in one file, with bbolt: durable, for one process at a time, without
+// a server.
 //
-// The file is trusted no more than the disk below it. Records have checksums: a damaged one is lost,
-// and no other. bbolt panics on damaged pages, and a truncated memory map ends the process; so every
-// call recovers from panics and faults, and a store that had one is broken: it must be closed, and
-// opened again, which sets the file aside.
+// The file is trusted no more than the disk below it. Records have checksums: a damaged one is
+// lost, and no other. bbolt panics on damaged pages, and a truncated memory map ends the process;
+// so every call recovers from panics and faults, and a store that had one is broken: it must be
+// closed, and opened again, which sets the file aside.
 package bolt
 
 import (
@@ -117,8 +117,8 @@ func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx) error) error {
 	}))
 }
 
-// judge makes an error of a transaction into one to return, and declares the store broken if it shows
-// damage.
+// judge makes an error of a transaction into one to return, and declares the store broken if it
+// shows damage.
 func (s *Store) judge(err error) error {
 	if err == nil {
 		return nil
@@ -137,8 +137,8 @@ func (s *Store) judge(err error) error {
 	return unavailable(err)
 }
 
-// errCommit says that a transaction could not be committed, for another reason than a full disk: then
-// nobody knows what the file holds now.
+// errCommit says that a transaction could not be committed, for another reason than a full disk:
+// then nobody knows what the file holds now.
 var errCommit = errors.New("committing")
 
 // commit commits and says of what kind the error is. When the disk is full, the file is as it was.
@@ -155,8 +155,8 @@ type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
-// guarded calls fn and makes its panics errors, including access to a memory map of a file that has
-// been truncated.
+// guarded calls fn and makes its panics errors, including access to a memory map of a file that
+// has been truncated.
 func guarded(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {

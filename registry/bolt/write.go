@@ -30,9 +30,9 @@ type job struct {
 	done  chan error // buffered: the caller may have gone
 }
 
-// Edit implements [registry.Store]. Calls that come while another is being committed share the next
-// commit. It is not bbolt's own Batch, which commits in a goroutine where no panic can be recovered,
-// and waits when there is nothing to wait for.
+// Edit implements [registry.Store]. Calls that come while another is being committed share the
+// next commit. It is not bbolt's own Batch, which commits in a goroutine where no panic can be
+// recovered, and waits when there is nothing to wait for.
 func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -151,8 +151,8 @@ func (s *Store) update(fn func(*writing) error) error {
 	}))
 }
 
-// sweep deletes what has expired. It returns when to do so next: soon if there is more, but not before
-// as much time has passed as this took, which calls may use.
+// sweep deletes what has expired. It returns when to do so next: soon if there is more, but not
+// before as much time has passed as this took, which calls may use.
 func (s *Store) sweep() time.Duration {
 	start, swept := time.Now(), 0
 	err := s.update(func(w *writing) (err error) {
@@ -200,7 +200,8 @@ func (w *writing) edit(edit *registry.Edit) (tell bool, editErr, err error) {
 	return change.Tell, nil, w.put(edit.Key, change)
 }
 
-// get returns a record that has not expired; nil: there is none. It is valid until the next change.
+// get returns a record that has not expired; nil: there is none. It is valid until the next
+// change.
 func (w *writing) get(key registry.Key) (header, []byte) {
 	stored := w.tx.Bucket(bucketRecords).Get([]byte(key))
 	if stored == nil {
@@ -308,7 +309,8 @@ func (w *writing) sweep(limit int) (swept int, err error) {
 	return len(over), nil
 }
 
-// forget deletes what an entry of the index is of, unless a damaged record has left the entry behind.
+// forget deletes what an entry of the index is of, unless a damaged record has left the entry
+// behind.
 func (w *writing) forget(entry []byte) error {
 	w.wrote = true
 	key := registry.Key(entry[9:])
