@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // startCaddy starts Caddy with the plugin in a data directory of its own, and waits until it serves. The Caddyfile turns its
@@ -49,9 +50,10 @@ type logEntry struct {
 	Logger    string  `json:"logger"`
 	Timestamp float64 `json:"ts"` // seconds, when it was answered
 	Request   struct {
-		Method string `json:"method"`
-		Host   string `json:"host"`
-		URI    string `json:"uri"`
+		Method  string              `json:"method"`
+		Host    string              `json:"host"`
+		URI     string              `json:"uri"`
+		Headers map[string][]string `json:"headers"`
 	} `json:"request"`
 }
 
@@ -79,4 +81,14 @@ func answered(p *process, match func(logEntry) bool) []float64 {
 	}
 	slices.Sort(times)
 	return times
+}
+
+// waitAnswered waits until Caddy has answered so many requests that match.
+func waitAnswered(t *testing.T, p *process, number int, what string, match func(logEntry) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(waitLimit); len(answered(p, match)) < number; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
 }

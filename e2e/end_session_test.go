@@ -174,12 +174,13 @@ func (l *leaver) expectBack(t *testing.T, state string) {
 	}
 }
 
-// expectPage expects one of our own pages.
+// expectPage expects one of our own pages, in which axe-core finds no fault.
 func (l *leaver) expectPage(t *testing.T, name string, headings ...string) {
 	t.Helper()
 	if got := eval[string](t, l.shop, "document.querySelector('h1')?.textContent ?? location.href"); !slices.Contains(headings, got) {
 		t.Errorf("%s: the page says %q, want one of %q", name, got, headings)
 	}
+	l.shop.expectAccessible(t)
 }
 
 // silently asks for an authorization with prompt=none in a tab of its own, and returns the answer's parameters.

@@ -18,9 +18,13 @@ const (
 	shopHost    = "app.shop.test"
 	wikiHost    = "www.wiki.test"
 	foreignHost = "www.foreign.test"
+	memberHost  = "app.provider.test" // an app on the OP's site
 )
 
-const checkSessionPath = "/oidc/check-session"
+const (
+	checkSessionPath = "/oidc/check-session"
+	endSessionPath   = "/oidc/end-session"
+)
 
 // A site is a running Caddy: OPs with the plugin, two relying parties and a stranger.
 type site struct {
@@ -49,8 +53,9 @@ const siteCaddyfile = `
 	log
 }
 
-app.shop.test:%[1]s, www.wiki.test:%[1]s, www.foreign.test:%[1]s {
+app.shop.test:%[1]s, www.wiki.test:%[1]s, www.foreign.test:%[1]s, app.provider.test:%[1]s {
 	import common
+	header /front-scripted.html Set-Cookie "served=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=None"
 	handle /oidc-client-ts/* {
 		root %[4]q
 		uri replace /oidc-client-ts/ /oidc-client-ts/dist/browser/
