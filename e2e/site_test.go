@@ -32,6 +32,7 @@ type site struct {
 	certificate certificate
 	port        string
 	ops         []string // blocks of the Caddyfile
+	complaint   string   // the one message that the plugin has to warn with; empty: none
 }
 
 const siteCaddyfile = `
@@ -133,7 +134,7 @@ func (s *site) start(t *testing.T) {
 	s.certificate = newCertificate(t, "*.provider.test", "*.shop.test", "*.wiki.test", "*.foreign.test")
 	caddyfile := fmt.Sprintf(siteCaddyfile, s.port, s.certificate.file, s.certificate.keyFile, needPackages(t), pages, startPosted(t))
 	s.caddy = startCaddy(t, strings.TrimSpace(caddyfile+strings.Join(s.ops, "")))
-	t.Cleanup(func() { expectNoComplaints(t, s.caddy) })
+	t.Cleanup(func() { expectNoComplaints(t, s.caddy, s.complaint) })
 }
 
 // url returns an address on one of the hosts.
