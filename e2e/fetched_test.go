@@ -16,7 +16,7 @@ func TestSignOutByFetchIsRefused(t *testing.T) {
 	op.options = strings.Replace(op.options, "end_session {", "end_session {\n\t\t\taccess_log", 1)
 	host := op.host(crossSite)
 	s := newSite(t)
-	s.complaint = "logout request refused"
+	s.complaint = "logout request by script refused"
 	s.addOP(t, host, op)
 	s.start(t)
 	l := &leaver{cell: cell{op: op, site: s, browser: startBrowser(t, allowed), host: host}}
