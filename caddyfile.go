@@ -144,6 +144,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //			confirm   needed | always
 //			templates <dir>
 //			access_log
+//			allow_hint_only
 //		}
 //		backchannel_logout {
 //			signing_key   <pem or jwk...>

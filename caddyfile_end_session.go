@@ -37,6 +37,8 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 			err = scalar(d, &e.Templates)
 		case "access_log":
 			err = onOff(d, &e.AccessLog)
+		case "allow_hint_only":
+			err = onOff(d, &e.AllowHintOnly)
 		default:
 			err = d.Errf("unrecognized end_session option '%s'", d.Val())
 		}

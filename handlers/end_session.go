@@ -55,6 +55,12 @@ type EndSession struct {
 	// Default: false.
 	AccessLog bool `json:"access_log,omitempty"`
 
+	// Whether a request without a browser ends a session here: one of an app's server, whose id_token_hint has not
+	// expired and names that session (sid). The OP's own session goes on. Whoever gets hold of such a token can end the
+	// session as well.
+	// Default: false.
+	AllowHintOnly bool `json:"allow_hint_only,omitempty"`
+
 	// Explicit: the endpoint is configured, and served even if it has nothing to end the OP's own session by.
 	Explicit bool `json:"-"`
 	// LoginCookie is the name of the OP's own login cookie; empty: not known.
@@ -76,7 +82,9 @@ type EndSession struct {
 	pages *assets.Pages
 	turns turns
 
-	unended sync.Once // the log says that there is nothing to end the OP's own session by
+	brought sync.Map         // of brought: see noteLogin
+	fetched recent[struct{}] // clients whose scripts ask, as the log has said
+	unended sync.Once        // the log says that there is nothing to end the OP's own session by
 }
 
 // Setup gives the handler its world.
@@ -153,7 +161,7 @@ func (e *EndSession) place(op *OP) string { return op.place(e.Path, DefaultEndSe
 // with the URL, and the hint in that.
 //
 // Only what loads a whole tab is acted upon. A frame or an image is answered and nothing is done: some apps load their sign-out
-// so, and pages that wish the user ill would.
+// so, and pages that wish the user ill would. A script is told what to do instead.
 func (e *EndSession) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if !e.AccessLog {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
@@ -166,8 +174,14 @@ func (e *EndSession) Serve(op *OP, w http.ResponseWriter, r *http.Request, next 
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	case early(r):
 		w.WriteHeader(http.StatusTooEarly)
+	case isSpeculative(r): // a success would be shown at the click, and nobody signed out by that
+		w.WriteHeader(http.StatusServiceUnavailable)
+	case isFetched(r):
+		e.refuseFetch(op, w, r)
 	case r.Method == http.MethodHead || !navigates(r):
 		w.WriteHeader(http.StatusOK)
+	case e.AllowHintOnly && !e.isConfirmation(op, r.URL.Path) && isServerCall(op, r):
+		e.serveHintOnly(op, w, r, next)
 	default:
 		e.serve(op, w, r, next)
 	}
@@ -184,6 +198,7 @@ func (e *EndSession) serve(op *OP, w http.ResponseWriter, r *http.Request, next 
 	l := &leave{visit: newVisit(e.env, op, keys, r), op: op, w: w, r: r, next: next}
 	defer l.endTurn(false)
 	l.settle()
+	e.noteLogin(l)
 	switch {
 	case e.isConfirmation(op, r.URL.Path):
 		e.serveAnswer(l)

@@ -125,6 +125,11 @@ func (x *exit) signedIn(client, user string) {
 	}
 }
 
+// setsLogin has the OP be observed when it sets its login cookie, for the whole site.
+func (x *exit) setsLogin() {
+	x.e.LoginPlace.note([]string{"login=alice; Path=/; SameSite=None; Secure"}, "login", "/login")
+}
+
 // idClaims are those of an ID token of a client for a user, long expired.
 func idClaims(client, user string) map[string]any {
 	return map[string]any{"iss": issuer, "sub": user, "aud": client, "sid": "sid of " + user, "exp": 1}

@@ -186,6 +186,7 @@ func TestWhoIsNotKnownForCertainIsAsked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			x := newExit(t)
 			x.signedIn(clientID, "alice")
+			x.setsLogin()
 			request := values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye)
 			prepare(x)
 			want := "question"
@@ -224,7 +225,6 @@ func TestOnlyNavigationsOfAWholeTabAreActedUpon(t *testing.T) {
 		"an image":   {"Sec-Fetch-Dest", "image"},
 		"a script's": {"Sec-Fetch-Dest", "empty"},
 		"a fetch":    {"Sec-Fetch-Mode", "no-cors"},
-		"a prefetch": {"Sec-Purpose", "prefetch;prerender"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := newExit(t)

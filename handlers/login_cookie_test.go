@@ -287,7 +287,7 @@ func TestWithoutTheRegistryASignOutIsInTheCookies(t *testing.T) {
 	a, state := signedIn(t, w)
 	up := w.down()
 	a.get("/logout", signOut)
-	if !a.openS().session.IsZero() || a.stateCookie() != w.keys.AnonymousState(issuer) || w.logs.FilterMessageSnippet("cookies only").Len() != 1 {
+	if !a.openS().session.IsZero() || a.stateCookie() != w.keys.AnonymousState(issuer) || w.logs.FilterMessageSnippet("session end not recorded").Len() != 1 {
 		t.Errorf("the browser has %v, logged %s", a.cookies, w.logged())
 	}
 	up() // it does not know that the session ended, but the browser does

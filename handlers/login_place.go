@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // A LoginPlace is how the OP sets its login cookie, as far as that was seen. A cookie that is set for a part of the site does not reach an
@@ -13,6 +14,8 @@ import (
 type LoginPlace struct {
 	mu     sync.Mutex
 	places []ClearCookie // each once
+	// named: a cookie of its name was observed, from the OP or from a browser.
+	named atomic.Bool
 	// strict: it was set with SameSite=Strict; notNone: it was set with anything but SameSite=None.
 	strict, notNone bool
 }
@@ -26,6 +29,7 @@ func (p *LoginPlace) note(lines []string, name, requestPath string) {
 		if given, _, _ := strings.Cut(line, "="); strings.Trim(given, " \t") != name {
 			continue
 		}
+		p.named.Store(true)
 		if c, err := http.ParseSetCookie(line); err == nil && c.Value != "" && c.MaxAge >= 0 {
 			c.Path = cookiePath(c.Path, requestPath)
 			p.add(c)
@@ -67,6 +71,27 @@ func (p *LoginPlace) comes(r *http.Request) bool {
 	return !p.notNone || !p.strict && isPlainNavigation(r)
 }
 
+// mayWithhold reports whether the browser may have the cookie and not send it with a request, as far as
+// it is not known how the cookie is set: another site's page has sent it here.
+func (p *LoginPlace) mayWithhold(op *OP, r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "same-site", "none":
+		return false
+	case "": // an engine without that header field
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.strict && r.Header.Get("Origin") != op.Origin
+	}
+	return true
+}
+
+// isSet reports whether the OP was observed to set the cookie.
+func (p *LoginPlace) isSet() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.places) > 0
+}
+
 // isPlainNavigation reports whether a request loads a whole tab, for certain, by a method with which Lax cookies come
 // (RFC 6265bis, section 5.6.7.1).
 func isPlainNavigation(r *http.Request) bool {
@@ -87,8 +112,10 @@ func (p *LoginPlace) missed(path string) error {
 	if paths == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: its login cookie is set for %s, which does not reach %s: give end_session a path below that",
-		errNotEnded, strings.Join(paths, " and "), path)
+	return &notEndedError{
+		fmt.Sprintf("its login cookie is set for %s, which does not reach %s", strings.Join(paths, " and "), path),
+		"give end_session a path below that",
+	}
 }
 
 // reaches reports whether a cookie for one path is sent to another (RFC 6265, section 5.1.4).

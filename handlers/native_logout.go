@@ -3,6 +3,7 @@ package handlers
 import (
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // leavingClient stands for the client in a request of the OP's own end_session endpoint, which need not name one.
@@ -77,8 +78,12 @@ func isAnswer(target *url.URL) bool {
 // those header fields count as such.
 func navigates(r *http.Request) bool {
 	dest, mode := r.Header.Get("Sec-Fetch-Dest"), r.Header.Get("Sec-Fetch-Mode")
-	if r.Header.Get("Sec-Purpose") != "" || r.Header.Get("Purpose") == "prefetch" {
-		return false
-	}
-	return (dest == "" || dest == "document") && (mode == "" || mode == "navigate")
+	return !isSpeculative(r) && (dest == "" || dest == "document") && (mode == "" || mode == "navigate")
+}
+
+// isSpeculative reports whether a browser loads what nobody may ever see, by prefetch or prerender. The
+// fields are those of today's browsers and of earlier ones.
+func isSpeculative(r *http.Request) bool {
+	return r.Header.Get("Sec-Purpose") != "" || strings.EqualFold(r.Header.Get("Purpose"), "prefetch") ||
+		strings.EqualFold(r.Header.Get("X-Moz"), "prefetch")
 }

@@ -21,6 +21,11 @@ func (m *recent[V]) put(key [16]byte, value V) {
 	m.young[key] = value
 }
 
+func (m *recent[V]) has(key [16]byte) bool {
+	_, found := m.get(key)
+	return found
+}
+
 func (m *recent[V]) get(key [16]byte) (value V, found bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

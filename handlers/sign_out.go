@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -22,6 +23,7 @@ type leave struct {
 	next    caddyhttp.Handler
 	request logoutRequest
 
+	proved    bool  // the OP's answer shows that its own session has ended
 	confirmed bool  // the user has said so to a page of ours, in this browser
 	turn      *turn // to sign out; nil: it is not taken
 }
@@ -80,7 +82,7 @@ func (e *EndSession) serveParked(l *leave) {
 	case parked.Failed:
 		e.fail(l, parked)
 	case e.survived(l.r, parked.Carried):
-		e.log(l, "failed", zap.String("why", "the browser still has the OP's cookies: their domain or path must be another than that of clear_cookies"))
+		e.logFailed(l, &notEndedError{"the browser still has its cookies", "have clear_cookies name their domain or path as the OP sets them"})
 		e.fail(l, parked)
 	default:
 		e.leave(l, "signed out", parked)
@@ -126,29 +128,16 @@ func (e *EndSession) hasSession(l *leave) bool {
 // keepsLogin reports whether the browser may be signed in at the OP itself. Where nothing is known of the OP's cookies, any that is
 // not ours may say so.
 func (e *EndSession) keepsLogin(l *leave) bool {
-	if e.LoginCookie != "" {
-		return carriesCookie(l.r, e.LoginCookie) || e.LoginPlace.missed(e.place(l.op)) != nil
+	if e.carriesLogin(l.r) || e.LoginPlace.isSet() && !e.wouldBring(l.op, l.r) {
+		return true
 	}
-	if len(e.ClearCookies) > 0 {
-		return e.keepsCookies(l.r)
-	}
-	return e.endsAtOP() && l.hasOthersCookie() // else it has no session that could be ended
+	return e.endsAtOP() && !e.wouldBring(l.op, l.r) && l.hasOthersCookie() // else it has no session that could be ended
 }
 
 // hasOthersCookie reports whether the browser has a cookie that is not ours.
 func (l *leave) hasOthersCookie() bool {
 	for _, cookie := range l.r.Cookies() {
 		if names := l.op.cookies; cookie.Name != names.session && cookie.Name != names.state && !strings.HasPrefix(cookie.Name, names.pending) {
-			return true
-		}
-	}
-	return false
-}
-
-// keepsCookies reports whether the browser has a cookie that is to be cleared.
-func (e *EndSession) keepsCookies(r *http.Request) bool {
-	for _, cookie := range e.ClearCookies {
-		if carriesCookie(r, cookie.Name) {
 			return true
 		}
 	}
@@ -228,8 +217,7 @@ func (e *EndSession) mustAsk(l *leave) bool {
 // mayHide reports whether the browser may have a login cookie that it did not send, because another site's page sent it here
 // (SameSite=Strict). The answer to a question comes from our own page, and brings it along.
 func (e *EndSession) mayHide(l *leave) bool {
-	site := l.r.Header.Get("Sec-Fetch-Site")
-	return e.LoginCookie != "" && site != "" && site != "same-origin" && site != "none" && !carriesCookie(l.r, e.LoginCookie)
+	return e.LoginCookie != "" && !carriesCookie(l.r, e.LoginCookie) && e.LoginPlace.mayWithhold(l.op, l.r) && !e.LoginPlace.comes(l.r)
 }
 
 // fits reports whether the hint names the user, and the OP's session where both name one, as the client's own ID tokens did.
@@ -248,7 +236,10 @@ func (e *EndSession) signOut(l *leave) {
 	e.takeTurn(l, l.sealed.session)
 	before := e.endedBefore(l)
 	err := e.endAtOPOnce(l)
-	cleared := e.clearCookies(l)
+	looks := e.clearCookies(l)
+	if err == nil && !looks {
+		err = e.unproved(l)
+	}
 	l.patient, l.asked = true, l.request.ClientID
 	if l.request.Redirect != "" { // first its user goes back there
 		l.askedDue = l.now.Add(askedWait)
@@ -264,11 +255,11 @@ func (e *EndSession) signOut(l *leave) {
 	signedOut := sealedLogout{Request: l.request, Ended: true, Failed: err != nil, Sessions: append(sessionIDs(l.ended), before.Sessions...)}
 	signedOut.Carried = e.countCleared(l.r)
 	if err != nil {
-		e.log(l, "failed", zap.Error(err))
+		e.logFailed(l, err)
 		e.fail(l, signedOut)
 		return
 	}
-	if cleared {
+	if looks {
 		e.goOn(l, signedOut) // to see that they are gone
 		return
 	}
@@ -296,6 +287,15 @@ func (e *EndSession) fail(l *leave, done sealedLogout) {
 		Action: e.place(l.op) + confirmSuffix, Confirmation: l.confirmation(l.request),
 	}, left))
 	e.notifyAsking(l, left, 0)
+}
+
+// logFailed says why the OP's own session may go on.
+func (e *EndSession) logFailed(l *leave, err error) {
+	advice := zap.Skip()
+	if known := new(notEndedError); errors.As(err, &known) {
+		advice = zap.String("advice", known.advice)
+	}
+	e.log(l, "failed", zap.Error(err), advice)
 }
 
 // leave has the clients told (section 2), and then sends a browser that is signed out to where it was asked to go, or says that it is.

@@ -28,7 +28,8 @@ type turn struct {
 	begun time.Time
 
 	left    bool     // a request has signed out
-	ended   bool     // the OP has ended its own session by it
+	ended   bool     // the OP was asked to end its own session by it, and did not refuse
+	proved  bool     // and it is certain that it has
 	cookies []string // the Set-Cookie lines that came with that
 }
 
@@ -82,12 +83,14 @@ func (e *EndSession) endAtOPOnce(l *leave) error {
 	header := l.w.Header()
 	if l.turn.ended {
 		header["Set-Cookie"] = append(header["Set-Cookie"], l.turn.cookies...)
+		l.proved = l.turn.proved
 		return nil
 	}
 	given := len(header["Set-Cookie"])
 	if err := e.endAtOP(l); err != nil {
 		return err
 	}
+	l.turn.proved = l.proved
 	l.turn.ended, l.turn.cookies = true, slices.Clone(header["Set-Cookie"][given:])
 	return nil
 }

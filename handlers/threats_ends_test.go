@@ -148,7 +148,7 @@ func TestAPostOfTheSameSiteButAnotherOriginGoesOnAsANavigation(t *testing.T) {
 
 // Where no login_cookie is configured, any cookie may be the one that the OP knows the user by.
 func TestSignOutsWhereNoLoginCookieIsConfigured(t *testing.T) {
-	byUpstream := func(e *EndSession) { e.LoginCookie = "" }
+	byUpstream := func(e *EndSession) { e.LoginCookie, e.Upstream.Success = "", []int{http.StatusFound} }
 	byCookies := func(e *EndSession) {
 		e.LoginCookie, e.Upstream, e.ClearCookies = "", nil, []ClearCookie{{Name: "login"}, {Name: "csrf"}}
 	}
@@ -167,7 +167,7 @@ func TestSignOutsWhereNoLoginCookieIsConfigured(t *testing.T) {
 		"by upstream, of a browser without any cookie":  {byUpstream, map[string]string{}, true, "", "signed out", 0},
 		"by cookies":                                    {byCookies, nil, true, "", "signed out", 0},
 		"by cookies, of a browser with the second":      {byCookies, map[string]string{"csrf": "x"}, true, "", "question", 0},
-		"by cookies, of a browser with another":         {byCookies, map[string]string{"theme": "dark"}, true, "", "signed out", 0},
+		"by cookies, of a browser with another":         {byCookies, map[string]string{"theme": "dark"}, true, "", "question", 0}, // the names may be wrong
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := newExit(t, tt.configure)

@@ -33,7 +33,8 @@ type Upstream struct {
 	Body string `json:"body,omitempty"`
 
 	// The status codes by which the OP says that it has ended its session; one digit stands for a class: 2 is 200 to 299.
-	// Default: 2 and 3.
+	// Users are told that they are signed out when one of these comes.
+	// Default: 2 and 3, and then users are told so only if the login cookie is gone as well.
 	Success []int `json:"success,omitempty"`
 }
 
@@ -62,9 +63,6 @@ func (u *Upstream) Validate() error {
 	return nil
 }
 
-// errNotEnded says that the OP has not ended its own session.
-var errNotEnded = errors.New("the OP has not ended its own session")
-
 // asksOP reports whether there is a request to end the OP's own session by, and may be such a session: a browser without the OP's login
 // cookie has none.
 func (e *EndSession) asksOP(r *http.Request) bool {
@@ -85,12 +83,13 @@ func (e *EndSession) endAtOP(l *leave) error {
 	}
 	a, err := asking.send()
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNotEnded, err)
+		return &notEndedError{err.Error(), "see whether the OP answers the upstream request"}
 	}
 	e.relayCookies(l.w.Header(), a.header["Set-Cookie"], e.Upstream.Path)
 	if !e.Upstream.succeeded(a.status) {
-		return fmt.Errorf("%w: it answered with status %d", errNotEnded, a.status)
+		return &notEndedError{fmt.Sprintf("it answered with status %d", a.status), "check the upstream request: it must be the one by which the OP's own pages sign out"}
 	}
+	l.proved = e.proves(l.r, a.status, a.header)
 	return nil
 }
 

@@ -170,6 +170,7 @@ func TestClearedCookiesMustBeGone(t *testing.T) {
 func TestABrowserWithoutTheLoginCookieIsNotSentToTheOP(t *testing.T) {
 	x := newExit(t)
 	x.signedIn(clientID, "alice")
+	x.setsLogin()
 	delete(x.cookies, "login")
 	if got := outcome(t, x.ask(values("id_token_hint", x.hint(clientID, "alice")))); got != "signed out" || x.logouts.Load() != 0 {
 		t.Errorf("got %s, the OP was asked %d times", got, x.logouts.Load())

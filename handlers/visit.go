@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
@@ -153,9 +155,12 @@ const (
 
 // endBrowser ends all sessions that the registry has of a browser. It reports whether it did: the rest is left to a later visit.
 func (v *visit) endBrowser(browser sessionstate.BrowserID, reason registry.Reason) bool {
-	ending := registry.Ending{
-		Issuer: v.op.Issuer, Browser: browser, Reason: reason, Now: v.now, Tell: v.env.Tells(v.op), Asked: v.asked, AskedDue: v.askedDue,
-	}
+	return v.endRecord(registry.Ending{Browser: browser, Reason: reason, Asked: v.asked, AskedDue: v.askedDue})
+}
+
+// endRecord ends all sessions that the registry has for an ending, as endBrowser does.
+func (v *visit) endRecord(ending registry.Ending) bool {
+	ending.Issuer, ending.Now, ending.Tell = v.op.Issuer, v.now, v.env.Tells(v.op)
 	ctx := recording(v.r)
 	if v.patient {
 		ctx = registry.Patient(ctx)
@@ -163,7 +168,8 @@ func (v *visit) endBrowser(browser sessionstate.BrowserID, reason registry.Reaso
 	for range maxEnds {
 		ended, err := v.env.Registry.End(ctx, ending)
 		if err != nil {
-			unrecorded(v.env.Logger, "the end of a session is in the browser's cookies only, until the registry can be told", err)
+			v.env.Logger.Error("session end not recorded", zap.String("issuer", v.op.Issuer), zap.String("client_id", v.asked), zap.Error(err),
+				zap.String("advice", "make the session registry available again: clients are notified when this browser next signs in or out"))
 			return false
 		}
 		if len(ended) == 0 {

@@ -46,7 +46,7 @@ type Registry interface {
 	// Participations lists the clients that take or took part in a session, ordered by client ID; none when it is not found.
 	Participations(ctx context.Context, issuer string, id sessionstate.SessionID) ([]Participation, error)
 
-	// End ends live sessions of a browser and returns them, ended: so many as one transaction can hold without logins waiting for it
+	// End ends live sessions of a browser or a Holder and returns them, ended: so many as one transaction can hold without logins waiting for it
 	// long. All have ended when it returns none. A browser without live sessions is no error.
 	End(ctx context.Context, ending Ending) ([]Session, error)
 
@@ -332,10 +332,12 @@ type Redeemed struct {
 	Full     bool    // a count was over its bound: the Subject was not recorded
 }
 
-// Ending ends live sessions of one browser.
+// Ending ends live sessions: those of one browser or, with a Holder, those in which a client's ID
+// tokens named a user and a session of the OP.
 type Ending struct {
 	Issuer  string
-	Browser sessionstate.BrowserID
+	Browser sessionstate.BrowserID // zero with a Holder
+	Holder  Holder
 	Reason  Reason
 	Now     time.Time
 	Tell    bool // its clients are owed notices
@@ -344,6 +346,10 @@ type Ending struct {
 	Asked    string
 	AskedDue time.Time
 }
+
+// A Holder is what an ID token names: its client, the End-User and the OP's own session. All of it
+// must be there; the zero Holder is none.
+type Holder struct{ ClientID, Sub, Sid string }
 
 // Expiry ends what is past its time by Now. Clients are owed notices of the sessions that end by it, as far as there is no Silence.
 type Expiry struct {

@@ -27,6 +27,8 @@ type IDToken struct {
 	KeyID string
 	// Algorithm is the alg of the header.
 	Algorithm string
+	// Expiry is the exp claim; zero: it has none.
+	Expiry time.Time
 }
 
 // ClientID returns the client that the token was issued to; empty where that cannot be known from several.
@@ -98,7 +100,7 @@ func ReadIDToken(token string) (IDToken, error) {
 	if err != nil {
 		return IDToken{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	return claims.IDToken, nil
+	return claims, nil
 }
 
 // VerifyIDToken returns what an ID token says if one of the keys has signed it and it has not expired by now, give or take five
@@ -120,10 +122,10 @@ func (s KeySet) VerifyIDToken(token string, now time.Time) (IDToken, error) {
 	switch {
 	case err != nil:
 		return IDToken{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
-	case claims.Expiry == nil || now.After(claims.Expiry.Time().Add(expiryLeeway)):
+	case claims.Expiry.IsZero() || now.After(claims.Expiry.Add(expiryLeeway)):
 		return IDToken{}, errors.New("it has expired")
 	}
-	return claims.IDToken, nil
+	return claims, nil
 }
 
 // A signedToken has the shape of an ID token.
@@ -187,15 +189,8 @@ func (t signedToken) verify(keys KeySet) ([]byte, error) {
 	return nil, ErrUnknownKey
 }
 
-// idClaims are the claims of a token, and when it expires; nil: it does not say.
-type idClaims struct {
-	IDToken
-
-	Expiry *jwt.NumericDate
-}
-
 // read reads the claims of an ID token.
-func (t signedToken) read(payload []byte) (idClaims, error) {
+func (t signedToken) read(payload []byte) (IDToken, error) {
 	var claims struct {
 		Issuer          string           `json:"iss"`
 		Subject         string           `json:"sub"`
@@ -206,21 +201,25 @@ func (t signedToken) read(payload []byte) (idClaims, error) {
 		Events          json.RawMessage  `json:"events"` // which no ID token has (RFC 8417)
 	}
 	if json.Unmarshal(payload, &claims) != nil {
-		return idClaims{}, errors.New("its claims have other types than an ID token's, or stand there twice")
+		return IDToken{}, errors.New("its claims have other types than an ID token's, or stand there twice")
 	}
 	switch {
 	case len(claims.Events) > 0:
-		return idClaims{}, errOtherType
+		return IDToken{}, errOtherType
 	case claims.Subject == "" || len(claims.Audience) == 0 || claims.Audience[0] == "":
-		return idClaims{}, errors.New("sub or aud is missing")
+		return IDToken{}, errors.New("sub or aud is missing")
 	case len(claims.Subject) > maxClaim || len(claims.SessionID) > maxClaim:
-		return idClaims{}, errors.New("sub or sid is too long")
+		return IDToken{}, errors.New("sub or sid is too long")
 	}
-	return idClaims{IDToken: IDToken{
+	token := IDToken{
 		Issuer: claims.Issuer, Subject: claims.Subject, SessionID: claims.SessionID,
 		Audience: claims.Audience, AuthorizedParty: claims.AuthorizedParty,
 		KeyID: t.header.KeyID, Algorithm: t.header.Algorithm,
-	}, Expiry: claims.Expiry}, nil
+	}
+	if claims.Expiry != nil {
+		token.Expiry = claims.Expiry.Time()
+	}
+	return token, nil
 }
 
 // IssuerOf returns the iss that a token names, WITHOUT verifying anything; empty: it cannot be read. It says whose keys to verify the

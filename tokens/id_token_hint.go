@@ -65,7 +65,7 @@ func (u *UnverifiedHint) Verify(issuer string, keys KeySet) (IDToken, error) {
 	if claims.Issuer != issuer {
 		return IDToken{}, invalidHint(errors.New("it was issued by another issuer"))
 	}
-	return claims.IDToken, nil
+	return claims, nil
 }
 
 func invalidHint(reason error) error { return fmt.Errorf("%w: %w", ErrHintInvalid, reason) }

@@ -49,15 +49,25 @@ func (t *tx) HasSubject(clientID, sub, sid string) bool {
 func (t *tx) HasSub(clientID, sub string) bool { return t.has(bucketHolders, t.userKey(clientID, sub)) }
 
 func (t *tx) Holders(clientID, sub string, limit int) []sessionstate.SessionID {
+	user := t.userKey(clientID, sub)
+	return t.holders(user, len(user)+16, limit) // behind the hash of the sid
+}
+
+func (t *tx) SubjectHolders(h registry.Holder, limit int) []sessionstate.SessionID {
+	subject := t.subjectKey(h.ClientID, h.Sub, h.Sid)
+	return t.holders(subject, len(subject), limit)
+}
+
+// holders lists up to limit sessions, each once, whose IDs stand at a place in the keys with a prefix.
+func (t *tx) holders(prefix []byte, at, limit int) []sessionstate.SessionID {
 	bucket := t.bucket(bucketHolders)
 	if bucket == nil {
 		return nil
 	}
-	prefix := t.userKey(clientID, sub)
 	var holders []sessionstate.SessionID
 	cursor := bucket.Cursor()
 	for key, _ := cursor.Seek(prefix); bytes.HasPrefix(key, prefix) && len(holders) < limit; key, _ = cursor.Next() {
-		id := decoder{rest: key[min(len(prefix)+16, len(key)):]} // behind the hash of the sid
+		id := decoder{rest: key[min(at, len(key)):]}
 		holder := sessionstate.SessionID(id.id())
 		if id.end() != nil {
 			t.fail(errDamaged)

@@ -67,6 +67,11 @@ func (t *tx) Holders(clientID, sub string, limit int) []sessionstate.SessionID {
 	return holders[:min(len(holders), limit)]
 }
 
+func (t *tx) SubjectHolders(h registry.Holder, limit int) []sessionstate.SessionID {
+	holders := slices.Collect(maps.Keys(t.subjects[subject{user{h.ClientID, h.Sub}, h.Sid}]))
+	return holders[:min(len(holders), limit)]
+}
+
 func (t *tx) Notice(id registry.NoticeID) (rules.Notice, bool) {
 	notice, found := t.notices[id]
 	return notice, found

@@ -90,6 +90,13 @@ var boundTests = []test{
 		_, _, errs["Resolve"] = r.r.Resolve(ctx, long, id, newResponse())
 		_, errs["Participations"] = r.r.Participations(ctx, "", id)
 		_, errs["End without a browser"] = r.r.End(ctx, registry.Ending{Issuer: issuer, Reason: registry.ReasonLogout, Now: start})
+		_, errs["End of a holder without a sid"] = r.r.End(ctx, registry.Ending{
+			Issuer: issuer, Holder: registry.Holder{ClientID: "shop", Sub: "alice"}, Reason: registry.ReasonLogout, Now: start,
+		})
+		_, errs["End of a browser and a holder"] = r.r.End(ctx, registry.Ending{
+			Issuer: issuer, Browser: sessionstate.NewBrowserID(), Holder: registry.Holder{ClientID: "shop", Sub: "alice", Sid: "1"},
+			Reason: registry.ReasonLogout, Now: start,
+		})
 		_, errs["End without a reason"] = r.r.End(ctx, registry.Ending{Issuer: issuer, Browser: sessionstate.NewBrowserID(), Now: start})
 		allWrap(t, errs, registry.ErrInvalid)
 	}},

@@ -68,6 +68,29 @@ var endTests = []test{
 		ended := r.end(registry.Ending{Issuer: issuer, Browser: join.Browser, Reason: registry.ReasonLogout, Now: start})
 		equal(t, "ended", len(ended), 1)
 	}},
+	{"the sessions of a holder end, and no others", func(t *testing.T, r *tester) {
+		first, second, other := aJoin(), aJoin(), aJoin()
+		for join, sid := range map[*registry.Join]string{&first: "sid of alice", &second: "sid of alice", &other: "another sid"} {
+			r.join(*join)
+			redemption := redeems(*join, "alice")
+			redemption.Subject.Sid = sid
+			r.redeem(redemption)
+		}
+		holder := registry.Holder{ClientID: first.ClientID, Sub: "alice", Sid: "sid of alice"}
+		for _, wrong := range []registry.Holder{
+			{ClientID: "another client", Sub: holder.Sub, Sid: holder.Sid},
+			{ClientID: holder.ClientID, Sub: "bob", Sid: holder.Sid},
+			{ClientID: holder.ClientID, Sub: holder.Sub, Sid: "unknown"},
+		} {
+			ending := registry.Ending{Issuer: issuer, Holder: wrong, Reason: registry.ReasonLogout, Now: start}
+			equal(t, "ended by another holder", len(r.end(ending)), 0)
+		}
+		ending := registry.Ending{Issuer: issuer, Holder: holder, Reason: registry.ReasonLogout, Now: start.Add(time.Minute)}
+		equal(t, "ended", len(r.end(ending)), 2)
+		equal(t, "ended again", len(r.end(ending)), 0)
+		equal(t, "first", r.session(first.Fresh).Reason, registry.ReasonLogout)
+		equal(t, "other live", r.session(other.Fresh).Live(start), true)
+	}},
 }
 
 var expireTests = []test{

@@ -45,12 +45,17 @@ func CheckRedemption(redemption registry.Redemption) error {
 
 // CheckEnding reports whether an Ending keeps the bounds.
 func CheckEnding(ending registry.Ending) error {
-	if ending.Browser.IsZero() {
-		return fmt.Errorf("%w: no browser ID", registry.ErrInvalid)
+	held := ending.Holder != (registry.Holder{})
+	if ending.Browser.IsZero() != held {
+		return fmt.Errorf("%w: an end needs either a browser ID or a holder", registry.ErrInvalid)
+	}
+	if err := first(CheckIssuer(ending.Issuer), checkName("reason", string(ending.Reason))); err != nil || !held {
+		return err
 	}
 	return first(
-		CheckIssuer(ending.Issuer),
-		checkName("reason", string(ending.Reason)),
+		checkName("client ID", ending.Holder.ClientID),
+		checkName("subject", ending.Holder.Sub),
+		checkName("sid", ending.Holder.Sid),
 	)
 }
 

@@ -12,11 +12,11 @@ import (
 // many as it can without logins waiting for it long. The last session may have [registry.MaxSessionSubjects] more.
 const Enough = 256
 
-// End ends live sessions of a browser as [registry.Ending] says.
+// End ends live sessions as [registry.Ending] says.
 func End(tx Tx, ending registry.Ending) []registry.Session {
 	var ended []registry.Session
 	dealt := 0
-	for _, session := range tx.LiveSessions(ending.Browser, ending.Now, registry.MaxBrowserSessions) {
+	for _, session := range toEnd(tx, ending) {
 		if dealt >= Enough {
 			break
 		}
@@ -29,6 +29,20 @@ func End(tx Tx, ending registry.Ending) []registry.Session {
 		ended = append(ended, session)
 	}
 	return ended
+}
+
+// toEnd lists live sessions that are to end.
+func toEnd(tx Tx, ending registry.Ending) []registry.Session {
+	if ending.Holder == (registry.Holder{}) {
+		return tx.LiveSessions(ending.Browser, ending.Now, registry.MaxBrowserSessions)
+	}
+	var live []registry.Session
+	for _, id := range tx.SubjectHolders(ending.Holder, registry.MaxUserSessions) {
+		if session, found := tx.Session(id); found && session.Live(ending.Now) {
+			live = append(live, session)
+		}
+	}
+	return live
 }
 
 // markAsked notes whose notices are those of the client that asked for the end of a session, and

@@ -43,6 +43,8 @@ type Tx interface {
 	HasSub(clientID, sub string) bool
 	// Holders lists up to limit sessions that hold the sub, each once.
 	Holders(clientID, sub string, limit int) []sessionstate.SessionID
+	// SubjectHolders lists up to limit sessions that hold the sub and the sid.
+	SubjectHolders(holder registry.Holder, limit int) []sessionstate.SessionID
 
 	// Notice returns a notice, also one that was given up.
 	Notice(id registry.NoticeID) (notice Notice, found bool)
