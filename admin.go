@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -38,7 +39,8 @@ const (
 //	GET /oidc_session/notices?issuer=<issuer>[&after=<id>]
 //
 // The answer is a JSON object with up to 1000 `notices`: those that are still tried, those that were given up within a week, and those that
-// are held back while their user is signed in elsewhere; and the `next` ID to ask for more after, if there are more.
+// are held back while their user is signed in elsewhere; and the `next` ID to ask for more after, if there are more. Those that
+// `cannot_be_notified` are clients that no notice reaches, and why.
 type AdminAPI struct {
 	app *App // nil: not configured
 }
@@ -111,6 +113,8 @@ func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.Ses
 	if !found {
 		return nil, errNoSession
 	}
+	logsSubject := slices.ContainsFunc(a.sites.of(issuer), (*handlers.BackChannel).LogsSubject)
+	env := handlers.Env{Logger: a.logger, Keys: a.keys.get, Registry: store, LogSubject: logsSubject}
 	ending := registry.Ending{Issuer: issuer, Browser: session.Browser, Reason: registry.ReasonOperator, Now: now(), Tell: a.sites.tells(issuer)}
 	ids := []string{}
 	for range maxOperatorEnds {
@@ -123,6 +127,7 @@ func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.Ses
 		}
 		a.worker.Wake()
 		for _, session := range ended {
+			env.LogEnd(ctx, session)
 			if ending.Tell {
 				handlers.LogUntold(ctx, a.logger, store, issuer, session.ID)
 			}

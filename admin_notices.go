@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
@@ -47,10 +48,15 @@ func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 	}
+	unnotified, err := a.app.sites.unnotified(r.Context(), issuer)
+	if err != nil {
+		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+	}
 	answer := struct {
-		Notices []operatorNotice `json:"notices"`
-		Next    string           `json:"next,omitempty"`
-	}{Notices: []operatorNotice{}}
+		Notices    []operatorNotice      `json:"notices"`
+		Next       string                `json:"next,omitempty"`
+		Unnotified []handlers.Unnotified `json:"cannot_be_notified,omitempty"`
+	}{Notices: []operatorNotice{}, Unnotified: unnotified}
 	for _, n := range notices {
 		answer.Notices = append(answer.Notices, operatorNotice{
 			ID: n.ID.String(), ClientID: n.ClientID, Reason: n.Reason, Created: n.Created, Due: n.Due, Attempts: n.Attempts,

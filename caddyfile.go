@@ -167,6 +167,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //		}
 //		clients_file <path>
 //		jwks_uri     <url>
+//		log_subject
 //	}
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(Handler)
@@ -200,10 +201,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "op_address":
 			err = scalar(d, &h.OPAddress)
 		case "check_session":
-			if h.CheckSession == nil {
-				h.CheckSession = new(handlers.CheckSession)
-			}
-			err = scalar(d, &h.CheckSession.Path)
+			err = h.unmarshalCheckSession(d)
 		case "session_lifetime":
 			err = duration(d, &h.SessionLifetime)
 		case "idle_timeout":
@@ -220,6 +218,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = scalar(d, &h.ClientsFile)
 		case "jwks_uri":
 			err = scalar(d, &h.JWKSURI)
+		case "log_subject":
+			err = onOff(d, &h.LogSubject)
 		default:
 			err = d.Errf("unrecognized oidc_session option '%s'", d.Val())
 		}
@@ -228,6 +228,13 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 	}
 	return nil
+}
+
+func (h *Handler) unmarshalCheckSession(d *caddyfile.Dispenser) error {
+	if h.CheckSession == nil {
+		h.CheckSession = new(handlers.CheckSession)
+	}
+	return scalar(d, &h.CheckSession.Path)
 }
 
 // scalar parses the one argument of an option that may be given once.

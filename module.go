@@ -160,6 +160,13 @@ type Handler struct {
 	// Default: the jwks_uri of the OP's document, if that is on the issuer's origin.
 	JWKSURI string `json:"jwks_uri,omitempty"`
 
+	// Whether the log says, as `subject`, who the user of a session is: an HMAC-SHA256 of the sub by
+	// a key that is derived from the first shared key. One user at one issuer has one value, until
+	// that key is another. Who has the key can compute it; nobody else can compare it with a sub.
+	//
+	// Default: false.
+	LogSubject bool `json:"log_subject,omitempty"`
+
 	paths     *handlers.Paths
 	op        *handlers.OPAddress // nil: the OP is asked through the site
 	provider  *handlers.Provider
@@ -213,12 +220,19 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := clients.Setup(env); err != nil {
 		return err
 	}
-	h.provider = &handlers.Provider{Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell}
+	summary := &handlers.Summary{
+		LoginCookie: h.LoginCookie, SessionState: h.SessionState, CheckSession: h.CheckSession, EndSession: h.EndSession,
+		BackChannel: h.told, Clients: clients, Logger: env.Logger,
+	}
+	h.provider = &handlers.Provider{
+		Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell, Discovered: summary.Discovered,
+	}
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: new(handlers.Redemptions), SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
 		Issuers: func() [][]string { return app.issuers }, Clients: clients,
 	}
+	h.CheckSession.SessionState = h.SessionState
 	h.discovery.Learn = h.learn
 	h.discovery.Setup(env)
 	h.token.SessionState, h.token.Redemptions = h.SessionState, h.browser.Redemptions
@@ -292,6 +306,7 @@ func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) e
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
 	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
+	h.told.Framed = h.EndSession.IsFramed
 	h.EndSession.FrontChannelTimeout = cmp.Or(time.Duration(h.FrontChannelTimeout), frontChannelTimeout)
 	return h.EndSession.Setup(env)
 }
@@ -402,6 +417,7 @@ func (h *Handler) env(a *App, logger *zap.Logger) handlers.Env {
 		Wake:            h.told.Wake,
 		SawIDToken:      h.told.SawIDToken,
 		Logger:          logger,
+		LogSubject:      h.LogSubject,
 		Now:             now,
 	}
 }

@@ -1,6 +1,7 @@
 package oidcsession
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -38,7 +39,7 @@ func (a *App) takeWorker() error {
 	}
 	a.worker = shared.(sharedWorker).Worker
 	a.unhurried = registry.Bound(a.registry, noticesLimit, noticesInFlight)
-	a.sites = &sites{app: a, telling: make(map[string][]*handlers.BackChannel), silent: make(map[string]bool)}
+	a.sites = &sites{app: a, known: make(map[string][]*handlers.BackChannel)}
 	return nil
 }
 
@@ -57,9 +58,8 @@ type sites struct {
 	app *App
 
 	mu      sync.Mutex
-	telling map[string][]*handlers.BackChannel // those whose clients may have to be told, by issuer
-	silent  map[string]bool                    // the issuers of the others
-	mayTell bool                               // there are some of the former, whether or not they know their issuers
+	known   map[string][]*handlers.BackChannel // by issuer
+	mayTell bool                               // there are some whose clients may have to be told, whether or not they know their issuers
 	started bool                               // the configuration is in use
 }
 
@@ -77,14 +77,10 @@ func (s *sites) provisioned(b *handlers.BackChannel, issuer string) {
 func (s *sites) adopt(b *handlers.BackChannel, issuer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case !b.MayTell():
-		s.silent[issuer] = true
-	case slices.Contains(s.telling[issuer], b):
+	if slices.Contains(s.known[issuer], b) {
 		return
-	default:
-		s.telling[issuer] = append(s.telling[issuer], b)
 	}
+	s.known[issuer] = append(s.known[issuer], b)
 	if s.started {
 		s.use()
 	}
@@ -110,12 +106,11 @@ func (s *sites) stop() {
 // use has the worker and the registry go by the sites as they are known now. The caller holds the lock.
 func (s *sites) use() {
 	served := make(map[string]notify.Site)
-	for issuer, told := range s.telling {
-		served[issuer] = &handlers.Notices{Issuer: issuer, BackChannels: slices.Clone(told), Registry: s.app.unhurried}
-	}
 	silence := registry.Silence{All: !s.mayTell}
-	for issuer := range s.silent {
-		if s.isSilent(issuer) {
+	for issuer := range s.known {
+		if told := s.telling(issuer); len(told) > 0 {
+			served[issuer] = &handlers.Notices{Issuer: issuer, BackChannels: told, Registry: s.app.unhurried}
+		} else {
 			silence.Issuers = append(silence.Issuers, issuer)
 		}
 	}
@@ -127,8 +122,33 @@ func (s *sites) use() {
 func (s *sites) tells(issuer string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mayTell && !s.isSilent(issuer)
+	return s.mayTell && (len(s.known[issuer]) == 0 || len(s.telling(issuer)) > 0)
 }
 
-// isSilent reports whether it is known that no client of an issuer has to be told. The caller holds the lock.
-func (s *sites) isSilent(issuer string) bool { return s.silent[issuer] && len(s.telling[issuer]) == 0 }
+// telling are the sites of an issuer whose clients may have to be told. The caller holds the lock.
+func (s *sites) telling(issuer string) []*handlers.BackChannel {
+	return slices.DeleteFunc(slices.Clone(s.known[issuer]), func(b *handlers.BackChannel) bool { return !b.MayTell() })
+}
+
+// of are all sites of an issuer that is configured or was learnt.
+func (s *sites) of(issuer string) []*handlers.BackChannel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.known[issuer])
+}
+
+// unnotified lists the clients of an issuer that cannot be notified, each as its sites have it.
+func (s *sites) unnotified(ctx context.Context, issuer string) (all []handlers.Unnotified, err error) {
+	for _, b := range s.of(issuer) {
+		list, err := b.Unnotified(ctx, issuer)
+		if err != nil {
+			return nil, err
+		}
+		for _, client := range list {
+			if !slices.Contains(all, client) {
+				all = append(all, client)
+			}
+		}
+	}
+	return all, nil
+}

@@ -3,12 +3,15 @@ package oidcsession
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 // What the README shows must work as it stands there.
@@ -71,6 +74,27 @@ func TestTheJSONOfTheReadmeIsValid(t *testing.T) {
 	config.Admin = &caddy.AdminConfig{Disabled: true}
 	if err := caddy.Validate(&config); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestTheScriptOfTheReadmeComputesSubjects(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("no python3 is here")
+	}
+	found := blocks(readme(t), "python")
+	if len(found) != 1 {
+		t.Fatalf("the README has %d scripts", len(found))
+	}
+	ring, err := sessionstate.NewKeyring([]byte(testKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), python, "-c", found[0], "https://op.example.com", "älice")
+	command.Env = append(os.Environ(), "OIDC_SESSION_KEY="+testKey)
+	got, err := command.Output()
+	if want := ring.Pseudonym("https://op.example.com", "älice"); err != nil || strings.TrimSpace(string(got)) != want {
+		t.Errorf("got %s, %v, want %s", got, err, want)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -62,6 +63,9 @@ type traits struct {
 
 	unnamedTokens bool // ID tokens do not say which key signed them (OpenID Connect Core 1.0, section 10.1)
 	unnamedKey    bool // nor has the key a kid
+	noSid         bool // nor do they name the session
+
+	members map[string]any // more of its discovery document
 
 	issuers         issuerMode
 	keyPerClient    bool          // each client's documents have a key of its own
@@ -242,6 +246,7 @@ func (op *scriptedOP) discovery(w http.ResponseWriter, r *http.Request) {
 		"id_token_signing_alg_values_supported": []string{"ES256"},
 		"backchannel_logout_supported":          op.traits.tellsClients,
 	}
+	maps.Copy(document, op.traits.members)
 	if op.traits.ownCheckPage {
 		document["check_session_iframe"] = op.issuer + "/its-own-check"
 	}

@@ -110,9 +110,13 @@ func (op *scriptedOP) idToken(g grant) string {
 	if err != nil {
 		panic(err)
 	}
-	token, err := jwt.Signed(signer).Claims(map[string]any{
+	claims := map[string]any{
 		"iss": op.issuerOf(g.clientID), "sub": op.sub(g), "aud": g.clientID, "sid": g.sid, "iat": op.now().Unix(), "exp": op.now().Add(time.Hour).Unix(),
-	}).Serialize()
+	}
+	if op.traits.noSid {
+		delete(claims, "sid")
+	}
+	token, err := jwt.Signed(signer).Claims(claims).Serialize()
 	if err != nil {
 		panic(err)
 	}

@@ -79,6 +79,8 @@ type BackChannel struct {
 	Adopt func(issuer string)
 	// Clients knows where they can be told.
 	Clients *Clients
+	// Framed reports whether clients of an OP are notified by front channel. Nil: none are.
+	Framed func(op *OP) bool
 	// IDTokens names what the OP's ID tokens are known to have: IDTokensKid, IDTokensSid.
 	IDTokens []string
 
@@ -186,6 +188,9 @@ func (b *BackChannel) wouldTell(op *OP) bool {
 // a token. It is asked with every request: what it goes by is at hand.
 func (b *BackChannel) Tells(op *OP) bool { return b.wouldTell(op) && b.hindrance(op) == "" }
 
+// LogsSubject reports whether the log of its site says who users are.
+func (b *BackChannel) LogsSubject() bool { return b.env.LogSubject }
+
 // See notes what is known of the OP, for notices that are due without any request.
 func (b *BackChannel) See(op *OP) {
 	before := b.op.Load()
@@ -194,9 +199,6 @@ func (b *BackChannel) See(op *OP) {
 	}
 	if before == nil || before.Issuer != op.Issuer {
 		b.Adopt(op.Issuer)
-	}
-	if news := before == nil || !before.learnt; news && op.learnt && op.tellsClients && (b.Configured || b.Clients.tellable()) {
-		b.env.Logger.Info("the OP has back-channel logout of its own, which tells its clients: none are told from here", zap.String("issuer", op.Issuer))
 	}
 	b.complain(op)
 	if op.learnt && op.asked() == "" {

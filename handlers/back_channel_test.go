@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -264,8 +265,8 @@ func TestAClientWithoutAnIDTokenIsNamedInTheLog(t *testing.T) {
 	x.signedIn(clientID, "alice")
 	x.get(strings.Replace(authorize("s"), "client_id="+clientID, "client_id=quiet", 1), redirect(callback+"?code=c&state=s"))
 	x.ask(values("id_token_hint", x.hint(clientID, "alice")))
-	logged := x.w.logs.FilterMessageSnippet("no ID token of it was seen").All()
-	if len(logged) != 1 || logged[0].ContextMap()["client_id"] != "quiet" {
+	logged := x.w.logs.FilterMessageSnippet("clients cannot be notified by back channel").All()
+	if len(logged) != 1 || fmt.Sprint(logged[0].ContextMap()["client_ids"]) != "[quiet]" {
 		t.Errorf("logged %+v", logged)
 	}
 }

@@ -29,6 +29,9 @@ type CheckSession struct {
 	// Default: /oidc/check-session, behind the path of the issuer if it has one.
 	Path string `json:"path,omitempty"`
 
+	// SessionState says whether the page takes the place of the OP's own.
+	SessionState SessionState `json:"-"`
+
 	env     Env
 	limiter *limiter
 	pages   sync.Map // cookie name -> *servedPage
@@ -45,11 +48,24 @@ func (c *CheckSession) Validate() error { return validatePath(c.Path) }
 
 // Serves reports whether a path is that of the check page.
 func (c *CheckSession) Serves(op *OP, path string) bool {
-	return op.isAt(path, c.Path, DefaultCheckSessionPath)
+	return op.isAt(path, c.Path, DefaultCheckSessionPath) && c.owner(op) == ""
+}
+
+// owner returns the member of the OP's metadata that has the page's path, which is the OP's then;
+// empty: none has, or the page is to take that one's place.
+func (c *CheckSession) owner(op *OP) string {
+	member := op.owner(op.place(c.Path, DefaultCheckSessionPath))
+	if member == "check_session_iframe" && c.SessionState.Replaces(op) {
+		return ""
+	}
+	return member
 }
 
 // Members are what the check page adds to the discovery document; replace: in place of the OP's own.
 func (c *CheckSession) Members(op *OP, replace bool) []Member {
+	if c.owner(op) != "" {
+		return nil
+	}
 	return []Member{{Name: "check_session_iframe", Value: op.Origin + op.place(c.Path, DefaultCheckSessionPath), Replace: replace}}
 }
 

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -125,14 +126,19 @@ func (e *EndSession) isAble() bool { return e.Explicit || e.endsAtOP() }
 func (e *EndSession) endsAtOP() bool { return e.Upstream != nil || len(e.ClearCookies) > 0 }
 
 // isServed reports whether the endpoint is there. Where the OP has one of its own, ours is not.
-func (e *EndSession) isServed(op *OP) bool { return e.isAble() && !op.endsSessions }
+func (e *EndSession) isServed(op *OP) bool {
+	return e.isAble() && !op.endsSessions && e.owner(op) == ""
+}
+
+// owner returns the member of the OP's metadata that has one of the endpoint's paths, which is the
+// OP's then; empty: none has.
+func (e *EndSession) owner(op *OP) string {
+	return cmp.Or(op.owner(e.place(op)), op.owner(e.place(op)+confirmSuffix))
+}
 
 // Serves reports whether a path is one of the endpoint's.
 func (e *EndSession) Serves(op *OP, path string) bool {
-	if !e.isServed(op) {
-		return false
-	}
-	return op.isAt(path, e.Path, DefaultEndSessionPath) || e.isConfirmation(op, path)
+	return (op.isAt(path, e.Path, DefaultEndSessionPath) || e.isConfirmation(op, path)) && e.isServed(op)
 }
 
 func (e *EndSession) isConfirmation(op *OP, path string) bool {
@@ -142,11 +148,11 @@ func (e *EndSession) isConfirmation(op *OP, path string) bool {
 
 // Members are what the endpoint adds to the discovery document.
 func (e *EndSession) Members(op *OP) []Member {
-	if !e.isAble() {
+	if !e.isAble() || e.owner(op) != "" {
 		return nil
 	}
 	members := []Member{{Name: "end_session_endpoint", Value: op.Origin + e.place(op)}}
-	if e.isFramed(op) {
+	if e.IsFramed(op) {
 		members = append(members, Member{Name: "frontchannel_logout_supported", Value: true, Replace: true})
 		if e.BackChannel.of(op, op.issuer).namesSessions(op) {
 			members = append(members, Member{Name: "frontchannel_logout_session_supported", Value: true, Replace: true})

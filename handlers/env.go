@@ -48,7 +48,9 @@ type Env struct {
 	SawIDToken func(ctx context.Context, op *OP, clientID string, token tokens.IDToken)
 
 	Logger *zap.Logger
-	Now    func() time.Time
+	// LogSubject has the log say who the user of a session is, to those who can compare.
+	LogSubject bool
+	Now        func() time.Time
 }
 
 // Bounds of what is read and kept. What is over a bound passes untouched.

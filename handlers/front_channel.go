@@ -45,8 +45,8 @@ func withSession(uri, issuer, sid string) string {
 	return uri + separator + "iss=" + url.QueryEscape(issuer) + "&sid=" + url.QueryEscape(sid)
 }
 
-// isFramed reports whether clients of an OP are told by front channel: by the page of our own endpoint, unless the OP has one.
-func (e *EndSession) isFramed(op *OP) bool {
+// IsFramed reports whether clients of an OP are told by front channel: by the page of our own endpoint, unless the OP has one.
+func (e *EndSession) IsFramed(op *OP) bool {
 	return e.isServed(op) && !op.framesClients && (e.FrontChannel || e.Clients.framed())
 }
 

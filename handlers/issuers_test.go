@@ -305,7 +305,7 @@ func TestQuestionsForDocumentsAreFew(t *testing.T) {
 
 func TestThePlaceOfADocumentIsRememberedInTheRegistry(t *testing.T) {
 	c := newCrowd(t, slugs)
-	b := c.w.backChannel(&Clients{})
+	b := c.w.backChannel(&Clients{env: c.w.env})
 	<-b.seen.load(slugs)
 	b.See(c.find("/application/o/shop" + wellKnown))
 	observed, _, err := c.w.store.Observed(t.Context(), slugs)
@@ -395,7 +395,7 @@ func TestWhatTheIDTokensOfOneIssuerLackIsNothingToAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newCrowd(t, slugs)
-	b := c.w.backChannel(&Clients{})
+	b := c.w.backChannel(&Clients{env: c.w.env})
 	b.Configured, b.OPKeys, b.Keys = true, new(Keys), func(context.Context) (*tokens.SigningKeys, error) { return keys, nil }
 	b.OPKeys.Setup(c.w.env)
 	j := &JWKS{BackChannel: b}
@@ -443,7 +443,7 @@ func TestNoTokenIsSignedInTheNameOfAPattern(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newCrowd(t, slugs)
-	b := c.w.backChannel(&Clients{List: []Client{{ID: "shop", BackChannelLogoutURI: "https://rp.example.com/back"}}})
+	b := c.w.backChannel(&Clients{List: []Client{{ID: "shop", BackChannelLogoutURI: "https://rp.example.com/back"}}, env: c.w.env})
 	b.Configured, b.Keys = true, func(context.Context) (*tokens.SigningKeys, error) { return keys, nil }
 	if err := b.Clients.Setup(c.w.env); err != nil {
 		t.Fatal(err)

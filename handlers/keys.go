@@ -262,11 +262,12 @@ func (k *Keys) finish(op *OP, who caller, fetch func() ([]byte, error)) {
 	k.flight = nil
 	if err != nil {
 		k.complain(op, who, err)
+		k.mu.Unlock()
+		return
 	}
+	record := k.keep(op, document, set) // at once: who asks in between would ask the OP again
 	k.mu.Unlock()
-	if err == nil {
-		k.learnt(op, document, set)()
-	}
+	record()
 }
 
 // Wants reports whether a document that passes through to a client is news, as far as can be told
@@ -289,7 +290,9 @@ func (k *Keys) Learn(op *OP, r *http.Request, document []byte) {
 		return
 	}
 	if set, err := tokens.ParseKeySet(document); err == nil && set.Len() > 0 {
-		go k.learnt(op, document, set)()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		go k.keep(op, document, set)()
 	}
 }
 
@@ -301,10 +304,8 @@ func (k *Keys) isLatest(document []byte) bool {
 	return digest == k.latest
 }
 
-// learnt keeps the keys of a document, and returns what has them recorded.
-func (k *Keys) learnt(op *OP, document []byte, set tokens.KeySet) (record func()) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// keep keeps the keys of a document, and returns what has them recorded. The caller holds the lock.
+func (k *Keys) keep(op *OP, document []byte, set tokens.KeySet) (record func()) {
 	now := k.env.Now()
 	k.latest = sha256.Sum256(document)
 	k.retired = k.current.With(k.retired)

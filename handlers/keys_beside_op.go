@@ -65,6 +65,9 @@ func (b *BackChannel) SawIDToken(ctx context.Context, op *OP, clientID string, t
 	waitFor(ctx, of.seen.load(of.name(op)), observationsLoginWait)
 	of.seen.sawToken(ctx, of.name(op), clientID, token)
 	b.checkAlgorithm(ctx, op, clientID, token.Algorithm)
+	if token.SessionID == "" {
+		b.checkSID(ctx, op, clientID)
+	}
 }
 
 // checkAlgorithm warns, once, of a client whose logout tokens would have to be signed as no signing key can.

@@ -6,27 +6,86 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// logEnd says that a session has ended, and why.
-func logEnd(logger *zap.Logger, session registry.Session) {
-	logger.Info("session ended", zap.String("issuer", session.Issuer),
-		zap.Stringer("session", session.ID), zap.String("reason", string(session.Reason)))
+// logStart logs that a session has started: at which client, and with which user, if an ID token
+// has said that already.
+func (env Env) logStart(ctx context.Context, issuer string, id sessionstate.SessionID, clientID, sub string) {
+	env.Logger.Info("session started", zap.String("issuer", issuer), zap.Stringer("session", id),
+		zap.String("client_id", clientID), env.subject(ctx, issuer, sub))
 }
 
-// logSwitch says that another user has signed in.
-func logSwitch(logger *zap.Logger, successor registry.Session) {
-	logger.Info("session ended", zap.String("issuer", successor.Issuer), zap.Stringer("session", successor.Predecessor),
-		zap.String("reason", string(registry.ReasonUserSwitch)), zap.Stringer("successor", successor.ID))
-}
-
-// tellOfSwitch has the clients of the session told that another user's took the place of.
-func (env Env) tellOfSwitch(ctx context.Context, op *OP, successor registry.Session) {
-	if !env.Tells(op) {
-		return
+// logUser logs who a client's user in a session is, which in the code flow is known only when the
+// code is redeemed. Without log_subject there is nothing to log.
+func (env Env) logUser(ctx context.Context, session registry.Session, clientID, sub string) {
+	if env.LogSubject {
+		env.Logger.Info("user signed in", zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
+			zap.String("client_id", clientID), env.subject(ctx, session.Issuer, sub))
 	}
-	env.Wake()
-	LogUntold(ctx, env.Logger, env.Registry, op.Issuer, successor.Predecessor)
+}
+
+// LogEnd logs that a session has ended, and why.
+func (env Env) LogEnd(ctx context.Context, session registry.Session) {
+	successor := zap.Skip()
+	if !session.Successor.IsZero() {
+		successor = zap.Stringer("successor", session.Successor)
+	}
+	env.Logger.Info("session ended", zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
+		zap.String("reason", string(session.Reason)), successor, env.subject(ctx, session.Issuer, env.userOf(ctx, session)))
+}
+
+// began logs that a session has started under a fresh ID, and what has ended by that: the session
+// of another user, whose clients are notified, or that session itself, if its code was redeemed
+// after the next user's.
+func (env Env) began(ctx context.Context, op *OP, session registry.Session, clientID, sub string) {
+	before := registry.Session{
+		Issuer: session.Issuer, ID: session.Predecessor, Reason: registry.ReasonUserSwitch, Successor: session.ID,
+	}
+	if !before.ID.IsZero() {
+		env.LogEnd(ctx, before)
+	}
+	env.logStart(ctx, session.Issuer, session.ID, clientID, sub)
+	switch {
+	case !session.Ended.IsZero():
+		env.LogEnd(ctx, session)
+	case !before.ID.IsZero() && env.Tells(op):
+		env.Wake()
+		LogUntold(ctx, env.Logger, env.Registry, op.Issuer, before.ID)
+	}
+}
+
+// subject is the log's field for a user: see [sessionstate.Keyring.Pseudonym].
+func (env Env) subject(ctx context.Context, issuer, sub string) zap.Field {
+	if !env.LogSubject || sub == "" {
+		return zap.Skip()
+	}
+	keys, err := env.Keys(ctx)
+	if err != nil {
+		return zap.Skip()
+	}
+	return zap.String("subject", keys.Pseudonym(issuer, sub))
+}
+
+// userOf returns the first sub that was observed in a session; empty: none was, or log_subject is
+// off. An OP may give each client another sub for one user.
+func (env Env) userOf(ctx context.Context, session registry.Session) string {
+	if !env.LogSubject {
+		return ""
+	}
+	participations, err := env.Registry.Participations(ctx, session.Issuer, session.ID)
+	if err != nil {
+		return ""
+	}
+	var first registry.Subject
+	for _, p := range participations {
+		for _, subject := range p.Subjects {
+			if first.Sub == "" || subject.Since.Before(first.Since) {
+				first = subject
+			}
+		}
+	}
+	return first.Sub
 }
 
 // unrecorded logs that the registry could not be asked: what is done instead is said in the message.

@@ -33,6 +33,8 @@ type metadata struct {
 	ClaimsSupported       []string `json:"claims_supported"`
 	CheckSessionIframe    string   `json:"check_session_iframe"` // Session Management 1.0, section 3.3
 	EndSessionEndpoint    string   `json:"end_session_endpoint"` // RP-Initiated Logout 1.0, section 2.1
+
+	members map[string]json.RawMessage // all of them
 }
 
 // parseMetadata reads the document.
@@ -41,7 +43,22 @@ func parseMetadata(document []byte) (metadata, error) {
 	if err := json.Unmarshal(document, &m); err != nil {
 		return metadata{}, errors.New("the discovery document is no JSON object as it should be")
 	}
+	_ = json.Unmarshal(document, &m.members) // which is one: see above
 	return m, nil
+}
+
+// owners are the names of the members that name an address on the issuer's origin, by its path:
+// endpoints of the OP, and pages about it.
+func (m metadata) owners(issuerOrigin string) map[string]string {
+	owners := make(map[string]string)
+	for name, value := range m.members {
+		var address string
+		if name != "issuer" && json.Unmarshal(value, &address) == nil {
+			owners[endpointPath(address, issuerOrigin)] = name
+		}
+	}
+	delete(owners, "") // those elsewhere
+	return owners
 }
 
 // publicSubjects reports whether equal End-Users have equal subs at all clients: the OP offers nothing but public subjects

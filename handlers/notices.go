@@ -222,11 +222,17 @@ func LogUntold(ctx context.Context, logger *zap.Logger, r registry.Registry, iss
 	if err != nil {
 		return
 	}
+	var ids []string
 	for _, p := range participations {
 		if len(p.Subjects) == 0 {
-			logger.Info("a client cannot be told by back channel that a session has ended: no ID token of it was seen",
-				zap.String("issuer", issuer), zap.Stringer("session", session), zap.String("client_id", p.ClientID))
+			ids = append(ids, p.ClientID)
 		}
+	}
+	if len(ids) > 0 {
+		logger.Info("clients cannot be notified by back channel of the end of a session", zap.String("issuer", issuer),
+			zap.Stringer("session", session), zap.Strings("client_ids", ids[:min(len(ids), maxUnnotified)]), zap.Int("clients", len(ids)),
+			zap.String("why", "no ID token of theirs was observed"),
+			zap.String("advice", "have apps redeem their codes at the OP's token endpoint through this server"))
 	}
 }
 

@@ -30,13 +30,14 @@ type OP struct {
 	views    []*OP        // of an OP with several documents: the OP by each, the latest first
 	guessed  []guess      // of such an OP, by the latest
 
-	learnt         bool     // from the OP's document, which the fields below are of
-	tellsClients   bool     // the OP has back-channel logout of its own
-	framesClients  bool     // the OP has front-channel logout of its own
-	checksSessions bool     // the OP's document names a check_session_iframe
-	endsSessions   bool     // the OP's document has an end_session_endpoint of its own, wherever that is
-	jwksURI        string   // as the OP's document has it; empty: not known
-	algorithms     []string // that the OP signs ID tokens with, as its document has them
+	learnt         bool              // from the OP's document, which the fields below are of
+	tellsClients   bool              // the OP has back-channel logout of its own
+	framesClients  bool              // the OP has front-channel logout of its own
+	checksSessions bool              // the OP's document names a check_session_iframe
+	endsSessions   bool              // the OP's document has an end_session_endpoint of its own, wherever that is
+	owners         map[string]string // the names of the document's members that name a path
+	jwksURI        string            // as the OP's document has it; empty: not known
+	algorithms     []string          // that the OP signs ID tokens with, as its document has them
 	publicSubjects bool
 	claimsSID      bool // the OP's document says that ID tokens have a sid
 	requestObjects bool // requests may be in request objects
@@ -123,6 +124,7 @@ func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
 	known.EndSessionPath = endpointPath(m.EndSessionEndpoint, op.Origin)
 	known.checksSessions = m.CheckSessionIframe != ""
 	known.endsSessions = m.EndSessionEndpoint != ""
+	known.owners = m.owners(op.Origin)
 	known.jwksURI, known.algorithms = m.JWKSURI, m.SigningAlgorithms
 	// A sub means something at its own issuer only (OpenID Connect Core 1.0, section 2).
 	known.publicSubjects = m.publicSubjects() && !op.hasSeveralIssuers()
@@ -144,6 +146,17 @@ func (op *OP) discoveryURL() string { return op.Origin + op.DiscoveryPath }
 // serves reports whether a request is for the issuer's host. A request for another host, on a site that takes any, is not ours.
 func (op *OP) serves(r *http.Request) bool {
 	return r.Host == op.host || strings.EqualFold(strings.TrimSuffix(r.Host, op.defaultPort), op.host)
+}
+
+// owner returns the member of the OP's metadata by which a path is an endpoint of the OP's own;
+// empty: none is known.
+func (op *OP) owner(path string) string {
+	for _, view := range op.views {
+		if member := view.owners[path]; member != "" {
+			return member
+		}
+	}
+	return op.owners[path]
 }
 
 // plainHTTP reports whether browsers get the OP's pages by http from a host that they do not treat as trustworthy.

@@ -37,6 +37,9 @@ type Provider struct {
 	// until it is known where the OP's keys are: a client that takes them without ours refuses a token for good.
 	Tells func() bool
 
+	// Discovered is told the OP whenever a document of it was read. Nil: nobody is.
+	Discovered func(op *OP)
+
 	env   Env
 	known atomic.Pointer[OP] // with its endpoints; nil before the first document
 
@@ -245,16 +248,18 @@ func (p *Provider) learnt(op *OP, elsewhere []string) {
 	before := p.known.Load()
 	op = op.joined(before)
 	p.known.Store(op)
-	if before == nil || p.trouble != 0 {
-		p.env.Logger.Info("learnt the OP's endpoints", zap.String("issuer", op.Issuer),
-			zap.String("authorization", op.AuthorizationPath), zap.String("token", op.TokenPath))
-		if len(elsewhere) > 0 {
-			p.env.Logger.Warn("endpoints of the OP are missing or not on the issuer's origin, and cannot be observed",
-				zap.String("issuer", op.Issuer), zap.Strings("endpoints", elsewhere))
-		}
-		if p.named == nil && before == nil {
-			p.warnOfPlainHTTP(op)
-		}
+	if p.Discovered != nil {
+		p.Discovered(op)
+	}
+	if before != nil && p.trouble != 0 {
+		p.env.Logger.Info("provider metadata available again", zap.String("issuer", op.Issuer))
+	}
+	if (before == nil || p.trouble != 0) && len(elsewhere) > 0 {
+		p.env.Logger.Warn("endpoints of the OP are missing or not on the issuer's origin, and cannot be observed",
+			zap.String("issuer", op.Issuer), zap.Strings("endpoints", elsewhere))
+	}
+	if p.named == nil && before == nil {
+		p.warnOfPlainHTTP(op)
 	}
 }
 

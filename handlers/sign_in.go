@@ -50,9 +50,8 @@ func (v *visit) join(join registry.Join) {
 	if err == nil {
 		var session registry.Session
 		if session, err = v.env.Registry.Join(ctx, join); err == nil {
-			if !session.Predecessor.IsZero() && session.ID == join.Fresh {
-				logSwitch(v.env.Logger, session)
-				v.env.tellOfSwitch(ctx, v.op, session)
+			if session.ID == join.Fresh {
+				v.env.began(ctx, v.op, session, join.ClientID, join.Subject.Sub)
 			}
 			v.sealed.session, v.sealed.registry, v.sealed.expires = session.ID, id, session.Expires
 			return
@@ -62,6 +61,7 @@ func (v *visit) join(join registry.Join) {
 	if v.sealed.session.IsZero() {
 		v.sealed.session, v.sealed.registry = sessionstate.NewSessionID(), sessionstate.RegistryID{}
 		v.sealed.expires = v.now.Add(v.env.SessionLifetime).Truncate(time.Second)
+		v.env.logStart(ctx, join.Issuer, v.sealed.session, join.ClientID, join.Subject.Sub)
 	}
 }
 

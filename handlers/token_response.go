@@ -97,7 +97,7 @@ func (t *Token) redeemed(from arrival, code, clientID string, header http.Header
 		}
 		t.env.SawIDToken(recording(r), op, clientID, claims)
 	}
-	t.record(op, r, code, claims)
+	t.record(op, r, code, clientID, claims)
 	if t.OPKeys != nil && !claims.Symmetric() {
 		t.OPKeys.Refresh(t.OPKeys.as(op, claims.Issuer, r, from.next), r, from.next, claims.KeyID)
 	}
@@ -112,15 +112,16 @@ func (t *Token) warnOnce(clientID, message string, fields ...zap.Field) {
 	}
 }
 
-func (t *Token) record(op *OP, r *http.Request, code string, claims tokens.IDToken) {
-	redeemed, err := t.env.Registry.Redeem(recording(r), registry.Redemption{
+func (t *Token) record(op *OP, r *http.Request, code, clientID string, claims tokens.IDToken) {
+	ctx, fresh := recording(r), sessionstate.NewSessionID()
+	redeemed, err := t.env.Registry.Redeem(ctx, registry.Redemption{
 		Issuer:        op.Issuer,
 		Response:      sessionstate.NewResponseID(code),
 		Audience:      claims.Audience,
 		Subject:       registry.Subject{Sub: claims.Subject, Sid: claims.SessionID},
 		IDToken:       recorded(op, claims),
 		AcrossClients: op.publicSubjects,
-		Fresh:         sessionstate.NewSessionID(),
+		Fresh:         fresh,
 		Now:           t.env.Now(),
 		Lifetime:      t.env.SessionLifetime,
 		Idle:          t.env.IdleTimeout,
@@ -132,9 +133,10 @@ func (t *Token) record(op *OP, r *http.Request, code string, claims tokens.IDTok
 	switch {
 	case err != nil:
 		unrecorded(t.env.Logger, "who signed in is not recorded", err)
-	case redeemed.Switched:
-		logSwitch(t.env.Logger, redeemed.Session)
-		t.env.tellOfSwitch(recording(r), op, redeemed.Session)
+	case redeemed.Session.ID == fresh:
+		t.env.began(ctx, op, redeemed.Session, clientID, claims.Subject)
+	case redeemed.Added:
+		t.env.logUser(ctx, redeemed.Session, clientID, claims.Subject)
 	case redeemed.Full:
 		t.env.Logger.Warn("a session has more clients or subjects than are recorded", zap.String("issuer", op.Issuer),
 			zap.Stringer("session", redeemed.Session.ID))

@@ -115,6 +115,10 @@ func (v *visit) end(reason registry.Reason) {
 		return
 	}
 	v.browser()
+	isRecorded := func(ended registry.Session) bool { return ended.ID == v.sealed.session }
+	if !v.sealed.session.IsZero() && v.sealed.registry.IsZero() && !slices.ContainsFunc(v.ended, isRecorded) {
+		v.env.LogEnd(recording(v.r), registry.Session{Issuer: v.op.Issuer, ID: v.sealed.session, Reason: reason})
+	}
 	v.sealed = v.sealed.signedOut()
 	if len(failed) > 0 {
 		v.sealed.browser = sessionstate.NewBrowserID()
@@ -176,7 +180,7 @@ func (v *visit) endRecord(ending registry.Ending) bool {
 			return true
 		}
 		for _, session := range ended {
-			logEnd(v.env.Logger, session)
+			v.env.LogEnd(ctx, session)
 		}
 		v.tell(ended)
 		v.ended = append(v.ended, ended...)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
 
@@ -144,6 +145,37 @@ func TestAClientThatRefusesIsNotToldAgain(t *testing.T) {
 		lines := w.logs.FilterMessage("logout given up").All()
 		if len(lines) != 1 || lines[0].Level != zapcore.ErrorLevel || lines[0].ContextMap()["advice"] != adviceRefused {
 			t.Errorf("%d: got lines %v", status, w.logs.All())
+		}
+		w.noSecrets(t)
+	}
+}
+
+func TestTheOriginThatAClientRedirectsToIsNamed(t *testing.T) {
+	for location, want := range map[string]string{
+		"https://b.rp.test:8443/elsewhere?secret=x#y": "https://b.rp.test:8443",
+		"https://user:secret@b.rp.test/":              "https://b.rp.test",
+		"https://\u202eb.rp.test/":                    "https://%E2%80%AEb.rp.test",
+		"/login?secret=x":                             "https://rp.rp.test",
+		"mailto:secret@b.rp.test":                     "",
+		"":                                            "",
+	} {
+		r := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", location)
+			w.WriteHeader(http.StatusFound)
+		})
+		w := newWorld(t, map[string]*receiver{"rp": r})
+		n := w.owe("rp", w.clock.Now())
+		w.begin()
+		why, advice := "answered with status 302", adviceRefused
+		if want != "" {
+			why, advice = why+": backchannel_logout_uri must be the final address, and it redirects to "+want, adviceMoved
+		}
+		if got := w.settles(t, n.ID, 1); !got.Dead || got.Why != why {
+			t.Errorf("%q: got %+v", location, got)
+		}
+		lines := w.logs.FilterMessage("logout given up").FilterField(zap.String("why", why)).All()
+		if len(lines) != 1 || lines[0].ContextMap()["advice"] != advice {
+			t.Errorf("%q: got lines %v", location, w.logs.All())
 		}
 		w.noSecrets(t)
 	}

@@ -39,6 +39,7 @@ type Result struct {
 	Status     int           // the answer's; 0 when there was none
 	RetryAfter time.Duration // what the client asked for, an hour at the most; 0: nothing
 	Err        error         // why there is no answer; has neither the token nor the URI
+	Redirect   string        // the origin that the answer redirects to; empty: it does not
 }
 
 // A Sender posts logout tokens. Use [NewSender].
@@ -92,7 +93,7 @@ func (s *Sender) Send(ctx context.Context, uri, logoutToken string) Result {
 		return Result{Outcome: Retry, Err: describe(ctx, err)}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	result := Result{Outcome: outcomeOf(resp.StatusCode), Status: resp.StatusCode}
+	result := Result{Outcome: outcomeOf(resp.StatusCode), Status: resp.StatusCode, Redirect: redirect(resp)}
 	if result.Outcome == Retry {
 		result.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), s.now())
 	}
@@ -103,6 +104,16 @@ func (s *Sender) Send(ctx context.Context, uri, logoutToken string) Result {
 	defer drain.Stop()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 	return result
+}
+
+// redirect returns the origin that an answer redirects to; empty: it does not. The rest of the
+// address may hold what the client made of the token.
+func redirect(resp *http.Response) string {
+	target, err := resp.Location()
+	if err != nil || resp.StatusCode < 300 || resp.StatusCode > 399 || target.Host == "" {
+		return ""
+	}
+	return (&url.URL{Scheme: target.Scheme, Host: target.Host}).String()
 }
 
 func outcomeOf(status int) Outcome {

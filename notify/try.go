@@ -23,6 +23,7 @@ var (
 // What an operator can do about notices that were given up.
 const (
 	adviceRefused = "the client may still have its session: see its log for why it refuses the logout token, or its registration for the address"
+	adviceMoved   = "the client may still have its session: register the address that it redirects to as its backchannel_logout_uri"
 	adviceLate    = "the client may still have its session: see whether its backchannel_logout_uri can be reached from here"
 	adviceNoKey   = "the client may still have its session: its id_token_signed_response_alg must be one that a signing key fits, which HS256 and none never are"
 	adviceNoToken = "the client may still have its session: see the log for why the signing keys could not be used"
@@ -118,7 +119,7 @@ func (w *Worker) judge(t trial, result Result, took time.Duration) Settlement {
 	switch {
 	case result.Outcome == Final:
 		s.Dead = true
-		log.Error("logout given up", zap.String("advice", adviceOf(result.Err, adviceRefused)))
+		log.Error("logout given up", zap.String("advice", adviceOf(result.Err, adviceOn(result))))
 	case s.Attempts >= leastAttempts(t.notice.Target.RetryFor) && now.Sub(t.notice.Created) >= t.notice.Target.RetryFor:
 		s.Dead = true
 		log.Error("logout given up", zap.String("advice", adviceOf(result.Err, adviceLate)))
@@ -155,16 +156,29 @@ func adviceOf(err error, other string) string {
 	}
 }
 
+// adviceOn is the advice about an answer that is no success and never will be.
+func adviceOn(result Result) string {
+	if result.Redirect != "" {
+		return adviceMoved
+	}
+	return adviceRefused
+}
+
 // about returns a logger that names a notice. What says who the user is stays out of the log.
 func (w *Worker) about(issuer string, n Notice) *zap.Logger {
 	return w.logger.Load().With(zap.Stringer("notice", n.ID), zap.String("issuer", issuer), zap.String("client_id", n.ClientID), zap.String("reason", n.Reason))
 }
 
 func why(result Result) string {
-	if result.Err != nil {
+	switch {
+	case result.Err != nil:
 		return short(result.Err.Error())
+	case result.Redirect != "":
+		return short(fmt.Sprintf("answered with status %d: backchannel_logout_uri must be the final address, and it redirects to %s",
+			result.Status, result.Redirect))
+	default:
+		return fmt.Sprintf("answered with status %d", result.Status)
 	}
-	return fmt.Sprintf("answered with status %d", result.Status)
 }
 
 // guarded calls f and reports whether it returned. A panic does not end the server. The log has where it was and not its value, which

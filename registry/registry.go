@@ -329,6 +329,7 @@ type Redeemed struct {
 	Known    bool    // the Response was remembered, for a client in the Audience
 	Session  Session // the session that the Subject was recorded in
 	Switched bool    // the user has switched: Session is the successor, started now
+	Added    bool    // the Subject was not recorded there before
 	Full     bool    // a count was over its bound: the Subject was not recorded
 }
 

@@ -14,7 +14,7 @@ var redeemTests = []test{
 		session := r.join(join)
 		redeemed := r.redeem(redeems(join, "alice"))
 		session.Forgotten = time.Time{}
-		equal(t, "redeemed", redeemed, registry.Redeemed{Known: true, Session: session})
+		equal(t, "redeemed", redeemed, registry.Redeemed{Known: true, Session: session, Added: true})
 		want := []registry.Subject{{Sub: "alice", Sid: "sid of alice"}}
 		equalSlices(t, "subjects", named(r.participation(join.Fresh).Subjects), want)
 	}},
@@ -93,7 +93,7 @@ var redeemTests = []test{
 		r.redeem(redeems(join, "alice"))
 		r.end(registry.Ending{Issuer: issuer, Browser: join.Browser, Reason: registry.ReasonLogout, Now: start})
 		redeemed := r.redeem(redeems(join, "bob"))
-		equal(t, "redeemed", redeemed, registry.Redeemed{Known: true, Session: r.session(join.Fresh)})
+		equal(t, "redeemed", redeemed, registry.Redeemed{Known: true, Session: r.session(join.Fresh), Added: true})
 		equal(t, "reason", redeemed.Session.Reason, registry.ReasonLogout)
 		equal(t, "subjects", len(r.participation(join.Fresh).Subjects), 2)
 	}},
@@ -126,7 +126,7 @@ var switchTests = []test{
 			ID: redemption.Fresh, Browser: alice.Browser, Issuer: issuer,
 			Created: recorded.Add(time.Second), Expires: now.Add(2 * lifetime), Limit: now.Add(2 * lifetime), Predecessor: alice.Fresh,
 		}
-		equal(t, "redeemed", redeemed, registry.Redeemed{Known: true, Session: successor, Switched: true})
+		equal(t, "redeemed", redeemed, registry.Redeemed{Known: true, Session: successor, Switched: true, Added: true})
 		equal(t, "successor", r.session(redemption.Fresh), successor)
 		equal(t, "old session", r.session(alice.Fresh), registry.Session{
 			ID: alice.Fresh, Browser: alice.Browser, Issuer: issuer, Created: recorded, Expires: recorded.Add(lifetime), Limit: recorded.Add(lifetime),
@@ -198,7 +198,7 @@ var switchTests = []test{
 		r.join(wiki)
 		redemption := redeems(wiki, "alice")
 		redemption.AcrossClients = true
-		equal(t, "redeemed", r.redeem(redemption), registry.Redeemed{Known: true, Session: r.session(shop.Fresh)})
+		equal(t, "redeemed", r.redeem(redemption), registry.Redeemed{Known: true, Session: r.session(shop.Fresh), Added: true})
 	}},
 	{"the first subject of a session is no switch", func(t *testing.T, r *tester) {
 		join := aJoin()

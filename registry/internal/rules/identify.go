@@ -33,8 +33,8 @@ func (i identification) record(session registry.Session) (registry.Redeemed, err
 		return registry.Redeemed{}, err
 	}
 	place = keep(i.tx, place)
-	full := i.participate(place, own.Origins)
-	return registry.Redeemed{Known: true, Session: place, Switched: switched, Full: full}, nil
+	added, full := i.participate(place, own.Origins)
+	return registry.Redeemed{Known: true, Session: place, Switched: switched, Added: added, Full: full}, nil
 }
 
 // place finds the session that the subject belongs to, or makes it.
@@ -165,8 +165,9 @@ func (i identification) started(of registry.Session) (registry.Session, error) {
 	}, nil
 }
 
-// participate adds the subject and the origins to the client's participation. It reports whether there was no room.
-func (i identification) participate(session registry.Session, origins []string) (full bool) {
+// participate adds the subject and the origins to the client's participation. It reports whether it
+// did, and whether there was no room.
+func (i identification) participate(session registry.Session, origins []string) (added, full bool) {
 	id := session.ID
 	participation, recorded := i.tx.Participation(id, i.response.ClientID)
 	participation.ClientID = i.response.ClientID
@@ -182,10 +183,10 @@ func (i identification) participate(session registry.Session, origins []string) 
 			i.tx.PutParticipation(id, participation)
 		}
 		i.hold(session, participation)
-		return false
+		return false, false
 	}
 	if len(participation.Subjects) >= registry.MaxSubjects || !i.makeRoom(id, recorded) {
-		return true
+		return false, true
 	}
 	if i.response.Origin != "" { // the participation may not have been recorded, or have given way
 		origins = append(origins, i.response.Origin)
@@ -198,7 +199,7 @@ func (i identification) participate(session registry.Session, origins []string) 
 	}
 	i.tx.PutParticipation(id, participation)
 	i.hold(session, participation)
-	return false
+	return true, false
 }
 
 // makeRoom reports whether the session has room for one more subject, and for one more client unless

@@ -1,0 +1,82 @@
+package handlers
+
+import (
+	"context"
+	"slices"
+
+	"go.uber.org/zap"
+)
+
+// Unnotified is a client that cannot be notified of sign-outs, and why.
+type Unnotified struct {
+	ClientID string `json:"client_id"`
+	Why      string `json:"why"`
+}
+
+// channels reports whether clients are notified by back channel, and by front channel. The OP may
+// be nil: no request has come to it, and they may be.
+func (b *BackChannel) channels(op *OP) (back, front bool) {
+	return op == nil || b.wouldTell(op), b.Framed != nil && (op == nil || b.Framed(op))
+}
+
+// lacksSID returns why a client is not notified if its ID tokens have no sid (Back-Channel Logout
+// 1.0, section 2.2, and Front-Channel Logout 1.0, section 2); none: it is, or not for that reason.
+func (b *BackChannel) lacksSID(op *OP, client Client) (why []string) {
+	const noSID = ": its ID tokens have no sid"
+	back, front := b.channels(op)
+	switch {
+	case !back || client.BackChannelLogoutURI == "":
+	case client.BackChannelLogoutSessionRequired:
+		why = append(why, "backchannel_logout_session_required"+noSID)
+	case !client.tellable(""):
+		why = append(why, "logout_token sid"+noSID)
+	}
+	if front && client.FrontChannelLogoutURI != "" && client.FrontChannelLogoutSessionRequired {
+		why = append(why, "frontchannel_logout_session_required"+noSID)
+	}
+	return why
+}
+
+// checkSID warns, once, of a client that has to be notified with a sid and got an ID token without.
+func (b *BackChannel) checkSID(ctx context.Context, op *OP, clientID string) {
+	key := hash16("sid " + clientID)
+	back, front := b.channels(op)
+	if _, warned := b.warned.get(key); warned || !back && !front {
+		return
+	}
+	client, _ := b.Clients.Find(ctx, op.Issuer, clientID)
+	why := b.lacksSID(op, client)
+	if len(why) == 0 {
+		return
+	}
+	b.warned.put(key, struct{}{})
+	b.env.Logger.Warn("client cannot be notified of sign-outs", zap.String("issuer", op.Issuer),
+		zap.String("client_id", clientID), zap.Strings("why", why),
+		zap.String("advice", "have the OP put a sid into the ID tokens of that client, or take the setting away from it"))
+}
+
+// Unnotified lists clients of an issuer that cannot be notified because their last ID token had no
+// sid.
+func (b *BackChannel) Unnotified(ctx context.Context, issuer string) (list []Unnotified, err error) {
+	b.mu.Lock()
+	issuers := append([]string{issuer}, b.parts.names...)
+	b.mu.Unlock()
+	for _, name := range issuers {
+		observed, _, err := b.env.Registry.Observed(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, missing := range observed.SessionIDs.Missing {
+			client, _, err := b.Clients.lookUp(ctx, issuer, missing.ClientID)
+			if err != nil {
+				return nil, err
+			}
+			for _, why := range b.lacksSID(b.op.Load(), client) {
+				if found := (Unnotified{missing.ClientID, why}); !slices.Contains(list, found) {
+					list = append(list, found)
+				}
+			}
+		}
+	}
+	return list, nil
+}
