@@ -154,6 +154,7 @@ func endOfLine(d *caddyfile.Dispenser) error {
 //			redirect_wait <duration>
 //		}
 //		frontchannel_timeout <duration>
+//		name         <text>
 //		client <client_id> {
 //			name                     <text>
 //			post_logout_redirect_uri <uri...>
@@ -212,6 +213,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = h.unmarshalBackChannel(d)
 		case "frontchannel_timeout":
 			err = duration(d, &h.FrontChannelTimeout)
+		case "name":
+			err = scalar(d, &h.Name)
 		case "client":
 			err = h.unmarshalClient(d)
 		case "clients_file":

@@ -145,6 +145,11 @@ type Handler struct {
 	// served; an OP that has no cookie has nothing to end but the session and those of the apps.
 	EndSession *handlers.EndSession `json:"end_session,omitempty"`
 
+	// What the pages of sign-out call the OP: up to 100 characters. Takes placeholders that are known at start.
+	//
+	// Default: the host of the issuer.
+	Name string `json:"name,omitempty"`
+
 	// Clients (relying parties) of the OP, by what is registered of them.
 	Clients []handlers.Client `json:"clients,omitempty"`
 
@@ -267,7 +272,7 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 // resolve replaces the placeholders in settings that are known at start.
 func (h *Handler) resolve() error {
 	settings := []*string{
-		&h.LoginCookie, (*string)(&h.SessionState), &h.OPAddress, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI,
+		&h.LoginCookie, (*string)(&h.SessionState), &h.OPAddress, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI, &h.Name,
 		&h.EndSession.Path, &h.EndSession.Confirm, &h.EndSession.Templates,
 	}
 	if h.EndSession.Upstream != nil {
@@ -304,6 +309,7 @@ func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) e
 	keys.Setup(env)
 	h.told.OPKeys, h.browser.OPKeys, h.token.OPKeys = keys, keys, keys
 	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
+	h.EndSession.Name = h.Name
 	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
 	h.told.Framed = h.EndSession.IsFramed

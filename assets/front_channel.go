@@ -23,7 +23,7 @@ const (
 
 // A FrontChannel is a page that tells apps of a sign-out, each in a frame, and goes on (Front-Channel Logout 1.0, section 2).
 type FrontChannel struct {
-	// Language is that of the texts (BCP 47), as ChooseLanguage returns it. Issuer is the host of the OP.
+	// Language is that of the texts (BCP 47), as ChooseLanguage returns it. Issuer is the name of the OP.
 	Language, Issuer string
 	// Frames are the addresses, with iss and sid where those are sent: what [CanFrame] holds true of, at most [MaxFrames].
 	Frames []string
@@ -57,7 +57,7 @@ var (
 // (section 4.1), only who was to be.
 //
 // A template of one's own gets Frames, Next, Timeout (milliseconds), Seconds (the same, rounded up), GoOn (a label for a link to
-// Next) and FrameTitle. The built-in script is part of the built-in template; another may have inline scripts of its own. These
+// Next), FrameTitle and Progress (a text in which {n} stands for how many frames have loaded). The built-in script is part of the built-in template; another may have inline scripts of its own. These
 // may not hold any of the fields, since they are allowed by the hash that they had when the template was loaded: they read what
 // they need from attributes, as the built-in one does.
 func (p *Pages) FrontChannel(f FrontChannel) (body []byte, policy string, err error) {

@@ -23,7 +23,7 @@ type PageName string
 // The pages of sign-out. Each is a template of that name with .html behind it.
 const (
 	PageQuestion  PageName = "question"   // asks the user whether to sign out
-	PageSignedOut PageName = "signed_out" // says that the user is signed out
+	PageSignedOut PageName = "signed_out" // says that the user is signed out, with ProblemUnknownRedirect why they were not sent on
 	PageSignedIn  PageName = "signed_in"  // says that the user is still signed in
 	PageError     PageName = "error"      // says what is wrong, and may offer to sign out
 
@@ -46,19 +46,33 @@ const (
 
 var problems = []Problem{ProblemInvalidRequest, ProblemUnknownRedirect, ProblemTooLarge, ProblemExpired, ProblemOPFailed}
 
-// A View is what a page of sign-out shows.
+// Signed says whether the user is signed in while an error page is shown.
+type Signed string
+
+// The zero value says that it is not known.
+const (
+	SignedIn  Signed = "in"
+	SignedOut Signed = "out"
+)
+
+// A View is what a page of sign-out shows. Names on it are shown as [PlainName] has them.
 type View struct {
 	Page PageName
 	// Language is that of the texts (BCP 47), as ChooseLanguage returns it.
 	Language string
-	// Issuer is the host of the OP, Client the name of the app that asks. Client may be empty: it is not known.
+	// Issuer is the name of the OP, Client that of the app that asks. Client may be empty: it is not known.
 	Issuer, Client string
+	// Back is an address of the app, http or https, and BackName what it is called by. For all pages but the question; may be empty.
+	Back, BackName string
 	// Action is where the form of the page posts to, Confirmation the value of its field of that name. Action may be empty on
 	// error pages: there is nothing to offer.
 	Action, Confirmation string
 	// Problem and Detail are for error pages: what is wrong, and with which parameter, if with one.
 	Problem Problem
 	Detail  string
+	Signed  Signed
+	// Host is that of the address of a ProblemUnknownRedirect; may be empty.
+	Host string
 	// Told, Asked, Retrying, Failed and Untold are the names of apps that were told of the sign-out and said so, that were asked in
 	// frames, of which nothing comes back, that could not be reached yet and are still tried, that refused or were given up, and
 	// that cannot be told. For the page that says the user is signed out, and for the error page.
@@ -90,12 +104,15 @@ type filledView struct {
 	SignOut string // label of the button that signs out: name "answer", value "sign_out"
 	Stay    string // label of the button that does not: name "answer", value "stay"; for the question
 
+	BackTo string // label of the link to Back
+
 	Receipt []Group // which apps were told; empty: there is nothing to say
 
 	// For the page that tells apps in frames.
 	GoOn       string // label of the link to Next
 	FrameTitle string // title of each frame
 	Seconds    int64  // Timeout in seconds, rounded up
+	Progress   string // how many frames have loaded, {n}, of all
 }
 
 //go:embed pages/*.html
@@ -119,8 +136,8 @@ const receiptFile = "receipt.html"
 
 // LoadPages takes the built-in templates, and in their place those of the same file name in a directory: question.html, signed_out.html,
 // signed_in.html, error.html, front_channel.html, and layout.html and receipt.html, which define what the built-in ones have in
-// common. dir "" is none. Templates are Go's html/template; they get the fields of [View] and Heading, Message, SignOut, Stay and
-// Receipt. front_channel.html gets more: see [Pages.FrontChannel]. Each is tried with all texts, so that what is broken is an error
+// common. dir "" is none. Templates are Go's html/template; they get the fields of [View] and Heading, Message, SignOut, Stay,
+// BackTo and Receipt. front_channel.html gets more: see [Pages.FrontChannel]. Each is tried with all texts, so that what is broken is an error
 // here and not later.
 func LoadPages(dir string) (*Pages, error) {
 	layout, own, err := source(dir, layoutFile)
@@ -257,34 +274,55 @@ func filled(view View) filledView {
 		view.Language = languages[0].String()
 		t = texts[view.Language]
 	}
+	view = plainView(view)
 	f := filledView{
 		View: view, SignOut: t.signOut, Stay: t.stay, Receipt: receipt(view, t),
 		GoOn: t.goOn, FrameTitle: t.frameTitle, Seconds: (view.Timeout + 999) / 1000,
+		BackTo:   strings.ReplaceAll(t.backTo, "{client}", view.BackName),
+		Progress: strings.ReplaceAll(t.progress, "{total}", strconv.Itoa(len(view.Frames))),
 	}
+	f.Heading, f.Message = t.say(view)
+	f.Message = t.fill(view, f.Message)
+	if view.Problem == ProblemOPFailed || view.Problem == ProblemExpired {
+		f.SignOut = t.again
+	}
+	return f
+}
+
+// say returns what a page says, with the names left to fill in.
+func (t text) say(view View) (heading, message string) {
 	switch view.Page {
 	case PageQuestion:
-		f.Heading, f.Message = t.question, t.asked
 		if view.Client != "" {
-			f.Message = t.askedBy
+			return t.question, t.askedBy
 		}
+		return t.question, t.asked
 	case PageSignedOut:
-		f.Heading, f.Message = t.signedOut, t.signedOutMore
+		if view.Problem != ProblemUnknownRedirect {
+			return t.signedOut, t.signedOutMore
+		}
+		return t.signedOut, t.signedOutMore + " " + t.notSent
 	case PageFrontChannel:
-		f.Heading, f.Message = t.signingOut, t.signingOutMore
-		if !view.OPFailed {
-			f.Message += " " + t.signedOutAtOP
+		if view.OPFailed {
+			return t.signingOut, t.signingOutMore
 		}
+		return t.signingOut, t.signingOutMore + " " + t.signedOutAtOP
 	case PageSignedIn:
-		f.Heading, f.Message = t.signedIn, t.signedInMore
-	case PageError:
-		f.Heading, f.Message = t.problems[view.Problem].heading, t.problems[view.Problem].message
-		if view.Problem == ProblemOPFailed || view.Problem == ProblemExpired {
-			f.SignOut = t.again
-		}
+		return t.signedIn, t.signedInMore
 	}
-	fill := strings.NewReplacer("{issuer}", view.Issuer, "{client}", view.Client)
-	f.Heading, f.Message = fill.Replace(f.Heading), fill.Replace(f.Message)
-	return f
+	problem := t.problems[view.Problem]
+	return problem.heading, problem.message
+}
+
+// fill puts names into a text. {at} and {state} stand for texts with names.
+func (t text) fill(view View, message string) string {
+	at := t.at
+	if view.Host == "" {
+		at = ""
+	}
+	state := map[Signed]string{SignedIn: t.stillIn, SignedOut: t.alreadyOut, "": t.unchanged}[view.Signed]
+	message = strings.NewReplacer("{at}", at, "{state}", state).Replace(message)
+	return strings.NewReplacer("{issuer}", view.Issuer, "{client}", view.Client, "{host}", view.Host).Replace(message)
 }
 
 // receipt is what a page says of the apps.

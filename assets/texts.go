@@ -1,6 +1,7 @@
 package assets
 
-// texts are those of the pages, by language. {issuer} stands for the host of the OP, {client} for the name of the app.
+// texts are those of the pages, by language. {issuer} stands for the name of the OP, {client} for that of the app, {host} for the
+// host of an address, {at} for where an address is, {state} for one of stillIn, alreadyOut and unchanged.
 var texts = map[string]text{
 	"en": {
 		question: "Sign out?",
@@ -20,11 +21,15 @@ var texts = map[string]text{
 		signingOut:     "Signing you out of your apps…",
 		signingOutMore: "This takes a moment.", signedOutAtOP: "You are no longer signed in to {issuer}.",
 		goOn: "Continue", frameTitle: "Signing out of an app",
+		notSent: "You were not sent on: the app asked for an address{at} that is not registered for it.",
+		at:      " at {host}",
+		stillIn: "You were not signed out.", alreadyOut: "You are not signed in to {issuer}.", unchanged: "Nothing was changed.",
+		backTo: "Back to {client}", progress: "{n} of {total} done",
 		problems: map[Problem]problemText{
-			ProblemInvalidRequest:  {"This sign-out request is not valid", "The app or link that brought you here sent a request that {issuer} cannot follow. You were not signed out."},
-			ProblemUnknownRedirect: {"This app may not send you there", "The app wants you to be sent to an address that is not registered for it. You were not signed out."},
-			ProblemTooLarge:        {"This sign-out request is too large", "The app or link that brought you here sent more than {issuer} takes. You were not signed out."},
-			ProblemExpired:         {"Please answer again", "Your answer came too late, or from another window. You were not signed out."},
+			ProblemInvalidRequest:  {"This sign-out request is not valid", "The app or link that brought you here sent a request that {issuer} cannot follow. {state}"},
+			ProblemUnknownRedirect: {"This app may not send you there", "The app asked for you to be sent to an address{at} that is not registered for it. {state}"},
+			ProblemTooLarge:        {"This sign-out request is too large", "The app or link that brought you here sent more than {issuer} takes. {state}"},
+			ProblemExpired:         {"Please answer again", "Your answer came too late, or from another window. {state}"},
 			ProblemOPFailed:        {"You may still be signed in", "Signing out of {issuer} failed. Please try again. If that does not help, close the browser and tell those who run {issuer}."},
 		},
 	},
@@ -46,11 +51,15 @@ var texts = map[string]text{
 		signingOut:     "Sie werden von Ihren Apps abgemeldet…",
 		signingOutMore: "Das dauert einen Moment.", signedOutAtOP: "Bei {issuer} sind Sie nicht mehr angemeldet.",
 		goOn: "Weiter", frameTitle: "Abmeldung von einer App",
+		notSent: "Sie wurden nicht weitergeleitet: Die App hat dafür eine Adresse{at} angegeben, die nicht für sie registriert ist.",
+		at:      " bei {host}",
+		stillIn: "Sie wurden nicht abgemeldet.", alreadyOut: "Sie sind bei {issuer} nicht angemeldet.", unchanged: "Es wurde nichts geändert.",
+		backTo: "Zurück zu {client}", progress: "{n} von {total} erledigt",
 		problems: map[Problem]problemText{
-			ProblemInvalidRequest:  {"Diese Abmelde-Anfrage ist ungültig", "Die App oder der Link hat eine Anfrage geschickt, der {issuer} nicht folgen kann. Sie wurden nicht abgemeldet."},
-			ProblemUnknownRedirect: {"Diese App darf Sie nicht dorthin leiten", "Die App möchte Sie an eine Adresse leiten, die nicht für sie registriert ist. Sie wurden nicht abgemeldet."},
-			ProblemTooLarge:        {"Diese Abmelde-Anfrage ist zu groß", "Die App oder der Link hat mehr geschickt, als {issuer} annimmt. Sie wurden nicht abgemeldet."},
-			ProblemExpired:         {"Bitte antworten Sie noch einmal", "Ihre Antwort kam zu spät oder aus einem anderen Fenster. Sie wurden nicht abgemeldet."},
+			ProblemInvalidRequest:  {"Diese Abmelde-Anfrage ist ungültig", "Die App oder der Link hat eine Anfrage geschickt, der {issuer} nicht folgen kann. {state}"},
+			ProblemUnknownRedirect: {"Diese App darf Sie nicht dorthin leiten", "Die App möchte Sie an eine Adresse{at} leiten, die nicht für sie registriert ist. {state}"},
+			ProblemTooLarge:        {"Diese Abmelde-Anfrage ist zu groß", "Die App oder der Link hat mehr geschickt, als {issuer} annimmt. {state}"},
+			ProblemExpired:         {"Bitte antworten Sie noch einmal", "Ihre Antwort kam zu spät oder aus einem anderen Fenster. {state}"},
 			ProblemOPFailed:        {"Sie sind möglicherweise noch angemeldet", "Die Abmeldung von {issuer} ist fehlgeschlagen. Bitte versuchen Sie es noch einmal. Hilft das nicht, schließen Sie den Browser und wenden Sie sich an die Betreiber von {issuer}."},
 		},
 	},
@@ -72,11 +81,15 @@ var texts = map[string]text{
 		signingOut:     "Cerrando su sesión en sus aplicaciones…",
 		signingOutMore: "Tardará unos segundos.", signedOutAtOP: "Su sesión en {issuer} ya está cerrada.",
 		goOn: "Continuar", frameTitle: "Cierre de sesión en una aplicación",
+		notSent: "No se le ha redirigido: la aplicación ha indicado una dirección{at} que no está registrada para ella.",
+		at:      " en {host}",
+		stillIn: "No se ha cerrado su sesión.", alreadyOut: "No tiene ninguna sesión abierta en {issuer}.", unchanged: "No se ha cambiado nada.",
+		backTo: "Volver a {client}", progress: "{n} de {total} completadas",
 		problems: map[Problem]problemText{
-			ProblemInvalidRequest:  {"Esta solicitud de cierre de sesión no es válida", "La aplicación o el enlace ha enviado una solicitud que {issuer} no puede atender. No se ha cerrado su sesión."},
-			ProblemUnknownRedirect: {"Esta aplicación no puede enviarle allí", "La aplicación quiere enviarle a una dirección que no está registrada para ella. No se ha cerrado su sesión."},
-			ProblemTooLarge:        {"Esta solicitud de cierre de sesión es demasiado grande", "La aplicación o el enlace ha enviado más de lo que {issuer} acepta. No se ha cerrado su sesión."},
-			ProblemExpired:         {"Responda de nuevo, por favor", "Su respuesta llegó demasiado tarde o desde otra ventana. No se ha cerrado su sesión."},
+			ProblemInvalidRequest:  {"Esta solicitud de cierre de sesión no es válida", "La aplicación o el enlace ha enviado una solicitud que {issuer} no puede atender. {state}"},
+			ProblemUnknownRedirect: {"Esta aplicación no puede enviarle allí", "La aplicación quiere enviarle a una dirección{at} que no está registrada para ella. {state}"},
+			ProblemTooLarge:        {"Esta solicitud de cierre de sesión es demasiado grande", "La aplicación o el enlace ha enviado más de lo que {issuer} acepta. {state}"},
+			ProblemExpired:         {"Responda de nuevo, por favor", "Su respuesta llegó demasiado tarde o desde otra ventana. {state}"},
 			ProblemOPFailed:        {"Es posible que su sesión siga abierta", "No se ha podido cerrar la sesión en {issuer}. Inténtelo de nuevo. Si no funciona, cierre el navegador y avise a los responsables de {issuer}."},
 		},
 	},
@@ -98,11 +111,15 @@ var texts = map[string]text{
 		signingOut:     "Déconnexion de vos applications…",
 		signingOutMore: "Cela prend un instant.", signedOutAtOP: "Vous n’êtes plus connecté à {issuer}.",
 		goOn: "Continuer", frameTitle: "Déconnexion d’une application",
+		notSent: "Vous n’avez pas été redirigé : l’application a indiqué une adresse{at} qui n’est pas enregistrée pour elle.",
+		at:      " sur {host}",
+		stillIn: "Vous n’avez pas été déconnecté.", alreadyOut: "Vous n’êtes pas connecté à {issuer}.", unchanged: "Rien n’a été modifié.",
+		backTo: "Retour à {client}", progress: "{n} sur {total} terminées",
 		problems: map[Problem]problemText{
-			ProblemInvalidRequest:  {"Cette demande de déconnexion n’est pas valide", "L’application ou le lien a envoyé une demande que {issuer} ne peut pas suivre. Vous n’avez pas été déconnecté."},
-			ProblemUnknownRedirect: {"Cette application ne peut pas vous y envoyer", "L’application veut vous envoyer à une adresse qui n’est pas enregistrée pour elle. Vous n’avez pas été déconnecté."},
-			ProblemTooLarge:        {"Cette demande de déconnexion est trop volumineuse", "L’application ou le lien a envoyé plus que {issuer} n’accepte. Vous n’avez pas été déconnecté."},
-			ProblemExpired:         {"Veuillez répondre à nouveau", "Votre réponse est arrivée trop tard ou d’une autre fenêtre. Vous n’avez pas été déconnecté."},
+			ProblemInvalidRequest:  {"Cette demande de déconnexion n’est pas valide", "L’application ou le lien a envoyé une demande que {issuer} ne peut pas suivre. {state}"},
+			ProblemUnknownRedirect: {"Cette application ne peut pas vous y envoyer", "L’application veut vous envoyer à une adresse{at} qui n’est pas enregistrée pour elle. {state}"},
+			ProblemTooLarge:        {"Cette demande de déconnexion est trop volumineuse", "L’application ou le lien a envoyé plus que {issuer} n’accepte. {state}"},
+			ProblemExpired:         {"Veuillez répondre à nouveau", "Votre réponse est arrivée trop tard ou d’une autre fenêtre. {state}"},
 			ProblemOPFailed:        {"Vous êtes peut-être encore connecté", "La déconnexion de {issuer} a échoué. Veuillez réessayer. Si cela n’aide pas, fermez le navigateur et prévenez les responsables de {issuer}."},
 		},
 	},
@@ -117,7 +134,9 @@ type text struct {
 	told, askedInFrames, retrying             string
 	failed, untold, more                      string
 	signingOut, signingOutMore, signedOutAtOP string
-	goOn, frameTitle                          string
+	goOn, frameTitle, progress, backTo        string
+	notSent, at                               string
+	stillIn, alreadyOut, unchanged            string
 	problems                                  map[Problem]problemText
 }
 

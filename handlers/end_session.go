@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
 )
@@ -68,6 +67,8 @@ type EndSession struct {
 	LoginCookie string `json:"-"`
 	// LoginPlace knows where that is set.
 	LoginPlace *LoginPlace `json:"-"`
+	// Name is what pages call the OP. Empty: by its host.
+	Name string `json:"-"`
 	// Clients knows where browsers may be sent.
 	Clients *Clients `json:"-"`
 	// Keys knows what the OP signs with.
@@ -106,7 +107,7 @@ func (e *EndSession) Validate() error {
 	if err := e.Keys.Validate(); err != nil {
 		return err
 	}
-	errs := []error{validatePath(e.Path)}
+	errs := []error{validatePath(e.Path), ValidateName(e.Name)}
 	if e.Confirm != "" && e.Confirm != ConfirmNeeded && e.Confirm != ConfirmAlways {
 		errs = append(errs, fmt.Errorf("confirm is %q, but must be %s or %s", e.Confirm, ConfirmNeeded, ConfirmAlways))
 	}
@@ -233,18 +234,39 @@ func (e *EndSession) serveRequest(l *leave) {
 	e.decide(l)
 }
 
-// refuse says what is wrong with a request, and offers to sign out, if there is something to sign out of (section 4).
+// refuse says what is wrong with a request, and offers to sign out, if there is something to sign out of (section 4). Who is signed
+// out already is told so: that the browser is not sent elsewhere is no failure of the sign-out.
 func (e *EndSession) refuse(l *leave, err error) {
 	var bad *badRequestError
 	if !errors.As(err, &bad) {
 		bad = &badRequestError{problem: assets.ProblemInvalidRequest}
 	}
-	page := assets.View{Page: assets.PageError, Problem: bad.problem, Detail: bad.parameter}
-	l.request = logoutRequest{Locales: l.request.Locales}
-	// Another site's POST may come without cookies that the browser has: a question would replace them.
-	if e.isSignedIn(l) && (!l.sealed.browser.IsZero() || !isCrossSitePost(l.op, l.r)) {
+	if len(l.request.ClientID) > maxClientID {
+		l.request.ClientID = ""
+	}
+	e.log(l, "refused", bad.fields()...)
+	q := l.request
+	l.request = logoutRequest{Locales: q.Locales, ClientID: q.ClientID, Hinted: q.Hinted, Unregistered: q.Unregistered, Host: q.Host}
+	page := assets.View{Page: assets.PageError, Problem: bad.problem, Detail: bad.parameter, Signed: e.signed(l)}
+	if page.Signed == assets.SignedOut && q.Unregistered {
+		e.passOn(l)
+		return
+	}
+	if page.Signed == assets.SignedIn {
 		page.Action, page.Confirmation = e.place(l.op)+confirmSuffix, l.confirmation(l.request)
 	}
-	e.log(l, "refused", zap.String("parameter", bad.parameter), zap.String("why", bad.reason))
 	e.show(l, http.StatusBadRequest, page)
+}
+
+// signed reports whether the user may be signed in. Another site's POST may come without cookies that the browser has: then it is not
+// known, and a question would replace them.
+func (e *EndSession) signed(l *leave) assets.Signed {
+	switch {
+	case l.sealed.browser.IsZero() && isCrossSitePost(l.op, l.r):
+		return ""
+	case e.isSignedIn(l):
+		return assets.SignedIn
+	default:
+		return assets.SignedOut
+	}
 }

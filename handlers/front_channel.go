@@ -56,7 +56,7 @@ func (e *EndSession) showFrames(l *leave, frames []string, done sealedLogout) {
 	done.Framed = true
 	language := assets.ChooseLanguage(l.request.Locales, l.r.Header.Get("Accept-Language"))
 	body, policy, err := e.pages.FrontChannel(assets.FrontChannel{
-		Language: language, Issuer: l.op.host, Frames: frames,
+		Language: language, Issuer: e.opName(l.op), Frames: frames,
 		Next: e.next(l, done), Timeout: e.FrontChannelTimeout, OPFailed: done.Failed,
 	})
 	if err != nil {

@@ -32,7 +32,7 @@ func (e *EndSession) askAgain(l *leave) {
 	}
 	e.log(l, "asked again")
 	e.show(l, http.StatusBadRequest, assets.View{
-		Page: assets.PageError, Problem: assets.ProblemExpired,
+		Page: assets.PageError, Problem: assets.ProblemExpired, Signed: assets.SignedIn,
 		Action: e.place(l.op) + confirmSuffix, Confirmation: l.confirmation(l.request),
 	})
 }
@@ -85,8 +85,8 @@ func (e *EndSession) spend(l *leave, s sealedLogout) bool {
 // show shows a page.
 func (e *EndSession) show(l *leave, status int, page assets.View) {
 	page.Language = assets.ChooseLanguage(l.request.Locales, l.r.Header.Get("Accept-Language"))
-	page.Issuer = l.op.host
-	page.Client = e.clientName(l)
+	page.Issuer = e.opName(l.op)
+	e.showClient(l, &page)
 	header := l.w.Header()
 	if l.visit != nil {
 		l.writeCookies(header)
@@ -113,25 +113,32 @@ func writePage(w http.ResponseWriter, status int, language, policy string, body 
 	_, _ = w.Write(body) // to a client that may have gone
 }
 
-// clientName is what the user knows the client by; empty for one that nobody vouches for, whose name anybody could have written.
-func (e *EndSession) clientName(l *leave) string {
-	client, known := e.Clients.Find(recording(l.r), l.op.Issuer, l.request.ClientID)
-	switch {
-	case known && client.Name != "":
-		return client.Name
-	case known || l.request.Hinted:
-		return l.request.ClientID
-	default:
-		return ""
-	}
-}
-
-// log writes the one line that stands for a request. It holds nothing of the request but who asked.
+// log writes the one line that stands for a request. It holds nothing of the request but who asked, and, where it is refused or fails,
+// the address that was asked for.
 func (e *EndSession) log(l *leave, outcome string, more ...zap.Field) {
+	level := zap.InfoLevel
+	if outcome == "refused" || outcome == "failed" {
+		level = zap.WarnLevel
+	}
+	if outcome == "failed" && l.request.Redirect != "" {
+		more = append(more, zap.String("post_logout_redirect_uri", loggedAddress(l.request.Redirect)))
+	}
 	fields := []zap.Field{
 		zap.String("issuer", l.op.Issuer), zap.String("outcome", outcome),
-		zap.String("client_id", l.request.ClientID), zap.Bool("hinted", l.request.Hinted),
+		zap.String("client_id", assets.Shorten(l.request.ClientID, maxLogged)), zap.Bool("hinted", l.request.Hinted),
 		zap.Bool("redirect", l.request.Redirect != ""), zap.String("client_ip", clientAddress(l.r)),
 	}
-	e.env.Logger.Info("end_session", append(fields, more...)...)
+	e.env.Logger.Log(level, "end_session", append(fields, more...)...)
+}
+
+// fields are what the log says of a request that is refused.
+func (b *badRequestError) fields() []zap.Field {
+	fields := []zap.Field{zap.String("parameter", b.parameter), zap.String("why", b.reason)}
+	if b.address != "" {
+		fields = append(fields, zap.String("post_logout_redirect_uri", b.address))
+	}
+	if b.advice != "" {
+		fields = append(fields, zap.String("advice", b.advice))
+	}
+	return fields
 }

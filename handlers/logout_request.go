@@ -26,6 +26,10 @@ type logoutRequest struct {
 	State     []byte `json:"state,omitempty"`    // byte for byte
 	HasState  bool   `json:"stated,omitempty"`
 	Locales   string `json:"locales,omitempty"`
+
+	// Unregistered: an address was asked for that is not registered for the client. Host is what pages call it by.
+	Unregistered bool   `json:"unregistered,omitempty"`
+	Host         string `json:"host,omitempty"`
 }
 
 // location is where a signed-out browser is sent: the registered address with state behind it, if one came.
@@ -49,6 +53,8 @@ type badRequestError struct {
 	problem   assets.Problem
 	parameter string // that is wrong; empty: it is the request as a whole
 	reason    string // for the log; holds nothing of the request
+	address   string // for the log: that was asked for and is not registered
+	advice    string // for the log
 }
 
 func (b *badRequestError) Error() string { return b.parameter + ": " + b.reason }
@@ -79,7 +85,7 @@ func readLogoutParameters(w http.ResponseWriter, r *http.Request) (url.Values, e
 	}
 	for _, name := range logoutParameters {
 		if len(values[name]) > 1 {
-			return nil, &badRequestError{assets.ProblemInvalidRequest, name, "it is given twice"}
+			return nil, &badRequestError{problem: assets.ProblemInvalidRequest, parameter: name, reason: "it is given twice"}
 		}
 	}
 	return values, nil
@@ -111,10 +117,10 @@ func (e *EndSession) resolve(op *OP, r *http.Request, next caddyhttp.Handler, va
 		q.Locales = locales // others are no error (section 2)
 	}
 	if len(q.State) > maxState {
-		return q, &badRequestError{assets.ProblemInvalidRequest, "state", "it is too long"}
+		return q, &badRequestError{problem: assets.ProblemInvalidRequest, parameter: "state", reason: "it is too long"}
 	}
 	if len(q.ClientID) > maxClientID {
-		return q, &badRequestError{assets.ProblemInvalidRequest, "client_id", "it is too long"}
+		return q, &badRequestError{problem: assets.ProblemInvalidRequest, parameter: "client_id", reason: "it is too long"}
 	}
 	if token := values.Get("id_token_hint"); !isAbsent(token) {
 		if err := e.resolveHint(op, r, next, token, &q); err != nil {
@@ -127,10 +133,24 @@ func (e *EndSession) resolve(op *OP, r *http.Request, next caddyhttp.Handler, va
 	}
 	client, known := e.Clients.Find(recording(r), op.Issuer, q.ClientID)
 	if !known || !client.MayReturnTo(redirect) {
-		return q, &badRequestError{assets.ProblemUnknownRedirect, "post_logout_redirect_uri", "it is not registered for the client"}
+		q.Unregistered, q.Host = true, shownHost(redirect)
+		return q, unregistered(known, redirect)
 	}
 	q.Redirect = redirect
 	return q, nil
+}
+
+// unregistered says that an address is not registered for a client.
+func unregistered(known bool, address string) error {
+	bad := &badRequestError{
+		problem: assets.ProblemUnknownRedirect, parameter: "post_logout_redirect_uri", address: loggedAddress(address),
+		reason: "it is not registered for the client",
+		advice: "register the address for the client exactly as it is sent, or mend the app",
+	}
+	if !known {
+		bad.reason, bad.advice = "the client is not known here", "configure the client with this post_logout_redirect_uri"
+	}
+	return bad
 }
 
 // isAbsent reports whether a parameter stands for none: scripts write these words for a value that they do not have.
@@ -144,12 +164,12 @@ func (e *EndSession) resolveHint(op *OP, r *http.Request, next caddyhttp.Handler
 		return nil
 	}
 	if err != nil {
-		return &badRequestError{assets.ProblemInvalidRequest, "id_token_hint", err.Error()}
+		return &badRequestError{problem: assets.ProblemInvalidRequest, parameter: "id_token_hint", reason: err.Error()}
 	}
 	if q.ClientID == "" {
 		q.ClientID = hint.ClientID()
 	} else if !hint.IsFor(q.ClientID) {
-		return &badRequestError{assets.ProblemInvalidRequest, "client_id", "the hint was issued to another client"}
+		return &badRequestError{problem: assets.ProblemInvalidRequest, parameter: "client_id", reason: "the hint was issued to another client"}
 	}
 	q.Hinted, q.Subject, q.SessionID = true, hint.Subject, hint.SessionID
 	return nil

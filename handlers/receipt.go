@@ -30,6 +30,7 @@ type receiptClient struct {
 	notices  []registry.NoticeID // that are owed by back channel; none: it cannot be told so
 	frames   int                 // how many URLs have to be loaded; none: it cannot be told so
 	cut      bool                // the page has no place for some of them
+	asked    bool                // for the sign-out, by a hint of its own
 }
 
 // receiptFor collects what the clients of ended sessions are owed.
@@ -51,7 +52,8 @@ func (e *EndSession) receiptFor(l *leave, done sealedLogout) *receipt {
 
 func (e *EndSession) addClient(l *leave, r *receipt, session sessionstate.SessionID, p registry.Participation) {
 	client, _ := e.Clients.Find(recording(l.r), l.op.Issuer, p.ClientID)
-	owed := r.client(p.ClientID, client.Name)
+	owed := r.client(p.ClientID, client.shownName(p.ClientID))
+	owed.asked = l.request.Hinted && p.ClientID == l.request.ClientID
 	r.addFrames(owed, e.framesOf(l.op, client, p))
 	if !e.BackChannel.Tells(l.op) {
 		return
@@ -67,9 +69,6 @@ func (e *EndSession) addClient(l *leave, r *receipt, session sessionstate.Sessio
 func (r *receipt) client(id, name string) *receiptClient {
 	if i := slices.IndexFunc(r.clients, func(c *receiptClient) bool { return c.id == id }); i >= 0 {
 		return r.clients[i]
-	}
-	if name == "" {
-		name = id
 	}
 	added := &receiptClient{id: id, name: name}
 	r.clients = append(r.clients, added)
@@ -173,16 +172,20 @@ func (r *receipt) view(page assets.View, left map[registry.NoticeID]registry.Not
 	return page
 }
 
-// group is where a page lists a client; nil: nowhere, since nothing is known. A client that was asked in a frame does not answer
+// group is where a page lists a client; nil: nowhere, since nothing is known, or the client asked for the sign-out and has nothing to
+// be told: it signs its user out itself (RP-Initiated Logout 1.0, section 2). A client that was asked in a frame does not answer
 // (Front-Channel Logout 1.0, section 4.1): only a back channel says that it was told.
 func (r *receipt) group(page *assets.View, client *receiptClient, left map[registry.NoticeID]registry.Notice) *[]string {
-	trying, failed := false, false
+	trying, failed, tried := false, false, false
 	for _, id := range client.notices {
 		notice, found := left[id]
 		trying = trying || found && !notice.Dead
 		failed = failed || found && notice.Dead
+		tried = tried || notice.Attempts > 0
 	}
 	switch {
+	case client.asked && (failed || trying && !tried):
+		return nil // it may refuse, since its session is gone, and is notified later
 	case failed:
 		return &page.Failed
 	case trying:
@@ -191,7 +194,7 @@ func (r *receipt) group(page *assets.View, client *receiptClient, left map[regis
 		return &page.Told
 	case r.framed && client.frames > 0 && !client.cut:
 		return &page.Asked
-	case r.native:
+	case r.native, client.asked:
 		return nil
 	default:
 		return &page.Untold
@@ -208,7 +211,7 @@ func (r *receipt) labels() []string {
 	for _, client := range r.clients {
 		label := client.name
 		if alike[look(label)] > 1 {
-			label += " (" + client.id + ")"
+			label = assets.Shorten(label, assets.MaxName/2-3) + " (" + assets.Shorten(assets.PlainName(client.id), assets.MaxName/2) + ")"
 		}
 		labels = append(labels, label)
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/oidc-session/caddy-oidc-session/assets"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
@@ -258,8 +259,9 @@ func TestARegisteredNameIsNotShown(t *testing.T) {
 		}
 		end := &EndSession{Clients: o.g.Clients}
 		l := &leave{op: o.w.op, r: httptest.NewRequest("GET", issuer+"/", nil), request: logoutRequest{ClientID: id, Hinted: true}}
-		if got := end.clientName(l); got != id {
-			t.Errorf("the question names %q", got)
+		page := assets.View{Page: assets.PageQuestion}
+		if end.showClient(l, &page); page.Client != id {
+			t.Errorf("the question names %q", page.Client)
 		}
 	}
 }
