@@ -22,6 +22,7 @@ import (
 const (
 	longName = "Donaudampfschifffahrtsgesellschaftskapitänsmützenverwaltungsanwendung"
 	rtlName  = "بوابة (24) הפורטל!"
+	longHost = "customer-portal-of-the-southern-region.applications.internal.example.com"
 )
 
 // manyApps are more apps than a group of the receipt names, some with names that are hard on a layout.
@@ -33,33 +34,35 @@ func manyApps() []string {
 	return apps
 }
 
-// shownPages are the pages of sign-out as users see them, by their names in the screenshots.
+// shownPages are the pages of sign-out as users see them, by their names in the pictures.
 func shownPages() map[string]assets.View {
-	problem := func(problem assets.Problem, detail string, offer bool) assets.View {
-		view := assets.View{Page: assets.PageError, Problem: problem, Detail: detail}
-		if offer {
-			view.Action, view.Confirmation = "/confirm", "x"
-		}
-		return view
-	}
 	question := assets.View{Page: assets.PageQuestion, Client: "The Shop", Action: "/confirm", Confirmation: "x"}
 	unnamed, long, rtl := question, question, question
 	unnamed.Client, long.Client, rtl.Client = "", longName, rtlName
-	failed := problem(assets.ProblemOPFailed, "", true)
-	failed.Told, failed.Failed, failed.Untold = []string{"The Shop"}, []string{longName}, []string{rtlName}
+	back := assets.View{Page: assets.PageSignedIn, Back: "https://shop.example/", BackName: "The Shop"}
+	backLong, backRTL, notSent := back, back, back
+	backLong.BackName, backRTL.BackName = longName, rtlName
+	notSent.Page, notSent.Problem, notSent.Host = assets.PageSignedOut, assets.ProblemUnknownRedirect, longHost
 	return map[string]assets.View{
 		"question": question, "question-unnamed": unnamed, "question-long": long, "question-rtl": rtl,
-		"signed-out": {Page: assets.PageSignedOut},
+		"signed-in": {Page: assets.PageSignedIn}, "signed-in-back": back, "signed-in-back-long": backLong, "signed-in-back-rtl": backRTL,
+		"signed-out": {Page: assets.PageSignedOut}, "signed-out-not-sent": notSent,
 		"receipt": {
 			Page: assets.PageSignedOut, Told: manyApps(), Asked: manyApps(), Retrying: []string{"The Shop"},
 			Failed: []string{longName}, Untold: []string{rtlName, "The Wiki"},
 		},
-		"signed-in":              {Page: assets.PageSignedIn},
-		"error-invalid":          problem(assets.ProblemInvalidRequest, "post_logout_redirect_uri", false),
-		"error-unknown-redirect": problem(assets.ProblemUnknownRedirect, "post_logout_redirect_uri", true),
-		"error-too-large":        problem(assets.ProblemTooLarge, "", false),
-		"error-expired":          problem(assets.ProblemExpired, "", true),
-		"error-op-failed":        failed,
+		"error-invalid":   {Page: assets.PageError, Problem: assets.ProblemInvalidRequest, Detail: "post_logout_redirect_uri", Signed: assets.SignedOut},
+		"error-too-large": {Page: assets.PageError, Problem: assets.ProblemTooLarge},
+		"error-expired":   {Page: assets.PageError, Problem: assets.ProblemExpired, Action: "/confirm", Confirmation: "x"},
+		"error-unknown-redirect": {
+			Page: assets.PageError, Problem: assets.ProblemUnknownRedirect, Detail: "post_logout_redirect_uri", Host: longHost,
+			Signed: assets.SignedIn, Action: "/confirm", Confirmation: "x", Back: "https://shop.example/", BackName: "The Shop",
+		},
+		"error-op-failed": {
+			Page: assets.PageError, Problem: assets.ProblemOPFailed, Action: "/confirm", Confirmation: "x",
+			Told: []string{"The Shop"}, Failed: []string{longName}, Untold: []string{rtlName},
+			Back: "https://shop.example/", BackName: longName,
+		},
 	}
 }
 
