@@ -163,6 +163,9 @@ func TestPagesAreAccessible(t *testing.T) {
 				address := server.URL + "/" + language + "/" + name
 				page.run(t, "opening "+address, evaluate("location.assign('"+address+"')")) // some of its frames never load
 				page.waitFor(t, "location.href === '"+address+"' && document.readyState !== 'loading'")
+				if name == "front-channel" {
+					page.waitFor(t, "document.querySelector('[role=status]').textContent !== ''")
+				}
 				for _, s := range screens {
 					page.lookAt(t, s)
 					page.expectAccessible(t)
