@@ -96,8 +96,7 @@ func TestFrontChannelHasAHiddenFrameForEachApp(t *testing.T) {
 		}
 		for i, a := range found {
 			_, hidden := a["hidden"]
-			_, sandboxed := a["sandbox"]
-			if a[attribute] != f.Frames[i] || !hidden || sandboxed || a["title"] == "" || a["referrerpolicy"] != "no-referrer" || a["loading"] != "eager" {
+						if a[attribute] != f.Frames[i] || !hidden || a["sandbox"] != "allow-scripts allow-same-origin allow-forms" || a["title"] == "" || a["referrerpolicy"] != "no-referrer" || a["loading"] != "eager" {
 				t.Errorf("scripting %t: frame %d is %v", scripting, i, a)
 			}
 		}
@@ -133,10 +132,11 @@ func TestFrontChannelHasAllTextsInEveryLanguage(t *testing.T) {
 		if title == "" || heading == nil || link == nil || strings.Contains(body, "{issuer}") || !strings.Contains(body, `<html lang="`+language+`">`) {
 			t.Fatalf("%s: %s", language, body)
 		}
-		if !strings.Contains(body, ` aria-live="polite">`) {
-			t.Errorf("%s: nothing is said of it", language)
+		note := slices.DeleteFunc(tags(t, body, "p", true), func(a map[string]string) bool { return a["role"] != "status" })
+		if len(note) != 1 || note[0]["aria-live"] != "polite" || !strings.Contains(note[0]["data-progress"], "{n}") || !strings.Contains(note[0]["data-progress"], "1") {
+			t.Fatalf("%s: the progress note is %v", language, note)
 		}
-		for _, text := range []string{title, heading[1], link[1]} {
+		for _, text := range []string{title, heading[1], link[1], note[0]["data-progress"]} {
 			if other, known := seen[text]; known {
 				t.Errorf("%q is in %s and in %s", text, language, other)
 			}

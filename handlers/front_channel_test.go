@@ -172,7 +172,7 @@ func TestIfThePageOfTheFramesFailsNobodyIsSaidToHaveBeenAsked(t *testing.T) {
 	} {
 		x := newExit(t, framed, page)
 		x.signedIn(clientID, "alice")
-		onReceipt(t, readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body), map[string][]string{"cannot be told": {"The Shop"}})
+		onReceipt(t, readAll(t, x.answer(x.ask(nil), answerSignOut).Body), map[string][]string{"cannot be told": {"The Shop"}})
 		if x.w.logs.FilterMessageSnippet("clients cannot be told by front channel").Len() != 1 {
 			t.Errorf("%s: it is not logged", name)
 		}

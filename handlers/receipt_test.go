@@ -48,7 +48,7 @@ func TestWhoIsToldByBothChannelsIsWhereTheBackChannelSays(t *testing.T) {
 		x.signedIn(clientID, "alice")
 		x.e.BackChannel.Configured = true
 		want.ID = registry.NameNotice(x.openS().session, clientID, "alice", "sid of alice")
-		page := readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body)
+		page := readAll(t, x.answer(x.ask(nil), answerSignOut).Body)
 		settling := registry.Settling{Issuer: issuer, Outcomes: []registry.Outcome{want}, Now: x.w.clock.Now()}
 		if err := x.w.store.SettleNotices(t.Context(), settling); err != nil {
 			t.Fatal(err)
@@ -70,7 +70,7 @@ func TestClientsOfOneNameAreToldApartByTheirIDs(t *testing.T) {
 			x.signedIn(client, "alice")
 		}
 		page := readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body)
-		onReceipt(t, x.reads(x.next(page)), map[string][]string{"asked to sign you out": {"The Shop (shop)"}, "cannot be told": {name + " (evil)", "The Wiki"}})
+		onReceipt(t, x.reads(x.next(page)), map[string][]string{"asked to sign you out": {"The Shop (shop)"}, "cannot be told": {assets.PlainName(name) + " (evil)", "The Wiki"}})
 	}
 }
 
@@ -96,7 +96,7 @@ func TestOfClientsThatTheOPTellsItselfNothingIsSaid(t *testing.T) {
 			for _, client := range []string{clientID, "wiki", "mail"} {
 				x.signedIn(client, "alice")
 			}
-			page := readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body)
+			page := readAll(t, x.answer(x.ask(nil), answerSignOut).Body)
 			if !tt.metadata.FrontChannelLogout {
 				page = x.reads(x.next(page))
 			}

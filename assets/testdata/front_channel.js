@@ -47,9 +47,10 @@ class Node {
 function open(script, number) {
 	const link = new Node({'data-next': NEXT, 'data-timeout': '3000'});
 	const frames = Array.from({length: number}, (_, i) => new Node({'data-src': `https://rp${i}.example/`}));
-	const page = {link, frames, went: [], timers: []};
+	const note = new Node({'data-progress': '{n} of 5 done'});
+	const page = {link, frames, note, went: [], timers: []};
 	vm.runInNewContext(script, {
-		document: {querySelector: () => link, querySelectorAll: () => frames},
+		document: {querySelector: (selector) => ({'a[data-next]': link, '[data-progress]': note})[selector], querySelectorAll: () => frames},
 		location: {replace: (to) => page.went.push(to)},
 		setTimeout: (run, delay) => page.timers.push({run, delay}),
 	});
@@ -96,9 +97,25 @@ const scenarios = {
 	'it goes on when the time is over': (open) => {
 		const page = open(2);
 		page.frames[0].load();
-		assert.deepStrictEqual(page.timers.map((t) => t.delay), [3000]);
+		assert.deepStrictEqual(page.timers[0].delay, 3000);
 		page.timers[0].run();
 		assert.deepStrictEqual(page.went, [NEXT]);
+	},
+	'how many have loaded is noted, once a second at most': (open) => {
+		const page = open(5);
+		page.frames[0].load();
+		page.frames[1].load();
+		assert.strictEqual(page.note.textContent, undefined);
+		assert.deepStrictEqual(page.timers.slice(1).map((t) => t.delay), [1000]);
+		page.timers[1].run();
+		assert.strictEqual(page.note.textContent, '2 of 5 done');
+		page.frames[2].load();
+		assert.strictEqual(page.timers.length, 3);
+		page.timers[2].run();
+		assert.strictEqual(page.note.textContent, '3 of 5 done');
+		page.frames[3].load();
+		page.frames[4].load();
+		assert.deepStrictEqual([page.timers.length, page.went.length], [4, 1]);
 	},
 	'it goes on only once': (open) => {
 		const page = open(1);
