@@ -32,7 +32,7 @@ type site struct {
 	certificate certificate
 	port        string
 	ops         []string // blocks of the Caddyfile
-	complaint   string   // the one message that the plugin has to warn with; empty: none
+	complaint   string   // is in each warning of the plugin; empty: there may be none
 }
 
 const siteCaddyfile = `
