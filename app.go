@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
@@ -22,6 +21,7 @@ type App struct {
 	// session states, all of them open, so that a key can be rotated. Servers with the same keys agree on all values; those
 	// of browsers that are not signed in are the same on all of them. Takes placeholders that are known at start, such as
 	// {file./run/secrets/oidc_session} or {env.OIDC_SESSION_KEY}; one that is unknown or empty is an error.
+	// So is a key that looks like a path or an unresolved placeholder, unless it is the content of a {file.*}.
 	//
 	// Default: one key, generated at first use and kept in Caddy's storage under `oidc_session/key`.
 	Keys []string `json:"keys,omitempty"`
@@ -81,14 +81,20 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return a.takeWorker()
 }
 
-// Start refuses sites that would need an issuer, begins to open the registry, so that the first login does not wait for it, and to
-// deliver what is owed.
-func (a *App) Start() error {
-	if loaded, err := a.http(); err == nil {
-		if err := requireIssuers(loaded.(*caddyhttp.App)); err != nil {
+// addSite notes a handler that is provisioned, within other modules. The first one has all routes looked at.
+func (a *App) addSite(around []caddy.Module, issuers []string) error {
+	if len(a.issuers) == 0 {
+		if err := validateRoutes(around); err != nil {
 			return err
 		}
 	}
+	a.issuers = append(a.issuers, issuers)
+	return nil
+}
+
+// Start begins to open the registry, so that the first login does not wait for it, and to
+// deliver what is owed.
+func (a *App) Start() error {
 	a.sites.start()
 	a.registry.Warm()
 	return nil

@@ -65,13 +65,7 @@ func (b *BackChannel) resolve() error {
 	if slices.Contains(slices.Concat(b.SigningKeys, b.AllowPrivate, b.TrustedCA), "") {
 		return errors.New("a value is empty")
 	}
-	var settings []*string
-	for _, list := range [][]string{b.AllowPrivate, b.TrustedCA} {
-		for i := range list {
-			settings = append(settings, &list[i])
-		}
-	}
-	return resolveAll(settings...)
+	return resolveAll(slices.Concat(settingsOf("allow_private", b.AllowPrivate), settingsOf("trusted_ca", b.TrustedCA))...)
 }
 
 // allowed parses the addresses that are not public and may be dialed.

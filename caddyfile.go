@@ -2,6 +2,8 @@ package oidcsession
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -43,32 +45,28 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for d.NextBlock(0) {
-		switch d.Val() {
-		case "key":
-			if a.Keys != nil {
-				return d.Err("key is given twice; to rotate, write the keys on one line, the one that seals first")
-			}
-			if a.Keys = d.RemainingArgs(); len(a.Keys) == 0 {
-				return d.ArgErr()
-			}
-			if err := endOfLine(d); err != nil {
-				return err
-			}
-		case "store":
-			if a.StoreRaw != nil {
-				return d.Err("store is given twice")
-			}
-			store, err := parseStore(d)
-			if err != nil {
-				return err
-			}
-			a.StoreRaw = store
-		default:
-			return d.Errf("unrecognized oidc_session option '%s'", d.Val())
-		}
+	return options{"key": a.unmarshalKeys, "store": a.unmarshalStore}.parse(d, "oidc_session", unchecked)
+}
+
+func (a *App) unmarshalKeys(d *caddyfile.Dispenser) error {
+	if a.Keys != nil {
+		return d.Err("key is given twice; to rotate, write the keys on one line, the one that seals first")
 	}
-	return nil
+	if a.Keys = d.RemainingArgs(); len(a.Keys) == 0 {
+		return d.ArgErr()
+	}
+	if err := validateSecrets(a.Keys); err != nil {
+		return d.WrapErr(err)
+	}
+	return endOfLine(d)
+}
+
+func (a *App) unmarshalStore(d *caddyfile.Dispenser) (err error) {
+	if a.StoreRaw != nil {
+		return d.Err("store is given twice")
+	}
+	a.StoreRaw, err = parseStore(d)
+	return err
 }
 
 // parseStore parses the name of a store and lets its module parse the rest.
@@ -77,6 +75,13 @@ func parseStore(d *caddyfile.Dispenser) (json.RawMessage, error) {
 		return nil, d.ArgErr()
 	}
 	name := d.Val()
+	var stores []string
+	for _, module := range caddy.GetModules(storeNamespace) {
+		stores = append(stores, module.ID.Name())
+	}
+	if !slices.Contains(stores, name) {
+		return nil, d.Errf("store is '%s', but must be one of %s%s", name, strings.Join(stores, ", "), handlers.DidYouMean(name, stores))
+	}
 	store, err := caddyfile.UnmarshalModule(d, storeNamespace+"."+name)
 	if err != nil {
 		return nil, err
@@ -94,6 +99,9 @@ func (s *FileStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if s.Path == "" {
 			return d.Err("the store's path is empty")
 		}
+		if err := validatePlaceholders(s.Path); err != nil {
+			return located(d, "store", err)
+		}
 	}
 	return endOfLine(d)
 }
@@ -104,17 +112,6 @@ func (s *FileStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (*MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the store's name
 	return endOfLine(d)
-}
-
-// endOfLine refuses further arguments and a block.
-func endOfLine(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		return d.Errf("unrecognized option '%s'", d.Val())
-	}
-	return nil
 }
 
 // parseDirective parses the directive. Syntax:
@@ -184,102 +181,33 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for d.NextBlock(0) {
-		var err error
-		switch d.Val() {
-		case "issuer":
-			err = list(d, &h.Issuers)
-		case "discovery":
-			err = list(d, &h.Discovery)
-		case "login_cookie":
-			err = scalar(d, &h.LoginCookie)
-		case "op_logout":
-			err = h.unmarshalOPLogout(d)
-		case "session_state":
-			err = scalar(d, (*string)(&h.SessionState))
-		case "id_tokens":
-			err = list(d, &h.IDTokens)
-		case "op_address":
-			err = scalar(d, &h.OPAddress)
-		case "check_session":
-			err = h.unmarshalCheckSession(d)
-		case "session_lifetime":
-			err = duration(d, &h.SessionLifetime)
-		case "idle_timeout":
-			err = duration(d, &h.IdleTimeout)
-		case "end_session":
-			err = h.unmarshalEndSession(d)
-		case "backchannel_logout":
-			err = h.unmarshalBackChannel(d)
-		case "frontchannel_timeout":
-			err = duration(d, &h.FrontChannelTimeout)
-		case "name":
-			err = scalar(d, &h.Name)
-		case "client":
-			err = h.unmarshalClient(d)
-		case "clients_file":
-			err = scalar(d, &h.ClientsFile)
-		case "jwks_uri":
-			err = scalar(d, &h.JWKSURI)
-		case "log_subject":
-			err = onOff(d, &h.LogSubject)
-		default:
-			err = d.Errf("unrecognized oidc_session option '%s'", d.Val())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (h *Handler) unmarshalCheckSession(d *caddyfile.Dispenser) error {
 	if h.CheckSession == nil {
 		h.CheckSession = new(handlers.CheckSession)
 	}
-	return scalar(d, &h.CheckSession.Path)
-}
-
-// scalar parses the one argument of an option that may be given once.
-func scalar(d *caddyfile.Dispenser, value *string) error {
-	name := d.Val()
-	if *value != "" {
-		return d.Errf("%s is given twice", name)
+	err := options{
+		"issuer":               list(&h.Issuers, allAtStart(handlers.ValidateIssuers)),
+		"discovery":            list(&h.Discovery, allAtStart(handlers.ValidateDiscovery)),
+		"login_cookie":         scalar(&h.LoginCookie, atStart(validateLoginCookie)),
+		"op_logout":            h.unmarshalOPLogout,
+		"session_state":        scalar((*string)(&h.SessionState), atStart(validateSessionState)),
+		"id_tokens":            list(&h.IDTokens, handlers.ValidateIDTokens),
+		"op_address":           scalar(&h.OPAddress, atStart(handlers.ValidateOPAddress)),
+		"check_session":        scalar(&h.CheckSession.Path, atStart(validateEndpoint("check_session"))),
+		"session_lifetime":     duration(&h.SessionLifetime, validateLifetime("session_lifetime")),
+		"idle_timeout":         duration(&h.IdleTimeout, validateLifetime("idle_timeout")),
+		"end_session":          h.unmarshalEndSession,
+		"backchannel_logout":   h.unmarshalBackChannel,
+		"frontchannel_timeout": duration(&h.FrontChannelTimeout, validateFrontChannelTimeout),
+		"name":                 scalar(&h.Name, atStart(handlers.ValidateName)),
+		"client":               h.unmarshalClient,
+		"clients_file":         scalar(&h.ClientsFile, atStart(nil)),
+		"jwks_uri":             scalar(&h.JWKSURI, atStart(handlers.ValidateJWKSURI)),
+		"log_subject":          onOff(&h.LogSubject),
+	}.parse(d, "oidc_session", h.validateTogether)
+	if h.CheckSession.Path == "" {
+		h.CheckSession = nil
 	}
-	if !d.NextArg() {
-		return d.ArgErr()
-	}
-	if *value = d.Val(); *value == "" {
-		return d.Errf("%s is empty", name)
-	}
-	return endOfLine(d)
-}
-
-// duration parses an option with a duration, such as 12h or 30d, that may be given once.
-func duration(d *caddyfile.Dispenser, value *caddy.Duration) error {
-	var text string
-	name := d.Val()
-	if *value != 0 {
-		return d.Errf("%s is given twice", name)
-	}
-	if err := scalar(d, &text); err != nil {
-		return err
-	}
-	parsed, err := caddy.ParseDuration(text)
-	if err != nil || parsed == 0 {
-		return d.Errf("%s: '%s' is no duration", name, text)
-	}
-	*value = caddy.Duration(parsed)
-	return nil
-}
-
-// onOff parses an option without arguments that may be given once.
-func onOff(d *caddyfile.Dispenser, value *bool) error {
-	if *value {
-		return d.Errf("%s is given twice", d.Val())
-	}
-	*value = true
-	return endOfLine(d)
+	return err
 }
 
 // Interface guards

@@ -1,6 +1,8 @@
 package oidcsession
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,39 +16,27 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 	if h.EndSession != nil {
 		return d.Err("end_session is given twice")
 	}
-	e := new(handlers.EndSession)
+	e := &handlers.EndSession{Explicit: true}
 	h.EndSession = e
 	if d.NextArg() {
 		if e.Path = d.Val(); e.Path == "" {
 			return d.Err("end_session: the path is empty")
 		}
+		if err := atStart(validateEndpoint("end_session"))(e.Path); err != nil {
+			return located(d, "end_session", err)
+		}
 	}
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "upstream":
-			err = unmarshalUpstream(d, e)
-		case "clear_cookies":
-			err = unmarshalClearCookies(d, e)
-		case "confirm":
-			err = scalar(d, &e.Confirm)
-		case "templates":
-			err = scalar(d, &e.Templates)
-		case "access_log":
-			err = onOff(d, &e.AccessLog)
-		case "allow_hint_only":
-			err = onOff(d, &e.AllowHintOnly)
-		default:
-			err = d.Errf("unrecognized end_session option '%s'", d.Val())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return options{
+		"upstream":        func(d *caddyfile.Dispenser) error { return unmarshalUpstream(d, e) },
+		"clear_cookies":   func(d *caddyfile.Dispenser) error { return unmarshalClearCookies(d, e) },
+		"confirm":         scalar(&e.Confirm, atStart(handlers.ValidateConfirm)),
+		"templates":       scalar(&e.Templates, atStart(nil)),
+		"access_log":      onOff(&e.AccessLog),
+		"allow_hint_only": onOff(&e.AllowHintOnly),
+	}.parse(d, "end_session", unchecked)
 }
 
 // unmarshalOPLogout parses `op_logout`, which may be given several times. Paths begin with a slash, or are placeholders.
@@ -60,6 +50,10 @@ func (h *Handler) unmarshalOPLogout(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	logout.Paths = args
+	err := allAtStart(func(paths ...string) error { return handlers.OPLogout{Method: logout.Method, Paths: paths}.Validate() })(args...)
+	if err != nil {
+		return located(d, "op_logout", err)
+	}
 	h.OPLogouts = append(h.OPLogouts, logout)
 	return endOfLine(d)
 }
@@ -75,69 +69,67 @@ func unmarshalUpstream(d *caddyfile.Dispenser, e *handlers.EndSession) error {
 	case 1:
 		u.Path = args[0]
 	case 2:
-		u.Method, u.Path = args[0], args[1]
+		u.Method, u.Path = strings.ToUpper(args[0]), args[1]
 	default:
 		return d.ArgErr()
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "header":
-			err = pair(d, &u.Headers)
-		case "form":
-			err = pair(d, &u.Form)
-		case "body":
-			err = scalar(d, &u.Body)
-		case "success":
-			err = statuses(d, &u.Success)
-		default:
-			err = d.Errf("unrecognized upstream option '%s'", d.Val())
+	return options{
+		"header":  pair(&u.Headers),
+		"form":    pair(&u.Form),
+		"body":    scalar(&u.Body, nil),
+		"success": statuses(&u.Success),
+	}.parse(d, "upstream", func() error {
+		literal := *u
+		err := atStart(nil)(u.Path)
+		if hasPlaceholder(u.Path) {
+			literal.Path = "/"
 		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+		return cmp.Or(err, literal.Validate())
+	})
 }
 
 // pair parses an option with a name and a value, each name of which may be given once.
-func pair(d *caddyfile.Dispenser, values *map[string]string) error {
-	option := d.Val()
-	args := d.RemainingArgs()
-	if len(args) != 2 {
-		return d.ArgErr()
+func pair(values *map[string]string) option {
+	return func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		args := d.RemainingArgs()
+		if len(args) != 2 {
+			return d.ArgErr()
+		}
+		if _, given := (*values)[args[0]]; given {
+			return d.Errf("%s %s is given twice", name, args[0])
+		}
+		if *values == nil {
+			*values = make(map[string]string)
+		}
+		(*values)[args[0]] = args[1]
+		return endOfLine(d)
 	}
-	if _, given := (*values)[args[0]]; given {
-		return d.Errf("%s %s is given twice", option, args[0])
-	}
-	if *values == nil {
-		*values = make(map[string]string)
-	}
-	(*values)[args[0]] = args[1]
-	return endOfLine(d)
 }
 
 // statuses parses status codes and classes of them, such as 2xx.
-func statuses(d *caddyfile.Dispenser, codes *[]int) error {
-	if *codes != nil {
-		return d.Errf("%s is given twice", d.Val())
-	}
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return d.ArgErr()
-	}
-	for _, arg := range args {
-		text := arg
-		if len(text) == 3 && text[1:] == "xx" {
-			text = text[:1]
+func statuses(codes *[]int) option {
+	return func(d *caddyfile.Dispenser) error {
+		if *codes != nil {
+			return d.Errf("%s is given twice", d.Val())
 		}
-		code, err := strconv.Atoi(text)
-		if err != nil {
-			return d.Errf("'%s' is no status code", arg)
+		args := d.RemainingArgs()
+		if len(args) == 0 {
+			return d.ArgErr()
 		}
-		*codes = append(*codes, code)
+		for _, arg := range args {
+			text := arg
+			if len(text) == 3 && text[1:] == "xx" {
+				text = text[:1]
+			}
+			code, err := strconv.Atoi(text)
+			if err != nil {
+				return d.Errf("'%s' is no status code, such as 302 or 2xx", arg)
+			}
+			*codes = append(*codes, code)
+		}
+		return endOfLine(d)
 	}
-	return endOfLine(d)
 }
 
 // unmarshalClearCookies parses `clear_cookies` of `end_session`, which may be given several times. Each name goes with the domain and with
@@ -149,31 +141,31 @@ func unmarshalClearCookies(d *caddyfile.Dispenser, e *handlers.EndSession) error
 	}
 	var domain string
 	var paths []string
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "domain":
-			err = scalar(d, &domain)
-		case "path":
-			if paths = append(paths, d.RemainingArgs()...); len(paths) == 0 {
-				err = d.ArgErr()
+	cookies := func() (cleared []handlers.ClearCookie) {
+		for _, name := range names {
+			for _, path := range paths {
+				cleared = append(cleared, handlers.ClearCookie{Name: name, Domain: domain, Path: path})
 			}
-		default:
-			err = d.Errf("unrecognized clear_cookies option '%s'", d.Val())
+			if paths == nil {
+				cleared = append(cleared, handlers.ClearCookie{Name: name, Domain: domain})
+			}
 		}
-		if err != nil {
-			return err
+		return cleared
+	}
+	err := options{
+		"domain": scalar(&domain, nil),
+		"path":   more(&paths),
+	}.parse(d, "clear_cookies", func() error {
+		for _, cookie := range cookies() {
+			judge := atStart(func(string) error { return cookie.Validate() })
+			if err := judge(cookie.Name + cookie.Domain + cookie.Path); err != nil {
+				return err
+			}
 		}
-	}
-	if paths == nil {
-		paths = []string{""}
-	}
-	for _, name := range names {
-		for _, path := range paths {
-			e.ClearCookies = append(e.ClearCookies, handlers.ClearCookie{Name: name, Domain: domain, Path: path})
-		}
-	}
-	return nil
+		return nil
+	})
+	e.ClearCookies = append(e.ClearCookies, cookies()...)
+	return err
 }
 
 // unmarshalClient parses `client`; see parseDirective.
@@ -186,39 +178,32 @@ func (h *Handler) unmarshalClient(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "name":
-			err = scalar(d, &client.Name)
-		case "post_logout_redirect_uri":
-			uris := d.RemainingArgs()
-			if len(uris) == 0 {
-				return d.ArgErr()
-			}
-			client.PostLogoutRedirectURIs = append(client.PostLogoutRedirectURIs, uris...)
-			err = endOfLine(d)
-		case "backchannel_logout_uri":
-			err = scalar(d, &client.BackChannelLogoutURI)
-		case "backchannel_logout_session_required":
-			err = onOff(d, &client.BackChannelLogoutSessionRequired)
-		case "logout_token":
-			err = scalar(d, &client.LogoutToken)
-		case "frontchannel_logout_uri":
-			err = scalar(d, &client.FrontChannelLogoutURI)
-		case "frontchannel_logout_session_required":
-			err = onOff(d, &client.FrontChannelLogoutSessionRequired)
-		case "id_token_signed_response_alg":
-			err = scalar(d, &client.IDTokenSignedResponseAlg)
-		case "insecure_http":
-			err = onOff(d, &client.InsecureHTTP)
-		default:
-			err = d.Errf("unrecognized client option '%s'", d.Val())
-		}
-		if err != nil {
-			return err
-		}
+	if slices.ContainsFunc(h.Clients, func(other handlers.Client) bool { return other.ID == client.ID }) {
+		return d.Errf("client %s is given twice", client.ID)
 	}
+	err := options{
+		"name":                                 scalar(&client.Name, nil),
+		"post_logout_redirect_uri":             more(&client.PostLogoutRedirectURIs),
+		"backchannel_logout_uri":               scalar(&client.BackChannelLogoutURI, nil),
+		"backchannel_logout_session_required":  onOff(&client.BackChannelLogoutSessionRequired),
+		"logout_token":                         scalar(&client.LogoutToken, nil),
+		"frontchannel_logout_uri":              scalar(&client.FrontChannelLogoutURI, nil),
+		"frontchannel_logout_session_required": onOff(&client.FrontChannelLogoutSessionRequired),
+		"id_token_signed_response_alg":         scalar(&client.IDTokenSignedResponseAlg, nil),
+		"insecure_http":                        onOff(&client.InsecureHTTP),
+	}.parse(d, "client", func() error { return client.ValidateConfigured() })
 	h.Clients = append(h.Clients, client)
-	return nil
+	return err
+}
+
+// more parses an option with one or more arguments that may be given several times.
+func more(values *[]string) option {
+	return func(d *caddyfile.Dispenser) error {
+		args := d.RemainingArgs()
+		if len(args) == 0 {
+			return d.ArgErr()
+		}
+		*values = append(*values, args...)
+		return endOfLine(d)
+	}
 }

@@ -2,6 +2,7 @@ package oidcsession
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,84 +24,87 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 	}
 	t.Setenv("OIDC_TEST_EMPTY", "")
 	t.Setenv("OIDC_TEST_NO_SLASH", "logout")
-	tests := map[string]struct{ global, site, want string }{
-		"a key in a file that is not there":    {"key {file." + filepath.Join(dir, "nowhere") + "}", "", "key 1: a placeholder is unknown or empty"},
-		"a key in a variable that is empty":    {"key {env.OIDC_TEST_EMPTY}", "", "a placeholder is unknown or empty"},
-		"a key of an unknown placeholder":      {"key {nonsense.x}", "", "a placeholder is unknown or empty"},
-		"a key in an empty file":               {"key {file." + write("empty", "") + "}", "", "a placeholder is unknown or empty"},
-		"a key with braces":                    {"key \"" + testKey + "\" `a secret with {0123456789abcdef} in it`", "", "key 2: a placeholder is unknown or empty"},
-		"a key of spaces":                      {"key {file." + write("spaces", strings.Repeat(" ", 40)) + "}", "", "shared key is empty"},
-		"an empty literal key":                 {`key ""`, "", "shared key is empty"},
-		"a short key":                          {"key {file." + write("short", "0123456789abcdef\n") + "}", "", "shared key is too short (key 1 has 16 bytes, at least 32 are needed)"},
-		"a short second key":                   {"key \"" + testKey + "\" short", "", "key 2 has 5 bytes"},
-		"one key twice":                        {"key \"" + testKey + "\" \"" + testKey + "\"", "", "shared key is given twice"},
-		"an issuer without a scheme":           {"", "issuer op.example.com", "invalid issuer"},
-		"an issuer with a query":               {"", "issuer https://op.example.com?x=y", "invalid issuer"},
-		"an issuer with a fragment":            {"", "issuer https://op.example.com#x", "invalid issuer"},
-		"an issuer that is no web address":     {"", "issuer urn:op", "invalid issuer"},
-		"an issuer of an empty variable":       {"", "issuer {env.OIDC_TEST_EMPTY}", "is empty"},
-		"a cookie name that is none":           {"", "login_cookie a=b", "login_cookie is no cookie name"},
-		"a session_state of another kind":      {"", "session_state drop", `session_state is "drop", but must be auto, keep or replace`},
-		"a sign-out of the OP without a slash": {"", "op_logout POST {env.OIDC_TEST_NO_SLASH}", "invalid path"},
-		"a sign-out of the OP by no method":    {"", "op_logout PO,ST /logout", "is no method"},
-		"a check page without a slash":         {"", "check_session check", "invalid path"},
-		"a check page with a query":            {"", "check_session /check?x", "invalid path"},
-		"a check page on another host":         {"", "check_session //evil.example/x", "invalid path"},
+	tests := map[string]struct {
+		global, site, want string
+		line               int // of the Caddyfile, when it is adapted; 0: when it is validated
+	}{
+		"a key in a file that is not there":    {"key {file." + filepath.Join(dir, "nowhere") + "}", "", "key 1: a placeholder is unknown or empty", 0},
+		"a key in a variable that is empty":    {"key {env.OIDC_TEST_EMPTY}", "", "a placeholder is unknown or empty", 0},
+		"a key of an unknown placeholder":      {"key {nonsense.x}", "", "a placeholder is unknown or empty", 4},
+		"a key in an empty file":               {"key {file." + write("empty", "") + "}", "", "a placeholder is unknown or empty", 0},
+		"a key with braces":                    {"key \"" + testKey + "\" `a secret with {0123456789abcdef} in it`", "", "key 2: a placeholder is unknown or empty", 4},
+		"a key of spaces":                      {"key {file." + write("spaces", strings.Repeat(" ", 40)) + "}", "", "shared key is empty", 0},
+		"an empty literal key":                 {`key ""`, "", "shared key is empty", 4},
+		"a short key":                          {"key {file." + write("short", "0123456789abcdef\n") + "}", "", "shared key is too short (key 1 has 16 bytes, at least 32 are needed)", 0},
+		"a short second key":                   {"key \"" + testKey + "\" short", "", "key 2 has 5 bytes", 4},
+		"one key twice":                        {"key \"" + testKey + "\" \"" + testKey + "\"", "", "shared key is given twice", 4},
+		"an issuer without a scheme":           {"", "issuer op.example.com", "invalid issuer", 8},
+		"an issuer with a query":               {"", "issuer https://op.example.com?x=y", "invalid issuer", 8},
+		"an issuer with a fragment":            {"", "issuer https://op.example.com#x", "invalid issuer", 8},
+		"an issuer that is no web address":     {"", "issuer urn:op", "invalid issuer", 8},
+		"an issuer of an empty variable":       {"", "issuer {env.OIDC_TEST_EMPTY}", "is empty", 0},
+		"a cookie name that is none":           {"", "login_cookie a=b", "login_cookie is no cookie name", 8},
+		"a session_state of another kind":      {"", "session_state drop", `session_state is "drop", but must be auto, keep or replace`, 8},
+		"a sign-out of the OP without a slash": {"", "op_logout POST {env.OIDC_TEST_NO_SLASH}", "invalid path", 0},
+		"a sign-out of the OP by no method":    {"", "op_logout PO,ST /logout", "is no method", 8},
+		"a check page without a slash":         {"", "check_session check", "invalid path", 8},
+		"a check page with a query":            {"", "check_session /check?x", "invalid path", 8},
+		"a check page on another host":         {"", "check_session //evil.example/x", "invalid path", 8},
 
-		"a lifetime of seconds":              {"", "session_lifetime 30s", "session_lifetime is 30s, but must be 1m0s to 400 days"},
-		"a lifetime of years":                {"", "session_lifetime 401d", "to 400 days"},
-		"a negative lifetime":                {"", "session_lifetime -1h", "to 400 days"},
-		"an end_session on another host":     {"", "login_cookie a\n\t\tend_session //evil.example/", "invalid path"},
-		"an upstream on another host":        {"", "end_session {\n\t\t\tupstream https://evil.example/\n\t\t}", "must be a path on the issuer's origin"},
-		"an upstream that succeeds with 600": {"", "end_session {\n\t\t\tupstream /x {\n\t\t\t\tsuccess 600\n\t\t\t}\n\t\t}", "600 is no status code"},
-		"a question of another kind":         {"", "login_cookie a\n\t\tend_session {\n\t\t\tconfirm never\n\t\t}", `confirm is "never", but must be needed or always`},
-		"a cookie to clear that cannot be":   {"", "end_session {\n\t\t\tclear_cookies __Host-a {\n\t\t\t\tpath /x\n\t\t\t}\n\t\t}", "can have no domain and no other path"},
-		"templates that are not there":       {"", "login_cookie a\n\t\tend_session {\n\t\t\ttemplates " + filepath.Join(dir, "nowhere") + "\n\t\t}", "has none of the templates"},
-		"a template that is broken":          {"", "login_cookie a\n\t\tend_session {\n\t\t\ttemplates " + filepath.Dir(write("error.html", "{{.Nope}}")) + "\n\t\t}", "error.html:1"},
-		"a client with a script for address": {"", "client a {\n\t\t\tpost_logout_redirect_uri javascript:alert(1)\n\t\t}", "has a scheme that browsers are not sent to"},
-		"a client with http":                 {"", "client a {\n\t\t\tpost_logout_redirect_uri http://rp.example.com/\n\t\t}", "must be https"},
-		"issuers of two origins":             {"", "issuer http://op.localhost https://op.localhost", "it must have the origin of the others, http://op.localhost"},
-		"an issuer twice":                    {"", "issuer" + strings.Repeat(" http://op.localhost", 2), "it is given twice"},
-		"an issuer with and without a slash": {"", "issuer http://op.localhost http://op.localhost/", "stands for it already"},
-		"an issuer that a pattern covers":    {"", "issuer http://op.localhost/o/shop/ http://op.localhost/o/*/", "\"http://op.localhost/o/*/\" stands for it already"},
-		"a pattern before what it covers":    {"", "issuer http://op.localhost/o/* http://op.localhost/o/shop", "\"http://op.localhost/o/*\" stands for it already"},
-		"a * amid an issuer":                 {"", "issuer http://op.localhost/*/o", "a * may only be its last path segment"},
-		"a * as a part of a segment":         {"", "issuer http://op.localhost/o-*", "a * may only be its last path segment"},
-		"a * for the host of an issuer":      {"", "issuer http://*/", "invalid issuer"},
-		"two * in an issuer":                 {"", "issuer http://op.localhost/*/*", "a * may only be its last path segment"},
-		"a discovery path without a slash":   {"", "discovery documents", "it must begin with one slash"},
-		"a discovery path with two *":        {"", "discovery /*/*", "a * may only be one whole segment"},
-		"a discovery path with half a *":     {"", "discovery /a*", "a * may only be one whole segment"},
-		"nowhere to ask for the issuer":      {"", "discovery /o/*", "without an issuer, the OP must be asked at a path without *"},
-		"a discovery path twice":             {"", "discovery /a /a", "it is given twice"},
-		"a client twice":                     {"", "client a\n\t\tclient a", "given twice"},
-		"a clients_file that is not there":   {"", "clients_file " + filepath.Join(dir, "nowhere.json"), "reading the clients_file"},
-		"a clients_file that is broken":      {"", "clients_file " + write("clients.json", "[\n{]"), "line 2"},
-		"a jwks_uri that is no address":      {"", "jwks_uri /jwks", "jwks_uri"},
-		"a jwks_uri of an empty variable":    {"", "jwks_uri {env.OIDC_TEST_EMPTY}", "is empty"},
+		"a lifetime of seconds":              {"", "session_lifetime 30s", "session_lifetime is 30s, but must be 1m0s to 400 days", 8},
+		"a lifetime of years":                {"", "session_lifetime 401d", "to 400 days", 8},
+		"a negative lifetime":                {"", "session_lifetime -1h", "to 400 days", 8},
+		"an end_session on another host":     {"", "login_cookie a\n\t\tend_session //evil.example/", "invalid path", 9},
+		"an upstream on another host":        {"", "end_session {\n\t\t\tupstream https://evil.example/\n\t\t}", "must be a path on the issuer's origin", 9},
+		"an upstream that succeeds with 600": {"", "end_session {\n\t\t\tupstream /x {\n\t\t\t\tsuccess 600\n\t\t\t}\n\t\t}", "600 is no status code", 10},
+		"a question of another kind":         {"", "login_cookie a\n\t\tend_session {\n\t\t\tconfirm never\n\t\t}", `confirm is "never", but must be needed or always`, 10},
+		"a cookie to clear that cannot be":   {"", "end_session {\n\t\t\tclear_cookies __Host-a {\n\t\t\t\tpath /x\n\t\t\t}\n\t\t}", "can have no domain and no other path", 10},
+		"templates that are not there":       {"", "login_cookie a\n\t\tend_session {\n\t\t\ttemplates " + filepath.Join(dir, "nowhere") + "\n\t\t}", "has none of the templates", 0},
+		"a template that is broken":          {"", "login_cookie a\n\t\tend_session {\n\t\t\ttemplates " + filepath.Dir(write("error.html", "{{.Nope}}")) + "\n\t\t}", "error.html:1", 0},
+		"a client with a script for address": {"", "client a {\n\t\t\tpost_logout_redirect_uri javascript:alert(1)\n\t\t}", "has a scheme that browsers are not sent to", 9},
+		"a client with http":                 {"", "client a {\n\t\t\tpost_logout_redirect_uri http://rp.example.com/\n\t\t}", "must be https", 9},
+		"issuers of two origins":             {"", "issuer http://op.localhost https://op.localhost", "it must have the origin of the others, http://op.localhost", 8},
+		"an issuer twice":                    {"", "issuer" + strings.Repeat(" http://op.localhost", 2), "it is given twice", 8},
+		"an issuer with and without a slash": {"", "issuer http://op.localhost http://op.localhost/", "stands for it already", 8},
+		"an issuer that a pattern covers":    {"", "issuer http://op.localhost/o/shop/ http://op.localhost/o/*/", "\"http://op.localhost/o/*/\" stands for it already", 8},
+		"a pattern before what it covers":    {"", "issuer http://op.localhost/o/* http://op.localhost/o/shop", "\"http://op.localhost/o/*\" stands for it already", 8},
+		"a * amid an issuer":                 {"", "issuer http://op.localhost/*/o", "a * may only be its last path segment", 8},
+		"a * as a part of a segment":         {"", "issuer http://op.localhost/o-*", "a * may only be its last path segment", 8},
+		"a * for the host of an issuer":      {"", "issuer http://*/", "invalid issuer", 8},
+		"two * in an issuer":                 {"", "issuer http://op.localhost/*/*", "a * may only be its last path segment", 8},
+		"a discovery path without a slash":   {"", "discovery documents", "it must begin with one slash", 8},
+		"a discovery path with two *":        {"", "discovery /*/*", "a * may only be one whole segment", 8},
+		"a discovery path with half a *":     {"", "discovery /a*", "a * may only be one whole segment", 8},
+		"nowhere to ask for the issuer":      {"", "discovery /o/*", "without an issuer, the OP must be asked at a path without *", 8},
+		"a discovery path twice":             {"", "discovery /a /a", "it is given twice", 8},
+		"a client twice":                     {"", "client a\n\t\tclient a", "given twice", 9},
+		"a clients_file that is not there":   {"", "clients_file " + filepath.Join(dir, "nowhere.json"), "reading the clients_file", 0},
+		"a clients_file that is broken":      {"", "clients_file " + write("clients.json", "[\n{]"), "line 2", 0},
+		"a jwks_uri that is no address":      {"", "jwks_uri /jwks", "jwks_uri", 8},
+		"a jwks_uri of an empty variable":    {"", "jwks_uri {env.OIDC_TEST_EMPTY}", "is empty", 0},
 
-		"an op_address with a path":          {"", "op_address http://localhost:8000/realm", "op_address is \"http://localhost:8000/realm\", but must be"},
-		"an op_address without a scheme":     {"", "op_address localhost:8000", "must be http://host:port"},
-		"an op_address of an empty variable": {"", "op_address {env.OIDC_TEST_EMPTY}", "is empty"},
+		"an op_address with a path":          {"", "op_address http://localhost:8000/realm", "op_address is \"http://localhost:8000/realm\", but must be", 8},
+		"an op_address without a scheme":     {"", "op_address localhost:8000", "must be http://host:port", 8},
+		"an op_address of an empty variable": {"", "op_address {env.OIDC_TEST_EMPTY}", "is empty", 0},
 
-		"an idle_timeout of seconds":           {"", "idle_timeout 30s", "idle_timeout is 30s, but must be 1m0s to 400 days"},
-		"a frontchannel_timeout of minutes":    {"", "frontchannel_timeout 5m", "frontchannel_timeout is 5m0s, but must be at most 30s"},
-		"a signing_key that is none":           {"", "backchannel_logout {\n\t\t\tsigning_key {file." + write("none.pem", "0123456789abcdef") + "}\n\t\t}", "neither PEM nor a JWK"},
-		"a signing_key in a file that is away": {"", "backchannel_logout {\n\t\t\tsigning_key {file." + filepath.Join(dir, "away") + "}\n\t\t}", "signing_key 1: a placeholder is unknown or empty"},
-		"a signing_key that is half a JWK":     {"", "backchannel_logout {\n\t\t\tsigning_key `{\"d\":\"0123456789abcdef\"` `{0123456789abcdef}`\n\t\t}", "signing_key 2: a placeholder is unknown or empty"},
-		"a signing_key that is no JWK":         {"", "backchannel_logout {\n\t\t\tsigning_key `{\"d\":\"0123456789abcdef\"}`\n\t\t}", "JWK 1 cannot be read"},
-		"an allowed address that is none":      {"", "backchannel_logout {\n\t\t\tallow_private example.com\n\t\t}", `allow_private: "example.com" is no IP address or range`},
-		"a trusted_ca that is not there":       {"", "backchannel_logout {\n\t\t\ttrusted_ca " + filepath.Join(dir, "away") + "\n\t\t}", "reading a trusted_ca"},
-		"a trusted_ca without a certificate":   {"", "backchannel_logout {\n\t\t\ttrusted_ca " + write("ca.pem", "none") + "\n\t\t}", "has no certificate in PEM"},
-		"retrying for months":                  {"", "backchannel_logout {\n\t\t\tretry_for 60d\n\t\t}", "retry_for is 1440h0m0s, but must be"},
-		"retrying for nothing":                 {"", "backchannel_logout {\n\t\t\tretry_for 1ns\n\t\t}", "retry_for is 1ns, but must be 1s to 720h0m0s"},
-		"browsers that wait for nothing":       {"", "backchannel_logout {\n\t\t\tredirect_wait 1us\n\t\t}", "redirect_wait is 1µs, but must be 1ms to 30s"},
-		"browsers that wait for minutes":       {"", "backchannel_logout {\n\t\t\tredirect_wait 5m\n\t\t}", "redirect_wait is 5m0s, but must be"},
-		"a backchannel_logout_uri with http":   {"", "client a {\n\t\t\tbackchannel_logout_uri http://rp.example.com/\n\t\t}", "backchannel_logout_uri must be https"},
-		"a backchannel_logout_uri of an app":   {"", "client a {\n\t\t\tbackchannel_logout_uri com.example.app:/x\n\t\t}", "backchannel_logout_uri is no https URL"},
-		"a logout_token of another kind":       {"", "client a {\n\t\t\tlogout_token all\n\t\t}", `logout_token is "all", but must be sid, sub or both`},
-		"a logout_token without the sid":       {"", "client a {\n\t\t\tbackchannel_logout_session_required\n\t\t\tlogout_token sub\n\t\t}", "backchannel_logout_session_required needs the sid"},
-		"a frontchannel_logout_uri to a part":  {"", "client a {\n\t\t\tfrontchannel_logout_uri https://rp.example.com/#x\n\t\t}", "frontchannel_logout_uri has a fragment"},
+		"an idle_timeout of seconds":           {"", "idle_timeout 30s", "idle_timeout is 30s, but must be 1m0s to 400 days", 8},
+		"a frontchannel_timeout of minutes":    {"", "frontchannel_timeout 5m", "frontchannel_timeout is 5m0s, but must be at most 30s", 8},
+		"a signing_key that is none":           {"", "backchannel_logout {\n\t\t\tsigning_key {file." + write("none.pem", "0123456789abcdef") + "}\n\t\t}", "neither PEM nor a JWK", 0},
+		"a signing_key in a file that is away": {"", "backchannel_logout {\n\t\t\tsigning_key {file." + filepath.Join(dir, "away") + "}\n\t\t}", "signing_key 1: a placeholder is unknown or empty", 0},
+		"a signing_key that is half a JWK":     {"", "backchannel_logout {\n\t\t\tsigning_key `{\"d\":\"0123456789abcdef\"` `{0123456789abcdef}`\n\t\t}", "signing_key 2: a placeholder is unknown or empty", 9},
+		"a signing_key that is no JWK":         {"", "backchannel_logout {\n\t\t\tsigning_key `{\"d\":\"0123456789abcdef\"}`\n\t\t}", "JWK 1 cannot be read", 9},
+		"an allowed address that is none":      {"", "backchannel_logout {\n\t\t\tallow_private example.com\n\t\t}", `allow_private: "example.com" is no IP address or range`, 9},
+		"a trusted_ca that is not there":       {"", "backchannel_logout {\n\t\t\ttrusted_ca " + filepath.Join(dir, "away") + "\n\t\t}", "reading a trusted_ca", 0},
+		"a trusted_ca without a certificate":   {"", "backchannel_logout {\n\t\t\ttrusted_ca " + write("ca.pem", "none") + "\n\t\t}", "has no certificate in PEM", 0},
+		"retrying for months":                  {"", "backchannel_logout {\n\t\t\tretry_for 60d\n\t\t}", "retry_for is 1440h0m0s, but must be", 9},
+		"retrying for nothing":                 {"", "backchannel_logout {\n\t\t\tretry_for 1ns\n\t\t}", "retry_for is 1ns, but must be 1s to 720h0m0s", 9},
+		"browsers that wait for nothing":       {"", "backchannel_logout {\n\t\t\tredirect_wait 1us\n\t\t}", "redirect_wait is 1µs, but must be 1ms to 30s", 9},
+		"browsers that wait for minutes":       {"", "backchannel_logout {\n\t\t\tredirect_wait 5m\n\t\t}", "redirect_wait is 5m0s, but must be", 9},
+		"a backchannel_logout_uri with http":   {"", "client a {\n\t\t\tbackchannel_logout_uri http://rp.example.com/\n\t\t}", "backchannel_logout_uri must be https", 9},
+		"a backchannel_logout_uri of an app":   {"", "client a {\n\t\t\tbackchannel_logout_uri com.example.app:/x\n\t\t}", "backchannel_logout_uri is no https URL", 9},
+		"a logout_token of another kind":       {"", "client a {\n\t\t\tlogout_token all\n\t\t}", `logout_token is "all", but must be sid, sub or both`, 9},
+		"a logout_token without the sid":       {"", "client a {\n\t\t\tbackchannel_logout_session_required\n\t\t\tlogout_token sub\n\t\t}", "backchannel_logout_session_required needs the sid", 10},
+		"a frontchannel_logout_uri to a part":  {"", "client a {\n\t\t\tfrontchannel_logout_uri https://rp.example.com/#x\n\t\t}", "frontchannel_logout_uri has a fragment", 9},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -109,13 +113,26 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 				global = "oidc_session {\n\t\t" + tt.global + "\n\t}"
 			}
 			err := validate(t, newSite(t).caddyfile(global, "oidc_session {\n\t\t"+tt.site+"\n\t}"))
-			if err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Fatalf("error is %v, want one with %q", err, tt.want)
-			}
+			expectMistake(t, err, tt.want, tt.line)
 			if strings.Contains(err.Error(), "0123456789abcdef") || strings.Contains(err.Error(), testKey) {
 				t.Errorf("the error shows the key: %v", err)
 			}
 		})
+	}
+}
+
+// expectMistake expects an error with a text: at a line of the Caddyfile, which ends what is told
+// when it is adapted, or at none, if line is 0.
+func expectMistake(t *testing.T, err error, want string, line int) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Fatalf("error is %v, want one with %q", err, want)
+	}
+	if at := fmt.Sprintf("at Caddyfile:%d", line); line > 0 && !strings.HasSuffix(err.Error(), at) {
+		t.Errorf("error is %v, want it %s", err, at)
+	}
+	if line == 0 && strings.Contains(err.Error(), "at Caddyfile:") {
+		t.Errorf("error is %v, want it when the configuration is validated", err)
 	}
 }
 
@@ -168,6 +185,9 @@ func TestTheExampleIsValid(t *testing.T) {
 // validate does what `caddy validate` does.
 func validate(t *testing.T, caddyfile string) error {
 	t.Helper()
+	if _, err := adapt(caddyfile); err != nil {
+		return err
+	}
 	var config caddy.Config
 	if err := json.Unmarshal(testConfig(t, t.TempDir(), caddyfile), &config); err != nil {
 		t.Fatal(err)

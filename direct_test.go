@@ -73,11 +73,13 @@ func (d *direct) load() {
 	}
 	config.AppsRaw = caddy.ModuleMap{"oidc_session": json.RawMessage(`{"keys":["` + testKey + `"],"store":{"module":"memory"}}`)}
 	ctx, cancel := caddy.NewContext(provisioned)
+	upstream := map[string]any{"method": "GET", "path": d.op.at("/logout")}
+	if shape := d.op.traits.signOut; shape == byNothing || shape == byNewValue || shape == byClearSiteData {
+		upstream["success"] = []int{http.StatusOK} // no cookie that is gone shows it
+	}
 	settings := map[string]any{
 		"issuers": []string{d.op.issuer}, "login_cookie": "login", "session_state": "replace",
-		"end_session": map[string]any{
-			"path": d.op.at(leavePage), "upstream": map[string]any{"method": "GET", "path": d.op.at("/logout")},
-		},
+		"end_session": map[string]any{"path": d.op.at(leavePage), "upstream": upstream},
 	}
 	maps.Copy(settings, d.settings)
 	document, err := json.Marshal(settings)

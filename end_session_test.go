@@ -139,7 +139,8 @@ func TestDiscoveryNamesTheEndSessionEndpointWhereTheOPHasNone(t *testing.T) {
 	}
 }
 
-// Threat 19: tokens in logs. All that Caddy and this plugin log of sign-outs, good and bad, holds nothing of a request.
+// Threat 19: tokens in logs. All that Caddy and this plugin log of sign-outs, good and bad, holds nothing secret of a request: of an
+// address that is refused, where it leads to.
 func TestThreatTokensInLogs(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
@@ -169,7 +170,7 @@ func TestThreatTokensInLogs(t *testing.T) {
 	login := b.cookies["login"]
 	for _, parameters := range []url.Values{
 		{"id_token_hint": {hint[:len(hint)-3] + "AAA"}, "state": {"secret-state"}, "logout_hint": {"alice-secret"}},
-		{"id_token_hint": {hint}, "post_logout_redirect_uri": {"https://evil.example/secret-path"}, "state": {"secret-state"}},
+		{"id_token_hint": {hint}, "post_logout_redirect_uri": {"https://user:secret-word@evil.example/away?secret-query#secret-fragment"}, "state": {"secret-state"}},
 		{"id_token_hint": {hint, hint}, "state": {"secret-state"}},
 		{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}, "state": {"secret-state"}},
 	} {
@@ -187,7 +188,7 @@ func TestThreatTokensInLogs(t *testing.T) {
 	if !strings.Contains(string(logged), `"outcome":"failed"`) || !strings.Contains(string(logged), `"outcome":"refused"`) {
 		t.Errorf("the outcomes are not logged: %s", logged)
 	}
-	for _, secret := range []string{"eyJ", hint[20:40], "secret-state", "alice-secret", "secret-path", login, b.cookies["__Host-oidc_session"]} {
+	for _, secret := range []string{"eyJ", hint[20:40], "secret-state", "alice-secret", "secret-word", "secret-query", "secret-fragment", login, b.cookies["__Host-oidc_session"]} {
 		if secret != "" && strings.Contains(sinceLeaving, secret) {
 			t.Errorf("the log holds %q", secret)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,6 +76,13 @@ func generateSecret() ([]byte, error) {
 	random := make([]byte, sessionstate.MinKeyLength)
 	_, _ = rand.Read(random) // never fails: crypto/rand ends the program instead
 	return base64.StdEncoding.AppendEncode(nil, random), nil
+}
+
+// isBase64Key reports whether a text is a key in base64, which may begin with a slash. That of
+// random bytes has capitals; a path that is in base64 by chance has none.
+func isBase64Key(text string) bool {
+	secret, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
+	return err == nil && len(secret) >= sessionstate.MinKeyLength && text != strings.ToLower(text)
 }
 
 // get returns the keys, or why they cannot be had now.

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -196,19 +197,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("getting the oidc_session app: %w", err)
 	}
-	if h.CheckSession == nil {
-		h.CheckSession = new(handlers.CheckSession)
-	}
-	explicit := h.EndSession != nil
-	if !explicit {
-		h.EndSession = new(handlers.EndSession)
-	}
-	h.EndSession.Explicit = explicit
 	if err := h.resolve(); err != nil {
 		return err
 	}
 	app := loaded.(*App)
-	app.issuers = append(app.issuers, h.Issuers)
+	if err := app.addSite(ctx.Modules(), h.Issuers); err != nil {
+		return err
+	}
 	h.endpoints = app.endpoints.Provisioned()
 	clients := &handlers.Clients{List: h.Clients, File: h.ClientsFile}
 	if err := h.provisionBackChannel(ctx, app, clients); err != nil {
@@ -269,28 +264,41 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 	return nil
 }
 
-// resolve replaces the placeholders in settings that are known at start.
+// resolve makes the endpoints that are not configured, and replaces the placeholders in settings that are known at start.
 func (h *Handler) resolve() error {
-	settings := []*string{
-		&h.LoginCookie, (*string)(&h.SessionState), &h.OPAddress, &h.CheckSession.Path, &h.ClientsFile, &h.JWKSURI, &h.Name,
-		&h.EndSession.Path, &h.EndSession.Confirm, &h.EndSession.Templates,
+	if h.CheckSession == nil {
+		h.CheckSession = new(handlers.CheckSession)
 	}
-	if h.EndSession.Upstream != nil {
-		settings = append(settings, &h.EndSession.Upstream.Path)
+	explicit := h.EndSession != nil
+	if !explicit {
+		h.EndSession = new(handlers.EndSession)
+	}
+	h.EndSession.Explicit = explicit
+	settings := []setting{
+		{"login_cookie", &h.LoginCookie},
+		{"session_state", (*string)(&h.SessionState)},
+		{"op_address", &h.OPAddress},
+		{"check_session", &h.CheckSession.Path},
+		{"clients_file", &h.ClientsFile},
+		{"jwks_uri", &h.JWKSURI},
+		{"name", &h.Name},
+		{"end_session", &h.EndSession.Path},
+		{"confirm", &h.EndSession.Confirm},
+		{"templates", &h.EndSession.Templates},
+	}
+	if upstream := h.EndSession.Upstream; upstream != nil {
+		upstream.Method = strings.ToUpper(upstream.Method)
+		settings = append(settings, setting{"upstream", &upstream.Path})
 	}
 	for i := range h.EndSession.ClearCookies {
 		cookie := &h.EndSession.ClearCookies[i]
-		settings = append(settings, &cookie.Name, &cookie.Domain, &cookie.Path)
+		settings = append(settings, setting{"clear_cookies", &cookie.Name}, setting{"domain", &cookie.Domain}, setting{"path", &cookie.Path})
 	}
-	for _, list := range [][]string{h.Issuers, h.Discovery} {
-		for i := range list {
-			settings = append(settings, &list[i])
-		}
-	}
+	settings = slices.Concat(settings, settingsOf("issuer", h.Issuers), settingsOf("discovery", h.Discovery))
 	for i := range h.OPLogouts {
-		for j := range h.OPLogouts[i].Paths {
-			settings = append(settings, &h.OPLogouts[i].Paths[j])
-		}
+		logout := &h.OPLogouts[i]
+		logout.Method = strings.ToUpper(logout.Method)
+		settings = append(settings, settingsOf("op_logout", logout.Paths)...)
 	}
 	return resolveAll(settings...)
 }
@@ -315,27 +323,6 @@ func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) e
 	h.told.Framed = h.EndSession.IsFramed
 	h.EndSession.FrontChannelTimeout = cmp.Or(time.Duration(h.FrontChannelTimeout), frontChannelTimeout)
 	return h.EndSession.Setup(env)
-}
-
-// Validate checks what Provision resolved.
-func (h *Handler) Validate() error {
-	if h.LoginCookie != "" && (&http.Cookie{Name: h.LoginCookie, Value: "x"}).Valid() != nil {
-		return errors.New("login_cookie is no cookie name")
-	}
-	errs := []error{h.browser.Validate(), h.CheckSession.Validate(), handlers.ValidateIDTokens(h.IDTokens)}
-	if lifetime := time.Duration(h.SessionLifetime); lifetime != 0 && (lifetime < minSessionLifetime || lifetime > maxSessionLifetime) {
-		errs = append(errs, fmt.Errorf("session_lifetime is %s, but must be %s to 400 days", lifetime, minSessionLifetime))
-	}
-	if idle := time.Duration(h.IdleTimeout); idle != 0 && (idle < minSessionLifetime || idle > maxSessionLifetime) {
-		errs = append(errs, fmt.Errorf("idle_timeout is %s, but must be %s to 400 days", idle, minSessionLifetime))
-	}
-	if timeout := time.Duration(h.FrontChannelTimeout); timeout < 0 || timeout > maxFrontChannelTimeout {
-		errs = append(errs, fmt.Errorf("frontchannel_timeout is %s, but must be at most %s", timeout, maxFrontChannelTimeout))
-	}
-	if b := h.BackChannel; b != nil {
-		errs = append(errs, handlers.ValidateBackChannel(time.Duration(b.RetryFor), time.Duration(b.RedirectWait)))
-	}
-	return errors.Join(append(errs, h.EndSession.Validate())...)
 }
 
 // ServeHTTP serves a request by the path that the browser sent.

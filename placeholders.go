@@ -4,57 +4,193 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
+
+// A setting is an option with the value that placeholders are replaced in.
+type setting struct {
+	option string
+	value  *string
+}
+
+// settingsOf returns the settings of an option with a list of values.
+func settingsOf(option string, values []string) []setting {
+	var settings []setting
+	for i := range values {
+		settings = append(settings, setting{option, &values[i]})
+	}
+	return settings
+}
 
 // resolveAll replaces the placeholders in settings by what they are now. An empty setting stays empty; a placeholder that is
 // unknown or empty is an error.
-func resolveAll(settings ...*string) error {
+func resolveAll(settings ...setting) error {
 	repl := caddy.NewReplacer()
-	for _, setting := range settings {
-		resolved, err := repl.ReplaceOrErr(*setting, true, true)
-		if err != nil {
-			return fmt.Errorf("resolving %q: %w", *setting, err)
+	for _, s := range settings {
+		if err := validatePlaceholders(*s.value); err != nil {
+			return fmt.Errorf("%s: %w", s.option, err)
 		}
-		*setting = resolved
+		resolved, err := repl.ReplaceOrErr(*s.value, true, true)
+		if err != nil {
+			return fmt.Errorf("%s: resolving %q: %w", s.option, *s.value, err)
+		}
+		*s.value = resolved
 	}
 	return nil
 }
 
-// errPlaceholder says what is wrong with a secret, and nothing of it: what looks like a placeholder may be a part of the secret itself.
-var errPlaceholder = errors.New("a placeholder is unknown or empty")
+// placeholders finds them in a value.
+var placeholders = regexp.MustCompile(`\{([^{}]*)\}`)
+
+// unknownAtStart returns the first placeholder of a value that has no meaning at start, when there
+// is no request; empty: there is none. It reads no variable and no file. Values with escapes are
+// for the replacer to judge.
+func unknownAtStart(value string) string {
+	if strings.Contains(value, `\`) {
+		return ""
+	}
+	for _, found := range placeholders.FindAllStringSubmatch(value, -1) {
+		name := found[1]
+		if strings.HasPrefix(name, "env.") || strings.HasPrefix(name, "file.") {
+			continue
+		}
+		if _, known := caddy.NewReplacer().Get(name); !known {
+			return found[0]
+		}
+	}
+	return ""
+}
+
+// validatePlaceholders reports why a value cannot be resolved at start.
+func validatePlaceholders(value string) error {
+	name := unknownAtStart(value)
+	switch {
+	case name == "":
+		return nil
+	case strings.HasPrefix(name, "{http.") || strings.HasPrefix(name, "{vars."):
+		return fmt.Errorf("%q has the placeholder %s of a request, but the value is the same for all requests: write it out, or use {env.NAME} or {file./path}",
+			value, name)
+	default:
+		return fmt.Errorf("%q has the unknown placeholder %s: write the value out, or use {env.NAME} or {file./path}", value, name)
+	}
+}
+
+// Errors of secrets. They say nothing of the secret: what looks like a placeholder may be a part of it.
+var (
+	errPlaceholder = errors.New("a placeholder is unknown or empty: write {file./path} or {env.NAME}")
+	errPath        = errors.New("it looks like the path of a file: write {file./path}, so that the file's content is used")
+	errUnresolved  = errors.New("it looks like a placeholder that is not replaced: write {file./path} or {env.NAME}")
+)
+
+var (
+	looksLikePath       = regexp.MustCompile(`^(~?/|\.\.?[/\\]|[A-Za-z]:[/\\]|\\\\)[\w.+~@:/\\-]*$`)
+	looksLikeUnresolved = regexp.MustCompile(`^\{[$\w./\\:-]+\}?$|\{(env|file)\.|^\$\{?\w+\}?$|^%\w+%$|^(env|file)\.[\w./\\-]+$`)
+)
+
+// validateSecret reports whether a secret is where the secret is, instead of the secret. Random
+// texts with a slash or a brace are secrets.
+func validateSecret(secret string) error {
+	switch {
+	case looksLikePath.MatchString(secret) && !isBase64Key(secret):
+		return errPath
+	case looksLikeUnresolved.MatchString(secret):
+		return errUnresolved
+	default:
+		return nil
+	}
+}
 
 // resolveSecrets returns secrets with their placeholders replaced. The configuration keeps the placeholders, so that it can be
 // shown; errors name the secret by its place.
 func resolveSecrets(configured []string) ([][]byte, error) {
-	repl := caddy.NewReplacer()
 	var secrets [][]byte
 	for i, secret := range configured {
-		resolved, err := repl.ReplaceOrErr(secret, true, true)
+		resolved, err := resolveSecret(secret)
 		if err != nil {
-			return nil, fmt.Errorf("key %d: %w", i+1, errPlaceholder)
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
 		}
 		secrets = append(secrets, []byte(resolved))
 	}
 	return secrets, nil
 }
 
-// resolveSigningKeys does the same for signing keys. One that is written out, as PEM or JSON, is left as it is: its braces are no
-// placeholders.
+// resolveSecret replaces the placeholders of a secret. The content of a file is a secret, whatever
+// it looks like.
+func resolveSecret(configured string) (string, error) {
+	resolved, err := caddy.NewReplacer().ReplaceOrErr(configured, true, true)
+	if err != nil {
+		return "", errPlaceholder
+	}
+	if strings.HasPrefix(configured, "{file.") {
+		return resolved, nil
+	}
+	return resolved, validateSecret(resolved)
+}
+
+// validateSecrets checks the secrets without placeholders, before any is replaced. Others stand for
+// themselves, so that the errors have the right places.
+func validateSecrets(configured []string) error {
+	var secrets [][]byte
+	for i, secret := range configured {
+		var err error
+		switch {
+		case unknownAtStart(secret) != "":
+			err = errPlaceholder
+		case placeholders.MatchString(secret):
+			secret = fmt.Sprintf("the key %d, which is not known before the start", i+1)
+		default:
+			err = validateSecret(secret)
+		}
+		if err != nil {
+			return fmt.Errorf("key %d: %w", i+1, err)
+		}
+		secrets = append(secrets, []byte(secret))
+	}
+	_, err := newKeySource(secrets, nil, nil)
+	return err
+}
+
+// isWrittenOut reports whether a signing key is PEM or JSON, whose braces are no placeholders.
+func isWrittenOut(document string) bool {
+	return strings.HasPrefix(strings.TrimSpace(document), "-----BEGIN ") || json.Valid([]byte(document))
+}
+
+// resolveSigningKeys does the same for signing keys. One that is written out is left as it is.
 func resolveSigningKeys(configured []string) ([][]byte, error) {
-	repl := caddy.NewReplacer()
 	var documents [][]byte
 	for i, document := range configured {
-		if !strings.HasPrefix(strings.TrimSpace(document), "-----BEGIN ") && !json.Valid([]byte(document)) {
-			resolved, err := repl.ReplaceOrErr(document, true, true)
+		if !isWrittenOut(document) {
+			resolved, err := resolveSecret(document)
 			if err != nil {
-				return nil, fmt.Errorf("signing_key %d: %w", i+1, errPlaceholder)
+				return nil, fmt.Errorf("signing_key %d: %w", i+1, err)
 			}
 			document = resolved
 		}
 		documents = append(documents, []byte(document))
 	}
 	return documents, nil
+}
+
+// validateSigningKeys checks the signing keys without placeholders.
+func validateSigningKeys(configured ...string) error {
+	for i, document := range configured {
+		var err error
+		switch {
+		case isWrittenOut(document) || !strings.Contains(document, "{"):
+			if err = validateSecret(document); err == nil || isWrittenOut(document) {
+				_, err = tokens.ParseSigningKeys([]byte(document))
+			}
+		case unknownAtStart(document) != "":
+			err = errPlaceholder
+		}
+		if err != nil {
+			return fmt.Errorf("signing_key %d: %w", i+1, err)
+		}
+	}
+	return nil
 }

@@ -58,7 +58,7 @@ func (s *FileStore) Provision(ctx caddy.Context) error {
 	if s.Path == "" {
 		s.Path = filepath.Join(caddy.AppDataDir(), "oidc_session", "registry.db")
 	}
-	if err := resolveAll(&s.Path); err != nil {
+	if err := resolveAll(setting{"store", &s.Path}); err != nil {
 		return err
 	}
 	absolute, err := filepath.Abs(s.Path)

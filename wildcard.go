@@ -1,45 +1,62 @@
 package oidcsession
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// errNoIssuer says that a site which takes more hosts than one has no issuer. Whoever asked first would say there which
-// host the OP is at, by a Host of their own making.
-var errNoIssuer = errors.New("oidc_session needs an issuer on a site for several, wildcard or any host names")
+var (
+	// errNoIssuer says that a site which takes more hosts than one has no issuer. Whoever asked first would say there which
+	// host the OP is at, by a Host of their own making.
+	errNoIssuer = errors.New("oidc_session needs an issuer on a site for several, wildcard or any host names, such as: issuer https://op.example.com")
 
-// requireIssuers reports whether each handler without an issuer stands behind routes that name its host. Named routes may be invoked
-// from anywhere.
-func requireIssuers(app *caddyhttp.App) error {
-	for name, server := range app.Servers {
-		routes := server.Routes
-		for _, route := range server.NamedRoutes {
-			routes = append(slices.Clip(routes), *route)
-		}
-		if err := requireIssuersIn(routes, false); err != nil {
-			return fmt.Errorf("server %s: %w", name, err)
-		}
-	}
-	return nil
+	// errTwice says that requests for an issuer pass two handlers of ours: the inner one would take
+	// what the outer one adds for the OP's own.
+	errTwice = errors.New("oidc_session is there twice for one issuer: remove one of the two")
+)
+
+// A rawRoute is what is read of a route before its handlers are loaded.
+type rawRoute struct {
+	Match  []rawMatch
+	Group  string
+	Handle []rawHandler
 }
 
-// requireIssuersIn looks at routes. named: a route around them names the hosts that they get.
-func requireIssuersIn(routes caddyhttp.RouteList, named bool) error {
-	for _, route := range routes {
-		named := named || namesHosts(route.MatcherSets)
-		for _, handler := range route.Handlers {
-			switch handler := handler.(type) {
-			case *Handler:
-				if len(handler.Issuers) == 0 && !named {
-					return errNoIssuer
-				}
-			case *caddyhttp.Subroute:
-				if err := requireIssuersIn(handler.Routes, named); err != nil {
+// A rawMatch is one set of matchers, any of which lets requests in.
+type rawMatch struct {
+	Host []string // none: any
+}
+
+type rawHandler struct {
+	Handler string          `json:"handler"`
+	Issuers []string        `json:"issuers"`
+	Routes  json.RawMessage `json:"routes"` // of a subroute
+}
+
+// validateRoutes reports why handlers of ours cannot be where they are, if the HTTP app is among
+// the modules. It is for the first handler that is provisioned: until then, all routes with
+// handlers of ours have them as JSON. Nothing is started when a configuration is validated.
+func validateRoutes(modules []caddy.Module) error {
+	for _, module := range modules {
+		app, ok := module.(*caddyhttp.App)
+		if !ok {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
+			server := app.Servers[name]
+			lists := []caddyhttp.RouteList{server.Routes}
+			for _, route := range server.NamedRoutes { // they may be invoked from anywhere
+				lists = append(lists, caddyhttp.RouteList{*route})
+			}
+			for _, list := range lists {
+				if err := validateRouteList(unloaded(list), "any host", false); err != nil {
 					return err
 				}
 			}
@@ -48,26 +65,100 @@ func requireIssuersIn(routes caddyhttp.RouteList, named bool) error {
 	return nil
 }
 
-// namesHosts reports whether requests match for one host only: every set of matchers has one, without a pattern.
-func namesHosts(sets caddyhttp.MatcherSets) bool {
-	first := ""
-	for _, set := range sets {
-		host := namedHost(set)
-		if host == "" || first != "" && host != first {
-			return false
+// unloaded returns what is read of routes. The matchers of a server's own are loaded already.
+func unloaded(routes caddyhttp.RouteList) []rawRoute {
+	var list []rawRoute
+	for _, route := range routes {
+		raw := rawRoute{Group: route.Group}
+		for _, document := range route.HandlersRaw {
+			var handler rawHandler
+			_ = json.Unmarshal(document, &handler) // that of another handler may be of any form
+			raw.Handle = append(raw.Handle, handler)
 		}
-		first = host
+		for _, set := range route.MatcherSetsRaw {
+			var match rawMatch
+			_ = json.Unmarshal(set["host"], &match.Host)
+			raw.Match = append(raw.Match, match)
+		}
+		for _, set := range route.MatcherSets {
+			var match rawMatch
+			for _, matcher := range set {
+				if hosts, ok := matcher.(*caddyhttp.MatchHost); ok {
+					match.Host = *hosts
+				}
+			}
+			raw.Match = append(raw.Match, match)
+		}
+		list = append(list, raw)
 	}
-	return first != ""
+	return list
 }
 
-// namedHost returns the one host that a set of matchers names; empty: it names none, several, or a pattern.
-func namedHost(set caddyhttp.MatcherSet) string {
-	for _, matcher := range set {
-		hosts, ok := matcher.(*caddyhttp.MatchHost)
-		if ok && len(*hosts) == 1 && !strings.ContainsAny((*hosts)[0], "*{") {
-			return (*hosts)[0]
+// validateRouteList looks at the routes of a site. named: a route around them names the host that
+// they get.
+func validateRouteList(routes []rawRoute, site string, named bool) error {
+	ahead := make(map[string]bool) // issuers of handlers that all requests pass
+	for _, route := range routes {
+		site, named := route.site(site), named || route.namesHost()
+		issuers := ahead
+		if len(route.Match) > 0 || route.Group != "" {
+			issuers = make(map[string]bool)
+		}
+		for _, handler := range route.Handle {
+			if err := handler.validate(issuers, site, named); err != nil {
+				return err
+			}
 		}
 	}
-	return ""
+	return nil
+}
+
+func (h rawHandler) validate(ahead map[string]bool, site string, named bool) error {
+	switch h.Handler {
+	case "subroute":
+		var routes []caddyhttp.Route
+		if json.Unmarshal(h.Routes, &routes) != nil {
+			return nil // Caddy says why
+		}
+		return validateRouteList(unloaded(routes), site, named)
+	case "oidc_session":
+		issuers := h.Issuers
+		if len(issuers) == 0 {
+			issuers = []string{""}
+			if !named {
+				return fmt.Errorf("site %s: %w", site, errNoIssuer)
+			}
+		}
+		for _, issuer := range issuers {
+			if ahead[issuer] {
+				return fmt.Errorf("site %s: %w", site, errTwice)
+			}
+			ahead[issuer] = true
+		}
+	}
+	return nil
+}
+
+// site names a route for people: by the hosts that it is for.
+func (r rawRoute) site(around string) string {
+	var hosts []string
+	for _, match := range r.Match {
+		hosts = append(hosts, match.Host...)
+	}
+	if len(hosts) == 0 {
+		return around
+	}
+	return strings.Join(hosts, ", ")
+}
+
+// namesHost reports whether requests match for one host only: every set of matchers names it, without a pattern.
+func (r rawRoute) namesHost() bool {
+	first := ""
+	for _, match := range r.Match {
+		if len(match.Host) != 1 || strings.ContainsAny(match.Host[0], "*{") || first != "" && match.Host[0] != first {
+			return false
+		}
+		first = match.Host[0]
+	}
+	return first != ""
 }

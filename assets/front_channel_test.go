@@ -96,7 +96,7 @@ func TestFrontChannelHasAHiddenFrameForEachApp(t *testing.T) {
 		}
 		for i, a := range found {
 			_, hidden := a["hidden"]
-						if a[attribute] != f.Frames[i] || !hidden || a["sandbox"] != "allow-scripts allow-same-origin allow-forms" || a["title"] == "" || a["referrerpolicy"] != "no-referrer" || a["loading"] != "eager" {
+			if a[attribute] != f.Frames[i] || !hidden || a["sandbox"] != "allow-scripts allow-same-origin allow-forms" || a["title"] == "" || a["referrerpolicy"] != "no-referrer" || a["loading"] != "eager" {
 				t.Errorf("scripting %t: frame %d is %v", scripting, i, a)
 			}
 		}

@@ -38,6 +38,7 @@ func cases() []aCase {
 		}},
 		{"signed out, not sent on", back(assets.View{Page: assets.PageSignedOut, Problem: assets.ProblemUnknownRedirect, Host: "evil.example"})},
 		{"signed out, not sent on to what has no host", assets.View{Page: assets.PageSignedOut, Problem: assets.ProblemUnknownRedirect}},
+		{"signed out, apps could not be told", assets.View{Page: assets.PageSignedOut, Unrecorded: true, Continue: "https://shop.example.com/bye"}},
 		{"still signed in", back(assets.View{Page: assets.PageSignedIn})},
 	}
 	for _, problem := range allProblems {
@@ -51,6 +52,7 @@ func cases() []aCase {
 				view.Detail, view.Host = "post_logout_redirect_uri", "evil.example"
 			case assets.ProblemInvalidRequest:
 				view.Detail = "id_token_hint"
+			case assets.ProblemTooLarge:
 			case assets.ProblemOPFailed, assets.ProblemExpired:
 				if signed != assets.SignedIn {
 					continue

@@ -77,6 +77,12 @@ type View struct {
 	// frames, of which nothing comes back, that could not be reached yet and are still tried, that refused or were given up, and
 	// that cannot be told. For the page that says the user is signed out, and for the error page.
 	Told, Asked, Retrying, Failed, Untold []string
+	// Unrecorded: apps could not be told of the sign-out yet, whichever they are. For the page that says the user is signed out, and
+	// for the error page.
+	Unrecorded bool
+	// Continue is where the user may go on from the page that says the user is signed out; empty: nowhere. It must be an address that
+	// is registered for an app.
+	Continue string
 	// Frames, Next, Timeout and OPFailed are those of a [FrontChannel], Timeout in milliseconds.
 	Frames   []string
 	Next     string
@@ -104,7 +110,9 @@ type filledView struct {
 	SignOut string // label of the button that signs out: name "answer", value "sign_out"
 	Stay    string // label of the button that does not: name "answer", value "stay"; for the question
 
-	BackTo string // label of the link to Back
+	Continue template.URL // as the View's; native apps have schemes of their own
+	NotYet   string       // that apps could not be told yet; empty: there is nothing to say
+	BackTo   string       // label of the link to Back
 
 	Receipt []Group // which apps were told; empty: there is nothing to say
 
@@ -230,6 +238,7 @@ func samples(language string) []View {
 				views = append(views, View{
 					Page: name, Language: language, Issuer: "op.example.com", Client: client,
 					Action: "/", Confirmation: "x", Problem: problem, Detail: "state",
+					Unrecorded: true, Continue: "/",
 					Told: []string{"Shop"}, Asked: []string{"Forum"}, Retrying: []string{"Mail"}, Failed: []string{"Chat"}, Untold: []string{"Wiki"},
 					Frames: []string{"https://rp.example.com/"}, Next: "/", Timeout: 1000, OPFailed: problem == ProblemOPFailed,
 				})
@@ -281,6 +290,10 @@ func filled(view View) filledView {
 		BackTo:   strings.ReplaceAll(t.backTo, "{client}", view.BackName),
 		Progress: strings.ReplaceAll(t.progress, "{total}", strconv.Itoa(len(view.Frames))),
 	}
+	f.Continue = template.URL(view.Continue) // #nosec G203 -- registered for an app, and checked then
+	if view.Unrecorded {
+		f.NotYet = t.notYet
+	}
 	f.Heading, f.Message = t.say(view)
 	f.Message = t.fill(view, f.Message)
 	if view.Problem == ProblemOPFailed || view.Problem == ProblemExpired {
@@ -309,6 +322,7 @@ func (t text) say(view View) (heading, message string) {
 		return t.signingOut, t.signingOutMore + " " + t.signedOutAtOP
 	case PageSignedIn:
 		return t.signedIn, t.signedInMore
+	case PageError:
 	}
 	problem := t.problems[view.Problem]
 	return problem.heading, problem.message

@@ -17,6 +17,7 @@ var texts = map[string]text{
 		retrying:       "These apps could not be reached yet. They will be told of it as soon as they can be:",
 		failed:         "These apps could not be signed out of:",
 		untold:         "These apps cannot be told. Sign out there yourself, or close the browser:",
+		notYet:         "Your apps could not be told of it yet. Sign out there yourself, or close the browser.",
 		more:           "and {n} more",
 		signingOut:     "Signing you out of your apps…",
 		signingOutMore: "This takes a moment.", signedOutAtOP: "You are no longer signed in to {issuer}.",
@@ -30,7 +31,7 @@ var texts = map[string]text{
 			ProblemUnknownRedirect: {"This app may not send you there", "The app asked for you to be sent to an address{at} that is not registered for it. {state}"},
 			ProblemTooLarge:        {"This sign-out request is too large", "The app or link that brought you here sent more than {issuer} takes. {state}"},
 			ProblemExpired:         {"Please answer again", "Your answer came too late, or from another window. {state}"},
-			ProblemOPFailed:        {"You may still be signed in", "Signing out of {issuer} failed. Please try again. If that does not help, close the browser and tell those who run {issuer}."},
+			ProblemOPFailed:        {"You may still be signed in", "{issuer} has not confirmed that you are signed out. Please try again. If that does not help, close the browser and tell those who run {issuer}."},
 		},
 	},
 	"de": {
@@ -47,6 +48,7 @@ var texts = map[string]text{
 		retrying:       "Diese Apps waren noch nicht erreichbar. Sie erfahren davon, sobald sie es sind:",
 		failed:         "Von diesen Apps konnten Sie nicht abgemeldet werden:",
 		untold:         "Diesen Apps kann es nicht mitgeteilt werden. Melden Sie sich dort selbst ab, oder schließen Sie den Browser:",
+		notYet:         "Ihren Apps konnte es noch nicht mitgeteilt werden. Melden Sie sich dort selbst ab, oder schließen Sie den Browser.",
 		more:           "und {n} weitere",
 		signingOut:     "Sie werden von Ihren Apps abgemeldet…",
 		signingOutMore: "Das dauert einen Moment.", signedOutAtOP: "Bei {issuer} sind Sie nicht mehr angemeldet.",
@@ -60,7 +62,7 @@ var texts = map[string]text{
 			ProblemUnknownRedirect: {"Diese App darf Sie nicht dorthin leiten", "Die App möchte Sie an eine Adresse{at} leiten, die nicht für sie registriert ist. {state}"},
 			ProblemTooLarge:        {"Diese Abmelde-Anfrage ist zu groß", "Die App oder der Link hat mehr geschickt, als {issuer} annimmt. {state}"},
 			ProblemExpired:         {"Bitte antworten Sie noch einmal", "Ihre Antwort kam zu spät oder aus einem anderen Fenster. {state}"},
-			ProblemOPFailed:        {"Sie sind möglicherweise noch angemeldet", "Die Abmeldung von {issuer} ist fehlgeschlagen. Bitte versuchen Sie es noch einmal. Hilft das nicht, schließen Sie den Browser und wenden Sie sich an die Betreiber von {issuer}."},
+			ProblemOPFailed:        {"Sie sind möglicherweise noch angemeldet", "{issuer} hat nicht bestätigt, dass Sie abgemeldet sind. Bitte versuchen Sie es noch einmal. Hilft das nicht, schließen Sie den Browser und wenden Sie sich an die Betreiber von {issuer}."},
 		},
 	},
 	"es": {
@@ -77,6 +79,7 @@ var texts = map[string]text{
 		retrying:       "Todavía no se ha podido contactar con estas aplicaciones. Se les avisará en cuanto sea posible:",
 		failed:         "No se ha podido cerrar su sesión en estas aplicaciones:",
 		untold:         "No es posible avisar a estas aplicaciones. Cierre la sesión en ellas usted mismo o cierre el navegador:",
+		notYet:         "Todavía no se ha podido avisar a sus aplicaciones. Cierre la sesión en ellas usted mismo o cierre el navegador.",
 		more:           "y {n} más",
 		signingOut:     "Cerrando su sesión en sus aplicaciones…",
 		signingOutMore: "Tardará unos segundos.", signedOutAtOP: "Su sesión en {issuer} ya está cerrada.",
@@ -90,7 +93,7 @@ var texts = map[string]text{
 			ProblemUnknownRedirect: {"Esta aplicación no puede enviarle allí", "La aplicación quiere enviarle a una dirección{at} que no está registrada para ella. {state}"},
 			ProblemTooLarge:        {"Esta solicitud de cierre de sesión es demasiado grande", "La aplicación o el enlace ha enviado más de lo que {issuer} acepta. {state}"},
 			ProblemExpired:         {"Responda de nuevo, por favor", "Su respuesta llegó demasiado tarde o desde otra ventana. {state}"},
-			ProblemOPFailed:        {"Es posible que su sesión siga abierta", "No se ha podido cerrar la sesión en {issuer}. Inténtelo de nuevo. Si no funciona, cierre el navegador y avise a los responsables de {issuer}."},
+			ProblemOPFailed:        {"Es posible que su sesión siga abierta", "{issuer} no ha confirmado que su sesión esté cerrada. Inténtelo de nuevo. Si no funciona, cierre el navegador y avise a los responsables de {issuer}."},
 		},
 	},
 	"fr": {
@@ -107,6 +110,7 @@ var texts = map[string]text{
 		retrying:       "Ces applications n’ont pas encore pu être jointes. Elles seront averties dès que possible :",
 		failed:         "Ces applications n’ont pas pu vous déconnecter :",
 		untold:         "Ces applications ne peuvent pas être averties. Déconnectez-vous-y vous-même, ou fermez le navigateur :",
+		notYet:         "Vos applications n’ont pas encore pu être averties. Déconnectez-vous-y vous-même, ou fermez le navigateur.",
 		more:           "et {n} de plus",
 		signingOut:     "Déconnexion de vos applications…",
 		signingOutMore: "Cela prend un instant.", signedOutAtOP: "Vous n’êtes plus connecté à {issuer}.",
@@ -120,7 +124,7 @@ var texts = map[string]text{
 			ProblemUnknownRedirect: {"Cette application ne peut pas vous y envoyer", "L’application veut vous envoyer à une adresse{at} qui n’est pas enregistrée pour elle. {state}"},
 			ProblemTooLarge:        {"Cette demande de déconnexion est trop volumineuse", "L’application ou le lien a envoyé plus que {issuer} n’accepte. {state}"},
 			ProblemExpired:         {"Veuillez répondre à nouveau", "Votre réponse est arrivée trop tard ou d’une autre fenêtre. {state}"},
-			ProblemOPFailed:        {"Vous êtes peut-être encore connecté", "La déconnexion de {issuer} a échoué. Veuillez réessayer. Si cela n’aide pas, fermez le navigateur et prévenez les responsables de {issuer}."},
+			ProblemOPFailed:        {"Vous êtes peut-être encore connecté", "{issuer} n’a pas confirmé votre déconnexion. Veuillez réessayer. Si cela n’aide pas, fermez le navigateur et prévenez les responsables de {issuer}."},
 		},
 	},
 }
@@ -132,7 +136,7 @@ type text struct {
 	signedOut, signedOutMore                  string
 	signedIn, signedInMore                    string
 	told, askedInFrames, retrying             string
-	failed, untold, more                      string
+	failed, untold, more, notYet              string
 	signingOut, signingOutMore, signedOutAtOP string
 	goOn, frameTitle, progress, backTo        string
 	notSent, at                               string

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -27,6 +28,7 @@ type relyingParty struct {
 
 	mu       sync.Mutex
 	sessions map[string]rpSession // by the value of the session cookie
+	used     map[string]time.Time // jti of logout tokens, until these expire
 	notified int                  // how often the OP said that a session ended
 }
 
@@ -36,6 +38,7 @@ type link struct{ Name, URL string }
 // rpSession is one End-User signed in at the app in one browser.
 type rpSession struct {
 	user         string
+	sid          string // what the OP calls its own session in the ID token; empty: it does not say
 	sessionState string // of the last authorization response (Session Management 1.0, section 2)
 	idToken      string // the id_token_hint of the next prompt=none (section 3.1)
 }
@@ -65,12 +68,21 @@ func newRelyingParty(ctx context.Context, issuer string, registered *opClient, l
 			RedirectURL:  registered.origin + "/callback",
 			Scopes:       []string{oidc.ScopeOpenID},
 		},
-		verifier:           op.Verifier(&oidc.Config{ClientID: registered.id}),
+		verifier:           op.Verifier(verifierConfig(registered.id)),
 		client:             client,
 		checkSessionIframe: metadata.CheckSessionIframe,
 		endSessionEndpoint: metadata.EndSessionEndpoint,
 		sessions:           make(map[string]rpSession),
+		used:               make(map[string]time.Time),
 	}, nil
+}
+
+// verifierConfig says by what ID tokens and logout tokens of an app are verified: not by every
+// algorithm that the OP has, but by the one that is registered for the app's ID tokens
+// (id_token_signed_response_alg), which its logout tokens have as well (Back-Channel Logout 1.0,
+// section 2.6).
+func verifierConfig(clientID string) *oidc.Config {
+	return &oidc.Config{ClientID: clientID, SupportedSigningAlgs: []string{oidc.RS256}}
 }
 
 func (rp *relyingParty) handler() http.Handler {

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 )
@@ -18,12 +21,13 @@ const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 // maxLogoutToken is how long a request with a logout token may be, in bytes.
 const maxLogoutToken = 16 << 10
 
-// backchannelLogout ends the sessions that a logout token names (section 2.5). No browser has a part in it: their next requests find
-// nobody signed in. A token that cannot be verified is refused, and nothing ends.
+// backchannelLogout ends the sessions that a logout token names (section 2.5). No browser has a part
+// in it: their next requests find nobody signed in. A token that cannot be verified is refused, and
+// nothing ends. It is no error that there is nothing to end (section 2.7).
 func (rp *relyingParty) backchannelLogout(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	r.Body = http.MaxBytesReader(w, r.Body, maxLogoutToken)
-	user, err := rp.readLogoutToken(r.Context(), r.PostFormValue("logout_token"))
+	logout, err := rp.readLogoutToken(r.Context(), r.PostFormValue("logout_token"))
 	if err != nil {
 		http.Error(w, "invalid logout_token", http.StatusBadRequest)
 		return
@@ -32,28 +36,63 @@ func (rp *relyingParty) backchannelLogout(w http.ResponseWriter, r *http.Request
 	defer rp.mu.Unlock()
 	rp.notified++
 	for value, session := range rp.sessions {
-		if session.user == user {
+		if logout.ends(session) {
 			delete(rp.sessions, value)
 		}
 	}
 }
 
-// readLogoutToken verifies a logout token by the OP's keys, as an ID token (section 2.6), and returns whose sessions end. The demo's OP
-// does not name sessions in its ID tokens, so that all of the user's end.
-func (rp *relyingParty) readLogoutToken(ctx context.Context, raw string) (user string, err error) {
+// A logoutToken says which sessions have ended: the one that the OP calls sid, or all of a user.
+type logoutToken struct {
+	user, sid string // one of them may be empty
+}
+
+func (l logoutToken) ends(session rpSession) bool {
+	return (l.sid == "" || l.sid == session.sid) && (l.user == "" || l.user == session.user)
+}
+
+// clockSkew is how far the OP's clock may be ahead of the app's.
+const clockSkew = time.Minute
+
+// readLogoutToken verifies a logout token (section 2.6): its signature, iss, aud and exp as an ID
+// token's, by the one algorithm that ID tokens of this app have, then what makes it a logout token. A
+// jti counts once: who has a token that was sent cannot send it again.
+func (rp *relyingParty) readLogoutToken(ctx context.Context, raw string) (logoutToken, error) {
 	token, err := rp.verifier.Verify(oidc.ClientContext(ctx, rp.client), raw)
 	if err != nil {
-		return "", fmt.Errorf("verifying the logout token: %w", err)
+		return logoutToken{}, fmt.Errorf("verifying the logout token: %w", err)
 	}
 	var claims struct {
-		Events map[string]struct{} `json:"events"`
-		Nonce  *string             `json:"nonce"`
+		Events map[string]*struct{} `json:"events"` // objects: null is none
+		Nonce  *json.RawMessage     `json:"nonce"`
+		SID    string               `json:"sid"`
+		JTI    string               `json:"jti"`
 	}
 	if err := token.Claims(&claims); err != nil {
-		return "", fmt.Errorf("reading the logout token: %w", err)
+		return logoutToken{}, fmt.Errorf("reading the logout token: %w", err)
 	}
-	if _, ok := claims.Events[logoutEvent]; !ok || claims.Nonce != nil || token.Subject == "" {
-		return "", errors.New("it is no logout token of a user")
+	switch {
+	case claims.Events[logoutEvent] == nil || claims.Nonce != nil:
+		return logoutToken{}, errors.New("it is no logout token")
+	case token.IssuedAt.IsZero() || time.Until(token.IssuedAt) > clockSkew:
+		return logoutToken{}, errors.New("it has no iat, or one to come")
+	case token.Subject == "" && claims.SID == "":
+		return logoutToken{}, errors.New("it names neither a user nor a session")
+	case claims.JTI == "" || !rp.isFirst(claims.JTI, token.Expiry):
+		return logoutToken{}, errors.New("it has no jti, or one that was used before")
 	}
-	return token.Subject, nil
+	return logoutToken{user: token.Subject, sid: claims.SID}, nil
+}
+
+// isFirst reports whether a jti is used for the first time, and remembers it for as long as its token
+// is valid.
+func (rp *relyingParty) isFirst(jti string, expiry time.Time) bool {
+	rp.mu.Lock()
+	defer rp.mu.Unlock()
+	maps.DeleteFunc(rp.used, func(_ string, expiry time.Time) bool { return time.Now().After(expiry) })
+	if _, known := rp.used[jti]; known {
+		return false
+	}
+	rp.used[jti] = expiry
+	return true
 }

@@ -84,7 +84,13 @@ func (rp *relyingParty) redeem(ctx context.Context, r *http.Request, attempt log
 	if token.Nonce != attempt.nonce {
 		return rpSession{}, errors.New("the ID token belongs to another sign-in")
 	}
-	return rpSession{user: token.Subject, sessionState: query.Get("session_state"), idToken: raw}, nil
+	var claims struct {
+		SID string `json:"sid"`
+	}
+	if err := token.Claims(&claims); err != nil {
+		return rpSession{}, fmt.Errorf("reading the ID token: %w", err)
+	}
+	return rpSession{user: token.Subject, sid: claims.SID, sessionState: query.Get("session_state"), idToken: raw}, nil
 }
 
 // silentAnswer is what the hidden prompt=none iframe says to rp_iframe.js.

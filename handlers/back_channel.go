@@ -40,10 +40,11 @@ const (
 )
 
 // ValidateIDTokens returns why names cannot be those of what ID tokens have.
-func ValidateIDTokens(names []string) error {
+func ValidateIDTokens(names ...string) error {
 	for i, name := range names {
 		if name != IDTokensKid && name != IDTokensSid {
-			return fmt.Errorf("id_tokens is %q, but must be %s, %s or both", name, IDTokensKid, IDTokensSid)
+			return fmt.Errorf("id_tokens is %q, but must be %s, %s or both%s", name, IDTokensKid, IDTokensSid,
+				DidYouMean(name, []string{IDTokensKid, IDTokensSid}))
 		}
 		if slices.Contains(names[:i], name) {
 			return fmt.Errorf("id_tokens has %s twice", name)

@@ -52,9 +52,9 @@ func (b *Browser) Setup(env Env) {
 
 // Validate tells why the configuration cannot be.
 func (b *Browser) Validate() error {
-	errs := []error{b.SessionState.validate()}
+	errs := []error{b.SessionState.Validate()}
 	for _, logout := range b.OPLogouts {
-		errs = append(errs, logout.validate())
+		errs = append(errs, logout.Validate())
 	}
 	return errors.Join(errs...)
 }
@@ -153,9 +153,7 @@ type arrival struct {
 // observed decides on one response. Most are none of our concern, which is told without opening a cookie.
 func (b *Browser) observed(from arrival, asked *pendingRequest, status int, header http.Header) *hold {
 	op, r := from.op, from.r
-	if b.LoginPlace != nil && b.LoginCookie != "" && len(header["Set-Cookie"]) > 0 {
-		b.LoginPlace.note(b.ownLines(op, r, header), b.LoginCookie, r.URL.Path)
-	}
+	b.noteLoginCookie(op, r, header)
 	signedOut := b.loginCookieDeleted(op, r, header)
 	opLogout := !signedOut && b.signsOutAtOP(op, r, status, header)
 	response, answers := readRedirect(op, r, status, header)

@@ -25,7 +25,8 @@ const DefaultCheckSessionPath = "/oidc/check-session"
 // section 3.2), and answers the page's own questions.
 type CheckSession struct {
 	// The path of the check page on the issuer's origin; it is the `check_session_iframe` of the discovery document, unless
-	// the OP has one of its own. It must begin with a slash. Takes placeholders that are known at start, such as {env.*}.
+	// the OP has one of its own. It must begin with a slash, and be
+	// neither / nor a path of end_session or of a discovery document. Takes placeholders that are known at start, such as {env.*}.
 	// Default: /oidc/check-session, behind the path of the issuer if it has one.
 	Path string `json:"path,omitempty"`
 
@@ -43,8 +44,8 @@ func (c *CheckSession) Setup(env Env) {
 	c.limiter = newLimiter(env.Now)
 }
 
-// Validate tells why the configuration cannot be served.
-func (c *CheckSession) Validate() error { return validatePath(c.Path) }
+// Validate reports why the configuration cannot be served.
+func (c *CheckSession) Validate() error { return ValidateEndpoint("check_session", c.Path) }
 
 // Serves reports whether a path is that of the check page.
 func (c *CheckSession) Serves(op *OP, path string) bool {

@@ -83,7 +83,7 @@ const (
 // ErrClient says that a client's metadata cannot be used.
 var ErrClient = errors.New("invalid client")
 
-// Validate tells why a client cannot be used. Its errors wrap ErrClient.
+// Validate reports why a client cannot be used. Its errors wrap ErrClient.
 func (c Client) Validate() error {
 	if c.ID == "" || len(c.ID) > maxClientID || !isVSCHAR(c.ID) {
 		return fmt.Errorf("%w: client_id must be 1 to %d visible ASCII characters", ErrClient, maxClientID)
@@ -100,13 +100,9 @@ func (c Client) Validate() error {
 			return fmt.Errorf("%w %q: post_logout_redirect_uri %d %s", ErrClient, c.ID, i+1, reason)
 		}
 	}
-	for name, uri := range map[string]string{"backchannel_logout_uri": c.BackChannelLogoutURI, "frontchannel_logout_uri": c.FrontChannelLogoutURI} {
-		if reason := c.refuses(uri); uri != "" && reason != "" {
-			return fmt.Errorf("%w %q: %s %s", ErrClient, c.ID, name, reason)
-		}
-		if scheme, _, _ := strings.Cut(strings.ToLower(uri), ":"); uri != "" && scheme != "https" && scheme != "http" {
-			return fmt.Errorf("%w %q: %s is no https URL", ErrClient, c.ID, name)
-		}
+	if err := errors.Join(c.validateWeb("backchannel_logout_uri", c.BackChannelLogoutURI),
+		c.validateWeb("frontchannel_logout_uri", c.FrontChannelLogoutURI)); err != nil {
+		return err
 	}
 	if c.FrontChannelLogoutURI != "" && !assets.CanFrame(c.FrontChannelLogoutURI) {
 		return fmt.Errorf("%w %q: frontchannel_logout_uri has a host that no Content-Security-Policy can allow a frame of: it must be of letters, digits, hyphens and dots "+
@@ -119,18 +115,49 @@ func (c Client) Validate() error {
 }
 
 func (c Client) validateLogoutToken() error {
-	switch c.LogoutToken {
-	case "", LogoutTokenBoth, LogoutTokenSid:
-		return nil
-	case LogoutTokenSub:
-		if c.BackChannelLogoutSessionRequired {
-			return fmt.Errorf("%w %q: logout_token is sub, but backchannel_logout_session_required needs the sid", ErrClient, c.ID)
-		}
-		return nil
-	default:
-		return fmt.Errorf("%w %q: logout_token is %q, but must be %s, %s or %s", ErrClient, c.ID, c.LogoutToken, LogoutTokenSid, LogoutTokenSub, LogoutTokenBoth)
+	if c.LogoutToken == LogoutTokenSub && c.BackChannelLogoutSessionRequired {
+		return fmt.Errorf("%w %q: logout_token is sub, but backchannel_logout_session_required needs the sid", ErrClient, c.ID)
 	}
+	if err := oneOf("logout_token", c.LogoutToken, LogoutTokenSid, LogoutTokenSub, LogoutTokenBoth); err != nil {
+		return fmt.Errorf("%w %q: %w", ErrClient, c.ID, err)
+	}
+	return nil
 }
+
+// validateWeb reports why an address cannot be one where the client is notified. An empty one is none.
+func (c Client) validateWeb(name, uri string) error {
+	if uri == "" {
+		return nil
+	}
+	if reason := c.refuses(uri); reason != "" {
+		return fmt.Errorf("%w %q: %s %s", ErrClient, c.ID, name, reason)
+	}
+	if scheme, _, _ := strings.Cut(strings.ToLower(uri), ":"); scheme != "https" && scheme != "http" {
+		return fmt.Errorf("%w %q: %s is no https URL", ErrClient, c.ID, name)
+	}
+	return nil
+}
+
+// signingAlgorithms are those that ID tokens can be signed by (RFC 7518, section 3.1, RFC 8037,
+// RFC 8812 and RFC 9864).
+var signingAlgorithms = strings.Fields("HS256 HS384 HS512 RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 ES256K EdDSA Ed25519 Ed448")
+
+// validateAlgorithm reports why the algorithm is a misspelt one. One that is far from all that are
+// known may be new: it is left alone.
+func (c Client) validateAlgorithm() error {
+	algorithm := c.IDTokenSignedResponseAlg
+	if slices.Contains(signingAlgorithms, algorithm) {
+		return nil
+	}
+	if meant := DidYouMean(algorithm, signingAlgorithms); meant != "" {
+		return fmt.Errorf("%w %q: id_token_signed_response_alg %q is not known%s", ErrClient, c.ID, algorithm, meant)
+	}
+	return nil
+}
+
+// ValidateConfigured is Validate for a client that an operator writes down, who can mend a
+// misspelt algorithm: at registration, it is the OP who refuses one.
+func (c Client) ValidateConfigured() error { return errors.Join(c.Validate(), c.validateAlgorithm()) }
 
 // plainName is a name without characters that could make the text around it read differently:
 // control characters, and those that change its direction.

@@ -39,7 +39,7 @@ func (c *Clients) Setup(env Env) error {
 	c.env = env
 	c.configured = make(map[string]Client)
 	for _, client := range c.List {
-		if err := client.Validate(); err != nil {
+		if err := client.ValidateConfigured(); err != nil {
 			return err
 		}
 		if _, given := c.configured[client.ID]; given {
@@ -50,6 +50,7 @@ func (c *Clients) Setup(env Env) error {
 		c.anyFramed = c.anyFramed || client.FrontChannelLogoutURI != ""
 		c.anyTellable = c.anyTellable || client.BackChannelLogoutURI != ""
 	}
+	c.warnOfPatterns(c.configured)
 	if c.File == "" {
 		return nil
 	}
@@ -58,6 +59,7 @@ func (c *Clients) Setup(env Env) error {
 		return fmt.Errorf("reading the clients_file: %w", err)
 	}
 	c.loaded.Store(loaded)
+	c.warnOf(loaded)
 	c.seen, c.looked = seen, env.Now()
 	return nil
 }
@@ -135,6 +137,13 @@ func (c *Clients) refresh() {
 	}
 	c.loaded.Store(loaded)
 	c.succeeded(len(loaded.clients))
+	c.warnOf(loaded)
+}
+
+// warnOf warns of what is probably not meant in a file that can be used.
+func (c *Clients) warnOf(loaded *clientsFile) {
+	c.warnOfMembers(loaded.unknown)
+	c.warnOfPatterns(loaded.clients)
 }
 
 // failed says that the file is broken, once, however often that is found.

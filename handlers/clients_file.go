@@ -20,6 +20,7 @@ type clientsFile struct {
 	clients     map[string]Client
 	anyTellable bool
 	anyFramed   bool
+	unknown     []unknownMember // of their metadata
 }
 
 // sameState reports whether two looks at a file saw it unchanged: neither written nor replaced. A nil look saw nothing.
@@ -53,12 +54,11 @@ func readClientsFile(path string) (*clientsFile, os.FileInfo, error) {
 	if len(document) > maxClientsFile {
 		return nil, info, fmt.Errorf("it is larger than %d bytes", maxClientsFile)
 	}
-	clients, err := parseClients(document)
+	loaded, err := parseClients(document)
 	if err != nil {
 		return nil, info, err
 	}
-	loaded := &clientsFile{clients: clients}
-	for _, client := range clients {
+	for _, client := range loaded.clients {
 		loaded.anyFramed = loaded.anyFramed || client.FrontChannelLogoutURI != ""
 		loaded.anyTellable = loaded.anyTellable || client.BackChannelLogoutURI != ""
 	}
@@ -71,8 +71,8 @@ var (
 )
 
 // parseClients reads registration metadata: an array of objects, or an object with such an array. Members that are not used here are
-// passed over, since there are many. One client is read after the other, so that a document of too many costs no more than the bound.
-func parseClients(document []byte) (map[string]Client, error) {
+// passed over, since there are many; unknown ones are noted. One client is read after the other, so that a document of too many costs no more than the bound.
+func parseClients(document []byte) (*clientsFile, error) {
 	if err := json.Unmarshal(document, new(json.RawMessage)); err != nil { // the syntax of all of it
 		return nil, fmt.Errorf("%w: %w", errNoClients, placed(document, 0, err))
 	}
@@ -80,7 +80,7 @@ func parseClients(document []byte) (map[string]Client, error) {
 	if err := findClients(decoder); err != nil {
 		return nil, err
 	}
-	clients := make(map[string]Client)
+	loaded := &clientsFile{clients: make(map[string]Client)}
 	for n := 1; decoder.More(); n++ {
 		if n > maxClients {
 			return nil, fmt.Errorf("it has more than %d clients", maxClients)
@@ -90,16 +90,17 @@ func parseClients(document []byte) (map[string]Client, error) {
 		if err := decoder.Decode(&client); err != nil {
 			return nil, fmt.Errorf("client %d: %w", n, placed(document, start, err))
 		}
-		if err := client.Validate(); err != nil {
+		if err := client.ValidateConfigured(); err != nil {
 			return nil, fmt.Errorf("client %d: %w", n, err)
 		}
-		if _, given := clients[client.ID]; given {
+		if _, given := loaded.clients[client.ID]; given {
 			return nil, fmt.Errorf("client %d: %w %q: it is given twice", n, ErrClient, client.ID)
 		}
 		client.Name = plainName(client.Name)
-		clients[client.ID] = client
+		loaded.clients[client.ID] = client
+		loaded.unknown = unknownMembers(loaded.unknown, client.ID, document[start:decoder.InputOffset()])
 	}
-	return clients, nil
+	return loaded, nil
 }
 
 // findClients leads a decoder to the first client.

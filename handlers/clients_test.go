@@ -266,11 +266,11 @@ func FuzzClientsFile(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, document []byte) {
-		clients, err := parseClients(document)
+		loaded, err := parseClients(document)
 		if err != nil {
 			return
 		}
-		for id, client := range clients {
+		for id, client := range loaded.clients {
 			if id == "" || client.Validate() != nil {
 				t.Errorf("client %q is not valid", id)
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
 )
@@ -28,7 +29,8 @@ const (
 // EndSession is the end_session endpoint of OpenID Connect RP-Initiated Logout 1.0, for OPs that have none of their own.
 type EndSession struct {
 	// The path of the endpoint on the issuer's origin; it becomes the `end_session_endpoint` of the discovery document. It
-	// must begin with a slash. Takes placeholders that are known at start.
+	// must begin with a slash, and be neither / nor the path of check_session or of a discovery document. Takes placeholders
+	// that are known at start.
 	// Default: /oidc/end-session, behind the path of the issuer if it has one.
 	Path string `json:"path,omitempty"`
 
@@ -55,9 +57,9 @@ type EndSession struct {
 	// Default: false.
 	AccessLog bool `json:"access_log,omitempty"`
 
-	// Whether a request without a browser ends a session here: one of an app's server, whose id_token_hint has not
-	// expired and names that session (sid). The OP's own session goes on. Whoever gets hold of such a token can end the
-	// session as well.
+	// Whether a request without a browser ends a session here: one of an app's server, whose
+	// id_token_hint has not expired and names that session (sid). The OP's own session goes on.
+	// Whoever gets hold of such a token can end the session as well.
 	// Default: false.
 	AllowHintOnly bool `json:"allow_hint_only,omitempty"`
 
@@ -95,6 +97,7 @@ func (e *EndSession) Setup(env Env) error {
 	if e.Upstream == nil && len(e.ClearCookies) == 0 && e.LoginCookie != "" {
 		e.ClearCookies = []ClearCookie{{Name: e.LoginCookie}}
 	}
+	e.warn()
 	var err error
 	if e.pages, err = assets.LoadPages(e.Templates); err != nil {
 		return fmt.Errorf("loading the templates: %w", err)
@@ -104,13 +107,10 @@ func (e *EndSession) Setup(env Env) error {
 
 // Validate tells why the configuration cannot be served.
 func (e *EndSession) Validate() error {
-	if err := e.Keys.Validate(); err != nil {
+	if err := ValidateJWKSURI(e.Keys.URI); err != nil {
 		return err
 	}
-	errs := []error{validatePath(e.Path), ValidateName(e.Name)}
-	if e.Confirm != "" && e.Confirm != ConfirmNeeded && e.Confirm != ConfirmAlways {
-		errs = append(errs, fmt.Errorf("confirm is %q, but must be %s or %s", e.Confirm, ConfirmNeeded, ConfirmAlways))
-	}
+	errs := []error{ValidateEndpoint("end_session", e.Path), ValidateConfirm(e.Confirm), ValidateName(e.Name)}
 	if e.Upstream != nil {
 		errs = append(errs, e.Upstream.Validate())
 	}
@@ -118,6 +118,11 @@ func (e *EndSession) Validate() error {
 		errs = append(errs, cookie.Validate())
 	}
 	return errors.Join(errs...)
+}
+
+// ValidateConfirm reports why a value of confirm means nothing.
+func ValidateConfirm(confirm string) error {
+	return oneOf("confirm", confirm, ConfirmNeeded, ConfirmAlways)
 }
 
 // isAble reports whether the endpoint can be served: there is something to end the OP's own session by, or nothing has to be ended there.
@@ -225,6 +230,11 @@ func (e *EndSession) serveRequest(l *leave) {
 	if err != nil {
 		e.refuse(l, err)
 		return
+	}
+	if address := values.Get("post_logout_redirect_uri"); address != "" && l.request.ClientID == "" {
+		e.env.Logger.Warn("logout request names no client", zap.String("issuer", l.op.Issuer),
+			zap.String("post_logout_redirect_uri", loggedAddress(address)),
+			zap.String("advice", "the app must send id_token_hint or client_id: its users are not sent back otherwise"))
 	}
 	if isCrossSitePost(l.op, l.r) {
 		// The OP's Lax cookies do not come with such a POST. They do with a navigation (RFC 6265bis, section 5.6.7.1).

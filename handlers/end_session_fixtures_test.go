@@ -39,6 +39,8 @@ type exit struct {
 	logouts atomic.Int32
 	status  int // with which /logout answers
 	logout  *http.Request
+	sticky  string                    // a cookie that no response deletes
+	says    func(http.ResponseWriter) // what /logout answers; nil: status, without the login cookie
 }
 
 func newExit(t testing.TB, configure ...func(*EndSession)) *exit {
@@ -99,6 +101,10 @@ func (x *exit) op(w http.ResponseWriter, r *http.Request) {
 	case "/logout":
 		x.logouts.Add(1)
 		x.logout = r
+		if x.says != nil {
+			x.says(w)
+			return
+		}
 		if x.status < 400 {
 			http.SetCookie(w, &http.Cookie{Name: "login", MaxAge: -1, Path: "/"})
 		}
@@ -127,7 +133,7 @@ func (x *exit) signedIn(client, user string) {
 
 // setsLogin has the OP be observed when it sets its login cookie, for the whole site.
 func (x *exit) setsLogin() {
-	x.e.LoginPlace.note([]string{"login=alice; Path=/; SameSite=None; Secure"}, "login", "/login")
+	x.e.LoginPlace.note([]string{"login=alice; Path=/; SameSite=None; Secure"}, "login", httptest.NewRequest(http.MethodPost, issuer+"/login", nil), x.w.clock.Now())
 }
 
 // idClaims are those of an ID token of a client for a user, long expired.
@@ -196,7 +202,9 @@ func (x *exit) once(r *http.Request) *http.Response {
 	response := recorder.Result()
 	for _, c := range response.Cookies() {
 		if c.MaxAge < 0 {
-			delete(x.cookies, c.Name)
+			if c.Name != x.sticky {
+				delete(x.cookies, c.Name)
+			}
 		} else {
 			x.cookies[c.Name] = c.Value
 		}

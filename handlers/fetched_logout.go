@@ -11,8 +11,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
-// isFetched reports whether a script asks for something (Fetch Metadata, sections 2.1 and 2.2): by
-// fetch, XMLHttpRequest or sendBeacon.
+// isFetched reports whether a script asks for something (Fetch Metadata, sections 2.1 and 2.2):
+// by fetch, XMLHttpRequest or sendBeacon.
 func isFetched(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Mode") {
 	case "cors", "no-cors", "same-origin":
@@ -21,8 +21,9 @@ func isFetched(r *http.Request) bool {
 	return false
 }
 
-// refuseFetch says what an app has to do instead. Cookies of other sites' scripts may be withheld, and
-// nobody would see the question or whether it worked. The log says it once for each client.
+// refuseFetch says what an app has to do instead. Cookies of other sites' scripts may be
+// withheld, and nobody would see the question or whether it worked. The log says it once for each
+// client.
 func (e *EndSession) refuseFetch(op *OP, w http.ResponseWriter, r *http.Request) {
 	writeText(w, http.StatusBadRequest, "Nobody was signed out. Send the browser's tab here, by a link, a form or "+
 		"location.assign(): not by fetch(), XMLHttpRequest or sendBeacon().\n")

@@ -11,8 +11,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// isServerCall reports whether a request comes from an app's server: it has nothing of what a browser
-// sends with a tab, and no cookie of ours.
+// isServerCall reports whether a request comes from an app's server: it has nothing of what a
+// browser sends with a tab, and no cookie of ours.
 func isServerCall(op *OP, r *http.Request) bool {
 	for _, field := range []string{"Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "Origin", "Referer"} {
 		if r.Header.Get(field) != "" {
@@ -24,8 +24,9 @@ func isServerCall(op *OP, r *http.Request) bool {
 		!carriesCookie(r, names.session) && !carriesCookie(r, names.state) && !carries(r, names.pending)
 }
 
-// serveHintOnly ends the sessions that the hint of a server call names. Each ID token is one's power
-// to do so, until it expires: hints that end nothing without a browser may have expired long ago.
+// serveHintOnly ends the sessions that the hint of a server call names. Each ID token is one's
+// power to do so, until it expires: hints that end nothing without a browser may have expired
+// long ago.
 func (e *EndSession) serveHintOnly(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) {
 	l := &leave{op: op, w: w, r: r, next: next}
 	holder, err := e.hintedHolder(l)
@@ -54,8 +55,8 @@ func (e *EndSession) serveHintOnly(op *OP, w http.ResponseWriter, r *http.Reques
 	}
 }
 
-// errHintOnly says what a server call needs, in words that fit all that is wrong with one: whoever
-// calls does not learn what of a token is right.
+// errHintOnly says what a server call needs, in words that fit all that is wrong with one:
+// whoever calls does not learn what of a token is right.
 var errHintOnly = errors.New("a server's request needs an unexpired id_token_hint of this provider, with the sid of a session")
 
 // hintedHolder verifies the hint of a server call.

@@ -156,8 +156,8 @@ func parseDiscoveryPath(path string) (pattern, error) {
 	if path == "" {
 		return pattern{}, fmt.Errorf("%w: it is empty", ErrPath)
 	}
-	if err := validatePath(strings.ReplaceAll(path, "*", "x")); err != nil {
-		return pattern{}, fmt.Errorf("discovery: %w", err)
+	if err := validatePath("discovery", strings.ReplaceAll(path, "*", "x")); err != nil {
+		return pattern{}, err
 	}
 	before, after, open := strings.Cut(path, "*")
 	if open && (!strings.HasSuffix(before, "/") || after != "" && after[0] != '/' || strings.Contains(after, "*")) {
@@ -181,9 +181,15 @@ func parseDiscoveryPaths(paths []string) (places []pattern, err error) {
 	return places, nil
 }
 
-// validateDiscovery reports why an OP whose issuer is not configured cannot have its documents
-// at these paths.
-func validateDiscovery(paths []string) error {
+// ValidateDiscovery reports why an OP cannot have its documents at these paths.
+func ValidateDiscovery(paths ...string) error {
+	_, err := parseDiscoveryPaths(paths)
+	return err
+}
+
+// ValidateDiscoveryAlone reports why an OP whose issuer is not configured cannot have its
+// documents at these paths.
+func ValidateDiscoveryAlone(paths []string) error {
 	places, err := parseDiscoveryPaths(paths)
 	if err == nil && len(places) > 0 && (&OP{places: places}).asked() == "" {
 		err = fmt.Errorf("discovery: %w %q: without an issuer, the OP must be asked at a path without *", ErrPath, paths[0])

@@ -591,7 +591,7 @@ func TestDiscoverySaysThatTokensNameSessionsAsSoonAsThatIsKnown(t *testing.T) {
 
 func TestWhatIDTokensMayBeKnownToHave(t *testing.T) {
 	for names, good := range map[string]bool{"": true, "kid": true, "kid sid": true, "sid": true, "sub": false, IDTokensKid + " " + IDTokensKid: false, "KID": false} {
-		if err := ValidateIDTokens(strings.Fields(names)); (err == nil) != good {
+		if err := ValidateIDTokens(strings.Fields(names)...); (err == nil) != good {
 			t.Errorf("%q: %v", names, err)
 		}
 	}

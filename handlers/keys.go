@@ -57,13 +57,13 @@ type Keys struct {
 // Setup gives the keys their world.
 func (k *Keys) Setup(env Env) { k.env = env }
 
-// Validate tells why the address cannot be asked.
-func (k *Keys) Validate() error {
-	if k.URI == "" {
+// ValidateJWKSURI reports why keys cannot be at an address. An empty one is the default.
+func ValidateJWKSURI(uri string) error {
+	if uri == "" {
 		return nil
 	}
-	if _, err := sessionstate.Origin(k.URI); err != nil {
-		return fmt.Errorf("jwks_uri %q: %w", k.URI, err)
+	if _, err := sessionstate.Origin(uri); err != nil {
+		return fmt.Errorf("jwks_uri is %q, but must be a URL, such as https://op.example.com/jwks: %w", uri, err)
 	}
 	return nil
 }

@@ -6,7 +6,34 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 )
+
+// noteLoginCookie notes how the OP sets its login cookie, and that a browser has it.
+func (b *Browser) noteLoginCookie(op *OP, r *http.Request, header http.Header) {
+	if b.LoginPlace == nil || b.LoginCookie == "" {
+		return
+	}
+	var lines []string
+	if len(header["Set-Cookie"]) > 0 {
+		lines = b.ownLines(op, r, header)
+	}
+	b.LoginPlace.note(lines, b.LoginCookie, r, b.env.Now())
+}
+
+// checkLoginCookie says once that a user has signed in and no login cookie was observed, of which
+// nothing else would be noticed: not in this response, and in no request or response before.
+func (b *Browser) checkLoginCookie(op *OP, request pendingRequest) {
+	if b.LoginPlace == nil || b.LoginCookie == "" || request.is(silent) || b.LoginPlace.named.Load() {
+		return
+	}
+	b.LoginPlace.doubted.Store(true)
+	b.LoginPlace.unnamed.Do(func() {
+		b.env.Logger.Warn("login cookie not observed at a sign-in", zap.String("issuer", op.Issuer), zap.String("login_cookie", b.LoginCookie),
+			zap.String("advice", "set login_cookie to the cookie that the OP sets when a user signs in, or leave it out: sign-outs at the OP go unnoticed"))
+	})
+}
 
 // loginCookieDeleted reports whether a response deletes the OP's own login cookie, which the request carried. A changed value means
 // nothing: OPs rotate it as they like. In a frame it means nothing either: frameworks clean up there what they were not sent.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A LoginPlace is how the OP sets its login cookie, as far as that was seen. A cookie that is set for a part of the site does not reach an
@@ -16,6 +17,9 @@ type LoginPlace struct {
 	places []ClearCookie // each once
 	// named: a cookie of its name was observed, from the OP or from a browser.
 	named atomic.Bool
+	// doubted: users were signed in here, and none was.
+	doubted atomic.Bool
+	unnamed sync.Once // the log says so
 	// strict: it was set with SameSite=Strict; notNone: it was set with anything but SameSite=None.
 	strict, notNone bool
 }
@@ -23,15 +27,24 @@ type LoginPlace struct {
 // maxLoginPlaces is how many are remembered: an OP has one, and an odd one two.
 const maxLoginPlaces = 8
 
-// note looks for the cookie among the Set-Cookie lines of a response.
-func (p *LoginPlace) note(lines []string, name, requestPath string) {
+// note looks for the cookie among the Set-Cookie lines of the response to a request, and whether
+// the browser has it. A line that deletes what the browser has shows its place as well.
+func (p *LoginPlace) note(lines []string, name string, r *http.Request, now time.Time) {
+	carried := carriesCookie(r, name)
+	if carried && !p.named.Load() {
+		p.named.Store(true)
+	}
 	for _, line := range lines {
 		if given, _, _ := strings.Cut(line, "="); strings.Trim(given, " \t") != name {
 			continue
 		}
+		c, err := http.ParseSetCookie(line)
+		if err == nil && isDeletion(c, now) && !carried {
+			continue
+		}
 		p.named.Store(true)
-		if c, err := http.ParseSetCookie(line); err == nil && c.Value != "" && c.MaxAge >= 0 {
-			c.Path = cookiePath(c.Path, requestPath)
+		if err == nil { // else it has a value that Go's reader refuses, such as JSON
+			c.Path = cookiePath(c.Path, r.URL.Path)
 			p.add(c)
 		}
 	}
@@ -71,8 +84,8 @@ func (p *LoginPlace) comes(r *http.Request) bool {
 	return !p.notNone || !p.strict && isPlainNavigation(r)
 }
 
-// mayWithhold reports whether the browser may have the cookie and not send it with a request, as far as
-// it is not known how the cookie is set: another site's page has sent it here.
+// mayWithhold reports whether the browser may have the cookie and not send it with a request, as
+// far as it is not known how the cookie is set: another site's page has sent it here.
 func (p *LoginPlace) mayWithhold(op *OP, r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "same-site", "none":
@@ -84,6 +97,10 @@ func (p *LoginPlace) mayWithhold(op *OP, r *http.Request) bool {
 	}
 	return true
 }
+
+// isDoubted reports whether the configured name may well be wrong: users were signed in here, and
+// no cookie of that name was ever observed.
+func (p *LoginPlace) isDoubted() bool { return p.doubted.Load() && !p.named.Load() }
 
 // isSet reports whether the OP was observed to set the cookie.
 func (p *LoginPlace) isSet() bool {

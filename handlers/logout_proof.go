@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"go.uber.org/zap"
 )
 
 // A notEndedError says that the OP's own session goes on, or may, and what an operator can do.
@@ -12,8 +14,8 @@ type notEndedError struct{ why, advice string }
 
 func (e *notEndedError) Error() string { return "the OP has not ended its own session: " + e.why }
 
-// loginNames are the names of the cookies that show whether the browser is signed in at the OP: that
-// of the login cookie or, where that is not known, those of all that are cleared.
+// loginNames are the names of the cookies that show whether the browser is signed in at the OP:
+// that of the login cookie or, where that is not known, those of all that are cleared.
 func (e *EndSession) loginNames() (names []string) {
 	if e.LoginCookie != "" {
 		return []string{e.LoginCookie}
@@ -26,14 +28,27 @@ func (e *EndSession) loginNames() (names []string) {
 	return names
 }
 
+// warn says that no sign-out can be shown to have worked, as it is configured.
+func (e *EndSession) warn() {
+	isLogin := func(cookie ClearCookie) bool { return cookie.Name == e.LoginCookie }
+	switch {
+	case e.Upstream != nil && len(e.Upstream.Success) == 0 && len(e.loginNames()) == 0:
+		e.env.Logger.Warn("nothing shows whether end_session signs users out", zap.String("advice",
+			"set login_cookie, or name the status by which the OP says that it has signed the user out in the option success of upstream"))
+	case e.Upstream == nil && e.LoginCookie != "" && !slices.ContainsFunc(e.ClearCookies, isLogin):
+		e.env.Logger.Warn("end_session does not delete the login cookie", zap.String("login_cookie", e.LoginCookie),
+			zap.String("advice", "have clear_cookies delete the login cookie, with the domain and path that the OP sets it with"))
+	}
+}
+
 // carriesLogin reports whether the browser has one of those cookies.
 func (e *EndSession) carriesLogin(r *http.Request) bool {
 	return slices.ContainsFunc(e.loginNames(), func(name string) bool { return carriesCookie(r, name) })
 }
 
 // noteLogin remembers which of those cookies browsers bring to the endpoint, for names that none
-// brings may be wrong. Only what a browser brings that has signed in here counts: anybody can send a
-// cookie of any name.
+// brings may be wrong. Only what a browser brings that has signed in here counts: anybody can
+// send a cookie of any name.
 func (e *EndSession) noteLogin(l *leave) {
 	if l.sealed.session.IsZero() {
 		return
@@ -51,13 +66,13 @@ type brought struct {
 	crossSite bool
 }
 
-// wouldBring reports whether one of those cookies would have come with a request, if the browser had
-// it: the OP was observed to set it so, or another browser has brought it in the same way.
+// wouldBring reports whether one of those cookies would have come with a request, if the browser
+// had it: the OP was observed to set it so, or another browser has brought it in the same way.
 func (e *EndSession) wouldBring(op *OP, r *http.Request) bool {
-	if e.LoginCookie != "" && e.LoginPlace.comes(r) {
+	withheld := e.LoginPlace.mayWithhold(op, r)
+	if e.LoginPlace.comes(r) || !withheld && e.LoginPlace.isSet() && e.LoginPlace.missed(r.URL.Path) == nil {
 		return true
 	}
-	withheld := e.LoginPlace.mayWithhold(op, r)
 	return slices.ContainsFunc(e.loginNames(), func(name string) bool {
 		_, crossSite := e.brought.Load(brought{name, true})
 		_, sameSite := e.brought.Load(brought{name, false})
@@ -66,8 +81,8 @@ func (e *EndSession) wouldBring(op *OP, r *http.Request) bool {
 }
 
 // proves reports whether an answer to the request of Upstream shows that the OP has ended its own
-// session: by a status that the configuration names, or by the deletion of a cookie that the browser
-// brought. Any other may be a page that asks, a login page, or an error page of the site.
+// session: by a status that the configuration names, or by the deletion of a cookie that the
+// browser brought. Any other may be a page that asks, a login page, or an error page of the site.
 func (e *EndSession) proves(r *http.Request, status int, header http.Header) bool {
 	if len(e.Upstream.Success) > 0 {
 		return e.Upstream.succeeded(status)
@@ -93,6 +108,8 @@ func (e *EndSession) unproved(l *leave) error {
 		}
 	case carried && e.LoginPlace.isCleared(e.ClearCookies), !carried && e.wouldBring(l.op, l.r):
 		return nil
+	case !carried && l.sealed.session.IsZero() && !e.LoginPlace.isSet() && !e.LoginPlace.isDoubted():
+		return nil // nothing suggests that the user is signed in
 	case carried && e.Upstream == nil:
 		return &notEndedError{
 			fmt.Sprintf("the browser keeps the cookie %s", names),
@@ -104,6 +121,7 @@ func (e *EndSession) unproved(l *leave) error {
 			"check the upstream request; if it signs the user out, name the status of its answer in the option success of upstream",
 		}
 	default:
+		e.LoginPlace.doubted.Store(true)
 		return &notEndedError{
 			fmt.Sprintf("the browser has no cookie %s, and none was observed that reaches the endpoint", names),
 			"check the name: it must be that of the cookie by which the OP knows users who are signed in",

@@ -113,8 +113,8 @@ func writePage(w http.ResponseWriter, status int, language, policy string, body 
 	_, _ = w.Write(body) // to a client that may have gone
 }
 
-// log writes the one line that stands for a request. It holds nothing of the request but who asked, and, where it is refused or fails,
-// the address that was asked for.
+// log writes the line that stands for a request. It holds nothing of the request but who asked, and, where it is refused or fails, the
+// address that was asked for.
 func (e *EndSession) log(l *leave, outcome string, more ...zap.Field) {
 	level := zap.InfoLevel
 	if outcome == "refused" || outcome == "failed" {

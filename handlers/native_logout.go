@@ -81,8 +81,8 @@ func navigates(r *http.Request) bool {
 	return !isSpeculative(r) && (dest == "" || dest == "document") && (mode == "" || mode == "navigate")
 }
 
-// isSpeculative reports whether a browser loads what nobody may ever see, by prefetch or prerender. The
-// fields are those of today's browsers and of earlier ones.
+// isSpeculative reports whether a browser loads what nobody may ever see, by prefetch or
+// prerender. The fields are those of today's browsers and of earlier ones.
 func isSpeculative(r *http.Request) bool {
 	return r.Header.Get("Sec-Purpose") != "" || strings.EqualFold(r.Header.Get("Purpose"), "prefetch") ||
 		strings.EqualFold(r.Header.Get("X-Moz"), "prefetch")

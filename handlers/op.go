@@ -80,11 +80,11 @@ func newOP(issuers ...string) (*OP, error) {
 func newOPOf(issuer string) (*OP, error) {
 	origin, err := sessionstate.Origin(issuer)
 	if err != nil {
-		return nil, fmt.Errorf("%w %q: %w", ErrIssuer, issuer, err)
+		return nil, fmt.Errorf("%w %q: %w; it must be a URL, such as https://op.example.com", ErrIssuer, issuer, err)
 	}
 	u, err := url.Parse(issuer)
 	if err != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(issuer, "#") || len(issuer) > maxClientID {
-		return nil, fmt.Errorf("%w %q: it has a query or a fragment, or is too long", ErrIssuer, issuer)
+		return nil, fmt.Errorf("%w %q: it has a query or a fragment, or is too long; write it as the OP's discovery document has it", ErrIssuer, issuer)
 	}
 	scheme, host, _ := strings.Cut(origin, "://")
 	return &OP{

@@ -21,8 +21,24 @@ type OPAddress struct {
 	client *http.Client
 }
 
+// ValidateOPAddress reports why the OP cannot be at an address.
+func ValidateOPAddress(address string) error {
+	if socket, ok := strings.CutPrefix(address, "unix/"); ok && socket != "" {
+		return nil
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" ||
+		u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#") {
+		return fmt.Errorf("op_address is %q, but must be http://host:port, https://host:port or unix//path, without a path on the OP", address)
+	}
+	return nil
+}
+
 // NewOPAddress makes an address of the form http://host:port, https://host:port or unix//path.
 func NewOPAddress(address string) (*OPAddress, error) {
+	if err := ValidateOPAddress(address); err != nil {
+		return nil, err
+	}
 	// A redirect would lead elsewhere than what was configured; a proxy of the environment is not
 	// the way to a neighbour.
 	network := &http.Transport{
@@ -36,9 +52,8 @@ func NewOPAddress(address string) (*OPAddress, error) {
 		return &OPAddress{"http://unix", client}, nil
 	}
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" ||
-		u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#") {
-		return nil, fmt.Errorf("op_address is %q, but must be http://host:port, https://host:port or unix//path, without a path on the OP", address)
+	if err != nil {
+		return nil, err
 	}
 	return &OPAddress{u.Scheme + "://" + u.Host, client}, nil
 }

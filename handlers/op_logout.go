@@ -12,7 +12,7 @@ import (
 // OPLogout is a request by which the OP itself signs a user out: what its own sign-out button sends. It is for OPs that give the browser
 // a new login cookie then, instead of deleting it. Where it succeeds, with a status of 2xx or 3xx, the session has ended.
 type OPLogout struct {
-	// The method. A GET often only asks the user.
+	// The method, in any case. A GET often only asks the user.
 	// Default: POST.
 	Method string `json:"method,omitempty"`
 
@@ -20,10 +20,10 @@ type OPLogout struct {
 	Paths []string `json:"paths"`
 }
 
-// validate returns why there can be no such request.
-func (l OPLogout) validate() error {
-	if !httpguts.ValidHeaderFieldName(l.method()) {
-		return fmt.Errorf("op_logout: %q is no method", l.Method)
+// Validate reports why there can be no such request.
+func (l OPLogout) Validate() error {
+	if err := validateMethod("op_logout", l.Method); err != nil {
+		return err
 	}
 	if len(l.Paths) == 0 {
 		return fmt.Errorf("op_logout: %w: there is none", ErrPath)
@@ -32,9 +32,18 @@ func (l OPLogout) validate() error {
 		if path == "" {
 			return fmt.Errorf("op_logout: %w: it is empty", ErrPath)
 		}
-		if err := validatePath(path); err != nil {
-			return fmt.Errorf("op_logout: %w", err)
+		if err := validatePath("op_logout", path); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// validateMethod reports why a word cannot be a method (RFC 9110, section 9.1). An empty one is the
+// default.
+func validateMethod(option, method string) error {
+	if method != "" && !httpguts.ValidHeaderFieldName(method) {
+		return fmt.Errorf("%s: %q is no method, such as GET, POST or DELETE", option, method)
 	}
 	return nil
 }

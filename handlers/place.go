@@ -10,14 +10,64 @@ import (
 // ErrPath says that a configured path cannot be served.
 var ErrPath = errors.New("invalid path")
 
-// validatePath tells why a path cannot be that of an endpoint of ours. An empty one is the default.
-func validatePath(path string) error {
+// validatePath reports why a path cannot be one on the issuer's origin. An empty one is the default.
+func validatePath(option, path string) error {
 	if path == "" {
 		return nil
 	}
 	u, err := url.ParseRequestURI(path)
 	if err != nil || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || u.Path != path || u.EscapedPath() != path {
-		return fmt.Errorf("%w %q: it must begin with one slash and have neither a query or fragment nor escapes or what needs them", ErrPath, path)
+		return fmt.Errorf("%s: %w %q: it must begin with one slash and have neither a query or fragment nor escapes or what needs them",
+			option, ErrPath, path)
+	}
+	return nil
+}
+
+// ValidateEndpoint reports why a path cannot be that of an endpoint of ours, check_session or
+// end_session. An empty one is the default.
+func ValidateEndpoint(option, path string) error {
+	if path == "/" {
+		return fmt.Errorf("%s: %w %q: that is the start page of the site; choose a path of its own, such as /oidc/%s",
+			option, ErrPath, path, strings.ReplaceAll(option, "_", "-"))
+	}
+	return validatePath(option, path)
+}
+
+// ValidateEndpoints reports why endpoints of ours cannot be where they are configured: each needs
+// a path of its own, which is none of the OP's documents. Without issuers, the path of the issuer
+// is not known, and so neither are the defaults behind it. Issuers and paths that are wrong
+// themselves are for ValidateIssuers and ValidateDiscovery.
+func ValidateEndpoints(issuers, discovery []string, check string, end *string) error {
+	op, byDefault := &OP{issuers: []issuerName{{place: pattern{before: wellKnown}}}}, len(issuers) > 0
+	var err error
+	if byDefault {
+		if op, err = newOP(issuers...); err != nil {
+			return nil
+		}
+	}
+	if op, err = op.withPlaces(discovery); err != nil {
+		return nil
+	}
+	if check == "" && byDefault {
+		check = op.place(check, DefaultCheckSessionPath)
+	}
+	if err := op.validateOwn("check_session", check); err != nil || end == nil {
+		return err
+	}
+	path := *end
+	if path == "" && byDefault {
+		path = op.place(path, DefaultEndSessionPath)
+	}
+	if path != "" && (check == path || check == path+confirmSuffix) {
+		return fmt.Errorf("check_session is %q, but end_session has %q and %q: each needs a path of its own", check, path, path+confirmSuffix)
+	}
+	return errors.Join(op.validateOwn("end_session", path), op.validateOwn("end_session", path+confirmSuffix))
+}
+
+// validateOwn reports why an endpoint of ours cannot be at a path.
+func (op *OP) validateOwn(option, path string) error {
+	if op.HasDocument(path) {
+		return fmt.Errorf("%s: %w %q: the OP's discovery document is there; choose a path of its own", option, ErrPath, path)
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ type Provider struct {
 func (p *Provider) Setup(env Env) error {
 	p.env = env
 	if len(p.Issuers) == 0 {
-		return validateDiscovery(p.Discovery)
+		return ValidateDiscoveryAlone(p.Discovery)
 	}
 	op, err := p.newOP(p.Issuers...)
 	if err != nil {

@@ -184,10 +184,10 @@ func (r *receipt) group(page *assets.View, client *receiptClient, left map[regis
 		tried = tried || notice.Attempts > 0
 	}
 	switch {
-	case client.asked && (failed || trying && !tried):
-		return nil // it may refuse, since its session is gone, and is notified later
 	case failed:
 		return &page.Failed
+	case client.asked && trying && !tried:
+		return nil // it is notified later
 	case trying:
 		return &page.Retrying
 	case len(client.notices) > 0:

@@ -48,7 +48,7 @@ func TestWhoIsToldByBothChannelsIsWhereTheBackChannelSays(t *testing.T) {
 		x.signedIn(clientID, "alice")
 		x.e.BackChannel.Configured = true
 		want.ID = registry.NameNotice(x.openS().session, clientID, "alice", "sid of alice")
-		page := readAll(t, x.answer(x.ask(nil), answerSignOut).Body)
+		page := readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body)
 		settling := registry.Settling{Issuer: issuer, Outcomes: []registry.Outcome{want}, Now: x.w.clock.Now()}
 		if err := x.w.store.SettleNotices(t.Context(), settling); err != nil {
 			t.Fatal(err)

@@ -3,7 +3,6 @@ package handlers
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 
@@ -23,12 +22,9 @@ const (
 	sessionStateOwn SessionState = "own"
 )
 
-// validate returns why it is none of them.
-func (s SessionState) validate() error {
-	if slices.Contains([]SessionState{"", SessionStateAuto, SessionStateKeep, SessionStateReplace}, s) {
-		return nil
-	}
-	return fmt.Errorf("session_state is %q, but must be %s, %s or %s", s, SessionStateAuto, SessionStateKeep, SessionStateReplace)
+// Validate reports why it is none of them.
+func (s SessionState) Validate() error {
+	return oneOf("session_state", string(s), string(SessionStateAuto), string(SessionStateKeep), string(SessionStateReplace))
 }
 
 // at returns what is done at an OP. While its document is not known, nothing of its own is taken away.

@@ -20,12 +20,17 @@ const maxShownHost = 64
 // maxLogged is how much of what a request says the log keeps, in characters.
 const maxLogged = 256
 
-// ValidateName tells why an OP cannot have a name on pages. Empty: it goes by its host.
+// ValidateName reports why an OP cannot have a name on pages. Empty: it goes by its host.
 func ValidateName(name string) error {
-	if plain := assets.PlainName(name); plain != name {
-		return fmt.Errorf("name %q has more than %d characters, or some that cannot be seen: write %q", name, assets.MaxName, plain)
+	plain := assets.PlainName(name)
+	if plain == name {
+		return nil
 	}
-	return nil
+	err := fmt.Errorf("name is %q, but must be 1 to %d characters that can be seen", name, assets.MaxName)
+	if plain == "" {
+		return err
+	}
+	return fmt.Errorf("%w: write %q", err, plain)
 }
 
 // opName is what pages call the OP.

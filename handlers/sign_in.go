@@ -33,6 +33,7 @@ func (b *Browser) signIn(v *visit, request pendingRequest, origin string, respon
 	v.state = v.sealed.state
 	v.giveSession()
 	v.giveState(v.state)
+	b.checkLoginCookie(v.op, request)
 	b.signIns.put(browserKey(v.sealed.browser), v.now)
 	if code := response.values.Get("code"); b.Redemptions != nil && code != "" && subject == (registry.Subject{}) {
 		b.Redemptions.responded(v.env.Logger, v.op.Issuer, request.clientID, code, v.now)

@@ -74,6 +74,7 @@ func (e *EndSession) serveParked(l *leave) {
 		return
 	}
 	l.request = parked.Request
+	parked.Sessions = append(parked.Sessions, sessionIDs(l.ended)...) // not recorded until now
 	switch {
 	case !parked.Ended || !parked.isOfBrowser(l.sealed.browser):
 		e.decide(l)
@@ -125,13 +126,14 @@ func (e *EndSession) hasSession(l *leave) bool {
 	return !known || session.Live(l.now)
 }
 
-// keepsLogin reports whether the browser may be signed in at the OP itself. Where nothing is known of the OP's cookies, any that is
-// not ours may say so.
+// keepsLogin reports whether the browser may be signed in at the OP itself. Where no name of its
+// cookies is known for certain, any that is not ours may say so.
 func (e *EndSession) keepsLogin(l *leave) bool {
+	unnamed := len(e.loginNames()) == 0 || e.LoginPlace.isDoubted()
 	if e.carriesLogin(l.r) || e.LoginPlace.isSet() && !e.wouldBring(l.op, l.r) {
 		return true
 	}
-	return e.endsAtOP() && !e.wouldBring(l.op, l.r) && l.hasOthersCookie() // else it has no session that could be ended
+	return e.endsAtOP() && unnamed && !e.wouldBring(l.op, l.r) && l.hasOthersCookie() // else it has no session that could be ended
 }
 
 // hasOthersCookie reports whether the browser has a cookie that is not ours.
@@ -266,6 +268,10 @@ func (e *EndSession) signOut(l *leave) {
 	e.leave(l, "signed out", signedOut)
 }
 
+// isUnrecorded reports whether the end of a session is in the browser's cookies only: no client
+// is notified of it before the browser is back at the OP.
+func (l *leave) isUnrecorded() bool { return len(l.sealed.owed.ids()) > 0 }
+
 // sessionIDs are the IDs of sessions, for the receipt.
 func sessionIDs(sessions []registry.Session) [][]byte {
 	var ids [][]byte
@@ -283,7 +289,7 @@ func (e *EndSession) fail(l *leave, done sealedLogout) {
 		return
 	}
 	e.show(l, http.StatusBadGateway, told.view(assets.View{
-		Page: assets.PageError, Problem: assets.ProblemOPFailed,
+		Page: assets.PageError, Problem: assets.ProblemOPFailed, Unrecorded: l.isUnrecorded(),
 		Action: e.place(l.op) + confirmSuffix, Confirmation: l.confirmation(l.request),
 	}, left))
 	e.notifyAsking(l, left, 0)
@@ -305,7 +311,11 @@ func (e *EndSession) leave(l *leave, outcome string, done sealedLogout) {
 		return
 	}
 	e.log(l, outcome)
-	if l.request.Redirect != "" && e.maySend(l, done) {
+	mayGo, page := l.request.Redirect != "" && e.maySend(l, done), assets.View{Page: assets.PageSignedOut, Unrecorded: l.isUnrecorded()}
+	if mayGo && page.Unrecorded { // a redirect would hide that apps are still signed in
+		page.Continue, mayGo = l.request.location(), false
+	}
+	if mayGo {
 		l.redirect(l.request.location())
 		if len(left) > 0 {
 			_ = http.NewResponseController(l.w).Flush() // the user is on the way
@@ -313,7 +323,7 @@ func (e *EndSession) leave(l *leave, outcome string, done sealedLogout) {
 		e.notifyAsking(l, left, returnGrace)
 		return
 	}
-	e.show(l, http.StatusOK, told.view(assets.View{Page: assets.PageSignedOut}, left))
+	e.show(l, http.StatusOK, told.view(page, left))
 	e.notifyAsking(l, left, 0)
 }
 

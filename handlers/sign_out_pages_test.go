@@ -107,7 +107,9 @@ func TestErrorsSayWhetherTheUserIsSignedIn(t *testing.T) {
 		r.Header.Set("Sec-Fetch-Site", "cross-site")
 		return r
 	}
-	link := func() *http.Request { return httptest.NewRequest(http.MethodGet, issuer+endSession+"?id_token_hint=x", nil) }
+	link := func() *http.Request {
+		return httptest.NewRequest(http.MethodGet, issuer+endSession+"?id_token_hint=x", nil)
+	}
 	for _, tt := range []struct {
 		name     string
 		signedIn bool
@@ -150,6 +152,17 @@ func TestSignOutsThatAreRefusedOrFailAreWarnings(t *testing.T) {
 	}
 	if len(done) != 1 || done[0]["level"] != zapcore.InfoLevel {
 		t.Errorf("signed out: %v", done)
+	}
+}
+
+func TestTheLogSaysWhyNobodyIsSentBackByARequestThatNamesNoClient(t *testing.T) {
+	x := newExit(t)
+	x.ask(values("post_logout_redirect_uri", elsewhere))
+	x.ask(values("post_logout_redirect_uri", bye, "client_id", clientID))
+	x.ask(nil)
+	lines := x.w.logs.FilterMessage("logout request names no client").All()
+	if len(lines) != 1 || lines[0].Level != zapcore.WarnLevel || lines[0].ContextMap()["post_logout_redirect_uri"] != "https://rp.example.com:8443/elsewhere" {
+		t.Errorf("the log says %v", lines)
 	}
 }
 
@@ -267,7 +280,7 @@ func TestTheAppThatAsksIsNotAmongThoseThatCannotBeNotified(t *testing.T) {
 	}{
 		{"one without a channel", clientID, nil, map[string][]string{"cannot be told": {"The Wiki"}, "not be reached yet": {"Told"}}},
 		{"one that is not tried yet", "told", nil, map[string][]string{"cannot be told": {"The Shop", "The Wiki"}}},
-		{"one that refuses, since it has no session any more", "told", &registry.Outcome{Dead: true}, map[string][]string{"cannot be told": {"The Shop", "The Wiki"}}},
+		{"one that failed", "told", &registry.Outcome{Dead: true}, map[string][]string{"cannot be told": {"The Shop", "The Wiki"}, "could not be signed out of": {"Told"}}},
 		{"one that was notified", "told", &registry.Outcome{Delivered: true}, map[string][]string{"cannot be told": {"The Shop", "The Wiki"}, "You were signed out": {"Told"}}},
 		{"one that is named by a link only", "", nil, map[string][]string{"cannot be told": {"The Shop", "The Wiki"}, "not be reached yet": {"Told"}}},
 	} {

@@ -167,7 +167,7 @@ func TestSignOutsWhereNoLoginCookieIsConfigured(t *testing.T) {
 		"by upstream, of a browser without any cookie":  {byUpstream, map[string]string{}, true, "", "signed out", 0},
 		"by cookies":                                    {byCookies, nil, true, "", "signed out", 0},
 		"by cookies, of a browser with the second":      {byCookies, map[string]string{"csrf": "x"}, true, "", "question", 0},
-		"by cookies, of a browser with another":         {byCookies, map[string]string{"theme": "dark"}, true, "", "question", 0}, // the names may be wrong
+		"by cookies, of a browser with another":         {byCookies, map[string]string{"theme": "dark"}, true, "", "signed out", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := newExit(t, tt.configure)
@@ -250,7 +250,7 @@ func TestThreatAParentDomainsCookieOfTheLoginCookiesName(t *testing.T) {
 			x := newExit(t, func(e *EndSession) { e.Upstream = nil })
 			x.signedIn(clientID, "alice")
 			delete(x.cookies, "login")
-			x.e.LoginPlace.note(tt.seen, "login", "/")
+			x.e.LoginPlace.note(tt.seen, "login", httptest.NewRequest(http.MethodGet, issuer+"/", nil), x.w.clock.Now())
 			first := httptest.NewRequest(http.MethodGet, issuer+endSession+"?id_token_hint="+x.hint(clientID, "alice"), nil)
 			first.Header.Set("Cookie", tt.before)
 			parked := x.once(first)

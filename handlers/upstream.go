@@ -3,9 +3,11 @@ package handlers
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -15,7 +17,7 @@ import (
 // Upstream is the request that ends the OP's own session: the one its own sign-out button makes. It goes to the OP through the rest
 // of the site, with the browser's cookies, and the cookies that the OP sets or deletes in its answer reach the browser.
 type Upstream struct {
-	// The method. Default: POST.
+	// The method, in any case. Default: POST.
 	Method string `json:"method,omitempty"`
 
 	// The path on the issuer's origin, with a query if need be. Takes placeholders that are known at start.
@@ -38,19 +40,20 @@ type Upstream struct {
 	Success []int `json:"success,omitempty"`
 }
 
-// Validate tells why the request cannot be made.
+// Validate reports why the request cannot be made.
 func (u *Upstream) Validate() error {
-	if u.Method != "" && !httpguts.ValidHeaderFieldName(u.Method) {
-		return fmt.Errorf("upstream: %q is no method", u.Method)
+	if err := validateMethod("upstream", u.Method); err != nil {
+		return err
 	}
 	path, _, _ := strings.Cut(u.Path, "?")
 	if _, err := url.ParseRequestURI(u.Path); err != nil || path == "" || strings.HasPrefix(path, "//") || path[0] != '/' || strings.Contains(u.Path, "#") {
-		return fmt.Errorf("upstream: %w %q: it must be a path on the issuer's origin", ErrPath, u.Path)
+		return fmt.Errorf("upstream: %w %q: it must be a path on the issuer's origin, such as /logout", ErrPath, u.Path)
 	}
 	if u.Body != "" && len(u.Form) > 0 {
 		return errors.New("upstream: there can be a body or a form, not both")
 	}
-	for field, value := range u.Headers {
+	for _, field := range slices.Sorted(maps.Keys(u.Headers)) {
+		value := u.Headers[field]
 		if !httpguts.ValidHeaderFieldName(field) || !httpguts.ValidHeaderFieldValue(value) || textproto.CanonicalMIMEHeaderKey(field) == "Cookie" {
 			return fmt.Errorf("upstream: header %q cannot be sent", field)
 		}
@@ -134,7 +137,8 @@ func (u *Upstream) header(l *leave, replace func(string) string) http.Header {
 	}
 	stripped := &http.Request{Header: header}
 	l.op.cookies.strip(stripped)
-	for field, value := range u.Headers {
+	for _, field := range slices.Sorted(maps.Keys(u.Headers)) {
+		value := u.Headers[field]
 		if value := replace(value); httpguts.ValidHeaderFieldValue(value) {
 			header[textproto.CanonicalMIMEHeaderKey(field)] = []string{value}
 		}

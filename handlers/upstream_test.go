@@ -204,7 +204,7 @@ func TestALoginCookieThatDoesNotReachTheEndpointIsAFailureThatSaysWhatToDo(t *te
 		x := newExit(t)
 		x.signedIn(clientID, "alice")
 		line := "login=alice; Path=" + set
-		x.e.LoginPlace.note([]string{"login=; Max-Age=0; Path=/gone", line, "other=1; Path=/x", "login=; Path=/gone"}, "login", "/account/x")
+		x.e.LoginPlace.note([]string{"login=; Max-Age=0; Path=/gone", line, "other=1; Path=/x", "login=; Path=/gone"}, "login", httptest.NewRequest(http.MethodGet, issuer+"/account/x", nil), x.w.clock.Now())
 		if set == "" {
 			x.e.LoginPlace = new(LoginPlace)
 		}

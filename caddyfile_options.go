@@ -1,0 +1,152 @@
+package oidcsession
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+)
+
+// An option parses one option of a block; the dispenser is at its name.
+type option func(d *caddyfile.Dispenser) error
+
+// options are those of a block, by name.
+type options map[string]option
+
+// parse parses a block. check judges its options together, since one may mend another: an error
+// names the line of the first option with which it came.
+func (o options) parse(d *caddyfile.Dispenser, block string, check func() error) error {
+	lines := make(map[string]caddyfile.Dispenser)
+	judge := func(line caddyfile.Dispenser) error {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		if _, known := lines[err.Error()]; !known {
+			lines[err.Error()] = line
+		}
+		line = lines[err.Error()]
+		return line.WrapErr(err)
+	}
+	err := judge(*d)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		line, name := *d, d.Val()
+		parse, known := o[name]
+		if !known {
+			return d.Errf("unrecognized %s option '%s'%s", block, name, handlers.DidYouMean(name, slices.Collect(maps.Keys(o))))
+		}
+		if err := parse(d); err != nil {
+			return err
+		}
+		err = judge(line)
+	}
+	return err
+}
+
+// unchecked is the check of a block whose options are right one by one.
+func unchecked() error { return nil }
+
+// located returns an error with file and line, and with the option if it does not name it itself.
+func located(d *caddyfile.Dispenser, name string, err error) error {
+	if !strings.Contains(err.Error(), name) {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	return d.WrapErr(err)
+}
+
+// endOfLine refuses further arguments and a block.
+func endOfLine(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		return d.Errf("unrecognized option '%s'", d.Val())
+	}
+	return nil
+}
+
+// scalar parses the one argument of an option that may be given once. A nil check takes any.
+func scalar(value *string, check func(string) error) option {
+	return func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		if *value != "" {
+			return d.Errf("%s is given twice", name)
+		}
+		if !d.NextArg() {
+			return d.ArgErr()
+		}
+		if *value = d.Val(); *value == "" {
+			return d.Errf("%s is empty", name)
+		}
+		if check != nil {
+			if err := check(*value); err != nil {
+				return located(d, name, err)
+			}
+		}
+		return endOfLine(d)
+	}
+}
+
+// list parses an option with one or more arguments that may be given once. A nil check takes any.
+func list(values *[]string, check func(...string) error) option {
+	return func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		if *values != nil {
+			return d.Errf("%s is given twice: write all on one line", name)
+		}
+		if *values = d.RemainingArgs(); len(*values) == 0 {
+			return d.ArgErr()
+		}
+		if slices.Contains(*values, "") {
+			return d.Errf("%s is empty", name)
+		}
+		if check != nil {
+			if err := check(*values...); err != nil {
+				return located(d, name, err)
+			}
+		}
+		return endOfLine(d)
+	}
+}
+
+// duration parses an option with a duration, such as 12h or 30d, that may be given once.
+func duration(value *caddy.Duration, check func(caddy.Duration) error) option {
+	return func(d *caddyfile.Dispenser) error {
+		var text string
+		name := d.Val()
+		if *value != 0 {
+			return d.Errf("%s is given twice", name)
+		}
+		if err := scalar(&text, nil)(d); err != nil {
+			return err
+		}
+		parsed, err := caddy.ParseDuration(text)
+		if err != nil {
+			return d.Errf("%s: '%s' is no duration, such as 90s, 12h or 30d", name, text)
+		}
+		if parsed == 0 {
+			return d.Errf("%s is 0, which stands for the default: leave the option out", name)
+		}
+		*value = caddy.Duration(parsed)
+		if err := check(*value); err != nil {
+			return d.WrapErr(err)
+		}
+		return nil
+	}
+}
+
+// onOff parses an option without arguments that may be given once.
+func onOff(value *bool) option {
+	return func(d *caddyfile.Dispenser) error {
+		if *value {
+			return d.Errf("%s is given twice", d.Val())
+		}
+		*value = true
+		return endOfLine(d)
+	}
+}

@@ -1,0 +1,129 @@
+package oidcsession
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+)
+
+// Validate checks what Provision resolved. The Caddyfile's parser applies the same rules to what is
+// literal there, where file and line are known.
+func (h *Handler) Validate() error {
+	errs := []error{
+		validateLoginCookie(h.LoginCookie), h.browser.Validate(), h.CheckSession.Validate(), handlers.ValidateIDTokens(h.IDTokens...),
+		validateLifetime("session_lifetime")(h.SessionLifetime), validateLifetime("idle_timeout")(h.IdleTimeout),
+		validateFrontChannelTimeout(h.FrontChannelTimeout),
+	}
+	if b := h.BackChannel; b != nil {
+		errs = append(errs, validateRetryFor(b.RetryFor), validateRedirectWait(b.RedirectWait))
+	}
+	return errors.Join(append(errs, h.EndSession.Validate(), h.validateTogether())...)
+}
+
+// validateTogether checks options that depend on each other, once none of them is a placeholder.
+func (h *Handler) validateTogether() error {
+	var check string
+	var end *string
+	if h.CheckSession != nil {
+		check = h.CheckSession.Path
+	}
+	switch explicit := h.EndSession != nil && h.EndSession.Explicit; {
+	case explicit:
+		end = &h.EndSession.Path
+	case h.LoginCookie != "":
+		end = new(string)
+	}
+	paths := append([]string{check}, slices.Concat(h.Issuers, h.Discovery)...)
+	if end != nil {
+		paths = append(paths, *end)
+	}
+	if slices.ContainsFunc(paths, hasPlaceholder) {
+		return nil
+	}
+	if len(h.Issuers) == 0 {
+		if err := handlers.ValidateDiscoveryAlone(h.Discovery); err != nil {
+			return err
+		}
+	}
+	return handlers.ValidateEndpoints(h.Issuers, h.Discovery, check, end)
+}
+
+func validateLoginCookie(name string) error {
+	if name != "" && (&http.Cookie{Name: name, Value: "x"}).Valid() != nil {
+		return fmt.Errorf("login_cookie is no cookie name: %q; write the name alone, such as sessionid", name)
+	}
+	return nil
+}
+
+func validateSessionState(value string) error { return handlers.SessionState(value).Validate() }
+
+func validateEndpoint(option string) func(string) error {
+	return func(path string) error { return handlers.ValidateEndpoint(option, path) }
+}
+
+func validateLifetime(option string) func(caddy.Duration) error {
+	return func(value caddy.Duration) error {
+		if lifetime := time.Duration(value); lifetime != 0 && (lifetime < minSessionLifetime || lifetime > maxSessionLifetime) {
+			return fmt.Errorf("%s is %s, but must be %s to 400 days", option, lifetime, minSessionLifetime)
+		}
+		return nil
+	}
+}
+
+func validateFrontChannelTimeout(value caddy.Duration) error {
+	if timeout := time.Duration(value); timeout < 0 || timeout > maxFrontChannelTimeout {
+		return fmt.Errorf("frontchannel_timeout is %s, but must be at most %s", timeout, maxFrontChannelTimeout)
+	}
+	return nil
+}
+
+func validateRetryFor(value caddy.Duration) error {
+	return handlers.ValidateBackChannel(time.Duration(value), 0)
+}
+
+func validateRedirectWait(value caddy.Duration) error {
+	return handlers.ValidateBackChannel(0, time.Duration(value))
+}
+
+func validateAllowPrivate(addresses ...string) error {
+	_, err := (&BackChannel{AllowPrivate: addresses}).allowed()
+	return err
+}
+
+// atStart is the check of an option that takes placeholders known at start: of one without any.
+func atStart(check func(string) error) func(string) error {
+	return func(value string) error {
+		if hasPlaceholder(value) {
+			return validatePlaceholders(value)
+		}
+		if check == nil {
+			return nil
+		}
+		return check(value)
+	}
+}
+
+// allAtStart is the same for a list: the values without placeholders are checked together.
+func allAtStart(check func(...string) error) func(...string) error {
+	return func(values ...string) error {
+		for _, value := range values {
+			if err := validatePlaceholders(value); err != nil {
+				return err
+			}
+		}
+		literal := slices.DeleteFunc(slices.Clone(values), hasPlaceholder)
+		if check == nil || len(literal) == 0 {
+			return nil
+		}
+		return check(literal...)
+	}
+}
+
+func hasPlaceholder(value string) bool { return strings.Contains(value, "{") }
