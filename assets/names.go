@@ -13,8 +13,9 @@ const MaxName = 100
 
 const brailleBlank = '\u2800' // a symbol without a dot
 
-// PlainName returns a name as pages show it: on one line, up to [MaxName] characters, without control characters, characters that
-// change the direction of the text around them, and those that have no shape.
+// PlainName returns a name as pages show it: on one line, up to [MaxName] characters, without
+// control characters, characters that change the direction of the text around them, and those
+// that have no shape.
 func PlainName(name string) string {
 	name = strings.Map(func(c rune) rune {
 		switch {
@@ -36,7 +37,8 @@ func Shorten(text string, most int) string {
 	return text
 }
 
-// plainView returns a view with plain names. Those that are written from right to left are set apart from the text around them.
+// plainView returns a view with plain names. Those that are written from right to left are set
+// apart from the text around them.
 func plainView(view View) View {
 	for _, name := range []*string{&view.Issuer, &view.Client, &view.BackName, &view.Host} {
 		*name = isolated(PlainName(*name))
@@ -55,8 +57,8 @@ func plainNames(names []string) []string {
 	return plain
 }
 
-// isolated puts a name that has characters from right to left between FIRST STRONG ISOLATE and POP DIRECTIONAL ISOLATE (Unicode
-// Standard Annex 9, section 2.4.2).
+// isolated puts a name that has characters from right to left between FIRST STRONG ISOLATE and
+// POP DIRECTIONAL ISOLATE (Unicode Standard Annex 9, section 2.4.2).
 func isolated(name string) string {
 	if !strings.ContainsFunc(name, func(c rune) bool {
 		properties, _ := bidi.LookupRune(c)

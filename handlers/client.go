@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
 )
@@ -158,17 +157,6 @@ func (c Client) validateAlgorithm() error {
 // ValidateConfigured is Validate for a client that an operator writes down, who can mend a
 // misspelt algorithm: at registration, it is the OP who refuses one.
 func (c Client) ValidateConfigured() error { return errors.Join(c.Validate(), c.validateAlgorithm()) }
-
-// plainName is a name without characters that could make the text around it read differently:
-// control characters, and those that change its direction.
-func plainName(name string) string {
-	return strings.Map(func(c rune) rune {
-		if unicode.In(c, unicode.Cc, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
-			return -1
-		}
-		return c
-	}, name)
-}
 
 // tellable reports whether the client can be told by back channel that a session has ended, which its ID tokens named so, or not.
 func (c Client) tellable(sid string) bool {

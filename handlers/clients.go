@@ -45,7 +45,6 @@ func (c *Clients) Setup(env Env) error {
 		if _, given := c.configured[client.ID]; given {
 			return fmt.Errorf("%w %q: it is given twice", ErrClient, client.ID)
 		}
-		client.Name = plainName(client.Name)
 		c.configured[client.ID] = client
 		c.anyFramed = c.anyFramed || client.FrontChannelLogoutURI != ""
 		c.anyTellable = c.anyTellable || client.BackChannelLogoutURI != ""

@@ -96,7 +96,6 @@ func parseClients(document []byte) (*clientsFile, error) {
 		if _, given := loaded.clients[client.ID]; given {
 			return nil, fmt.Errorf("client %d: %w %q: it is given twice", n, ErrClient, client.ID)
 		}
-		client.Name = plainName(client.Name)
 		loaded.clients[client.ID] = client
 		loaded.unknown = unknownMembers(loaded.unknown, client.ID, document[start:decoder.InputOffset()])
 	}

@@ -282,7 +282,7 @@ func TestNamesHaveNoControlCharacters(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"shop", "wiki"} {
-		if client, _ := clients.Find(t.Context(), issuer, id); client.Name != "The Shop \u00e9\u5e97" {
+		if client, _ := clients.Find(t.Context(), issuer, id); client.shownName(id) != "The Shop \u00e9\u5e97" {
 			t.Errorf("%s is %q", id, client.Name)
 		}
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/assets"
 )
 
-// maxShownHost is how much of a host a page shows, in characters: its end, which says whose it is.
+// maxShownHost is how much of a host a page shows, in characters: its end, which says whose it
+// is.
 const maxShownHost = 64
 
 // maxLogged is how much of what a request says the log keeps, in characters.
@@ -42,8 +43,9 @@ func (e *EndSession) opName(op *OP) string {
 	return cmp.Or(e.Name, host)
 }
 
-// shownName is what pages call a client that took part in a session, or signed a request: by the name that the operator gave it. One
-// that registered itself chose its name, and goes by the host of its addresses.
+// shownName is what pages call a client that took part in a session, or signed a request: by the
+// name that the operator gave it. One that registered itself chose its name, and goes by the host
+// of its addresses.
 func (c Client) shownName(id string) string {
 	if c.registered {
 		return cmp.Or(shownHost(c.origin().String()), shownHost(c.BackChannelLogoutURI), shownID(id))
@@ -51,7 +53,8 @@ func (c Client) shownName(id string) string {
 	return cmp.Or(assets.PlainName(c.Name), shownID(id))
 }
 
-// shownID is what pages call a client by its ID: by the host of one that is a URL, whose path anybody may choose.
+// shownID is what pages call a client by its ID: by the host of one that is a URL, whose path
+// anybody may choose.
 func shownID(id string) string {
 	if strings.Contains(id, "://") {
 		return cmp.Or(shownHost(id), "?")
@@ -78,8 +81,9 @@ func webAddress(address string) *url.URL {
 	return u
 }
 
-// showClient names the client on a page, and links back to it. Nobody vouches for a client that is not known, or that registered
-// itself and is named by a link without a hint: such a client's text is not shown, and nothing leads to it.
+// showClient names the client on a page, and links back to it. Nobody vouches for a client that
+// is not known, or that registered itself and is named by a link without a hint: such a client's
+// text is not shown, and nothing leads to it.
 func (e *EndSession) showClient(l *leave, page *assets.View) {
 	client, known := e.Clients.Find(recording(l.r), l.op.Issuer, l.request.ClientID)
 	if known || l.request.Hinted {
@@ -98,15 +102,16 @@ func (e *EndSession) showClient(l *leave, page *assets.View) {
 		back = client.origin()
 	}
 	page.Back, page.BackName = back.String(), shownHost(back.String())
-	if !client.registered && client.Name != "" {
-		page.BackName = client.Name
+	if !client.registered {
+		page.BackName = cmp.Or(assets.PlainName(client.Name), page.BackName)
 	}
 }
 
 // hostName is a host of ASCII characters as browsers show it: a name, or an IPv4 or IPv6 address.
 var hostName = regexp.MustCompile(`^([a-z0-9_.-]+|[0-9a-f:.]+)$`)
 
-// shownHost is the host of an address as a page shows it, in ASCII; empty: it has none that a browser would go to.
+// shownHost is the host of an address as a page shows it, in ASCII; empty: it has none that a
+// browser would go to.
 func shownHost(address string) string {
 	u := webAddress(stripUser(address))
 	if u == nil {
@@ -138,7 +143,8 @@ func stripUser(address string) string {
 	return u.String()
 }
 
-// loggedAddress is an address for the log: without user information, query and fragment, which may be secret.
+// loggedAddress is an address for the log: without user information, query and fragment, which
+// may be secret.
 func loggedAddress(address string) string {
 	u, err := url.Parse(address)
 	if err != nil {

@@ -85,7 +85,10 @@ func copyTo(path string, source *bbolt.DB) error {
 	if err == nil {
 		err = db.Sync()
 	}
-	return errors.Join(err, db.Close())
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return mark(path)
 }
 
 func ignoreMissing(err error) error {

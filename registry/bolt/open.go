@@ -33,9 +33,9 @@ var errLocked = errors.New("locked by another process")
 
 // Open opens the registry in the file at path, or begins one there; its directory is made if there is none.
 //
-// A file that is corrupt is renamed to path.corrupt-TIME, which is logged with both names, and a registry with a new ID is begun.
+// A registry that is corrupt is renamed to path.corrupt-TIME, which is logged with both names, and one with a new ID is begun.
 // Every error wraps [registry.ErrUnavailable]: the file is locked by another process, cannot be read or written, was written by
-// a newer version, or is some other program's.
+// a newer version, or is no registry. Such a file is left as it is.
 func Open(path string, logger *zap.Logger) (*Store, error) {
 	store, err := openSound(path, logger)
 	if errors.Is(err, errCorrupt) {
@@ -62,6 +62,9 @@ func openSound(path string, logger *zap.Logger) (*Store, error) {
 		return nil, err
 	}
 	found, err := inspect(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = create(path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -86,18 +89,17 @@ func openSound(path string, logger *zap.Logger) (*Store, error) {
 }
 
 // inspect verifies the file under a shared lock, so that no other process is writing to it meanwhile. What it finds holds for
-// the exclusive lock that is taken next: another process could only have it in between if it leaves a sound file.
+// the exclusive lock that is taken next: another process could only have it in between if it leaves a sound file. What is not ours
+// is never changed, nor renamed: the error says so. It is [fs.ErrNotExist] where there is no file, or an empty one.
 func inspect(path string) (findings, error) {
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return findings{}, nil
 	case err != nil:
 		return findings{}, err
 	case !info.Mode().IsRegular():
 		return findings{}, fmt.Errorf("%s is not a regular file", path)
 	case info.Size() == 0:
-		return findings{}, nil
+		return findings{}, fs.ErrNotExist // an empty file is as good as none
 	}
 	db, file, err := open(path, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout})
 	switch {
@@ -113,6 +115,9 @@ func inspect(path string) (findings, error) {
 	}
 	if info, err = file.Stat(); err != nil {
 		return findings{}, err
+	}
+	if !isOurs(file) {
+		return findings{}, errForeign
 	}
 	return verify(file, info.Size())
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/fnv"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -122,6 +123,27 @@ func TestReopenKeepsEverything(t *testing.T) {
 	}
 }
 
+// A process that is killed before its file has its name leaves what the next one may replace.
+func TestAFileThatWasNotFinishedIsMadeAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "registry.db")
+	for _, left := range [][]byte{nil, []byte("half"), otherDatabase(t)} {
+		if err := os.WriteFile(path+".new", left, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		store := mustOpen(t, path)
+		fill(t, store, 1)
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(path + ".new"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the unfinished file: %v", err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestEmptyFileBecomesARegistry(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registry.db")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -191,12 +213,6 @@ func TestCorruptFileIsSetAside(t *testing.T) {
 		return b
 	}
 	files := map[string][]byte{
-		"a text file":                   []byte("this is no database\n"),
-		"a long text file":              bytes.Repeat([]byte("this is no database\n"), 10000),
-		"one byte":                      {0},
-		"zeros":                         make([]byte, len(sound)),
-		"random bytes":                  garbled(0, len(sound)),
-		"truncated to one byte":         sound[:1],
 		"truncated within page 0":       sound[:100],
 		"truncated to one page":         sound[:pageSize],
 		"truncated to two pages":        sound[:2*pageSize],
@@ -204,8 +220,6 @@ func TestCorruptFileIsSetAside(t *testing.T) {
 		"truncated to half":             sound[:highWater(sound)/2],
 		"truncated by one used page":    sound[:highWater(sound)-pageSize],
 		"truncated by a used byte":      sound[:highWater(sound)-1],
-		"both metas zeroed":             zeroed(0, 2*pageSize),
-		"both metas garbled":            garbled(0, 2*pageSize),
 		"all after the metas zeroed":    zeroed(2*pageSize, len(sound)),
 		"all after the metas garbled":   garbled(2*pageSize, len(sound)),
 		"the root page zeroed":          zeroed(rootOf(sound), rootOf(sound)+pageSize),
@@ -390,14 +404,15 @@ func TestUnusableFileIsLeftAlone(t *testing.T) {
 				return tx.Bucket(bucketMeta).Put(keyVersion, seal(keyVersion, []byte{2, 0}))
 			})
 		}, "written by a newer version"},
-		{"another program's file", func(t *testing.T, directory string) string {
-			return written(t, directory, func(tx *bbolt.Tx) error {
-				if err := tx.DeleteBucket(bucketMeta); err != nil {
-					return err
-				}
-				return tx.Bucket(bucketSessions).Put([]byte("key"), []byte("a value of another kind"))
-			})
-		}, "not a session registry"},
+		{"a text file", fileOf([]byte("this is no database\n")), foreign},
+		{"a long text file", fileOf(bytes.Repeat([]byte("this is no database\n"), 10000)), foreign},
+		{"one byte", fileOf([]byte{0}), foreign},
+		{"zeros", fileOf(make([]byte, len(sound))), foreign},
+		{"a registry of which no meta is left", fileOf(append(make([]byte, 2*os.Getpagesize()), sound[2*os.Getpagesize():]...)), foreign},
+		{"another program's database", fileOf(otherDatabase(t, "sessions")), foreign},
+		{"another program's empty database", fileOf(otherDatabase(t)), foreign},
+		{"another program's database, with buckets of our names", fileOf(otherDatabase(t, "meta", "sessions")), foreign},
+		{"another program's database, damaged", fileOf(truncated(otherDatabase(t, "sessions"))), foreign},
 		{"a newer bbolt's file", func(t *testing.T, directory string) string {
 			path := filepath.Join(directory, "registry.db")
 			if err := os.WriteFile(path, newerBolt(sound), 0o600); err != nil {
@@ -423,6 +438,45 @@ func TestUnusableFileIsLeftAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// foreign is said of what is no registry.
+const foreign = "the file is no session registry"
+
+func fileOf(bytes []byte) func(t *testing.T, directory string) string {
+	return func(t *testing.T, directory string) string {
+		path := filepath.Join(directory, "registry.db")
+		if err := os.WriteFile(path, bytes, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+}
+
+func truncated(file []byte) []byte { return file[:len(file)-os.Getpagesize()] }
+
+// otherDatabase is a database of bbolt that some other program has made.
+func otherDatabase(t *testing.T, buckets ...string) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "other.db")
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range buckets {
+		err = errors.Join(err, db.Update(func(tx *bbolt.Tx) error {
+			bucket, err := tx.CreateBucket([]byte(name))
+			if err != nil {
+				return err
+			}
+			return bucket.Put([]byte("key"), []byte("a value"))
+		}))
+	}
+	file, readErr := os.ReadFile(path)
+	if err := errors.Join(err, readErr, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // written makes a registry with a change.

@@ -14,7 +14,7 @@ import (
 var (
 	errCorrupt = errors.New("corrupt")
 	errNewer   = errors.New("written by a newer version")
-	errForeign = errors.New("not a session registry")
+	errForeign = errors.New("the file is no session registry, or damaged beyond recognition: give store file another path, or move the file away")
 )
 
 func corrupt(format string, args ...any) error {
@@ -85,13 +85,10 @@ func (v *verifier) verdict() error {
 	switch {
 	case v.version != nil && !bytes.Equal(v.version, formatVersion):
 		return errNewer
-	case v.version == nil && v.buckets > 0:
-		if v.badRecord != nil && errors.Is(v.badRecord, errVersionRecord) {
-			return corrupt("%w", v.badRecord)
-		}
-		return errForeign
 	case v.badRecord != nil:
 		return corrupt("%w", v.badRecord)
+	case v.version == nil:
+		return corrupt("no version record")
 	}
 	return nil
 }
@@ -335,9 +332,6 @@ func (v *verifier) bucket(parent, name, value []byte, depth int) error {
 	return v.leaf(page, int(native.Uint16(page[10:])), name, nil, nil, depth+1)
 }
 
-// errVersionRecord is about the one record that decides whose the others are.
-var errVersionRecord = errors.New("version record")
-
 // record checks one record's checksum.
 func (v *verifier) record(bucket, key, value []byte) {
 	isVersion := bytes.Equal(bucket, bucketMeta) && bytes.Equal(key, keyVersion)
@@ -346,7 +340,7 @@ func (v *verifier) record(bucket, key, value []byte) {
 	case err == nil && isVersion:
 		v.version = bytes.Clone(unsealed)
 	case err != nil && isVersion:
-		v.badRecord = fmt.Errorf("%w: %w", errVersionRecord, err)
+		v.badRecord = fmt.Errorf("version record: %w", err)
 	case err != nil && v.badRecord == nil:
 		v.badRecord = fmt.Errorf("bucket %q: %w", bucket, err)
 	}
