@@ -47,6 +47,10 @@ func shownPages() map[string]assets.View {
 		"question": question, "question-unnamed": unnamed, "question-long": long, "question-rtl": rtl,
 		"signed-in": {Page: assets.PageSignedIn}, "signed-in-back": back, "signed-in-back-long": backLong, "signed-in-back-rtl": backRTL,
 		"signed-out": {Page: assets.PageSignedOut}, "signed-out-not-sent": notSent,
+		"signed-out-unrecorded": {Page: assets.PageSignedOut, Unrecorded: true, Continue: "https://shop.example/bye"},
+		"error-unrecorded": {
+			Page: assets.PageError, Problem: assets.ProblemOPFailed, Unrecorded: true, Action: "/confirm", Confirmation: "x",
+		},
 		"receipt": {
 			Page: assets.PageSignedOut, Told: manyApps(), Asked: manyApps(), Retrying: []string{"The Shop"},
 			Failed: []string{longName}, Untold: []string{rtlName, "The Wiki"},
