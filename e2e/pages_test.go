@@ -152,9 +152,9 @@ func (p *tab) expectAccessible(t *testing.T) {
 	}
 }
 
-// The screenshots are kept with -artifacts, in the directory that -outputdir names.
+// The pictures are kept with -artifacts, in the directory that -outputdir names. It is not parallel: it keeps the processors busy,
+// and others count how often a page asks in a time.
 func TestPagesAreAccessible(t *testing.T) {
-	t.Parallel()
 	needBrowser(t)
 	needPackages(t)
 	server := servePages(t)
