@@ -41,21 +41,21 @@ const (
 // The answer is a JSON object with up to 1000 `notices`: those that are still tried, those that were given up within a week, and those that
 // are held back while their user is signed in elsewhere; and the `next` ID to ask for more after, if there are more. Those that
 // `cannot_be_notified` are clients that no notice reaches, and why.
-type AdminAPI struct {
-	app *App // nil: not configured
-}
+type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
 func (AdminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.oidc_session", New: func() caddy.Module { return new(AdminAPI) }}
 }
 
-// Provision finds the app, if there is one.
-func (a *AdminAPI) Provision(ctx caddy.Context) error {
-	if loaded, err := ctx.AppIfConfigured("oidc_session"); err == nil {
-		a.app = loaded.(*App)
+// app is the app of the configuration that is in use; nil: it has none. The admin endpoint starts before
+// the sites, whose directive may be all that there is to load the app by.
+func (*AdminAPI) app() *App {
+	loaded, err := caddy.ActiveContext().AppIfConfigured("oidc_session")
+	if err != nil {
+		return nil
 	}
-	return nil
+	return loaded.(*App)
 }
 
 // Routes are the endpoints.
@@ -80,19 +80,19 @@ var (
 const maxOperatorEnds = 1000
 
 func (a *AdminAPI) serveSession(w http.ResponseWriter, r *http.Request) error {
-	issuer := r.URL.Query().Get("issuer")
+	app, issuer := a.app(), r.URL.Query().Get("issuer")
 	id, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(r.URL.Path, sessionsPath))
 	switch {
 	case r.Method != http.MethodDelete:
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method not allowed: %s", r.Method)}
-	case a.app == nil:
+	case app == nil:
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errNoApp}
 	case issuer == "":
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errIssuerMissing}
 	case err != nil || len(id) != len(sessionstate.SessionID{}):
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errSessionID}
 	}
-	ended, err := a.app.endSession(r.Context(), issuer, sessionstate.SessionID(id))
+	ended, err := app.endSession(r.Context(), issuer, sessionstate.SessionID(id))
 	switch {
 	case errors.Is(err, errNoSession):
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
@@ -137,8 +137,5 @@ func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.Ses
 	return nil, errManySessions
 }
 
-// Interface guards
-var (
-	_ caddy.AdminRouter = (*AdminAPI)(nil)
-	_ caddy.Provisioner = (*AdminAPI)(nil)
-)
+// Interface guard
+var _ caddy.AdminRouter = (*AdminAPI)(nil)

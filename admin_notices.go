@@ -30,13 +30,13 @@ type operatorNotice struct {
 }
 
 func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
-	issuer := r.URL.Query().Get("issuer")
+	app, issuer := a.app(), r.URL.Query().Get("issuer")
 	var after registry.NoticeID
 	id, err := hex.DecodeString(r.URL.Query().Get("after"))
 	switch {
 	case r.Method != http.MethodGet:
 		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method not allowed: %s", r.Method)}
-	case a.app == nil:
+	case app == nil:
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errNoApp}
 	case issuer == "":
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errIssuerMissing}
@@ -44,11 +44,11 @@ func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errNoticeID}
 	}
 	copy(after[:], id)
-	notices, err := a.app.unhurried.AllNotices(r.Context(), issuer, after, maxOperatorNotices)
+	notices, err := app.unhurried.AllNotices(r.Context(), issuer, after, maxOperatorNotices)
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 	}
-	unnotified, err := a.app.sites.unnotified(r.Context(), issuer)
+	unnotified, err := app.sites.unnotified(r.Context(), issuer)
 	if err != nil {
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 	}

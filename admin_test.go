@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -28,9 +29,6 @@ func operate(t *testing.T, method, id, issuer string) (int, string) {
 func administer(t *testing.T, method, pattern, rest string) (int, string) {
 	t.Helper()
 	a := new(AdminAPI)
-	if err := a.Provision(caddy.ActiveContext()); err != nil {
-		t.Fatal(err)
-	}
 	for _, route := range a.Routes() {
 		if route.Pattern != pattern {
 			continue
@@ -186,5 +184,55 @@ func TestAnOperatorEndsAllSessionsOfTheBrowser(t *testing.T) {
 	var answer struct{ Ended []string }
 	if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK || len(answer.Ended) != 4 {
 		t.Errorf("got %d %s", status, body)
+	}
+}
+
+// The endpoint starts before the sites, and finds the app that only their directive has loaded.
+func TestTheAdminEndpointNeedsNoGlobalBlock(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	admin := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	ask := func() (int, string) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+admin+noticesPath+"?issuer="+url.QueryEscape(site.issuer), http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.StatusCode, string(body)
+	}
+	load := func(directives string) {
+		var config map[string]any
+		if err := json.Unmarshal(testConfig(t, t.TempDir(), site.caddyfile("", directives)), &config); err != nil {
+			t.Fatal(err)
+		}
+		config["admin"] = map[string]any{"listen": admin, "config": map[string]any{"persist": false}}
+		out, err := json.Marshal(config)
+		if err == nil {
+			err = caddy.Load(out, true)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if err := caddy.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	load("respond ok")
+	if status, body := ask(); status != http.StatusNotFound || !strings.Contains(body, errNoApp.Error()) {
+		t.Errorf("without the directive: %d %s", status, body)
+	}
+	load("oidc_session\n\t" + op.proxy())
+	if status, body := ask(); status != http.StatusOK || !strings.Contains(body, `"notices":[]`) {
+		t.Errorf("with the directive alone: %d %s", status, body)
 	}
 }

@@ -36,6 +36,7 @@ type App struct {
 	keys      *keySource[*sessionstate.Keyring]
 	poolKey   string // of the registry; empty: not taken
 	registry  *registry.Lazy
+	loggers   *loggers          // of those that share the registry
 	unhurried registry.Registry // the same, for what no login waits for
 	issuers   [][]string        // of each handler; complete once all are provisioned
 	endpoints *handlers.Endpoints
@@ -71,13 +72,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the store: %w", err)
 	}
 	shared, _, err := registries.LoadOrNew(opener.SharingKey(), func() (caddy.Destructor, error) {
-		return sharedRegistry{registry.NewLazy(opener, a.logger, now)}, nil
+		log := newLoggers(a)
+		return sharedRegistry{registry.NewLazy(opener, log.logger(), now), log}, nil
 	})
 	if err != nil {
 		return err
 	}
 	a.poolKey = opener.SharingKey()
-	a.registry = shared.(sharedRegistry).Lazy
+	a.registry, a.loggers = shared.(sharedRegistry).Lazy, shared.(sharedRegistry).loggers
 	return a.takeWorker()
 }
 
@@ -95,6 +97,7 @@ func (a *App) addSite(around []caddy.Module, issuers []string) error {
 // Start begins to open the registry, so that the first login does not wait for it, and to
 // deliver what is owed.
 func (a *App) Start() error {
+	a.loggers.use(a)
 	a.sites.start()
 	a.registry.Warm()
 	return nil
@@ -108,13 +111,18 @@ func (a *App) Cleanup() error {
 	if a.poolKey == "" {
 		return nil
 	}
+	a.loggers.release(a)
 	err := a.releaseWorker() // before the registry, which it writes to
 	_, closeErr := registries.Delete(a.poolKey)
 	return errors.Join(err, closeErr)
 }
 
 // sharedRegistry is a registry in the pool.
-type sharedRegistry struct{ *registry.Lazy }
+type sharedRegistry struct {
+	*registry.Lazy
+
+	loggers *loggers
+}
 
 // Destruct closes the registry when no configuration uses it any more.
 func (s sharedRegistry) Destruct() error { return s.Close() }

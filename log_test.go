@@ -53,12 +53,18 @@ func runLogged(t *testing.T, storage, caddyfile string) *textLog {
 // loadLogged loads a configuration in place of the one that runs, with the same log.
 func loadLogged(t *testing.T, storage, caddyfile string) {
 	t.Helper()
+	loadLoggedTo(t, t.Name(), storage, caddyfile)
+}
+
+// loadLoggedTo loads a configuration with one of the textLogs.
+func loadLoggedTo(t *testing.T, name, storage, caddyfile string) {
+	t.Helper()
 	var config map[string]any
 	if err := json.Unmarshal(testConfig(t, storage, caddyfile), &config); err != nil {
 		t.Fatal(err)
 	}
 	config["logging"] = map[string]any{"logs": map[string]any{"default": map[string]any{
-		"writer": map[string]any{"output": "oidc_session_test", "name": t.Name()}, "level": "DEBUG",
+		"writer": map[string]any{"output": "oidc_session_test", "name": name}, "level": "DEBUG",
 		"encoder": map[string]any{"format": "json"},
 	}}}
 	out, err := json.Marshal(config)

@@ -43,8 +43,6 @@ type FileStore struct {
 	//
 	// Default: oidc_session/registry.db in Caddy's data directory.
 	Path string `json:"path,omitempty"`
-
-	logger *zap.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -53,8 +51,7 @@ func (FileStore) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision makes the path absolute, so that one file is one store.
-func (s *FileStore) Provision(ctx caddy.Context) error {
-	s.logger = ctx.Logger()
+func (s *FileStore) Provision(caddy.Context) error {
 	if s.Path == "" {
 		s.Path = filepath.Join(caddy.AppDataDir(), "oidc_session", "registry.db")
 	}
@@ -81,7 +78,9 @@ func (s *FileStore) Validate() error {
 func (s *FileStore) SharingKey() string { return "file " + s.Path }
 
 // Open opens the file, or makes it.
-func (s *FileStore) Open() (registry.Registry, error) { return bolt.Open(s.Path, s.logger) }
+func (s *FileStore) Open(logger *zap.Logger) (registry.Registry, error) {
+	return bolt.Open(s.Path, logger)
+}
 
 // MemoryStore records sessions in memory, for tests and for a server that may forget them: after a restart, what was signed in
 // before is told by the browsers' cookies only.
@@ -96,7 +95,7 @@ func (MemoryStore) CaddyModule() caddy.ModuleInfo {
 func (*MemoryStore) SharingKey() string { return "memory" }
 
 // Open makes an empty registry.
-func (*MemoryStore) Open() (registry.Registry, error) { return memory.New(), nil }
+func (*MemoryStore) Open(*zap.Logger) (registry.Registry, error) { return memory.New(), nil }
 
 // Interface guards
 var (

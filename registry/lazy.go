@@ -156,7 +156,7 @@ func (l *Lazy) reopen(broken Registry) {
 	var opened result[Registry]
 	if due {
 		opened = recovered(func() (r result[Registry]) {
-			r.value, r.err = l.opener.Open()
+			r.value, r.err = l.opener.Open(l.logger)
 			return r
 		})
 	}

@@ -25,7 +25,7 @@ type opener struct {
 	times atomic.Int64
 }
 
-func (o *opener) Open() (registry.Registry, error) {
+func (o *opener) Open(*zap.Logger) (registry.Registry, error) {
 	o.times.Add(1)
 	return o.open()
 }

@@ -12,6 +12,8 @@ import (
 	"errors"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -500,8 +502,9 @@ type Client struct {
 
 // An Opener opens registries: what a store module configures.
 type Opener interface {
-	// Open opens the store, or fails soon (within a second) when it is locked or away. It never waits for another process.
-	Open() (Registry, error)
+	// Open opens the store, or fails soon (within a second) when it is locked or away. It never waits for another process. The
+	// logger is for as long as the store is open, over reloads.
+	Open(logger *zap.Logger) (Registry, error)
 
 	// SharingKey is equal for openers of one and the same store, so that reloads and several users share one open registry.
 	SharingKey() string
