@@ -2,162 +2,86 @@ package notify
 
 import (
 	"context"
-	"errors"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 const (
-	maxBatch      = 256
-	batchInterval = 50 * time.Millisecond // how long outcomes are gathered before they are recorded
-
-	settleTimeout    = 5 * time.Second // for one call of a site's Settle
-	firstSettleRetry = 100 * time.Millisecond
-	lastSettleRetry  = 5 * time.Second
+	// maxSettled is how many outcomes are recorded at once.
+	maxSettled = 256
+	// settleTimeout is for recording the last outcomes when the worker is closed.
+	settleTimeout   = 2 * time.Second
+	lastSettleRetry = 5 * time.Second
 )
 
-var errSettlePanicked = errors.New("recording panicked")
-
-// batchKey is what is recorded together.
-type batchKey struct {
-	from   *use
-	issuer string
-}
-
-// A batch gathers outcomes until they are recorded.
-type batch struct {
-	settlements []Settlement  // guarded by the worker's lock
-	now         chan struct{} // holds one: do not gather any longer
-	done        chan struct{} // closed when all are recorded
-}
-
-// hurry ends the gathering.
-func (b *batch) hurry() {
-	select {
-	case b.now <- struct{}{}:
-	default:
-	}
-}
-
-// record hands on an outcome. The notice stays in flight until it is recorded. The caller holds the lock.
-func (w *Worker) record(from *use, issuer string, s Settlement) {
-	key := batchKey{from, issuer}
-	b := w.batches[key]
-	if b == nil {
-		b = &batch{now: make(chan struct{}, 1), done: make(chan struct{})}
-		w.batches[key] = b
-		w.work.Go(func() { w.settle(key, b) })
-	}
-	b.settlements = append(b.settlements, s)
-	if len(b.settlements) == maxBatch {
-		b.hurry()
-	}
-}
-
-// settle records a batch, and what is added to it meanwhile. While that fails the outcomes are kept; they are lost, and their notices
-// stay owed, only when the worker is closed.
-func (w *Worker) settle(key batchKey, b *batch) {
-	defer close(b.done)
-	retry := firstSettleRetry
-	w.pause(batchInterval, b.now)
-	for {
-		site, settlements := w.gathered(key, b)
-		if len(settlements) == 0 {
-			return
-		}
-		err := w.settleWith(site, key.issuer, settlements)
-		switch {
-		case err == nil:
-			w.recorded(key.issuer, b, settlements)
-			retry = firstSettleRetry
-		case w.ctx.Err() != nil:
-			w.lose(key, b, err)
-			return
-		default:
-			w.logger.Load().Warn("outcomes of logout notices cannot be recorded, trying again",
-				zap.String("issuer", key.issuer), zap.Int("notices", len(settlements)), zap.Error(err))
-			w.pause(retry, b.now)
-			retry = min(2*retry, lastSettleRetry)
-		}
-	}
-}
-
-// gathered returns what is to be recorded next, and where. When there is nothing the batch is over.
-func (w *Worker) gathered(key batchKey, b *batch) (Site, []Settlement) {
+// record hands on an outcome, which is recorded with others of the same moment.
+func (w *Worker) record(outcome registry.Outcome) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(b.settlements) == 0 {
-		delete(w.batches, key)
-		return nil, nil
+	w.outcomes = append(w.outcomes, outcome)
+	if !w.settling {
+		w.settling = true
+		w.work.Go(w.settle)
 	}
-	return w.siteFor(key.from, key.issuer), slices.Clone(b.settlements[:min(len(b.settlements), maxBatch)])
 }
 
-// settleWith has a site record outcomes. This is not ended by Close, which waits for it.
-func (w *Worker) settleWith(site Site, issuer string, settlements []Settlement) (err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+// settle records outcomes until there are none. While that fails they are kept; they are lost, and
+// their notices due again when their leases expire, only when the worker is closed.
+func (w *Worker) settle() {
+	retry := settleInterval
+	w.pause(settleInterval, nil)
+	for {
+		outcomes := w.gathered()
+		if len(outcomes) == 0 {
+			return
+		}
+		err := w.settleNow(outcomes)
+		if err == nil {
+			w.recorded(len(outcomes))
+			retry = settleInterval
+			continue
+		}
+		w.logger.Load().Debug("recording outcomes of logout notices failed", zap.Error(err))
+		if !w.pause(retry, nil) {
+			w.lose(err)
+			return
+		}
+		retry = min(2*retry, lastSettleRetry)
+	}
+}
+
+func (w *Worker) gathered() []registry.Outcome {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settling = len(w.outcomes) > 0
+	return w.outcomes[:min(len(w.outcomes), maxSettled)]
+}
+
+func (w *Worker) settleNow(outcomes []registry.Outcome) (err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), settleTimeout)
 	defer cancel()
-	if !w.guarded("recording outcomes of logout notices", issuer, func() { err = site.Settle(ctx, settlements) }) {
-		return errSettlePanicked
+	if !w.guarded("recording outcomes of logout notices", "", func() { err = w.registry.Settle(ctx, outcomes) }) {
+		return errPanicked
 	}
 	return err
 }
 
-// recorded ends the flight of notices whose outcomes were recorded, and tells who waits for that.
-func (w *Worker) recorded(issuer string, b *batch, settlements []Settlement) {
+// recorded forgets the first outcomes, and says that they are recorded.
+func (w *Worker) recorded(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	b.settlements = slices.Delete(b.settlements, 0, len(settlements))
-	for _, s := range settlements {
-		w.land(noticeKey{issuer, s.ID})
-	}
+	w.outcomes = append([]registry.Outcome(nil), w.outcomes[n:]...)
 	close(w.settled)
 	w.settled = make(chan struct{})
-	w.wakeForMore()
 }
 
-// lose gives up all that the batch has.
-func (w *Worker) lose(key batchKey, b *batch, err error) {
+func (w *Worker) lose(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.logger.Load().Warn("outcomes of logout notices were not recorded: clients may be told again",
-		zap.String("issuer", key.issuer), zap.Int("notices", len(b.settlements)), zap.Error(err))
-	for _, s := range b.settlements {
-		w.land(noticeKey{key.issuer, s.ID})
-	}
-	b.settlements = nil
-	delete(w.batches, key)
-}
-
-// land ends a notice's flight. The caller holds the lock, as for all that follow.
-func (w *Worker) land(key noticeKey) {
-	delete(w.flight, key)
-	if w.perSite[key.issuer]--; w.perSite[key.issuer] == 0 {
-		delete(w.perSite, key.issuer)
-	}
-	if w.looking {
-		w.landed[key] = struct{}{}
-	}
-}
-
-// wakeForMore is called when there is room again.
-func (w *Worker) wakeForMore() {
-	if w.more {
-		w.Wake()
-	}
-}
-
-// leavingWith returns the batches that had better be recorded before a configuration goes: those from it, and those that no other
-// can record.
-func (w *Worker) leavingWith(leaving *use) []*batch {
-	var found []*batch
-	for key, b := range w.batches {
-		elsewhere := slices.ContainsFunc(w.uses, func(u *use) bool { return u != leaving && u.sites[key.issuer] != nil })
-		if key.from == leaving || !elsewhere {
-			found = append(found, b)
-		}
-	}
-	return found
+	w.logger.Load().Warn("outcomes of logout notices were not recorded: clients may be notified again",
+		zap.Int("notices", len(w.outcomes)), zap.Error(err))
+	w.outcomes, w.settling = nil, false
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 // ErrCannotSign says that no logout token for a client can ever be signed, as it is configured. A site's Token wraps it: the notice is given
@@ -26,17 +28,65 @@ const (
 	adviceMoved   = "the client may still have its session: register the address that it redirects to as its backchannel_logout_uri"
 	adviceLate    = "the client may still have its session: see whether its backchannel_logout_uri can be reached from here"
 	adviceNoKey   = "the client may still have its session: its id_token_signed_response_alg must be one that a signing key fits, which HS256 and none never are"
+	adviceDropped = "the client may still have its session: give it a backchannel_logout_uri if it is to be notified"
 	adviceNoToken = "the client may still have its session: see the log for why the signing keys could not be used"
 )
 
 // A trial is one try of a notice.
 type trial struct {
-	from   *use
-	issuer string
-	site   Site
-	notice Notice
-	host   hostKey
-	probe  bool // the host did not answer the last time
+	owed    registry.Owed // as it was claimed
+	clients Clients
+	target  Target
+	host    hostKey
+	since   time.Time // when it was claimed
+	probe   bool      // the host did not answer the last time
+}
+
+// begin begins a try, or has it wait until its host has room.
+func (w *Worker) begin(t trial) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed && !w.start(t) {
+		w.waiting = append(w.waiting, t)
+	}
+}
+
+// start begins a try if its host has room. The caller holds the lock.
+func (w *Worker) start(t trial) bool {
+	probe, ok := w.hosts.take(t.host)
+	if !ok {
+		return false
+	}
+	t.probe = probe
+	w.work.Go(func() { w.try(t) })
+	return true
+}
+
+// beginWaiting begins what has room by now, and gives back what has waited too long.
+func (w *Worker) beginWaiting() {
+	w.mu.Lock()
+	var still, late []trial
+	for _, t := range w.waiting {
+		switch {
+		case time.Since(t.since) > waitLimit:
+			late = append(late, t)
+		case !w.start(t):
+			still = append(still, t)
+		}
+	}
+	w.waiting = still
+	w.mu.Unlock()
+	for _, t := range late {
+		later := w.now().Add(waitLimit + time.Duration(rand.Int64N(int64(waitLimit)))) //nolint:gosec // spreads load, guards nothing
+		w.record(registry.Outcome{Owed: t.owed, Attempts: t.owed.Attempts, Why: t.owed.Why, Due: registry.At(later)})
+	}
+}
+
+// isFull reports whether no more notices are to be claimed.
+func (w *Worker) isFull() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.waiting)+len(w.outcomes) >= maxWaiting
 }
 
 // try makes one try, and hands on its outcome.
@@ -44,35 +94,28 @@ func (w *Worker) try(t trial) {
 	begun := time.Now()
 	result := w.attempt(t)
 	took := time.Since(begun)
-	ended := w.ctx.Err() != nil && result.Status == 0 // by Close: it does not count
-	var s Settlement
-	if !ended {
-		s = w.judge(t, result, took)
-	}
-
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.give(t.host, t.probe)
-	if ended {
-		w.land(noticeKey{t.issuer, t.notice.ID})
-		return
-	}
+	w.hosts.give(t.host, t.probe)
 	if !errors.Is(result.Err, errNoToken) && !errors.Is(result.Err, errPanicked) { // those say nothing of the host
-		w.heard(t.host, result, took)
+		w.hosts.note(t.host, result, took)
 	}
-	w.record(t.from, t.issuer, s)
-	w.wakeForMore()
+	w.mu.Unlock()
+	if w.ctx.Err() != nil && result.Status == 0 {
+		return // ended by Close: it does not count
+	}
+	w.record(w.judge(t, result, took))
+	w.beginWaiting()
 }
 
 // attempt signs a token and sends it. A panic of what it calls is a failure like another.
 func (w *Worker) attempt(t trial) (result Result) {
-	finished := w.guarded("sending logout notice", t.issuer, func() {
+	finished := w.guarded("sending a logout notice", t.owed.Issuer, func() {
 		token, err := w.token(t)
 		if err != nil {
 			result = unsigned(err)
 			return
 		}
-		result = t.notice.Target.Sender.Send(w.ctx, t.notice.Target.URI, token)
+		result = t.target.Sender.Send(w.ctx, t.target.URI, token)
 	})
 	if !finished {
 		return Result{Outcome: Retry, Err: errPanicked}
@@ -91,31 +134,30 @@ func unsigned(err error) Result {
 func (w *Worker) token(t trial) (string, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, TryTimeout)
 	defer cancel()
-	token, err := t.site.Token(ctx, t.notice)
+	token, err := t.clients.Token(ctx, t.owed)
 	if err != nil {
-		w.logger.Load().Debug("signing logout token", zap.Stringer("notice", t.notice.ID), zap.String("issuer", t.issuer), zap.Error(err))
+		w.about(t.owed).Debug("signing a logout token failed", zap.Error(err))
 	}
 	return token, err
 }
 
 // judge decides what becomes of the notice, and tells the log.
-func (w *Worker) judge(t trial, result Result, took time.Duration) Settlement {
-	now := w.now()
-	s := Settlement{ID: t.notice.ID, Attempts: t.notice.Attempts + 1}
-	log := w.about(t.issuer, t.notice).With(zap.String("host", hostName(t.notice.Target.URI)), zap.Int("attempts", s.Attempts), zap.Duration("duration", took))
-	if result.Outcome == Delivered {
-		s.Delivered = true
-		log.Info("logout delivered", zap.Duration("age", now.Sub(t.notice.Created)))
-		return s
-	}
-	if t.notice.Asked && result.Status == http.StatusBadRequest {
-		s.Delivered = true
+func (w *Worker) judge(t trial, result Result, took time.Duration) registry.Outcome {
+	outcome := registry.Outcome{Owed: t.owed, Attempts: t.owed.Attempts + 1}
+	log := w.about(t.owed).With(zap.String("host", hostName(t.target.URI)), zap.Int("attempts", outcome.Attempts), zap.Duration("duration", took))
+	age := w.now().Sub(t.owed.Until.Add(-registry.NoticeLifetime).Time())
+	switch {
+	case result.Outcome == Delivered:
+		outcome.Delivered = true
+		log.Info("logout delivered", zap.Duration("age", age))
+		return outcome
+	case t.owed.Asked && result.Status == http.StatusBadRequest:
+		outcome.Delivered = true
 		log.Info("client that asked for the logout has ended its session already", zap.Int("status", result.Status))
-		return s
+		return outcome
 	}
-
-	s.Why = why(result)
-	log = log.With(zap.String("why", s.Why))
+	outcome.Why = why(result)
+	log = log.With(zap.String("why", outcome.Why))
 	switch {
 	case result.Outcome == Final:
 		s.Dead = true
@@ -124,15 +166,26 @@ func (w *Worker) judge(t trial, result Result, took time.Duration) Settlement {
 		s.Dead = true
 		log.Error("logout given up", zap.String("advice", adviceOf(result.Err, adviceLate)))
 	default:
-		s.Due = now.Add(Delay(s.Attempts, result.RetryAfter, rand.Float64())) //nolint:gosec // spreads load, guards nothing
-		log = log.With(zap.Time("next", s.Due))
-		if t.notice.Attempts == 0 {
+		next := w.now().Add(Delay(outcome.Attempts, result.RetryAfter, rand.Float64())) //nolint:gosec // spreads load, guards nothing
+		outcome.Due = registry.At(next)
+		log = log.With(zap.Time("next", next))
+		if t.owed.Attempts == 0 {
 			log.Warn("logout not delivered, trying again")
 		} else {
 			log.Debug("logout not delivered, trying again")
 		}
 	}
-	return s
+	return outcome
+}
+
+// A Target is where a notice goes.
+type Target struct {
+	URI      string        // the client's backchannel_logout_uri
+	Sender   *Sender       // who dials it
+	RetryFor time.Duration // how old a notice gets before a failed attempt is its last, if it is the sixth; zero: there is one attempt
+	// SelfRegistered: the client has registered itself, as anybody may. Such clients share a small
+	// part of the tries.
+	SelfRegistered bool
 }
 
 // leastAttempts is how often a notice is tried before it is given up as too old: after a long time without power, the network may take
@@ -165,8 +218,9 @@ func adviceOn(result Result) string {
 }
 
 // about returns a logger that names a notice. What says who the user is stays out of the log.
-func (w *Worker) about(issuer string, n Notice) *zap.Logger {
-	return w.logger.Load().With(zap.Stringer("notice", n.ID), zap.String("issuer", issuer), zap.String("client_id", n.ClientID), zap.String("reason", n.Reason))
+func (w *Worker) about(o registry.Owed) *zap.Logger {
+	return w.logger.Load().With(zap.Stringer("notice", o.ID()), zap.String("issuer", o.Issuer), zap.Stringer("session", o.Session),
+		zap.String("client_id", o.ClientID), zap.String("reason", string(o.Reason)))
 }
 
 func why(result Result) string {

@@ -9,117 +9,109 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 const (
-	maxTries        = 256 // at once, over all clients but those that registered themselves
-	maxTriesPerHost = 8   // at once, so that a host that hangs does not hold up the others
-	// maxSelfRegistered is how many tries there are at once to clients that registered
-	// themselves: whoever may register clients has any number of hosts that take long.
-	maxSelfRegistered = maxTries / 4
-
-	// Hosts that did not answer are tried one notice at a time, and all of them together by one
-	// of probeShare tries at once: the rest is for those that answer, however many are down.
-	probeShare = 4
-	// slowAnswer is from when on an answer of a client that registered itself counts as none for
-	// that.
-	slowAnswer = time.Second
-	// maxSilent is how many such hosts are known.
-	maxSilent = 10_000
-
-	// maxUnsettled is how many notices of an issuer are in flight, those included whose outcome is not recorded yet. Its site is
-	// not asked for more until then.
-	maxUnsettled = 4 * maxTries
-
 	pollInterval = time.Second
 	closeLimit   = 10 * time.Second
-	// releaseLimit is how long Release waits for outcomes to be recorded.
-	releaseLimit = 2 * time.Second
+	// claimAtOnce is in how many records notices are claimed by one call: sign-ins wait for it.
+	claimAtOnce = 100
+	// claimPause is how long a claim waits after one that found something, at least: as long as that took.
+	claimPause = time.Millisecond
+	// waitLimit is how long a claimed notice waits for its host to have room. Then it is given back.
+	waitLimit = 10 * time.Second
+	// settleInterval is how long outcomes are gathered before they are recorded.
+	settleInterval = 50 * time.Millisecond
 )
 
 var errCloseTakesLong = errors.New("logout notices under way take long to end")
 
-// A Worker delivers the notices that sites owe. There is one for all configurations, so that a reload ends no try and begins none
-// twice. Use [NewWorker].
+// A Registry has what is owed.
+type Registry interface {
+	// Claim claims notices that are due, as [registry.Registry.Claim] does.
+	Claim(ctx context.Context, limit int) (claimed []registry.Owed, none bool, err error)
+	// Settle records what became of them, as [registry.Registry.Settle] does.
+	Settle(ctx context.Context, outcomes []registry.Outcome) error
+}
+
+// Clients say how notices are delivered, as the current configuration has it. Their methods are called
+// from several goroutines.
+type Clients interface {
+	// Route says where a notice goes.
+	Route(ctx context.Context, owed registry.Owed) Route
+	// Token signs a fresh logout token for it, with jti, iat and exp of its own: a client may refuse
+	// one that it has seen. Its error wraps [ErrCannotSign] where it is no use to try again.
+	Token(ctx context.Context, owed registry.Owed) (string, error)
+}
+
+// A Route is where a notice goes. The zero value has it wait.
+type Route struct {
+	Target Target
+	// Drop is why nobody is notified; empty: somebody is. A notice that was tried before is given up
+	// by it.
+	Drop string
+	// Again: nothing can be said now. The notice is looked at again a while later.
+	Again bool
+	// WithoutSid: the client is notified without the sid. Whether the notice has to wait for other
+	// sessions is decided anew.
+	WithoutSid bool
+}
+
+// A Worker delivers notices. There is one for all configurations, so that a reload ends no try. Use
+// [NewWorker].
 type Worker struct {
+	registry Registry
 	logger   atomic.Pointer[zap.Logger] // of the configuration in use
 	now      func() time.Time
-	interval time.Duration // between looks when nothing happens; tests change it
+	interval time.Duration // between claims when nothing happens; tests change it
 
 	ctx    context.Context // of the tries
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	wake   chan struct{} // holds one: look at once
+	wake   chan struct{} // holds one: claim at once
 
-	mu      sync.Mutex
-	uses    []*use // the last is the one in use
-	started bool
-	closed  bool
-
-	flight  map[noticeKey]struct{} // tried now, or their outcome not recorded yet
-	perSite map[string]int         // how many of those, by issuer
-	tries   [2]pool                // under way: to other clients, and to those that registered themselves
-	perHost map[hostKey]int        // of those, by host
-	silent  map[hostKey]struct{}   // hosts that did not answer the last try
-	looking bool
-	landed  map[noticeKey]struct{} // recorded since the look under way began: its list may be older
-	more    bool                   // the last look left notices for want of room
-	batches map[batchKey]*batch
-	settled chan struct{} // closed and replaced when a batch was recorded
+	mu       sync.Mutex
+	uses     []*use // the last is the one in use
+	started  bool
+	closed   bool
+	hosts    hosts
+	waiting  []trial // claimed; their hosts have no room yet
+	outcomes []registry.Outcome
+	settling bool
+	settled  chan struct{} // closed and replaced when outcomes were recorded
 }
 
-// A use is the sites of one configuration.
+// A use is what one configuration has.
 type use struct {
-	owner  any
-	logger *zap.Logger
-	sites  map[string]Site // by issuer
+	owner   any
+	logger  *zap.Logger
+	clients Clients
 }
 
-// A pool counts tries, of which there is a most.
-type pool struct {
-	most   int
-	tries  int // under way
-	probes int // of those, to silent hosts
-}
-
-func (p *pool) isFull() bool { return p.tries >= p.most }
-
-type noticeKey struct {
-	issuer string
-	id     ID
-}
-
-// NewWorker returns a worker that does nothing until the first Use. All that depends on when notices were made and when they are due
-// goes by the clock now.
-func NewWorker(now func() time.Time) *Worker {
+// NewWorker returns a worker that does nothing until the first Use. All that depends on when notices
+// are due goes by the clock now.
+func NewWorker(r Registry, now func() time.Time) *Worker {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &Worker{
-		now: now, interval: pollInterval,
-		ctx: ctx, cancel: cancel,
-		wake:    make(chan struct{}, 1),
-		flight:  make(map[noticeKey]struct{}),
-		perSite: make(map[string]int),
-		tries:   [2]pool{{most: maxTries}, {most: maxSelfRegistered}},
-		perHost: make(map[hostKey]int),
-		silent:  make(map[hostKey]struct{}),
-		landed:  make(map[noticeKey]struct{}),
-		batches: make(map[batchKey]*batch),
-		settled: make(chan struct{}),
+		registry: r, now: now, interval: pollInterval, ctx: ctx, cancel: cancel,
+		wake: make(chan struct{}, 1), hosts: newHosts(), settled: make(chan struct{}),
 	}
 	w.logger.Store(zap.NewNop())
 	return w
 }
 
-// Use puts a configuration's sites, by issuer, and its logger into use in place of those before. An owner, which must be comparable (a
-// pointer), that has some replaces them and keeps its rank. Tries under way go on, and count for the new sites.
-func (w *Worker) Use(owner any, logger *zap.Logger, sites map[string]Site) {
+// Use puts a configuration's clients and its logger into use in place of those before. An owner, which
+// must be comparable (a pointer), that has some replaces them and keeps its rank.
+func (w *Worker) Use(owner any, logger *zap.Logger, clients Clients) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
 		return
 	}
-	next := &use{owner: owner, logger: logger, sites: sites}
-	if i := w.indexOf(owner); i >= 0 {
+	next := &use{owner: owner, logger: logger, clients: clients}
+	if i := slices.IndexFunc(w.uses, func(u *use) bool { return u.owner == owner }); i >= 0 {
 		w.uses[i] = next
 	} else {
 		w.uses = append(w.uses, next)
@@ -132,44 +124,54 @@ func (w *Worker) Use(owner any, logger *zap.Logger, sites map[string]Site) {
 	w.Wake()
 }
 
-// Release ends what Use began; the configuration before it is in use again if it was the last. Outcomes at hand are recorded
-// first, for which it waits two seconds at the most: what Release's caller closes next may be where they go.
+// Release ends what Use began; the configuration before it is in use again if it was the last.
 func (w *Worker) Release(owner any) {
 	w.mu.Lock()
-	i := w.indexOf(owner)
-	if i < 0 {
-		w.mu.Unlock()
-		return
-	}
-	leaving := w.uses[i]
-	pending := w.leavingWith(leaving)
-	w.mu.Unlock()
-
-	ctx, cancel := context.WithTimeout(w.ctx, releaseLimit)
-	defer cancel()
-	for _, b := range pending {
-		b.hurry()
-		select {
-		case <-b.done:
-		case <-ctx.Done():
-		}
-	}
-
-	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.uses = slices.DeleteFunc(w.uses, func(u *use) bool { return u == leaving })
+	w.uses = slices.DeleteFunc(w.uses, func(u *use) bool { return u.owner == owner })
 	if current := w.inUse(); current != nil {
 		w.logger.Store(current.logger)
 	}
 	w.Wake()
 }
 
-// Wake says that there may be new notices: the sites are asked at once. It never blocks.
+// inUse returns the configuration that came last; nil: there is none. The caller holds the lock.
+func (w *Worker) inUse() *use {
+	if len(w.uses) == 0 {
+		return nil
+	}
+	return w.uses[len(w.uses)-1]
+}
+
+// clients are those in use; nil: there are none.
+func (w *Worker) clients() Clients {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if u := w.inUse(); u != nil {
+		return u.clients
+	}
+	return nil
+}
+
+// Wake says that there may be new notices: they are claimed at once. It never blocks.
 func (w *Worker) Wake() {
 	select {
 	case w.wake <- struct{}{}:
 	default: // it will look anyway
 	}
+}
+
+// Deliver takes notices that were claimed when their sessions ended. It does not block.
+func (w *Worker) Deliver(owed []registry.Owed) {
+	if len(owed) == 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || !w.started {
+		return // their leases expire
+	}
+	w.work.Go(func() { w.take(owed) })
 }
 
 // Settled returns a channel that is closed when the next outcomes have been recorded.
@@ -179,8 +181,8 @@ func (w *Worker) Settled() <-chan struct{} {
 	return w.settled
 }
 
-// Close ends the tries under way, whose notices stay owed, and records the outcomes it has. It waits ten seconds at the most. The
-// worker cannot be used again.
+// Close ends the tries under way, whose notices stay owed, and records the outcomes it has. It waits
+// ten seconds at most. The worker cannot be used again.
 func (w *Worker) Close() error {
 	w.mu.Lock()
 	w.closed = true
@@ -200,30 +202,89 @@ func (w *Worker) Close() error {
 	}
 }
 
-// indexOf finds the owner's use; -1: it has none. The caller holds the lock, as for all that follow.
-func (w *Worker) indexOf(owner any) int {
-	return slices.IndexFunc(w.uses, func(u *use) bool { return u.owner == owner })
-}
-
-// inUse returns the configuration that came last; nil: there is none.
-func (w *Worker) inUse() *use {
-	if len(w.uses) == 0 {
-		return nil
-	}
-	return w.uses[len(w.uses)-1]
-}
-
-// siteFor returns where an outcome of the issuer is recorded: with the configuration that the notice is from while that is there,
-// then with the one that came last and has the issuer, and where none has, with the one that it is from all the same. What all of
-// them record to is there for as long as the worker.
-func (w *Worker) siteFor(from *use, issuer string) Site {
-	if slices.Contains(w.uses, from) {
-		return from.sites[issuer]
-	}
-	for _, u := range slices.Backward(w.uses) {
-		if site := u.sites[issuer]; site != nil {
-			return site
+// run claims until the worker is closed.
+func (w *Worker) run() {
+	for {
+		begun := time.Now()
+		none := w.claim()
+		pause, early := w.interval, w.wake
+		if !none {
+			pause, early = max(claimPause, time.Since(begun)), nil
+		}
+		if !w.pause(pause, early) {
+			return
 		}
 	}
-	return from.sites[issuer]
+}
+
+// claim begins a try of what is due. none: that is all.
+func (w *Worker) claim() (none bool) {
+	none = true
+	w.guarded("claiming logout notices", "", func() {
+		w.beginWaiting()
+		if w.clients() == nil || w.isFull() {
+			return
+		}
+		claimed, nothing, err := w.registry.Claim(w.ctx, claimAtOnce)
+		if err != nil { // a store that is unavailable says so itself
+			w.logger.Load().Debug("claiming logout notices failed", zap.Error(err))
+			return
+		}
+		none = nothing
+		w.take(claimed)
+	})
+	return none
+}
+
+// pause waits, and reports whether the worker goes on.
+func (w *Worker) pause(d time.Duration, early <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-w.ctx.Done():
+		return false
+	case <-early:
+	case <-timer.C:
+	}
+	return true
+}
+
+// take routes claimed notices, and begins to deliver them.
+func (w *Worker) take(owed []registry.Owed) {
+	clients := w.clients()
+	if clients == nil {
+		return
+	}
+	for _, o := range owed {
+		w.guarded("routing a logout notice", o.Issuer, func() { w.route(clients, o) })
+	}
+}
+
+func (w *Worker) route(clients Clients, o registry.Owed) {
+	route := clients.Route(w.ctx, o)
+	outcome := registry.Outcome{Owed: o, Attempts: o.Attempts, Why: o.Why}
+	switch {
+	case route.Drop != "":
+		outcome.Delivered, outcome.Dead, outcome.Why = o.Attempts == 0, o.Attempts > 0, route.Drop
+		w.dropped(o, route.Drop)
+	case route.WithoutSid:
+		outcome.WithoutSid, outcome.Due = true, registry.At(w.now())
+	case route.Again:
+		outcome.Due = registry.At(w.now().Add(registry.Lease))
+	default:
+		w.begin(trial{owed: o, clients: clients, target: route.Target, host: hostOf(route.Target), since: time.Now()})
+		return
+	}
+	w.record(outcome)
+}
+
+// dropped tells the log of a notice that is owed no more. Most clients have never been to be notified,
+// which is no news; one that was tried before has lost its address since.
+func (w *Worker) dropped(o registry.Owed, why string) {
+	log := w.about(o).With(zap.Int("attempts", o.Attempts), zap.String("why", why))
+	if o.Attempts == 0 {
+		log.Debug("logout notice dropped")
+		return
+	}
+	log.Error("logout given up", zap.String("advice", adviceDropped))
 }
