@@ -160,10 +160,10 @@ func (w *Worker) judge(t trial, result Result, took time.Duration) registry.Outc
 	log = log.With(zap.String("why", outcome.Why))
 	switch {
 	case result.Outcome == Final:
-		s.Dead = true
+		outcome.Dead = true
 		log.Error("logout given up", zap.String("advice", adviceOf(result.Err, adviceOn(result))))
-	case s.Attempts >= leastAttempts(t.notice.Target.RetryFor) && now.Sub(t.notice.Created) >= t.notice.Target.RetryFor:
-		s.Dead = true
+	case outcome.Attempts >= leastAttempts(t.target.RetryFor) && age >= t.target.RetryFor:
+		outcome.Dead = true
 		log.Error("logout given up", zap.String("advice", adviceOf(result.Err, adviceLate)))
 	default:
 		next := w.now().Add(Delay(outcome.Attempts, result.RetryAfter, rand.Float64())) //nolint:gosec // spreads load, guards nothing
