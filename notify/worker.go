@@ -22,6 +22,8 @@ const (
 	claimPause = time.Millisecond
 	// waitLimit is how long a claimed notice waits for its host to have room. Then it is given back.
 	waitLimit = 10 * time.Second
+	// againAfter is when a notice is looked at again of which nothing can be said.
+	againAfter = 5 * time.Second
 	// settleInterval is how long outcomes are gathered before they are recorded.
 	settleInterval = 50 * time.Millisecond
 )
@@ -270,7 +272,7 @@ func (w *Worker) route(clients Clients, o registry.Owed) {
 	case route.WithoutSid:
 		outcome.WithoutSid, outcome.Due = true, registry.At(w.now())
 	case route.Again:
-		outcome.Due = registry.At(w.now().Add(registry.Lease))
+		outcome.Due = registry.At(w.now().Add(againAfter))
 	default:
 		w.begin(trial{owed: o, clients: clients, target: route.Target, host: hostOf(route.Target), since: time.Now()})
 		return

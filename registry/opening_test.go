@@ -215,7 +215,7 @@ func TestCallsFailInTime(t *testing.T) {
 		store := hanging{memory.New(time.Now)}
 		w.Registry = registry.Open(opener(func() (registry.Store, error) { return store, nil }), nil, zap.NewNop())
 		began := time.Now()
-		_, _, err := w.Join(t.Context(), w.aJoin(1))
+		_, err := w.Join(t.Context(), w.aJoin(1))
 		allUnavailable(t, map[string]error{"Join": err})
 		equal(t, "took", time.Since(began), registry.Limit)
 		allUnavailable(t, w.callsOf(t.Context()))
@@ -248,12 +248,12 @@ func TestARuleThatRunsLate(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	session, _, err := w.Join(ctx, j)
+	joined, err := w.Join(ctx, j)
 	redeemed, redeemErr := w.Redeem(ctx, redeems(j, "alice", ""))
 	ended, endErr := w.End(ctx, registry.Ending{Place: registry.PlaceOf(issuer, j.Browser), Reason: registry.ReasonLogout})
 	first, _, onceErr := w.Once(ctx, issuer, [16]byte{1}, "", time.Now())
 	allUnavailable(t, map[string]error{"Join": err, "Redeem": redeemErr, "End": endErr, "Once": onceErr})
-	equal(t, "results", session == nil && redeemed.Session == nil && len(ended) == 0 && !first, true)
+	equal(t, "results", joined.Session == nil && redeemed.Session == nil && len(ended) == 0 && !first, true)
 	equal(t, "announced", w.announced(), "")
 	late.Wait()
 }

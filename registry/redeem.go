@@ -44,8 +44,8 @@ type Redemption struct {
 	Tell          bool          // clients of a session that ends by this, or has ended, are to be notified
 }
 
-// Redeemed is what became of a [Redemption].
-type Redeemed struct {
+// Joined is what became of a [Join] or a [Redemption].
+type Joined struct {
 	Session *Session // that of the subject; nil: the response is not known, or not any more
 	Started bool     // Session was started for it
 	Added   bool     // the subject was not recorded there before
@@ -53,14 +53,14 @@ type Redeemed struct {
 }
 
 // redeem records a token response.
-func (r *record) redeem(d Redemption, fresh sessionstate.SessionID, now Time) Redeemed {
+func (r *record) redeem(d Redemption, fresh sessionstate.SessionID, now Time) Joined {
 	response := r.response(d.Response)
 	if response == nil || response.Made.Add(CodeLifetime) <= now || !slices.Contains(d.Audience, response.ClientID) {
-		return Redeemed{}
+		return Joined{}
 	}
 	made := r.session(response.Session)
 	if made == nil {
-		return Redeemed{}
+		return Joined{}
 	}
 	if response.Redeemed == 0 {
 		response.Redeemed = now
@@ -73,7 +73,7 @@ func (r *record) redeem(d Redemption, fresh sessionstate.SessionID, now Time) Re
 	if session != made {
 		response.Session, response.Moved = session.ID, true
 	}
-	return Redeemed{Session: session, Started: i.started, Added: i.added, Full: full}
+	return Joined{Session: session, Started: i.started, Added: i.added, Full: full}
 }
 
 // An identification says who an authorization response was for. Which session that End-User

@@ -191,19 +191,17 @@ func (c changing) room(ends bool) int {
 // errFull says that a record has no room for what a sign-in adds.
 var errFull = fmt.Errorf("%w: the browser's record has no room", ErrInvalid)
 
-// Join records a successful authorization response: see [Join]. It reports whether something of it
-// was not recorded for want of room.
-func (r *Registry) Join(ctx context.Context, j Join) (*Session, bool, error) {
+// Join records a successful authorization response: see [Join].
+func (r *Registry) Join(ctx context.Context, j Join) (Joined, error) {
 	if err := j.check(); err != nil {
-		return nil, false, err
+		return Joined{}, err
 	}
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
-		return nil, false, err
+		return Joined{}, err
 	}
 	defer cancel()
-	var session *Session
-	var full bool
+	var joined Joined
 	place := PlaceOf(j.Issuer, j.Browser)
 	until := store.Now().Add(j.Lifetime + wakeGrace)
 	c := changing{place: place, issuer: j.Issuer, adds: true, switches: j.Sub != ""}
@@ -215,36 +213,38 @@ func (r *Registry) Join(ctx context.Context, j Join) (*Session, bool, error) {
 	}
 	c.rule = func(rec *record, now Time) (bool, error) {
 		rec.tidy(now)
-		session, full = rec.join(j, drawID(place), now)
+		before := slices.Clone(rec.Sessions)
+		session, full := rec.join(j, drawID(place), now)
+		joined = Joined{Session: session, Started: !slices.Contains(before, session), Full: full}
 		return true, nil
 	}
 	_, err = r.edit(ctx, store, c)
 	switch {
 	case errors.Is(err, errFull):
-		return session, true, nil // it goes on in the browser's cookie
+		return Joined{Session: joined.Session, Full: true}, nil // it goes on in the browser's cookie
 	case err != nil:
-		return nil, false, err // the rule may be running still
+		return Joined{}, err // the rule may be running still
 	case j.Sub != "":
 		r.limitUser(ctx, store, j.Issuer, j.Sub)
 	}
-	return session, full, nil
+	return joined, nil
 }
 
 // Redeem records a successful token response: see [Redemption].
-func (r *Registry) Redeem(ctx context.Context, d Redemption) (Redeemed, error) {
+func (r *Registry) Redeem(ctx context.Context, d Redemption) (Joined, error) {
 	if err := d.check(); err != nil {
-		return Redeemed{}, err
+		return Joined{}, err
 	}
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
-		return Redeemed{}, err
+		return Joined{}, err
 	}
 	defer cancel()
 	place, found, err := r.placeOfCode(ctx, store, d.Issuer, d.Response)
 	if err != nil || !found {
-		return Redeemed{}, err
+		return Joined{}, err
 	}
-	var redeemed Redeemed
+	var redeemed Joined
 	until := store.Now().Add(d.Lifetime + wakeGrace)
 	_, err = r.edit(ctx, store, changing{
 		place: place, adds: true, switches: true,
@@ -257,9 +257,9 @@ func (r *Registry) Redeem(ctx context.Context, d Redemption) (Redeemed, error) {
 	})
 	switch {
 	case errors.Is(err, errFull):
-		return Redeemed{Session: redeemed.Session, Full: true}, nil
+		return Joined{Session: redeemed.Session, Full: true}, nil
 	case err != nil:
-		return Redeemed{}, err // the rule may be running still
+		return Joined{}, err // the rule may be running still
 	case redeemed.Session != nil:
 		r.limitUser(ctx, store, d.Issuer, d.Sub)
 	}

@@ -138,8 +138,8 @@ func redeems(j registry.Join, sub, sid string) registry.Redemption {
 
 func (w *world) join(j registry.Join) *registry.Session {
 	w.Helper()
-	session, _, err := w.Join(w.Context(), j)
-	return must(w, session, err)
+	joined, err := w.Join(w.Context(), j)
+	return must(w, joined, err).Session
 }
 
 func (w *world) redeem(d registry.Redemption) *registry.Session {
@@ -325,7 +325,7 @@ func TestRegistry(t *testing.T) {
 			s := w.signIn(1, "alice", "1")
 			newer := "\x02" + w.value(1)[1:]
 			w.put(1, []byte(newer))
-			_, _, err := w.Join(w.Context(), w.aJoin(1))
+			_, err := w.Join(w.Context(), w.aJoin(1))
 			_, endErr := w.End(w.Context(), registry.Ending{Place: registry.PlaceOfSession(s.ID), Reason: registry.ReasonLogout})
 			state, _, resolveErr := w.Resolve(w.Context(), registry.Ref{Session: s.ID})
 			_, _, userErr := w.EndUser(w.Context(), issuer, "alice", registry.ReasonOperator, "")
@@ -362,16 +362,17 @@ func TestRegistry(t *testing.T) {
 				j.Session, j.ClientID, j.Origin = s.ID, fmt.Sprintf("00000000-0000-0000-0000-%012d", clients), fmt.Sprintf("https://app-%d.example.com", clients)
 				j.Sub, j.Sid = "alice", fmt.Sprintf("00000000-0000-0000-0000-%012d", clients)
 				var err error
-				_, full, err = w.Join(w.Context(), j)
-				must(w, full, err)
+				joined, err := w.Join(w.Context(), j)
+				full = must(w, joined, err).Full
 			}
 			if clients < 300 || clients > 511 {
 				w.Errorf("full after %d clients", clients)
 			}
 			bob := w.aJoin(1)
 			bob.Session, bob.Sub, bob.AcrossClients = s.ID, "bob", true
-			successor, full, err := w.Join(w.Context(), bob)
-			equal(w, "full at the switch", must(w, full, err), false)
+			joined, err := w.Join(w.Context(), bob)
+			equal(w, "full at the switch", must(w, joined, err).Full, false)
+			successor := joined.Session
 			equal(w, "predecessor", successor.Predecessor, s.ID)
 			equal(w, "alice's", w.state(s), registry.Ended)
 			equal(w, "ended", len(w.end(1)), 1)

@@ -70,7 +70,7 @@ func TestEachNoticeIsClaimedOnce(t *testing.T) {
 	}
 	all.Go(func() {
 		for i := range browsers {
-			if _, _, err := three[2].Join(context.Background(), three[2].aJoin(i)); err != nil {
+			if _, err := three[2].Join(context.Background(), three[2].aJoin(i)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -137,7 +137,7 @@ func (w *world) callsOf(ctx context.Context) map[string]error {
 	j := w.aJoin(1)
 	id, place := registry.NewSessionID(issuer, j.Browser), registry.PlaceOf(issuer, j.Browser)
 	errs := make(map[string]error)
-	_, _, errs["Join"] = w.Join(ctx, j)
+	_, errs["Join"] = w.Join(ctx, j)
 	_, errs["Redeem"] = w.Redeem(ctx, redeems(j, "alice", ""))
 	_, _, errs["Resolve"] = w.Resolve(ctx, registry.Ref{Session: id})
 	_, errs["Browser"] = w.Browser(ctx, place)

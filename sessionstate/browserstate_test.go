@@ -27,7 +27,7 @@ func TestBrowserStateGivesTheKnownValues(t *testing.T) {
 
 func TestServersWithTheSameFirstKeyHaveTheSameBrowserStates(t *testing.T) {
 	one, other := mustKeyring(t, oldSecret), mustKeyring(t, oldSecret, newSecret)
-	id := sessionstate.NewSessionID()
+	id := sessionstate.SessionID(sessionstate.NewBrowserID())
 	if one.BrowserState(issuer, id) != other.BrowserState(issuer, id) {
 		t.Error("the states of a session differ")
 	}

@@ -10,15 +10,12 @@ import (
 // A Handle is the salt of a session_state: a sealed note to ourselves that says which session the state belongs to. Nothing is
 // stored for it anywhere.
 type Handle struct {
-	// Registry knows the session. Zero: none does (it could not be asked).
-	Registry RegistryID
 	// Session is the session. Zero: the response was an error, or the browser was not signed in.
 	Session SessionID
 	// Response is the authorization response the handle was made for; zero if it had no code.
 	Response ResponseID
-	// Until is when the session ends by itself, as far as was known when the handle was made, in
-	// whole seconds. A registry that has not recorded the session before that knows nothing of it;
-	// from then on, its time is over.
+	// Until is when the session ends at the latest, as far as was known when the handle was made, in
+	// whole seconds. Before that, a session that is not recorded may live; after it, none does.
 	Until time.Time
 
 	audience [16]byte
@@ -26,7 +23,7 @@ type Handle struct {
 
 const (
 	handlePurpose = "handle"
-	handleSize    = 8 + 16 + 16 + 16 + 4
+	handleSize    = 16 + 16 + 16 + 4
 )
 
 // NewHandle returns a handle for one client at one origin.
@@ -43,7 +40,6 @@ func (h Handle) IsFor(clientID, origin string) bool {
 // SealHandle returns the handle as a salt for [Compute]: unpadded base64url of fixed length, different each time.
 func (k *Keyring) SealHandle(issuer string, h Handle) string {
 	value := make([]byte, 0, handleSize)
-	value = append(value, h.Registry[:]...)
 	value = append(value, h.Session[:]...)
 	value = append(value, h.Response[:]...)
 	value = append(value, h.audience[:]...)
@@ -58,7 +54,6 @@ func (k *Keyring) OpenHandle(issuer, salt string) (Handle, error) {
 		return Handle{}, ErrSeal
 	}
 	var h Handle
-	value = value[copy(h.Registry[:], value):]
 	value = value[copy(h.Session[:], value):]
 	value = value[copy(h.Response[:], value):]
 	value = value[copy(h.audience[:], value):]

@@ -16,7 +16,6 @@ const knownHandle = "AbIACYigoaKjpKWmp6ipqqusra6vmzMFBm8ZO5ZYtXEAtOg5s-LdHuawU93
 
 func someHandle() sessionstate.Handle {
 	h := sessionstate.NewHandle("shop", "https://rp.example.com")
-	h.Registry = sessionstate.RegistryID{8, 7, 6, 5, 4, 3, 2, 1}
 	h.Session = knownSession
 	h.Response = sessionstate.NewResponseID("SplxlOBeZQQYbYS6WxSbIA")
 	h.Until = time.Unix(1700000000, 0).UTC()
@@ -132,7 +131,7 @@ func TestOpenHandleRefuses(t *testing.T) {
 func TestBrowserStateSessionIDAndHandleShareNoPart(t *testing.T) {
 	ring := mustKeyring(t, oldSecret)
 	h := someHandle()
-	h.Session = sessionstate.NewSessionID()
+	h.Session = sessionstate.SessionID(sessionstate.NewBrowserID())
 	seen := map[string]string{
 		"session ID":    string(h.Session[:]),
 		"browser state": unBase64(t, ring.BrowserState(issuer, h.Session)),

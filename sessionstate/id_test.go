@@ -9,25 +9,24 @@ import (
 func TestDrawnIDsAreFreshAndNeverZero(t *testing.T) {
 	seen := make(map[any]bool)
 	for range 100 {
-		session, browser, registry := sessionstate.NewSessionID(), sessionstate.NewBrowserID(), sessionstate.NewRegistryID()
-		if session.IsZero() || browser.IsZero() || registry.IsZero() {
+		browser := sessionstate.NewBrowserID()
+		if browser.IsZero() {
 			t.Fatal("a zero ID was drawn")
 		}
-		seen[session], seen[browser], seen[registry] = true, true, true
-		seen[sessionstate.SessionID(browser)] = true // nor is a browser's ID ever a session's
+		seen[browser] = true
 	}
-	if len(seen) != 400 {
-		t.Errorf("of 400 IDs only %d differ", len(seen))
+	if len(seen) != 100 {
+		t.Errorf("of 100 IDs only %d differ", len(seen))
 	}
 }
 
 func TestTheZeroIDNamesNothing(t *testing.T) {
 	if !(sessionstate.SessionID{}).IsZero() || !(sessionstate.BrowserID{}).IsZero() ||
-		!(sessionstate.RegistryID{}).IsZero() || !(sessionstate.ResponseID{}).IsZero() {
+		!(sessionstate.ResponseID{}).IsZero() {
 		t.Error("a zero ID is not zero")
 	}
 	if (sessionstate.SessionID{15: 1}).IsZero() || (sessionstate.BrowserID{15: 1}).IsZero() ||
-		(sessionstate.RegistryID{7: 1}).IsZero() || (sessionstate.ResponseID{15: 1}).IsZero() {
+		(sessionstate.ResponseID{15: 1}).IsZero() {
 		t.Error("an ID with one bit set is zero")
 	}
 }

@@ -378,7 +378,7 @@ func testSignIns(t *testing.T, store registry.Store, _ *Clock) {
 			d := registry.Redemption{
 				Issuer: j.Issuer, Response: j.Response, Audience: []string{"shop"}, Sub: fmt.Sprint("user ", i), Lifetime: time.Hour, Tell: true,
 			}
-			_, _, err := two[i%2].Join(ctx, j)
+			_, err := two[i%2].Join(ctx, j)
 			redeemed, redeemErr := two[(i+1)%2].Redeem(ctx, d)
 			if err := errors.Join(err, redeemErr); err != nil || redeemed.Session == nil {
 				t.Errorf("sign-in %d: %v, %v", i, redeemed, err)
