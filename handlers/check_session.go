@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -131,8 +132,8 @@ func (c *CheckSession) page(cookieName string) *servedPage {
 type verdict string
 
 const (
-	verdictUnchanged verdict = "unchanged" // this registry's session, and it lives
-	verdictChanged   verdict = "changed"   // this registry's session, and it has ended or expired
+	verdictUnchanged verdict = "unchanged" // the session lives
+	verdictChanged   verdict = "changed"   // the session has ended or expired
 	verdictError     verdict = "error"     // it was given to another client or origin
 	verdictUnknown   verdict = "unknown"   // nothing is known of it: the page's cookie decides
 )
@@ -197,8 +198,9 @@ func readCheck(w http.ResponseWriter, r *http.Request) (check, error) {
 	return q, nil
 }
 
-// verdict judges a session_state by its handle. A forged handle, another registry's and that of a browser which was not signed in
-// are answered alike to whoever has no browser state to show: they must not learn which it was.
+// verdict judges a session_state by its handle. A forged handle, one of a session that is not
+// recorded, and that of a browser which was not signed in are answered alike to whoever has no browser
+// state to show: they must not learn which it was.
 func (c *CheckSession) verdict(op *OP, r *http.Request, q check) (verdict, error) {
 	keys, err := c.env.Keys(r.Context())
 	if err != nil {
@@ -215,18 +217,14 @@ func (c *CheckSession) verdict(op *OP, r *http.Request, q check) (verdict, error
 	if handle.Session.IsZero() {
 		return anonymousVerdict(op, keys, q), nil
 	}
-	id, err := c.env.Registry.ID(r.Context())
-	if err != nil || id != handle.Registry {
-		return verdictUnknown, nil
-	}
-	session, found, err := c.env.Registry.Resolve(r.Context(), op.Issuer, handle.Session, handle.Response)
+	state, session, err := c.env.Registry.Resolve(r.Context(), registry.Ref{Session: handle.Session, Response: handle.Response, Until: handle.Until})
 	switch {
 	case err != nil:
 		unrecorded(c.env.Logger, "a check cannot be answered", err)
 		return verdictUnknown, nil
-	case !found && c.env.Now().Before(handle.Until):
+	case state == registry.Unknown:
 		return verdictUnknown, nil // forgotten or lost, which is no sign-out
-	case !found || !session.Live(c.env.Now()):
+	case state == registry.Ended:
 		return verdictChanged, nil
 	case q.browserState != "" && keys.IsAnonymousState(op.Issuer, q.browserState):
 		// The browser itself was told that it is signed out, though this registry was not: it could not be asked then, or

@@ -14,7 +14,7 @@ func (c *Clients) registered(ctx context.Context, issuer, id string) (client Cli
 	if id == "" || len(id) > maxClientID {
 		return Client{}, false, nil
 	}
-	record, found, err := c.env.Registry.Client(ctx, issuer, id)
+	record, found, err := c.env.Registry.Registered(ctx, issuer, id)
 	if err != nil || !found {
 		return Client{}, false, err
 	}
@@ -35,10 +35,10 @@ func (c *Clients) learn(ctx context.Context, issuer, uri string, client Client) 
 	if err != nil {
 		return fmt.Errorf("writing a registration: %w", err)
 	}
-	return c.env.Registry.PutClient(ctx, issuer, registry.Client{ID: client.ID, URI: uri, Metadata: metadata}, c.env.Now())
+	return c.env.Registry.Register(ctx, issuer, registry.Registered{ID: client.ID, URI: uri, Metadata: metadata})
 }
 
 // forget forgets a client that has registered itself.
 func (c *Clients) forget(ctx context.Context, issuer, id string) error {
-	return c.env.Registry.DeleteClient(ctx, issuer, id)
+	return c.env.Registry.Deregister(ctx, issuer, id)
 }

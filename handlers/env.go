@@ -22,9 +22,8 @@ type Env struct {
 	// Keys returns the shared keys. It fails while they cannot be had; what needs them passes untouched then.
 	Keys func(context.Context) (*sessionstate.Keyring, error)
 
-	// Registry records sessions. Each of its calls must come back within a fraction of a second, in error if need be
-	// (registry.Bound): logins wait for it.
-	Registry registry.Registry
+	// Registry records sessions.
+	Registry *registry.Registry
 
 	// Prepare makes a sub-request ready for the handlers behind, which find the caller's variables and placeholders in it.
 	// The response writer is the sub-request's own.
@@ -41,8 +40,9 @@ type Env struct {
 	// IdleTimeout is after how long a session ends that nobody signs in to an app by; zero: it does not end so.
 	IdleTimeout time.Duration
 
-	// Tells reports whether the clients of an OP's sessions are told when those end, and Wake that some may have to be. SawIDToken is
-	// told each ID token of a client, and may wait for the registry where that is news.
+	// Tells reports whether the clients of an OP's sessions are notified when those end. Wake has new
+	// notices looked for. SawIDToken is called with each ID token of a client, and may wait for the
+	// registry where that is news.
 	Tells      func(op *OP) bool
 	Wake       func()
 	SawIDToken func(ctx context.Context, op *OP, clientID string, token tokens.IDToken)

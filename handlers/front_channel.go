@@ -15,7 +15,7 @@ import (
 
 // framesOf returns the addresses that a page has to load for a client to be told by front channel, one for each of its sids
 // (Front-Channel Logout 1.0, section 2). None: it cannot be told so.
-func (e *EndSession) framesOf(op *OP, client Client, p registry.Participation) []string {
+func (e *EndSession) framesOf(op *OP, client Client, p *registry.Client) []string {
 	if op.framesClients || !assets.CanFrame(client.FrontChannelLogoutURI) {
 		return nil // one that cannot be a frame would take the page from all others
 	}

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -42,7 +43,10 @@ func (e *EndSession) serveHintOnly(op *OP, w http.ResponseWriter, r *http.Reques
 	}
 	l.visit = newVisit(e.env, op, keys, r)
 	l.patient = true
-	switch ok := l.endRecord(registry.Ending{Holder: holder, Reason: registry.ReasonLogout}); {
+	ok := l.record(func(ctx context.Context) ([]*registry.Session, error) {
+		return e.env.Registry.EndHolder(ctx, op.Issuer, holder, registry.Ending{Reason: registry.ReasonLogout})
+	})
+	switch {
 	case !ok:
 		e.log(l, "failed")
 		writeText(w, http.StatusServiceUnavailable, "The session may not have ended: try again later.\n")

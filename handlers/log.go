@@ -18,41 +18,27 @@ func (env Env) logStart(ctx context.Context, issuer string, id sessionstate.Sess
 
 // logUser logs who a client's user in a session is, which in the code flow is known only when the
 // code is redeemed. Without log_subject there is nothing to log.
-func (env Env) logUser(ctx context.Context, session registry.Session, clientID, sub string) {
+func (env Env) logUser(ctx context.Context, session *registry.Session, clientID, sub string) {
 	if env.LogSubject {
 		env.Logger.Info("user signed in", zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
 			zap.String("client_id", clientID), env.subject(ctx, session.Issuer, sub))
 	}
 }
 
+// logFull logs that something of a sign-in was not recorded for want of room.
+func (env Env) logFull(session *registry.Session) {
+	env.Logger.Warn("a session has more clients or subjects than are recorded", zap.String("issuer", session.Issuer),
+		zap.Stringer("session", session.ID))
+}
+
 // LogEnd logs that a session has ended, and why.
-func (env Env) LogEnd(ctx context.Context, session registry.Session) {
+func (env Env) LogEnd(ctx context.Context, session *registry.Session) {
 	successor := zap.Skip()
 	if !session.Successor.IsZero() {
 		successor = zap.Stringer("successor", session.Successor)
 	}
 	env.Logger.Info("session ended", zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
-		zap.String("reason", string(session.Reason)), successor, env.subject(ctx, session.Issuer, env.userOf(ctx, session)))
-}
-
-// began logs that a session has started under a fresh ID, and what has ended by that: the session
-// of another user, whose clients are notified, or that session itself, if its code was redeemed
-// after the next user's.
-func (env Env) began(ctx context.Context, op *OP, session registry.Session, clientID, sub string) {
-	before := registry.Session{
-		Issuer: session.Issuer, ID: session.Predecessor, Reason: registry.ReasonUserSwitch, Successor: session.ID,
-	}
-	if !before.ID.IsZero() {
-		env.LogEnd(ctx, before)
-	}
-	env.logStart(ctx, session.Issuer, session.ID, clientID, sub)
-	switch {
-	case !session.Ended.IsZero():
-		env.LogEnd(ctx, session)
-	case !before.ID.IsZero() && env.Tells(op):
-		env.Wake()
-		LogUntold(ctx, env.Logger, env.Registry, op.Issuer, before.ID)
-	}
+		zap.String("reason", string(session.Reason)), successor, env.subject(ctx, session.Issuer, userOf(session)))
 }
 
 // subject is the log's field for a user: see [sessionstate.Keyring.Pseudonym].
@@ -67,21 +53,14 @@ func (env Env) subject(ctx context.Context, issuer, sub string) zap.Field {
 	return zap.String("subject", keys.Pseudonym(issuer, sub))
 }
 
-// userOf returns the first sub that was observed in a session; empty: none was, or log_subject is
-// off. An OP may give each client another sub for one user.
-func (env Env) userOf(ctx context.Context, session registry.Session) string {
-	if !env.LogSubject {
-		return ""
-	}
-	participations, err := env.Registry.Participations(ctx, session.Issuer, session.ID)
-	if err != nil {
-		return ""
-	}
+// userOf returns the first sub that was observed in a session; empty: none was. An OP may give each
+// client another sub for one user.
+func userOf(session *registry.Session) string {
 	var first registry.Subject
-	for _, p := range participations {
-		for _, subject := range p.Subjects {
-			if first.Sub == "" || subject.Since.Before(first.Since) {
-				first = subject
+	for _, client := range session.Clients {
+		for _, subject := range client.Subjects {
+			if first.Sub == "" || subject.Since < first.Since {
+				first = *subject
 			}
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
-	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 // The user's answers.
@@ -73,9 +72,7 @@ func (e *EndSession) serveAnswer(l *leave) {
 // spend marks an answer as given. While the registry is away it may be given again: it is still that of this browser and session, and
 // expires.
 func (e *EndSession) spend(l *leave, s sealedLogout) bool {
-	first, err := e.env.Registry.Spend(recording(l.r), registry.Spending{
-		Issuer: l.op.Issuer, Value: [16]byte(s.Value), Now: l.now, Expires: l.now.Add(confirmationLifetime),
-	})
+	first, _, err := e.env.Registry.Once(recording(l.r), l.op.Issuer, [16]byte(s.Value), "", l.now.Add(confirmationLifetime))
 	if err != nil {
 		unrecorded(e.env.Logger, "that a sign-out was confirmed is not recorded", err)
 		return true

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -94,14 +95,6 @@ func (b *Browser) takesPart(v *visit, clientID string) bool {
 			return false
 		}
 	}
-	participations, err := v.env.Registry.Participations(recording(v.r), v.op.Issuer, v.sealed.session)
-	if err != nil {
-		return false // never ended by a guess
-	}
-	for _, p := range participations {
-		if p.ClientID == clientID {
-			return true
-		}
-	}
-	return false
+	_, session, err := v.env.Registry.Resolve(recording(v.r), registry.Ref{Session: v.sealed.session})
+	return err == nil && session != nil && session.Client(clientID) != nil // never ended by a guess
 }

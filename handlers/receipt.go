@@ -17,8 +17,9 @@ const maxReceipts = 8
 
 // A receipt says which clients of the sessions that ended were told, as far as that is known.
 type receipt struct {
-	issuer  string
-	clients []*receiptClient // in the order of their IDs, those of one session after those of another
+	issuer   string
+	sessions []sessionstate.SessionID
+	clients  []*receiptClient // in the order of their IDs, those of one session after those of another
 	frames  []string         // the URLs of those that are told by front channel, as many as a page may have
 	framed  bool             // the page with these was shown
 	native  bool             // the OP tells clients itself: what becomes of those is not known here
@@ -36,31 +37,50 @@ type receiptClient struct {
 // receiptFor collects what the clients of ended sessions are owed.
 func (e *EndSession) receiptFor(l *leave, done sealedLogout) *receipt {
 	r := &receipt{issuer: l.op.Issuer, framed: done.Framed && !done.Unframed, native: l.op.tellsClients || l.op.framesClients}
-	sessions := done.sessions()
-	for _, id := range sessions[:min(len(sessions), maxReceipts)] {
-		participations, err := e.env.Registry.Participations(registry.Patient(recording(l.r)), l.op.Issuer, id)
-		if err != nil {
-			unrecorded(e.env.Logger, "which clients were told of a sign-out is not known", err)
-			continue
-		}
-		for _, p := range participations {
-			e.addClient(l, r, id, p)
+	r.sessions = done.sessions()
+	r.sessions = r.sessions[:min(len(r.sessions), maxReceipts)]
+	sessions, err := e.recorded(recording(l.r), r.sessions)
+	if err != nil {
+		unrecorded(e.env.Logger, "which clients were told of a sign-out is not known", err)
+	}
+	for _, session := range sessions {
+		for _, client := range session.Clients {
+			e.addClient(l, r, session, client)
 		}
 	}
 	return r
 }
 
-func (e *EndSession) addClient(l *leave, r *receipt, session sessionstate.SessionID, p registry.Participation) {
-	client, _ := e.Clients.Find(recording(l.r), l.op.Issuer, p.ClientID)
-	owed := r.client(p.ClientID, client.shownName(p.ClientID))
-	owed.asked = l.request.Hinted && p.ClientID == l.request.ClientID
+// recorded returns those of the sessions that are recorded.
+func (e *EndSession) recorded(ctx context.Context, ids []sessionstate.SessionID) (sessions []*registry.Session, err error) {
+	browsers := make(map[registry.Place][]*registry.Session)
+	for _, id := range ids {
+		place := registry.PlaceOfSession(id)
+		browser, known := browsers[place]
+		if !known {
+			if browser, err = e.env.Registry.Browser(registry.Patient(ctx), place); err != nil {
+				return sessions, err
+			}
+			browsers[place] = browser
+		}
+		if i := slices.IndexFunc(browser, func(s *registry.Session) bool { return s.ID == id }); i >= 0 {
+			sessions = append(sessions, browser[i])
+		}
+	}
+	return sessions, nil
+}
+
+func (e *EndSession) addClient(l *leave, r *receipt, session *registry.Session, p *registry.Client) {
+	client, _ := e.Clients.Find(recording(l.r), l.op.Issuer, p.ID)
+	owed := r.client(p.ID, client.shownName(p.ID))
+	owed.asked = l.request.Hinted && p.ID == l.request.ClientID
 	r.addFrames(owed, e.framesOf(l.op, client, p))
 	if !e.BackChannel.Tells(l.op) {
 		return
 	}
 	for _, subject := range p.Subjects {
 		if client.tellable(subject.Sid) {
-			owed.notices = append(owed.notices, registry.NameNotice(session, p.ClientID, subject.Sub, subject.Sid))
+			owed.notices = append(owed.notices, registry.NameNotice(session.ID, p.ID, subject.Sub, subject.Sid))
 		}
 	}
 }
@@ -91,30 +111,28 @@ func (r *receipt) addFrames(c *receiptClient, frames []string) {
 
 // await waits until all notices have been delivered or given up, at most for a while, and returns those that have not been
 // delivered.
-func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration) map[registry.NoticeID]registry.Notice {
-	var ids []registry.NoticeID
-	for _, client := range r.clients {
-		ids = append(ids, client.notices...)
-	}
-	left := make(map[registry.NoticeID]registry.Notice)
-	if len(ids) == 0 {
-		return left
+func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration) map[registry.NoticeID]registry.Owed {
+	waited := slices.ContainsFunc(r.clients, func(c *receiptClient) bool { return len(c.notices) > 0 })
+	if !waited {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
 	for {
 		settled := e.BackChannel.Settled()
-		notices, err := e.env.Registry.Notices(context.WithoutCancel(ctx), r.issuer, ids)
-		if err != nil { // not known: not said to have been told
-			notices = unknown(ids)
+		sessions, err := e.recorded(context.WithoutCancel(ctx), r.sessions)
+		if err != nil {
+			return r.unknown() // not said to have been told
 		}
-		clear(left)
+		left := make(map[registry.NoticeID]registry.Owed)
 		waiting := false
-		for _, notice := range notices {
-			left[notice.ID] = notice
-			waiting = waiting || notice.Attempts == 0 && !notice.Dead && !notice.Due.After(e.env.Now())
+		for _, session := range sessions {
+			for _, owed := range session.Owed() {
+				left[owed.ID()] = owed
+				waiting = waiting || owed.Attempts == 0 && !owed.Dead() && (owed.Lease != 0 || owed.Due <= registry.At(e.env.Now()))
+			}
 		}
-		if !waiting || err != nil {
+		if !waiting {
 			return left
 		}
 		select {
@@ -123,6 +141,17 @@ func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration
 			return left
 		}
 	}
+}
+
+// unknown are all notices, of which nothing is known but that they may be owed.
+func (r *receipt) unknown() map[registry.NoticeID]registry.Owed {
+	left := make(map[registry.NoticeID]registry.Owed)
+	for _, client := range r.clients {
+		for _, id := range client.notices {
+			left[id] = registry.Owed{Notice: registry.Notice{Due: 1}}
+		}
+	}
+	return left
 }
 
 const (
@@ -137,32 +166,25 @@ const (
 
 // notifyAsking has the client that asked for a sign-out notified after a while, of the notices
 // that are left. If that cannot be recorded, it is notified after askedWait.
-func (e *EndSession) notifyAsking(l *leave, left map[registry.NoticeID]registry.Notice, after time.Duration) {
-	settling := registry.Settling{Issuer: l.op.Issuer, Now: e.env.Now()}
-	for id, notice := range left {
-		if notice.Asked && notice.Attempts == 0 && !notice.Dead && notice.Due.After(settling.Now) {
-			settling.Outcomes = append(settling.Outcomes, registry.Outcome{ID: id, Due: settling.Now.Add(after)})
+func (e *EndSession) notifyAsking(l *leave, left map[registry.NoticeID]registry.Owed, after time.Duration) {
+	now := registry.At(e.env.Now())
+	var outcomes []registry.Outcome
+	for _, owed := range left {
+		if owed.Asked && owed.Lease == 0 && owed.Due > now {
+			outcomes = append(outcomes, registry.Outcome{Owed: owed, Due: now.Add(after)})
 		}
 	}
-	if len(settling.Outcomes) == 0 {
+	if len(outcomes) == 0 {
 		return
 	}
-	if err := e.env.Registry.SettleNotices(recording(l.r), settling); err != nil {
+	if err := e.env.Registry.Settle(recording(l.r), outcomes); err != nil {
 		unrecorded(e.env.Logger, "the client that asked for a sign-out is notified later", err)
 	}
 	e.env.Wake()
 }
 
-func unknown(ids []registry.NoticeID) []registry.Notice {
-	var notices []registry.Notice
-	for _, id := range ids {
-		notices = append(notices, registry.Notice{ID: id})
-	}
-	return notices
-}
-
 // view puts the receipt on a page.
-func (r *receipt) view(page assets.View, left map[registry.NoticeID]registry.Notice) assets.View {
+func (r *receipt) view(page assets.View, left map[registry.NoticeID]registry.Owed) assets.View {
 	labels := r.labels()
 	for i, client := range r.clients {
 		if group := r.group(&page, client, left); group != nil {
@@ -175,12 +197,12 @@ func (r *receipt) view(page assets.View, left map[registry.NoticeID]registry.Not
 // group is where a page lists a client; nil: nowhere, since nothing is known, or the client asked for the sign-out and has nothing to
 // be told: it signs its user out itself (RP-Initiated Logout 1.0, section 2). A client that was asked in a frame does not answer
 // (Front-Channel Logout 1.0, section 4.1): only a back channel says that it was told.
-func (r *receipt) group(page *assets.View, client *receiptClient, left map[registry.NoticeID]registry.Notice) *[]string {
+func (r *receipt) group(page *assets.View, client *receiptClient, left map[registry.NoticeID]registry.Owed) *[]string {
 	trying, failed, tried := false, false, false
 	for _, id := range client.notices {
 		notice, found := left[id]
-		trying = trying || found && !notice.Dead
-		failed = failed || found && notice.Dead
+		trying = trying || found && !notice.Dead()
+		failed = failed || found && notice.Dead()
 		tried = tried || notice.Attempts > 0
 	}
 	switch {

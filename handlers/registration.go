@@ -95,7 +95,7 @@ func (g *Registration) isUpdate(op *OP, r *http.Request, answer []byte) bool {
 	if err != nil {
 		return false
 	}
-	client, found, err := g.env.Registry.ClientAt(recording(r), op.Issuer, r.URL.RequestURI())
+	client, found, err := g.env.Registry.RegisteredAt(recording(r), op.Issuer, r.URL.RequestURI())
 	if err != nil {
 		unrecorded(g.env.Logger, "a change of a registration is not learnt", err)
 	}
@@ -155,7 +155,7 @@ func (g *Registration) uri(ctx context.Context, op *OP, id string, answered, ask
 	if err == nil && !echoed && len(uri) <= maxClientURI && isRegistration(op, endpointPath(uri, op.Origin)) {
 		return u.RequestURI()
 	}
-	before, _, err := g.env.Registry.Client(ctx, op.Issuer, id)
+	before, _, err := g.env.Registry.Registered(ctx, op.Issuer, id)
 	if err != nil {
 		unrecorded(g.env.Logger, "where a registration is changed is not known", err)
 	}
@@ -181,7 +181,7 @@ func (g *Registration) echo(ctx context.Context, op *OP, answer []byte) ([]byte,
 // forget forgets the client whose registration was deleted at its address (RFC 7592, section 2.3).
 func (g *Registration) forget(op *OP, r *http.Request) {
 	ctx := recording(r)
-	client, found, err := g.env.Registry.ClientAt(ctx, op.Issuer, r.URL.RequestURI())
+	client, found, err := g.env.Registry.RegisteredAt(ctx, op.Issuer, r.URL.RequestURI())
 	if err == nil && found {
 		err = g.Clients.forget(ctx, op.Issuer, client.ID)
 	}

@@ -5,16 +5,16 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 // sessionCookie is what the sealed cookie holds: the browser and, while it is signed in, its session.
 type sessionCookie struct {
-	browser  sessionstate.BrowserID
-	session  sessionstate.SessionID  // zero: not signed in
-	registry sessionstate.RegistryID // that recorded the session; zero: none did
-	state    string                  // the session's browser state, fixed here so that key rotation changes nothing
-	expires  time.Time               // of the session, in whole seconds
+	browser sessionstate.BrowserID
+	session sessionstate.SessionID // zero: not signed in
+	state   string                 // the session's browser state, fixed here so that key rotation changes nothing
+	expires time.Time              // of the session, in whole seconds
 	// owed are earlier IDs of the browser, whose sessions ended while the registry could not be told.
 	owed owedEnds
 }
@@ -39,7 +39,8 @@ func (o owedEnds) ids() []sessionstate.BrowserID {
 const (
 	sessionPurpose  = "session cookie"
 	sessionSizeNone = 16
-	sessionSizeFull = 16 + 16 + 8 + 32 + 4
+	sessionSizeFull = 16 + 16 + 32 + 4
+	sessionSizeOld  = sessionSizeFull + 8 // of earlier versions, which named the registry behind the session
 	maxOwed         = 4
 )
 
@@ -52,7 +53,6 @@ func (c sessionCookie) seal(keys *sessionstate.Keyring, issuer string) string {
 	value = append(value, c.browser[:]...)
 	if state, err := base64.RawURLEncoding.DecodeString(c.state); !c.session.IsZero() && err == nil {
 		value = append(value, c.session[:]...)
-		value = append(value, c.registry[:]...)
 		value = append(value, state...)
 		value = binary.BigEndian.AppendUint32(value, uint32(c.expires.Unix()))
 	}
@@ -69,7 +69,7 @@ func openSessionCookie(keys *sessionstate.Keyring, issuer, sealed string) (c ses
 	for i := range owed {
 		value = value[copy(c.owed[i][:], value):]
 	}
-	if len(value) != sessionSizeNone && len(value) != sessionSizeFull {
+	if n := len(value); n != sessionSizeNone && n != sessionSizeFull && n != sessionSizeOld {
 		return sessionCookie{}, false, false
 	}
 	value = value[copy(c.browser[:], value):]
@@ -77,7 +77,10 @@ func openSessionCookie(keys *sessionstate.Keyring, issuer, sealed string) (c ses
 		return c, current, true
 	}
 	value = value[copy(c.session[:], value):]
-	value = value[copy(c.registry[:], value):]
+	if len(value) == sessionSizeOld-16-16 {
+		// No record is found by that session's ID: it goes on under another, with its browser state.
+		c.session, value, current = registry.NewSessionID(issuer, c.browser), value[8:], false
+	}
 	c.state = base64.RawURLEncoding.EncodeToString(value[:32])
 	c.expires = time.Unix(int64(binary.BigEndian.Uint32(value[32:])), 0).UTC()
 	return c, current, true

@@ -19,23 +19,22 @@ func (b *Browser) signIn(v *visit, request pendingRequest, origin string, respon
 	before := v.sealed.session
 	subject, like := b.subject(v, request, response)
 	join := registry.Join{
-		Issuer: v.op.Issuer, Browser: v.browser(), Session: before, Fresh: sessionstate.NewSessionID(),
+		Issuer: v.op.Issuer, Browser: v.browser(), Session: before,
 		Response: sessionstate.NewResponseID(response.values.Get("code")), ClientID: request.clientID, Origin: origin, Silent: request.is(silent),
-		Subject: subject, IDToken: like, AcrossClients: v.op.publicSubjects,
-		Now: v.now, Lifetime: v.env.SessionLifetime, Idle: v.env.IdleTimeout, Tell: v.env.Tells(v.op),
+		Sub: subject.Sub, Sid: subject.Sid, IDToken: like, AcrossClients: v.op.publicSubjects,
+		Lifetime: v.env.SessionLifetime, Idle: v.env.IdleTimeout, Tell: v.env.Tells(v.op),
 	}
-	v.join(join)
+	handle.Until = v.join(join)
 	if v.sealed.session != before || v.sealed.state == "" {
 		v.sealed.state = v.keys.BrowserState(v.op.Issuer, v.sealed.session)
 	}
-	handle.Registry, handle.Session, handle.Response = v.sealed.registry, v.sealed.session, join.Response
-	handle.Until = v.sealed.expires
+	handle.Session, handle.Response = v.sealed.session, join.Response
 	v.state = v.sealed.state
 	v.giveSession()
 	v.giveState(v.state)
 	b.checkLoginCookie(v.op, request)
 	b.signIns.put(browserKey(v.sealed.browser), v.now)
-	if code := response.values.Get("code"); b.Redemptions != nil && code != "" && subject == (registry.Subject{}) {
+	if code := response.values.Get("code"); b.Redemptions != nil && code != "" && subject.Sub == "" {
 		b.Redemptions.responded(v.env.Logger, v.op.Issuer, request.clientID, code, v.now)
 	}
 	if origin != "" && !request.is(blind) {
@@ -43,27 +42,30 @@ func (b *Browser) signIn(v *visit, request pendingRequest, origin string, respon
 	}
 }
 
-// join brings the visit's sealed cookie to the session that the registry says. Without the registry, the session of the cookie
-// goes on, or one starts that no registry knows: login does not wait for it.
-func (v *visit) join(join registry.Join) {
+// join brings the visit's sealed cookie to the session that the registry says, and returns when that
+// ends at the latest. Without the registry, the session of the cookie goes on, or one starts that is
+// not recorded: login does not wait for it.
+func (v *visit) join(join registry.Join) (until time.Time) {
 	ctx := recording(v.r)
-	id, err := v.env.Registry.ID(ctx)
+	joined, err := v.env.Registry.Join(ctx, join)
 	if err == nil {
-		var session registry.Session
-		if session, err = v.env.Registry.Join(ctx, join); err == nil {
-			if session.ID == join.Fresh {
-				v.env.began(ctx, v.op, session, join.ClientID, join.Subject.Sub)
-			}
-			v.sealed.session, v.sealed.registry, v.sealed.expires = session.ID, id, session.Expires
-			return
+		session := joined.Session
+		if joined.Started && session.ID != join.Session {
+			v.env.logStart(ctx, session.Issuer, session.ID, join.ClientID, join.Sub)
 		}
+		if joined.Full {
+			v.env.logFull(session)
+		}
+		v.sealed.session, v.sealed.expires = session.ID, session.Expires.Time()
+		return session.Limit.Time()
 	}
 	unrecorded(v.env.Logger, "a sign-in is in the browser's cookies only", err)
 	if v.sealed.session.IsZero() {
-		v.sealed.session, v.sealed.registry = sessionstate.NewSessionID(), sessionstate.RegistryID{}
+		v.sealed.session = registry.NewSessionID(join.Issuer, join.Browser)
 		v.sealed.expires = v.now.Add(v.env.SessionLifetime).Truncate(time.Second)
-		v.env.logStart(ctx, join.Issuer, v.sealed.session, join.ClientID, join.Subject.Sub)
+		v.env.logStart(ctx, join.Issuer, v.sealed.session, join.ClientID, join.Sub)
 	}
+	return v.sealed.expires
 }
 
 // subject returns who signed in, by the ID token of an implicit or hybrid response (OpenID Connect Core 1.0, sections 3.2 and 3.3). A

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -26,6 +27,9 @@ type leave struct {
 	proved    bool  // the OP's answer shows that its own session has ended
 	confirmed bool  // the user has said so to a page of ours, in this browser
 	turn      *turn // to sign out; nil: it is not taken
+
+	looked bool              // found is what is recorded of the browser's session
+	found  *registry.Session // nil: it is not known
 }
 
 // parkedParameter is the parameter of our own URL that a parked request goes on at.
@@ -123,7 +127,7 @@ func (e *EndSession) hasSession(l *leave) bool {
 		return false
 	}
 	session, known := e.session(l)
-	return !known || session.Live(l.now)
+	return !known || session.Live(registry.At(l.now))
 }
 
 // keepsLogin reports whether the browser may be signed in at the OP itself. Where no name of its
@@ -175,23 +179,30 @@ func (e *EndSession) countCleared(r *http.Request) []int {
 	return counts
 }
 
-// session returns the browser's session, or the one that took its place when the user switched. known is false when this registry has
-// not recorded it, or cannot be asked.
-func (e *EndSession) session(l *leave) (session registry.Session, known bool) {
-	ctx := l.r.Context()
-	id, err := e.env.Registry.ID(ctx)
-	if err != nil || id != l.sealed.registry {
-		return registry.Session{}, false
+// session returns the browser's session, or the one that took its place when the user switched. known is false when the registry has
+// not recorded it, or cannot be asked. It is asked once, until this request has the turn to sign out.
+func (e *EndSession) session(l *leave) (session *registry.Session, known bool) {
+	if !l.looked {
+		l.looked, l.found = true, e.lookUp(l)
 	}
+	return l.found, l.found != nil
+}
+
+func (e *EndSession) lookUp(l *leave) *registry.Session {
+	recorded, err := e.env.Registry.Browser(l.r.Context(), registry.PlaceOfSession(l.sealed.session))
+	if err != nil {
+		return nil
+	}
+	var found *registry.Session
 	next := l.sealed.session
-	for range registry.MaxSuccessors {
-		session, known, err = e.env.Registry.Session(ctx, l.op.Issuer, next)
-		if err != nil || !known || session.Successor.IsZero() {
+	for range recorded {
+		i := slices.IndexFunc(recorded, func(s *registry.Session) bool { return s.ID == next })
+		if i < 0 || next.IsZero() {
 			break
 		}
-		next = session.Successor
+		found, next = recorded[i], recorded[i].Successor
 	}
-	return session, known && err == nil
+	return found
 }
 
 // mustAsk reports whether the user has to be asked: always if configured so, else unless the hint is that of a client which takes part
@@ -201,19 +212,11 @@ func (e *EndSession) mustAsk(l *leave) bool {
 		return true
 	}
 	session, known := e.session(l)
-	if !known || !session.Live(l.now) && !wasLeft(session, l.now) {
+	if !known || !session.Live(registry.At(l.now)) && !wasLeft(session, l.now) {
 		return true
 	}
-	participations, err := e.env.Registry.Participations(l.r.Context(), l.op.Issuer, session.ID)
-	if err != nil {
-		return true
-	}
-	for _, p := range participations {
-		if p.ClientID == l.request.ClientID && l.request.fits(p) {
-			return false
-		}
-	}
-	return true
+	client := session.Client(l.request.ClientID)
+	return client == nil || !l.request.fits(client)
 }
 
 // mayHide reports whether the browser may have a login cookie that it did not send, because another site's page sent it here
@@ -223,8 +226,8 @@ func (e *EndSession) mayHide(l *leave) bool {
 }
 
 // fits reports whether the hint names the user, and the OP's session where both name one, as the client's own ID tokens did.
-func (q logoutRequest) fits(p registry.Participation) bool {
-	for _, subject := range p.Subjects {
+func (q logoutRequest) fits(client *registry.Client) bool {
+	for _, subject := range client.Subjects {
 		if subject.Sub == q.Subject && (q.SessionID == "" || subject.Sid == "" || subject.Sid == q.SessionID) {
 			return true
 		}
@@ -244,7 +247,7 @@ func (e *EndSession) signOut(l *leave) {
 	}
 	l.patient, l.asked = true, l.request.ClientID
 	if l.request.Redirect != "" { // first its user goes back there
-		l.askedDue = l.now.Add(askedWait)
+		l.askedWait = askedWait
 	}
 	l.end(registry.ReasonLogout)
 	l.endTurn(true)
@@ -273,7 +276,7 @@ func (e *EndSession) signOut(l *leave) {
 func (l *leave) isUnrecorded() bool { return len(l.sealed.owed.ids()) > 0 }
 
 // sessionIDs are the IDs of sessions, for the receipt.
-func sessionIDs(sessions []registry.Session) [][]byte {
+func sessionIDs(sessions []*registry.Session) [][]byte {
 	var ids [][]byte
 	for _, session := range sessions[:min(len(sessions), maxReceipts)] {
 		ids = append(ids, session.ID[:])
@@ -329,7 +332,7 @@ func (e *EndSession) leave(l *leave, outcome string, done sealedLogout) {
 
 // tell has the clients told. shown: by the page that does it in frames, from which the browser comes back, once. Else it returns who
 // is on the receipt, and which notices are left to be delivered.
-func (e *EndSession) tell(l *leave, done sealedLogout) (told *receipt, left map[registry.NoticeID]registry.Notice, shown bool) {
+func (e *EndSession) tell(l *leave, done sealedLogout) (told *receipt, left map[registry.NoticeID]registry.Owed, shown bool) {
 	told = e.receiptFor(l, done)
 	if len(told.frames) > 0 && !done.Framed {
 		e.showFrames(l, told.frames, done)

@@ -60,7 +60,7 @@ func (e *EndSession) takeTurn(l *leave, id sessionstate.SessionID) {
 	next := e.turns.of(id, l.now)
 	select {
 	case next.taken <- struct{}{}:
-		l.turn = next
+		l.turn, l.looked = next, false // the request before may have changed what is recorded
 	case <-l.r.Context().Done():
 	}
 }
@@ -117,10 +117,10 @@ func (e *EndSession) endedBefore(l *leave) sealedLogout {
 	if !known || !wasLeft(session, l.now) {
 		return sealedLogout{}
 	}
-	return sealedLogout{Request: l.request, Ended: true, Sessions: sessionIDs([]registry.Session{session})}
+	return sealedLogout{Request: l.request, Ended: true, Sessions: sessionIDs([]*registry.Session{session})}
 }
 
 // wasLeft reports whether a session ended a moment ago, by a sign-out.
-func wasLeft(session registry.Session, now time.Time) bool {
-	return session.Reason == registry.ReasonLogout && now.Sub(session.Ended) < repeatedWithin
+func wasLeft(session *registry.Session, now time.Time) bool {
+	return session.Reason == registry.ReasonLogout && now.Sub(session.Ended.Time()) < repeatedWithin
 }

@@ -113,32 +113,34 @@ func (t *Token) warnOnce(clientID, message string, fields ...zap.Field) {
 }
 
 func (t *Token) record(op *OP, r *http.Request, code, clientID string, claims tokens.IDToken) {
-	ctx, fresh := recording(r), sessionstate.NewSessionID()
-	redeemed, err := t.env.Registry.Redeem(ctx, registry.Redemption{
+	ctx := recording(r)
+	joined, err := t.env.Registry.Redeem(ctx, registry.Redemption{
 		Issuer:        op.Issuer,
 		Response:      sessionstate.NewResponseID(code),
 		Audience:      claims.Audience,
-		Subject:       registry.Subject{Sub: claims.Subject, Sid: claims.SessionID},
+		Sub:           claims.Subject,
+		Sid:           claims.SessionID,
 		IDToken:       recorded(op, claims),
 		AcrossClients: op.publicSubjects,
-		Fresh:         fresh,
-		Now:           t.env.Now(),
 		Lifetime:      t.env.SessionLifetime,
 		Idle:          t.env.IdleTimeout,
 		Tell:          t.env.Tells(op),
 	})
-	if err == nil && !redeemed.Session.Ended.IsZero() {
-		t.env.Wake() // it joined a session that has ended
-	}
+	session := joined.Session
 	switch {
 	case err != nil:
 		unrecorded(t.env.Logger, "who signed in is not recorded", err)
-	case redeemed.Session.ID == fresh:
-		t.env.began(ctx, op, redeemed.Session, clientID, claims.Subject)
-	case redeemed.Added:
-		t.env.logUser(ctx, redeemed.Session, clientID, claims.Subject)
-	case redeemed.Full:
-		t.env.Logger.Warn("a session has more clients or subjects than are recorded", zap.String("issuer", op.Issuer),
-			zap.Stringer("session", redeemed.Session.ID))
+		return
+	case session == nil:
+		return
+	case joined.Started:
+		t.env.logStart(ctx, op.Issuer, session.ID, clientID, claims.Subject)
+	case joined.Added:
+		t.env.logUser(ctx, session, clientID, claims.Subject)
+	case joined.Full:
+		t.env.logFull(session)
+	}
+	if session.Ended != 0 {
+		t.env.Wake() // it joined a session that has ended
 	}
 }

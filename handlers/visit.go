@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -25,11 +26,11 @@ type visit struct {
 	pending map[string]pendingRequest
 
 	give  []*http.Cookie
-	ended []registry.Session // by this visit
+	ended []*registry.Session // by this visit
 
-	patient  bool      // no sign-in waits for this visit: the registry may take its time to end sessions
-	asked    string    // the client that asks for the end of the sessions; empty: none
-	askedDue time.Time // when that client is notified; zero: at once
+	patient   bool          // no sign-in waits for this visit: the registry may take its time to end sessions
+	asked     string        // the client that asks for the end of the sessions; empty: none
+	askedWait time.Duration // after which that client is notified
 }
 
 func newVisit(env Env, op *OP, keys *sessionstate.Keyring, r *http.Request) *visit {
@@ -115,9 +116,8 @@ func (v *visit) end(reason registry.Reason) {
 		return
 	}
 	v.browser()
-	isRecorded := func(ended registry.Session) bool { return ended.ID == v.sealed.session }
-	if !v.sealed.session.IsZero() && v.sealed.registry.IsZero() && !slices.ContainsFunc(v.ended, isRecorded) {
-		v.env.LogEnd(recording(v.r), registry.Session{Issuer: v.op.Issuer, ID: v.sealed.session, Reason: reason})
+	if v.isUnrecorded(len(failed) > 0) {
+		v.env.LogEnd(recording(v.r), &registry.Session{Issuer: v.op.Issuer, ID: v.sealed.session, Reason: reason})
 	}
 	v.sealed = v.sealed.signedOut()
 	if len(failed) > 0 {
@@ -127,6 +127,17 @@ func (v *visit) end(reason registry.Reason) {
 	v.state = v.keys.AnonymousState(v.op.Issuer)
 	v.giveSession()
 	v.giveState(v.state)
+}
+
+// isUnrecorded reports whether the browser's session was in its cookie only. While the registry is
+// unavailable, that is not known: what was recorded is logged when its end is recorded.
+func (v *visit) isUnrecorded(unavailable bool) bool {
+	isSession := func(ended *registry.Session) bool { return ended.ID == v.sealed.session }
+	if unavailable || v.sealed.session.IsZero() || slices.ContainsFunc(v.ended, isSession) {
+		return false
+	}
+	state, _, err := v.env.Registry.Resolve(recording(v.r), registry.Ref{Session: v.sealed.session})
+	return err == nil && state == registry.Unknown
 }
 
 // settle tells the registry what is owed to it.
@@ -149,54 +160,29 @@ func (v *visit) endRecorded(browsers []sessionstate.BrowserID, reason registry.R
 	return nil
 }
 
-const (
-	// maxEnds is how often a visit asks the registry to end sessions of a browser: once, and once more to hear that it was all, unless
-	// they have a great many clients.
-	maxEnds = 2 * registry.MaxBrowserSessions
-	// maxNamed is of how many sessions that end by a visit the clients are looked up that cannot be told.
-	maxNamed = 16
-)
-
 // endBrowser ends all sessions that the registry has of a browser. It reports whether it did: the rest is left to a later visit.
 func (v *visit) endBrowser(browser sessionstate.BrowserID, reason registry.Reason) bool {
-	return v.endRecord(registry.Ending{Browser: browser, Reason: reason, Asked: v.asked, AskedDue: v.askedDue})
+	return v.record(func(ctx context.Context) ([]*registry.Session, error) {
+		return v.env.Registry.End(ctx, registry.Ending{
+			Place: registry.PlaceOf(v.op.Issuer, browser), Reason: reason, Asked: v.asked, AskedWait: v.askedWait,
+		})
+	})
 }
 
-// endRecord ends all sessions that the registry has for an ending, as endBrowser does.
-func (v *visit) endRecord(ending registry.Ending) bool {
-	ending.Issuer, ending.Now, ending.Tell = v.op.Issuer, v.now, v.env.Tells(v.op)
+// record has sessions end in the registry. It reports whether they did.
+func (v *visit) record(end func(context.Context) ([]*registry.Session, error)) bool {
 	ctx := recording(v.r)
 	if v.patient {
 		ctx = registry.Patient(ctx)
 	}
-	for range maxEnds {
-		ended, err := v.env.Registry.End(ctx, ending)
-		if err != nil {
-			v.env.Logger.Error("session end not recorded", zap.String("issuer", v.op.Issuer), zap.String("client_id", v.asked), zap.Error(err),
-				zap.String("advice", "make the session registry available again: clients are notified when this browser next signs in or out"))
-			return false
-		}
-		if len(ended) == 0 {
-			return true
-		}
-		for _, session := range ended {
-			v.env.LogEnd(ctx, session)
-		}
-		v.tell(ended)
-		v.ended = append(v.ended, ended...)
+	ended, err := end(ctx)
+	if err != nil {
+		v.env.Logger.Error("session end not recorded", zap.String("issuer", v.op.Issuer), zap.String("client_id", v.asked), zap.Error(err),
+			zap.String("advice", "make the session registry available again: clients are notified when this browser next signs in or out"))
+		return false
 	}
-	return false
-}
-
-// tell has the clients of sessions told that they ended.
-func (v *visit) tell(ended []registry.Session) {
-	if !v.env.Tells(v.op) {
-		return
-	}
-	v.env.Wake()
-	for _, session := range ended[:min(len(ended), max(0, maxNamed-len(v.ended)))] {
-		LogUntold(recording(v.r), v.env.Logger, v.env.Registry, session.Issuer, session.ID)
-	}
+	v.ended = append(v.ended, ended...)
+	return true
 }
 
 // browsers are the IDs that the browser is known by: that in its sealed cookie, and those that tabs got which began to sign in at

@@ -361,7 +361,6 @@ func TestRegistry(t *testing.T) {
 				j := w.aJoin(1)
 				j.Session, j.ClientID, j.Origin = s.ID, fmt.Sprintf("00000000-0000-0000-0000-%012d", clients), fmt.Sprintf("https://app-%d.example.com", clients)
 				j.Sub, j.Sid = "alice", fmt.Sprintf("00000000-0000-0000-0000-%012d", clients)
-				var err error
 				joined, err := w.Join(w.Context(), j)
 				full = must(w, joined, err).Full
 			}

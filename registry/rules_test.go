@@ -29,7 +29,7 @@ type browser struct {
 	d   Redemption
 	ids uint64
 
-	redeemed Redeemed // what redeem did last
+	redeemed Joined // what redeem did last
 }
 
 // A tab is what a browser's tab got by an authorization response.

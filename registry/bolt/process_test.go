@@ -55,7 +55,7 @@ func help(path string) error {
 	ctx := context.Background()
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		browser := sessionstate.NewBrowserID()
-		s, _, err := r.Join(ctx, registry.Join{
+		joined, err := r.Join(ctx, registry.Join{
 			Issuer: issuer, Browser: browser, ClientID: "shop", Sub: hex.EncodeToString(browser[:]), Lifetime: time.Hour, Tell: true,
 		})
 		if err != nil {
