@@ -15,7 +15,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/notify"
-	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
@@ -87,9 +86,8 @@ type BackChannel struct {
 
 	env       Env
 	op        atomic.Pointer[OP] // the last that was seen
-	seen      *observations
+	seen      *opFacts
 	view      atomic.Pointer[outlook]
-	sids      atomic.Pointer[registry.Presence] // whether ID tokens name sessions, as was seen
 	published publishedKeys
 	warned    recent[struct{}] // of which clients and algorithms the log has been told
 
@@ -97,15 +95,16 @@ type BackChannel struct {
 	issuer string               // of that part
 	parts  lately[*BackChannel] // of the whole, where the OP has several issuers
 
-	mu       sync.Mutex
-	obstacle string // that the log has been told
+	mu         sync.Mutex
+	obstacle   string              // that the log has been told
+	withoutSID map[string]struct{} // clients whose last ID token had none, as far as there is room
 }
 
 // Setup gives it its world, and tells of addresses that will be refused.
 func (b *BackChannel) Setup(env Env) {
 	b.env = env
-	b.seen = newObservations(env, b.judge)
-	b.judge(registry.Observed{}, false)
+	b.seen = &opFacts{env: env, changed: b.judge}
+	b.judge(seen{})
 	for _, client := range b.Clients.List {
 		u, err := url.Parse(client.BackChannelLogoutURI)
 		if err != nil || client.BackChannelLogoutURI == "" {
@@ -137,8 +136,8 @@ func (b *BackChannel) part(issuer string) *BackChannel {
 		part := &BackChannel{
 			Configured: b.Configured, Keys: b.Keys, Given: b.Given, OPKeys: b.OPKeys, Clients: b.Clients, IDTokens: b.IDTokens, env: b.env, whole: b, issuer: issuer,
 		}
-		part.seen = newObservations(b.env, part.judge)
-		part.judge(registry.Observed{}, false)
+		part.seen = &opFacts{env: b.env, changed: part.judge}
+		part.view.Store(part.outlook(seen{}))
 		part.seen.load(issuer)
 		return part
 	})

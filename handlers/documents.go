@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 const (
@@ -78,21 +80,18 @@ func (p *Provider) recall(ctx context.Context) {
 	if d.place(p.known.Load()) != "" || now.Sub(d.recalled) < recallRetryIn {
 		return
 	}
-	isFirst := d.recalled.IsZero()
 	d.recalled = now
-	observed, _, err := p.env.Registry.Observed(ctx, p.named.Issuer)
-	for began := time.Now(); isFirst && err != nil && ctx.Err() == nil && time.Since(began) < metadataWait; {
-		time.Sleep(observationsPause) // the registry may just be opening
-		observed, _, err = p.env.Registry.Observed(ctx, p.named.Issuer)
-	}
+	ctx, cancel := context.WithTimeout(registry.Patient(ctx), metadataWait) // the registry may just be opening
+	defer cancel()
+	facts, err := p.env.Registry.Facts(ctx, p.named.Issuer)
 	if err != nil {
 		unrecorded(p.env.Logger, "where the OP's discovery document is, is not known", err)
 		return
 	}
-	if p.named.HasDocument(observed.Discovery) {
+	if p.named.HasDocument(facts.Discovery) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.known = observed.Discovery
+		d.known = facts.Discovery
 	}
 }
 

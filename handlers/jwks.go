@@ -76,13 +76,12 @@ func (j *JWKS) merge(ctx context.Context, op *OP, document []byte) ([]byte, erro
 		return nil, err
 	}
 	b := j.BackChannel.of(op, op.issuer)
-	b.seen.await(ctx, b.name(op))
-	b.seen.lookAgain(ctx, b.name(op))
-	known, complete := b.seen.sawKeys(ctx, b.name(op), names)
-	if !complete {
+	known := b.seen.refresh(ctx, b.name(op))
+	view := b.outlook(b.seen.sawKeys(b.name(op), names))
+	if !known {
 		return nil, errUnknownPast
 	}
-	if view := b.outlook(known, complete); !view.adds {
+	if !view.adds {
 		if view.breaks || view.there {
 			return nil, nil // the log has it
 		}
@@ -104,7 +103,7 @@ func (j *JWKS) with(ctx context.Context, b *BackChannel, issuer string, document
 	for _, key := range published {
 		has[key.ID] = true
 	}
-	recorded, err := j.env.Registry.Keys(ctx, signedBy(issuer), j.env.Now())
+	recorded, err := j.env.Registry.Keys(ctx, signedBy(issuer))
 	if err != nil {
 		recorded = nil // those in use are what matters
 	}

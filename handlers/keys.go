@@ -157,7 +157,7 @@ func (k *Keys) withRecorded(op *OP, r *http.Request) tokens.KeySet {
 	}
 	k.mu.Unlock()
 	if due {
-		k.recall(r.Context(), op, now)
+		k.recall(r.Context(), op)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -165,8 +165,8 @@ func (k *Keys) withRecorded(op *OP, r *http.Request) tokens.KeySet {
 }
 
 // recall takes the keys that the registry has kept, which are those of the last 30 days. While it is away, what was known stays.
-func (k *Keys) recall(ctx context.Context, op *OP, now time.Time) {
-	recorded, err := k.env.Registry.Keys(ctx, k.keptAs(op), now)
+func (k *Keys) recall(ctx context.Context, op *OP) {
+	recorded, err := k.env.Registry.Keys(ctx, k.keptAs(op))
 	if err != nil {
 		unrecorded(k.env.Logger, "keys that the OP used before are not known", err)
 		return
@@ -333,7 +333,7 @@ func (k *Keys) settle(op *OP, document []byte, set tokens.KeySet, now time.Time)
 		k.digest, k.recorded = digest, now
 		k.mu.Unlock()
 	}
-	k.recall(context.Background(), op, now)
+	k.recall(context.Background(), op)
 }
 
 // keptAs is the issuer whose keys these are recorded as: a token of one issuer is verified by that issuer's keys.
@@ -346,13 +346,13 @@ func (k *Keys) keptAs(op *OP) string {
 
 // record has the registry keep the keys, for the time after they have left the set.
 func (k *Keys) record(op *OP, set tokens.KeySet, now time.Time) bool {
-	keeping := registry.Keeping{Issuer: k.keptAs(op), Now: now, Until: now.Add(keysKept)}
+	var keys []registry.PublicKey
 	for _, key := range set.Keys() {
 		if len(key.JWK) <= registry.MaxKey {
-			keeping.Keys = append(keeping.Keys, registry.Key{ID: key.ID, JWK: key.JWK})
+			keys = append(keys, registry.PublicKey{ID: key.ID, JWK: key.JWK, Until: registry.At(now.Add(keysKept))})
 		}
 	}
-	err := k.env.Registry.KeepKeys(context.Background(), keeping)
+	err := k.env.Registry.KeepKeys(context.Background(), k.keptAs(op), keys)
 	if err != nil {
 		unrecorded(k.env.Logger, "the OP's keys are not recorded for the time after they are replaced", err)
 	}

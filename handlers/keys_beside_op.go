@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -24,36 +25,36 @@ type outlook struct {
 	breaks  bool            // they cannot: an ID token, or a key of the OP, has no kid
 	there   bool            // a configured key is one of the OP's, which tokens can be signed by without adding anything
 	unsure  bool            // whether one is cannot be told before the OP's keys were seen
-	missing []string        // clients whose last ID token had no kid
+	missing []string        // the client whose ID token had no kid last, if it is known
+	sid     bool            // ID tokens have a sid
+	noSid   bool            // there are some without
 }
 
 // newOutlook judges what was seen. Before all that was recorded is known, nothing is added. given are the configured keys; nil: they are
-// generated, and none is the OP's.
-func newOutlook(known registry.Observed, complete bool, given *tokens.SigningKeys) *outlook {
-	view := new(outlook)
-	for _, key := range known.Keys {
-		view.names = append(view.names, tokens.KeyName{ID: key.KeyID, Thumbprint: key.Thumbprint, Algorithm: key.Algorithm})
+// generated, and none is the OP's. kid: the configuration says that ID tokens have one, which is so from the day of the next one on.
+func newOutlook(known seen, given *tokens.SigningKeys, kid bool, now time.Time) *outlook {
+	lacks := func(day registry.Time) bool { return day != 0 && now.Sub(day.Time()) < missingFor }
+	noKid := lacks(known.NoKid) && !(kid && known.Kid > known.NoKid)
+	view := &outlook{names: known.names, sid: known.Sid != 0, noSid: lacks(known.NoSid)}
+	if noKid && known.withoutKid != "" {
+		view.missing = []string{known.withoutKid}
 	}
-	for _, missing := range known.KeyIDs.Missing {
-		view.missing = append(view.missing, missing.ClientID)
-	}
-	view.breaks = len(view.missing) > 0 || !view.names.Complete()
-	view.adds = complete && !view.breaks && (known.KeyIDs.Seen || len(view.names) > 1)
+	view.breaks = noKid || !view.names.Complete()
+	view.adds = known.complete && !view.breaks && (kid || known.Kid != 0 || len(view.names) > 1)
 	view.there = given != nil && given.AreThere(view.names)
 	view.unsure = given != nil && len(view.names) == 0
 	return view
 }
 
 // Recall has what was seen of the OP read from the registry. A request for one of the OP's documents waits for that: what is added to them
-// depends on it. And a key that was configured may be the OP's own: for that, the OP's keys are asked for.
+// depends on it. The OP's keys are asked for, which are not recorded: what tokens are signed by depends on them.
 func (b *BackChannel) Recall(op *OP, r *http.Request, next caddyhttp.Handler) {
 	b.seen.load(op.Issuer)
 	if issuer, ok := op.documentFor(r.URL.Path); ok {
 		of := b.of(op, issuer)
-		of.seen.await(r.Context(), of.name(op))
-		of.seen.lookAgain(r.Context(), of.name(op))
+		of.seen.refresh(r.Context(), of.name(op))
 	}
-	if b.Given != nil && b.OPKeys != nil && op.learnt && b.seesKeys(op) && b.wouldTell(op) {
+	if b.OPKeys != nil && op.learnt && b.seesKeys(op) && b.wouldTell(op) {
 		b.OPKeys.Refresh(op, r, next, "")
 	}
 }
@@ -62,9 +63,9 @@ func (b *BackChannel) Recall(op *OP, r *http.Request, next caddyhttp.Handler) {
 // client can be signed then, also after a restart.
 func (b *BackChannel) SawIDToken(ctx context.Context, op *OP, clientID string, token tokens.IDToken) {
 	of := b.of(op, token.Issuer)
-	waitFor(ctx, of.seen.load(of.name(op)), observationsLoginWait)
 	of.seen.sawToken(ctx, of.name(op), clientID, token)
 	b.checkAlgorithm(ctx, op, clientID, token.Algorithm)
+	b.noteSID(clientID, token.SessionID != "")
 	if token.SessionID == "" {
 		b.checkSID(ctx, op, clientID)
 	}
@@ -102,30 +103,28 @@ func (b *BackChannel) algorithms() []string {
 func (b *BackChannel) SawKeys(op *OP, document []byte) {
 	if names, err := tokens.ParseKeyNames(document); err == nil {
 		b = b.of(op, op.issuer)
-		b.seen.sawKeys(context.Background(), b.name(op), names)
+		b.seen.sawKeys(b.name(op), names)
 	}
 }
 
 // judge takes what is known of the OP.
-func (b *BackChannel) judge(known registry.Observed, complete bool) {
-	b.view.Store(b.outlook(known, complete))
-	b.sids.Store(&known.SessionIDs)
+func (b *BackChannel) judge(known seen) {
+	b.view.Store(b.outlook(known))
 	if op := b.lastOP(); op != nil {
 		b.complain(op)
 	}
 }
 
 // outlook judges what was seen, and what the configuration says of it.
-func (b *BackChannel) outlook(known registry.Observed, complete bool) *outlook {
-	known.KeyIDs.Seen = known.KeyIDs.Seen || slices.Contains(b.IDTokens, IDTokensKid)
-	return newOutlook(known, complete, b.Given)
+func (b *BackChannel) outlook(known seen) *outlook {
+	return newOutlook(known, b.Given, slices.Contains(b.IDTokens, IDTokensKid), b.env.Now())
 }
 
 // namesSessions reports whether the OP's ID tokens have a sid: they were seen to, or are said to by the configuration or the OP's own
-// document, and no client's last one had none.
+// document, and there was none without.
 func (b *BackChannel) namesSessions(op *OP) bool {
-	seen := b.sids.Load()
-	return len(seen.Missing) == 0 && (seen.Seen || op.claimsSID || slices.Contains(b.IDTokens, IDTokensSid))
+	view := b.view.Load()
+	return !view.noSid && (view.sid || op.claimsSID || slices.Contains(b.IDTokens, IDTokensSid))
 }
 
 // complain says what keeps clients from being told, once.
@@ -188,17 +187,23 @@ func (b *BackChannel) signing(ctx context.Context, issuer string) (keys *tokens.
 	if err != nil {
 		return nil, false, err
 	}
-	if !b.seen.await(ctx, issuer) {
+	if !b.seen.refresh(ctx, issuer) {
 		return nil, false, errUnknownPast
 	}
-	b.seen.lookAgain(ctx, issuer)
-	view, op := b.view.Load(), b.lastOP()
-	learnt := op != nil && op.learnt
-	if asksElsewhere := b.OPKeys != nil && b.OPKeys.URI != ""; !learnt && !view.there && (len(view.names) == 0 || asksElsewhere) {
+	if b.isPlaceUnknown() {
 		return nil, false, errUnknownPlace
 	}
+	view, op := b.view.Load(), b.lastOP()
+	learnt := op != nil && op.learnt
 	elsewhere := learnt && op.JWKSPath == ""
 	keys, _ = keys.Beside(view.names, view.adds && !elsewhere && !view.unsure)
 	b.published.record(ctx, b.env, issuer, keys.Published())
 	return keys, learnt && (view.breaks || elsewhere) && !view.unsure, nil
+}
+
+// isPlaceUnknown reports whether it is not known where the OP's keys are.
+func (b *BackChannel) isPlaceUnknown() bool {
+	view, op := b.view.Load(), b.lastOP()
+	asksElsewhere := b.OPKeys != nil && b.OPKeys.URI != ""
+	return (op == nil || !op.learnt) && !view.there && (len(view.names) == 0 || asksElsewhere)
 }

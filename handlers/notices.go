@@ -69,6 +69,8 @@ func (n *Notices) Route(ctx context.Context, owed registry.Owed) notify.Route {
 		return notify.Route{Drop: "the client has no backchannel_logout_uri, or has to be told a sid that its ID tokens did not have"}
 	case b.leavesToOP(owed.Issuer):
 		return notify.Route{Drop: "the OP tells its clients itself"}
+	case b.of(b.lastOP(), cmp.Or(owed.IDToken.Issuer, owed.Issuer)).isPlaceUnknown():
+		return notify.Route{Again: true} // no request has come to it since the start
 	case endsMore(client, owed):
 		return notify.Route{WithoutSid: true}
 	}

@@ -35,11 +35,11 @@ func (p *publishedKeys) record(ctx context.Context, env Env, issuer string, publ
 	if len(published) == 0 || !p.due(issuer, published, now) {
 		return
 	}
-	keeping := registry.Keeping{Issuer: signedBy(issuer), Now: now, Until: now.Add(publishedFor + publishedAgain)}
+	var keys []registry.PublicKey
 	for _, key := range published {
-		keeping.Keys = append(keeping.Keys, registry.Key{ID: key.ID, JWK: key.JWK})
+		keys = append(keys, registry.PublicKey{ID: key.ID, JWK: key.JWK, Until: registry.At(now.Add(publishedFor + publishedAgain))})
 	}
-	if err := env.Registry.KeepKeys(ctx, keeping); err != nil {
+	if err := env.Registry.KeepKeys(ctx, signedBy(issuer), keys); err != nil {
 		unrecorded(env.Logger, "the signing keys are not recorded for the time after they are replaced", err)
 		p.forget()
 	}

@@ -20,9 +20,9 @@ type receipt struct {
 	issuer   string
 	sessions []sessionstate.SessionID
 	clients  []*receiptClient // in the order of their IDs, those of one session after those of another
-	frames  []string         // the URLs of those that are told by front channel, as many as a page may have
-	framed  bool             // the page with these was shown
-	native  bool             // the OP tells clients itself: what becomes of those is not known here
+	frames   []string         // the URLs of those that are told by front channel, as many as a page may have
+	framed   bool             // the page with these was shown
+	native   bool             // the OP tells clients itself: what becomes of those is not known here
 }
 
 // A receiptClient is one client of the receipt. Its ID makes it one: names are what anybody who registers a client likes.

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"go.uber.org/zap"
@@ -55,27 +56,34 @@ func (b *BackChannel) checkSID(ctx context.Context, op *OP, clientID string) {
 		zap.String("advice", "have the OP put a sid into the ID tokens of that client, or take the setting away from it"))
 }
 
+// noteSID notes whether the last ID token of a client had a sid.
+func (b *BackChannel) noteSID(clientID string, has bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case has:
+		delete(b.withoutSID, clientID)
+	case len(b.withoutSID) < maxLately:
+		if b.withoutSID == nil {
+			b.withoutSID = make(map[string]struct{})
+		}
+		b.withoutSID[clientID] = struct{}{}
+	}
+}
+
 // Unnotified lists clients of an issuer that cannot be notified because their last ID token had no
-// sid.
+// sid, as far as it was seen since the start.
 func (b *BackChannel) Unnotified(ctx context.Context, issuer string) (list []Unnotified, err error) {
 	b.mu.Lock()
-	issuers := append([]string{issuer}, b.parts.names...)
+	ids := slices.Sorted(maps.Keys(b.withoutSID))
 	b.mu.Unlock()
-	for _, name := range issuers {
-		observed, _, err := b.env.Registry.Observed(ctx, name)
+	for _, id := range ids {
+		client, _, err := b.Clients.lookUp(ctx, issuer, id)
 		if err != nil {
 			return nil, err
 		}
-		for _, missing := range observed.SessionIDs.Missing {
-			client, _, err := b.Clients.lookUp(ctx, issuer, missing.ClientID)
-			if err != nil {
-				return nil, err
-			}
-			for _, why := range b.lacksSID(b.op.Load(), client) {
-				if found := (Unnotified{missing.ClientID, why}); !slices.Contains(list, found) {
-					list = append(list, found)
-				}
-			}
+		for _, why := range b.lacksSID(b.op.Load(), client) {
+			list = append(list, Unnotified{id, why})
 		}
 	}
 	return list, nil

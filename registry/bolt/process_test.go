@@ -61,14 +61,14 @@ func help(path string) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%x in\n", s.ID[:])
-		if s.ID[15]%2 == 0 {
+		fmt.Printf("%x in\n", joined.Session.ID[:])
+		if joined.Session.ID[15]%2 == 0 {
 			continue
 		}
 		if _, err := r.End(ctx, registry.Ending{Place: registry.PlaceOf(issuer, browser), Reason: registry.ReasonLogout}); err != nil {
 			return err
 		}
-		fmt.Printf("%x out\n", s.ID[:])
+		fmt.Printf("%x out\n", joined.Session.ID[:])
 	}
 	return nil
 }
