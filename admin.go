@@ -9,10 +9,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
@@ -22,25 +22,36 @@ func init() {
 }
 
 const (
-	// sessionsPath is where sessions are in Caddy's admin API; a session's ID follows.
-	sessionsPath = "/oidc_session/sessions/"
+	// sessionsPath is where sessions are in Caddy's admin API; a session's ID may follow.
+	sessionsPath = "/oidc_session/sessions"
 	// noticesPath is where the notices are that clients are owed.
 	noticesPath = "/oidc_session/notices"
 )
 
-// AdminAPI lets operators end a session, and see which clients have not been told that one has ended, through Caddy's admin API:
+// AdminAPI lets operators see and end sessions, and see which clients have not been notified that one
+// has ended, through Caddy's admin API:
+//
+//	GET /oidc_session/sessions?issuer=<issuer>&sub=<sub>[&after=<next>]
+//
+// The answer is a JSON object with the user's `sessions`, those of up to 100 browsers, and with `next`,
+// to ask for more after, if there are more.
+//
+//	DELETE /oidc_session/sessions?issuer=<issuer>&sub=<sub>
+//
+// All sessions of the user end, and their clients are notified. The answer is a JSON object with their
+// IDs as `ended`.
 //
 //	DELETE /oidc_session/sessions/<id>?issuer=<issuer>
 //
-// The ID is that of the log and of the placeholder {http.oidc_session.id}. All sessions of that browser end, and their clients are told.
-// The answer is a JSON object with their IDs as `ended`. The OP's own session is not ended: a browser that is signed in there starts
-// another one at its next sign-in to an app.
+// The ID is that of the log and of the placeholder {http.oidc_session.id}. All sessions of that browser
+// end. The OP's own session is not ended: a browser that is signed in there starts another one at its
+// next sign-in to an app.
 //
-//	GET /oidc_session/notices?issuer=<issuer>[&after=<id>]
+//	GET /oidc_session/notices?issuer=<issuer>[&after=<next>]
 //
-// The answer is a JSON object with up to 1000 `notices`: those that are still tried, those that were given up within a week, and those that
-// are held back while their user is signed in elsewhere; and the `next` ID to ask for more after, if there are more. Those that
-// `cannot_be_notified` are clients that no notice reaches, and why.
+// The answer is a JSON object with the `notices` of up to 1000 browsers: those that are still tried, those
+// that were given up within a week, and those that are held back while their user is signed in elsewhere;
+// and with `next`. Those that `cannot_be_notified` are clients that no notice reaches, and why.
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -61,7 +72,8 @@ func (*AdminAPI) app() *App {
 // Routes are the endpoints.
 func (a *AdminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: sessionsPath, Handler: caddy.AdminHandlerFunc(a.serveSession)},
+		{Pattern: sessionsPath, Handler: caddy.AdminHandlerFunc(a.serveSessions)},
+		{Pattern: sessionsPath + "/", Handler: caddy.AdminHandlerFunc(a.serveSession)},
 		{Pattern: noticesPath, Handler: caddy.AdminHandlerFunc(a.serveNotices)},
 	}
 }
@@ -70,71 +82,131 @@ func (a *AdminAPI) Routes() []caddy.AdminRoute {
 var (
 	errNoApp         = errors.New("oidc_session is not configured")
 	errIssuerMissing = errors.New("the parameter issuer is missing")
+	errSubMissing    = errors.New("the parameter sub is missing")
 	errSessionID     = errors.New("the path must end with a session's ID, as it is in the log")
 	errNoSession     = errors.New("no such session of that issuer is recorded")
-	errNoticeID      = errors.New("the parameter after must be a notice's ID, as in an earlier answer")
-	errManySessions  = errors.New("the browser has more sessions than end at once: repeat the request")
+	errAfter         = errors.New("the parameter after must be the next of an earlier answer")
 )
 
-// maxOperatorEnds is how often the registry is asked to end sessions of a browser by one request.
-const maxOperatorEnds = 1000
+// An operatorSession is what an operator sees of a session.
+type operatorSession struct {
+	ID      string          `json:"id"`
+	Created time.Time       `json:"created"`
+	Expires time.Time       `json:"expires"`
+	Ended   time.Time       `json:"ended,omitzero"`
+	Reason  registry.Reason `json:"reason,omitempty"`
+	Clients []string        `json:"clients"`
+}
 
-func (a *AdminAPI) serveSession(w http.ResponseWriter, r *http.Request) error {
-	app, issuer := a.app(), r.URL.Query().Get("issuer")
-	id, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(r.URL.Path, sessionsPath))
+// asked returns the app and the issuer that a request is about, and where a listing goes on.
+func (a *AdminAPI) asked(r *http.Request, methods ...string) (app *App, issuer string, after registry.Position, err error) {
+	app, issuer = a.app(), r.URL.Query().Get("issuer")
+	position, err := base64.RawURLEncoding.Strict().DecodeString(r.URL.Query().Get("after"))
 	switch {
-	case r.Method != http.MethodDelete:
-		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method not allowed: %s", r.Method)}
+	case !slices.Contains(methods, r.Method):
+		err = caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method not allowed: %s", r.Method)}
 	case app == nil:
-		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errNoApp}
+		err = caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errNoApp}
 	case issuer == "":
-		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errIssuerMissing}
-	case err != nil || len(id) != len(sessionstate.SessionID{}):
-		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errSessionID}
+		err = caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errIssuerMissing}
+	case err != nil || len(position) > 65:
+		err = caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errAfter}
 	}
-	ended, err := app.endSession(r.Context(), issuer, sessionstate.SessionID(id))
+	return app, issuer, registry.Position(position), err
+}
+
+// nextOf is a position as an answer has it.
+func nextOf(p registry.Position) string { return base64.RawURLEncoding.EncodeToString([]byte(p)) }
+
+// answer writes an answer, or why there is none.
+func answer(w http.ResponseWriter, value any, err error) error {
 	switch {
 	case errors.Is(err, errNoSession):
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
+	case errors.Is(err, registry.ErrInvalid):
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
 	case err != nil:
 		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
 	}
 	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(map[string][]string{"ended": ended})
+	return json.NewEncoder(w).Encode(value)
 }
 
-// endSession ends the sessions of a session's browser on behalf of an operator, and returns their IDs.
-func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.SessionID) ([]string, error) {
-	store := registry.Bound(a.registry, registryLimit, registryInFlight)
-	session, found, err := store.Session(ctx, issuer, id)
+// serveSession ends the sessions of one browser.
+func (a *AdminAPI) serveSession(w http.ResponseWriter, r *http.Request) error {
+	app, issuer, _, err := a.asked(r, http.MethodDelete)
+	if err != nil {
+		return err
+	}
+	id, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(r.URL.Path, sessionsPath+"/"))
+	if err != nil || len(id) != len(sessionstate.SessionID{}) {
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errSessionID}
+	}
+	ended, err := app.endSession(context.WithoutCancel(r.Context()), issuer, sessionstate.SessionID(id))
+	return answer(w, map[string][]string{"ended": idsOf(ended)}, err)
+}
+
+func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.SessionID) ([]*registry.Session, error) {
+	place := registry.PlaceOfSession(id)
+	recorded, err := a.registry.Browser(ctx, place)
 	if err != nil {
 		return nil, err
 	}
-	if !found {
+	if !slices.ContainsFunc(recorded, func(s *registry.Session) bool { return s.ID == id && s.Issuer == issuer }) {
 		return nil, errNoSession
 	}
-	logsSubject := slices.ContainsFunc(a.sites.of(issuer), (*handlers.BackChannel).LogsSubject)
-	env := handlers.Env{Logger: a.logger, Keys: a.keys.get, Registry: store, LogSubject: logsSubject}
-	ending := registry.Ending{Issuer: issuer, Browser: session.Browser, Reason: registry.ReasonOperator, Now: now(), Tell: a.sites.tells(issuer)}
-	ids := []string{}
-	for range maxOperatorEnds {
-		ended, err := store.End(context.WithoutCancel(ctx), ending)
-		if err != nil {
-			return nil, err
+	return a.registry.End(registry.Patient(ctx), registry.Ending{Place: place, Reason: registry.ReasonOperator})
+}
+
+// serveSessions lists or ends the sessions of a user.
+func (a *AdminAPI) serveSessions(w http.ResponseWriter, r *http.Request) error {
+	app, issuer, after, err := a.asked(r, http.MethodGet, http.MethodDelete)
+	if err != nil {
+		return err
+	}
+	sub := r.URL.Query().Get("sub")
+	if sub == "" {
+		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errSubMissing}
+	}
+	if r.Method == http.MethodDelete {
+		ended, err := app.endUser(context.WithoutCancel(r.Context()), issuer, sub)
+		return answer(w, map[string][]string{"ended": idsOf(ended)}, err)
+	}
+	sessions, next, err := app.registry.User(r.Context(), issuer, sub, after)
+	list := struct {
+		Sessions []operatorSession `json:"sessions"`
+		Next     string            `json:"next,omitempty"`
+	}{Sessions: []operatorSession{}, Next: nextOf(next)}
+	for _, s := range sessions {
+		shown := operatorSession{
+			ID: s.ID.String(), Created: s.Created.Time(), Expires: s.Expires.Time(), Ended: s.Ended.Time(), Reason: s.Reason, Clients: []string{},
 		}
-		if len(ended) == 0 {
-			return ids, nil
+		for _, client := range s.Clients {
+			shown.Clients = append(shown.Clients, client.ID)
 		}
-		a.worker.Wake()
-		for _, session := range ended {
-			env.LogEnd(ctx, session)
-			if ending.Tell {
-				handlers.LogUntold(ctx, a.logger, store, issuer, session.ID)
-			}
-			ids = append(ids, session.ID.String())
+		list.Sessions = append(list.Sessions, shown)
+	}
+	return answer(w, list, err)
+}
+
+// endUser ends all sessions of a user.
+func (a *App) endUser(ctx context.Context, issuer, sub string) (all []*registry.Session, err error) {
+	var ended []*registry.Session
+	for next := registry.Position(""); ; {
+		ended, next, err = a.registry.EndUser(ctx, issuer, sub, registry.ReasonOperator, next)
+		all = append(all, ended...)
+		if err != nil || next == "" {
+			return all, err
 		}
 	}
-	return nil, errManySessions
+}
+
+func idsOf(sessions []*registry.Session) []string {
+	ids := []string{}
+	for _, session := range sessions {
+		ids = append(ids, session.ID.String())
+	}
+	return ids
 }
 
 // Interface guard

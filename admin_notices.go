@@ -1,19 +1,14 @@
 package oidcsession
 
 import (
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"time"
-
-	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// maxOperatorNotices is how many notices one answer lists.
+// maxOperatorNotices is of how many browsers one answer lists notices.
 const maxOperatorNotices = 1000
 
 // An operatorNotice is what an operator sees of a notice: nothing of the user.
@@ -30,42 +25,33 @@ type operatorNotice struct {
 }
 
 func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
-	app, issuer := a.app(), r.URL.Query().Get("issuer")
-	var after registry.NoticeID
-	id, err := hex.DecodeString(r.URL.Query().Get("after"))
-	switch {
-	case r.Method != http.MethodGet:
-		return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method not allowed: %s", r.Method)}
-	case app == nil:
-		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errNoApp}
-	case issuer == "":
-		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errIssuerMissing}
-	case err != nil || len(id) != 0 && len(id) != len(after):
-		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errNoticeID}
-	}
-	copy(after[:], id)
-	notices, err := app.unhurried.AllNotices(r.Context(), issuer, after, maxOperatorNotices)
+	app, issuer, after, err := a.asked(r, http.MethodGet)
 	if err != nil {
-		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
+		return err
+	}
+	sessions, next, err := app.registry.Owing(registry.Patient(r.Context()), after, maxOperatorNotices)
+	if err != nil {
+		return answer(w, nil, err)
 	}
 	unnotified, err := app.sites.unnotified(r.Context(), issuer)
-	if err != nil {
-		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
-	}
-	answer := struct {
+	list := struct {
 		Notices    []operatorNotice      `json:"notices"`
 		Next       string                `json:"next,omitempty"`
 		Unnotified []handlers.Unnotified `json:"cannot_be_notified,omitempty"`
-	}{Notices: []operatorNotice{}, Unnotified: unnotified}
-	for _, n := range notices {
-		answer.Notices = append(answer.Notices, operatorNotice{
-			ID: n.ID.String(), ClientID: n.ClientID, Reason: n.Reason, Created: n.Created, Due: n.Due, Attempts: n.Attempts,
-			GivenUp: n.Dead, Held: n.Held, Why: n.Why,
-		})
+	}{Notices: []operatorNotice{}, Next: nextOf(next), Unnotified: unnotified}
+	for _, session := range sessions {
+		if session.Issuer == issuer {
+			for _, owed := range session.Owed() {
+				list.Notices = append(list.Notices, shownNotice(session, owed))
+			}
+		}
 	}
-	if len(notices) == maxOperatorNotices {
-		answer.Next = notices[len(notices)-1].ID.String()
+	return answer(w, list, err)
+}
+
+func shownNotice(s *registry.Session, o registry.Owed) operatorNotice {
+	return operatorNotice{
+		ID: o.ID().String(), ClientID: o.ClientID, Reason: o.Reason, Created: s.Ended.Time(), Due: o.Due.Time(),
+		Attempts: o.Attempts, GivenUp: o.Dead(), Held: o.Lease == 0 && !o.Asked && !o.Dead() && o.Due > registry.At(now()), Why: o.Why,
 	}
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(answer)
 }

@@ -1,9 +1,11 @@
 package oidcsession
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -35,12 +37,11 @@ type App struct {
 	logger    *zap.Logger
 	keys      *keySource[*sessionstate.Keyring]
 	poolKey   string // of the registry; empty: not taken
-	registry  *registry.Lazy
-	loggers   *loggers          // of those that share the registry
-	unhurried registry.Registry // the same, for what no login waits for
-	issuers   [][]string        // of each handler; complete once all are provisioned
+	registry  *registry.Registry
+	worker    *notify.Worker // delivers what the registry's sessions owe
+	loggers   *loggers       // of those that share the registry
+	issuers   [][]string     // of each handler; complete once all are provisioned
 	endpoints *handlers.Endpoints
-	worker    *notify.Worker
 	sites     *sites
 }
 
@@ -71,16 +72,17 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the store: %w", err)
 	}
-	shared, _, err := registries.LoadOrNew(opener.SharingKey(), func() (caddy.Destructor, error) {
-		log := newLoggers(a)
-		return sharedRegistry{registry.NewLazy(opener, log.logger(), now), log}, nil
+	pooled, _, err := registries.LoadOrNew(opener.SharingKey(), func() (caddy.Destructor, error) {
+		return newSharedRegistry(a, opener), nil
 	})
 	if err != nil {
 		return err
 	}
+	shared := pooled.(*sharedRegistry)
 	a.poolKey = opener.SharingKey()
-	a.registry, a.loggers = shared.(sharedRegistry).Lazy, shared.(sharedRegistry).loggers
-	return a.takeWorker()
+	a.registry, a.worker, a.loggers = shared.registry, shared.worker, shared.loggers
+	a.sites = &sites{app: a, known: make(map[string][]*handlers.BackChannel)}
+	return nil
 }
 
 // addSite notes a handler that is provisioned, within other modules. The first one has all routes looked at.
@@ -112,20 +114,54 @@ func (a *App) Cleanup() error {
 		return nil
 	}
 	a.loggers.release(a)
-	err := a.releaseWorker() // before the registry, which it writes to
-	_, closeErr := registries.Delete(a.poolKey)
-	return errors.Join(err, closeErr)
+	a.worker.Release(a)
+	_, err := registries.Delete(a.poolKey)
+	return err
 }
 
-// sharedRegistry is a registry in the pool.
+// sharedRegistry is a registry in the pool, with the worker that delivers what its sessions owe.
 type sharedRegistry struct {
-	*registry.Lazy
-
-	loggers *loggers
+	registry *registry.Registry
+	worker   *notify.Worker
+	loggers  *loggers
 }
 
-// Destruct closes the registry when no configuration uses it any more.
-func (s sharedRegistry) Destruct() error { return s.Close() }
+func newSharedRegistry(a *App, opener registry.Opener) *sharedRegistry {
+	s := &sharedRegistry{loggers: newLoggers(a)}
+	s.registry = registry.Open(opener, s.ended, s.loggers.logger())
+	s.worker = notify.NewWorker(s.registry, now)
+	return s
+}
+
+// ended takes in sessions that a call of this process has ended, for whatever reason.
+func (s *sharedRegistry) ended(sessions []*registry.Session) {
+	app := s.loggers.current().owner
+	for _, session := range sessions {
+		app.logEnd(session)
+		var leased []registry.Owed
+		for _, owed := range session.Owed() {
+			if owed.Lease != 0 {
+				leased = append(leased, owed)
+			}
+		}
+		s.worker.Deliver(leased)
+	}
+	s.worker.Wake() // for what is not leased
+}
+
+// logEnd logs that a session has ended, and which of its clients no notice reaches.
+func (a *App) logEnd(session *registry.Session) {
+	logsSubject := slices.ContainsFunc(a.sites.of(session.Issuer), (*handlers.BackChannel).LogsSubject)
+	env := handlers.Env{Logger: a.logger, Keys: a.keys.get, LogSubject: logsSubject}
+	env.LogEnd(context.Background(), session)
+	if !session.Silent && session.Reason != registry.ReasonExpiry && a.sites.tells(session.Issuer) {
+		handlers.LogUnnotified(a.logger, session)
+	}
+}
+
+// Destruct closes the worker and the registry when no configuration uses them any more. What is owed
+// stays in the registry.
+func (s *sharedRegistry) Destruct() error { return errors.Join(s.worker.Close(), s.registry.Close()) }
 
 // Interface guards
 var (

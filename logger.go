@@ -40,6 +40,13 @@ func (l *loggers) release(a *App) {
 	}
 }
 
+// current returns the one in use.
+func (l *loggers) current() usedLogger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.used[len(l.used)-1]
+}
+
 // logger returns a logger that writes to the one in use.
 func (l *loggers) logger() *zap.Logger { return zap.New(currentCore{from: l}).Named("oidc_session") }
 
@@ -50,9 +57,7 @@ type currentCore struct {
 }
 
 func (c currentCore) current() zapcore.Core {
-	c.from.mu.Lock()
-	defer c.from.mu.Unlock()
-	return c.from.used[len(c.from.used)-1].logger.Core().With(c.fields)
+	return c.from.current().logger.Core().With(c.fields)
 }
 
 // Enabled implements [zapcore.Core], as the others do.

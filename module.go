@@ -20,7 +20,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
-	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 func init() {
@@ -39,13 +38,7 @@ const (
 	// frontChannelTimeout is how long the page of sign-out waits for frames, if nothing else is configured.
 	frontChannelTimeout    = 3 * time.Second
 	maxFrontChannelTimeout = 30 * time.Second
-
-	// registryInFlight is how many calls may be stuck in the registry before further ones fail at once.
-	registryInFlight = 256
 )
-
-// registryLimit is how long one call of the registry may take: a login goes on without it then. Tests have one for slow machines.
-var registryLimit = 250 * time.Millisecond
 
 // Handler gives the OpenID Provider (OP) of a site OpenID Connect Session Management 1.0 and RP-Initiated Logout 1.0: it serves
 // the check page (OP iframe) and the end_session endpoint, adds `session_state` to the OP's authorization responses and
@@ -400,7 +393,7 @@ func (h *Handler) Cleanup() error {
 func (h *Handler) env(a *App, logger *zap.Logger) handlers.Env {
 	return handlers.Env{
 		Keys:            a.keys.get,
-		Registry:        registry.Bound(a.registry, registryLimit, registryInFlight),
+		Registry:        a.registry,
 		Prepare:         prepareSubRequest,
 		OPAddress:       h.op,
 		Replace:         replacePlaceholders,

@@ -78,8 +78,8 @@ func (s *FileStore) Validate() error {
 func (s *FileStore) SharingKey() string { return "file " + s.Path }
 
 // Open opens the file, or makes it.
-func (s *FileStore) Open(logger *zap.Logger) (registry.Registry, error) {
-	return bolt.Open(s.Path, logger)
+func (s *FileStore) Open(logger *zap.Logger) (registry.Store, error) {
+	return bolt.Open(s.Path, now, logger)
 }
 
 // MemoryStore records sessions in memory, for tests and for a server that may forget them: after a restart, what was signed in
@@ -94,8 +94,8 @@ func (MemoryStore) CaddyModule() caddy.ModuleInfo {
 // SharingKey is the same for all: reloads keep the sessions.
 func (*MemoryStore) SharingKey() string { return "memory" }
 
-// Open makes an empty registry.
-func (*MemoryStore) Open(*zap.Logger) (registry.Registry, error) { return memory.New(), nil }
+// Open makes an empty store.
+func (*MemoryStore) Open(*zap.Logger) (registry.Store, error) { return memory.New(now), nil }
 
 // Interface guards
 var (
