@@ -118,8 +118,8 @@ func (a *AdminAPI) asked(r *http.Request, methods ...string) (app *App, issuer s
 // nextOf is a position as an answer has it.
 func nextOf(p registry.Position) string { return base64.RawURLEncoding.EncodeToString([]byte(p)) }
 
-// answer writes an answer, or why there is none.
-func answer(w http.ResponseWriter, value any, err error) error {
+// answerWith writes an answer, or why there is none.
+func answerWith(w http.ResponseWriter, value any, err error) error {
 	switch {
 	case errors.Is(err, errNoSession):
 		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
@@ -143,7 +143,7 @@ func (a *AdminAPI) serveSession(w http.ResponseWriter, r *http.Request) error {
 		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errSessionID}
 	}
 	ended, err := app.endSession(context.WithoutCancel(r.Context()), issuer, sessionstate.SessionID(id))
-	return answer(w, map[string][]string{"ended": idsOf(ended)}, err)
+	return answerWith(w, map[string][]string{"ended": idsOf(ended)}, err)
 }
 
 func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.SessionID) ([]*registry.Session, error) {
@@ -170,7 +170,7 @@ func (a *AdminAPI) serveSessions(w http.ResponseWriter, r *http.Request) error {
 	}
 	if r.Method == http.MethodDelete {
 		ended, err := app.endUser(context.WithoutCancel(r.Context()), issuer, sub)
-		return answer(w, map[string][]string{"ended": idsOf(ended)}, err)
+		return answerWith(w, map[string][]string{"ended": idsOf(ended)}, err)
 	}
 	sessions, next, err := app.registry.User(r.Context(), issuer, sub, after)
 	list := struct {
@@ -186,7 +186,7 @@ func (a *AdminAPI) serveSessions(w http.ResponseWriter, r *http.Request) error {
 		}
 		list.Sessions = append(list.Sessions, shown)
 	}
-	return answer(w, list, err)
+	return answerWith(w, list, err)
 }
 
 // endUser ends all sessions of a user.

@@ -31,7 +31,7 @@ func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
 	}
 	sessions, next, err := app.registry.Owing(registry.Patient(r.Context()), after, maxOperatorNotices)
 	if err != nil {
-		return answer(w, nil, err)
+		return answerWith(w, nil, err)
 	}
 	unnotified, err := app.sites.unnotified(r.Context(), issuer)
 	list := struct {
@@ -46,7 +46,7 @@ func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
 			}
 		}
 	}
-	return answer(w, list, err)
+	return answerWith(w, list, err)
 }
 
 func shownNotice(s *registry.Session, o registry.Owed) operatorNotice {

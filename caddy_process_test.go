@@ -17,6 +17,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 // processVariable is the environment variable that makes the test binary a Caddy with this plugin: Caddy is one to a process.
@@ -28,7 +30,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	registryLimit = 10 * time.Second // a busy machine is no reason for a login to go on without its record
+	registry.Limit = 10 * time.Second // a busy machine is no reason for a login to go on without its record
 	switch os.Getenv(processVariable) {
 	case serving:
 		serveConfigurations()

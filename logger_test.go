@@ -8,6 +8,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 // The registry stays open over reloads, and the log of the configuration that opened it does not.
@@ -17,7 +19,7 @@ func TestTheRegistryWritesToTheLogOfTheConfigurationInUse(t *testing.T) {
 	file := filepath.Join(storage, "r.db")
 	config := site.caddyfile("oidc_session {\n\t\tstore file "+file+"\n\t}", "oidc_session")
 	first := runLogged(t, storage, config)
-	if _, err := activeApp(t).registry.ID(t.Context()); err != nil {
+	if _, err := activeApp(t).registry.Keys(t.Context(), "https://op.example.com"); err != nil {
 		t.Fatal(err)
 	}
 	second := new(textLog)
@@ -30,7 +32,7 @@ func TestTheRegistryWritesToTheLogOfTheConfigurationInUse(t *testing.T) {
 	}
 	store := activeApp(t).registry
 	for range 3 {
-		_, _, _ = store.Session(t.Context(), site.issuer, [16]byte{1})
+		_, _ = store.Browser(t.Context(), registry.Place{1})
 	}
 	second.expect(t, "session registry is broken")
 	second.expect(t, "session registry unavailable")

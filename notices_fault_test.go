@@ -16,7 +16,6 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/registry"
-	"github.com/oidc-session/caddy-oidc-session/registry/bolt"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -87,14 +86,12 @@ func (c *crowd) owing(s site, op *scriptedOP) (caddyfile string, ids map[string]
 	c.t.Helper()
 	dir := c.t.TempDir()
 	file, clients := filepath.Join(dir, "registry.db"), filepath.Join(dir, "clients.json")
-	store, err := bolt.Open(file, zap.NewNop())
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	store := registry.Open(&FileStore{Path: file}, func([]*registry.Session) {}, zap.NewNop())
 	ids = make(map[string]registry.NoticeID)
 	var list []handlers.Client
 	for n := 0; n < manyNotices; n += 500 {
-		browser, session := sessionstate.NewBrowserID(), sessionstate.NewSessionID()
+		browser := sessionstate.NewBrowserID()
+		session := registry.NewSessionID(s.issuer, browser)
 		var joins sync.WaitGroup
 		for i := n; i < n+500; i++ {
 			client := fmt.Sprintf("client-%d", i)
@@ -102,8 +99,8 @@ func (c *crowd) owing(s site, op *scriptedOP) (caddyfile string, ids map[string]
 			ids[client] = registry.NameNotice(session, client, "alice", "1")
 			joins.Go(func() {
 				_, err := store.Join(c.t.Context(), registry.Join{
-					Issuer: s.issuer, Browser: browser, Session: session, Fresh: sessionstate.NewSessionID(), ClientID: client,
-					Subject: registry.Subject{Sub: "alice", Sid: "1"}, AcrossClients: true, Now: time.Now(), Lifetime: time.Hour,
+					Issuer: s.issuer, Browser: browser, Session: session, ClientID: client,
+					Sub: "alice", Sid: "1", AcrossClients: true, Lifetime: time.Hour, Tell: true,
 				})
 				if err != nil {
 					c.t.Error(err)
@@ -111,14 +108,13 @@ func (c *crowd) owing(s site, op *scriptedOP) (caddyfile string, ids map[string]
 			})
 		}
 		joins.Wait()
-		ended, err := store.End(c.t.Context(), registry.Ending{Issuer: s.issuer, Browser: browser, Reason: registry.ReasonLogout, Now: time.Now(), Tell: true})
+		ended, err := store.End(c.t.Context(), registry.Ending{Place: registry.PlaceOf(s.issuer, browser), Reason: registry.ReasonLogout})
 		if err != nil || len(ended) != 1 {
 			c.t.Fatalf("%d sessions ended: %v", len(ended), err)
 		}
 	}
 	// The clients have verified ID tokens, by the OP's keys.
-	seen := registry.Observed{KeyIDs: registry.Presence{Seen: true}, Keys: []registry.ObservedKey{{KeyID: opKey().KeyID, Algorithm: "ES256"}}}
-	if err := store.Observe(c.t.Context(), s.issuer, seen); err != nil {
+	if err := store.Note(c.t.Context(), s.issuer, registry.Facts{Kid: registry.At(time.Now())}); err != nil {
 		c.t.Fatal(err)
 	}
 	if err := store.Close(); err != nil {

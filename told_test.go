@@ -13,7 +13,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
-	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 // activeApp is the app of the running configuration.
@@ -29,11 +28,19 @@ func activeApp(t *testing.T) *App {
 // owed are the notices that an issuer owes.
 func owed(t *testing.T, issuer string) int {
 	t.Helper()
-	notices, err := activeApp(t).registry.DueNotices(t.Context(), issuer, now().Add(time.Hour), 10)
+	sessions, _, err := activeApp(t).registry.Owing(t.Context(), "", 100)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(notices)
+	n := 0
+	for _, session := range sessions {
+		for _, notice := range session.Owed() {
+			if session.Issuer == issuer && !notice.Dead() {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // learning is a Caddyfile's site without its issuer, which it learns then.
@@ -110,12 +117,15 @@ func TestWhereNobodyIsToldNothingIsOwed(t *testing.T) {
 	}
 }
 
-// sweep has ended what is past its time, as the janitor does.
+// sweep has what is past its time end, as the worker does.
 func sweep(t *testing.T) {
 	t.Helper()
-	if err := activeApp(t).registry.SweepNow(t.Context()); err != nil {
+	app := activeApp(t)
+	claimed, _, err := app.registry.Claim(t.Context(), 1000)
+	if err != nil {
 		t.Fatal(err)
 	}
+	app.worker.Deliver(claimed)
 }
 
 // One of them knows nothing of the client: it must not speak for the other.
@@ -177,37 +187,5 @@ func TestAClientsFileThatGainsItsFirstAddress(t *testing.T) {
 	b.get(site.issuer + "/logout")
 	if n := owed(t, site.issuer); n != 1 { // for the address is not public
 		t.Errorf("%d notices are owed", n)
-	}
-}
-
-// Notices of sessions that ended by themselves, and that nobody tried to deliver in their time, are of no use any more.
-func TestNoticesFromBeforeAnybodyWasToldAreDropped(t *testing.T) {
-	site := newSite(t)
-	op := newScriptedOP(t, site.issuer)
-	clock := setClock(t)
-	storage := t.TempDir()
-	global := "oidc_session {\n\t\tstore file " + filepath.Join(storage, "r.db") + "\n\t}"
-	shop := newReceiver(t, site, "shop")
-	runCaddy(t, storage, site.caddyfile(global, "oidc_session {\n\t\tissuer ISSUER\n\t}\n\t"+op.proxy()))
-	b := newBrowser(t)
-	b.redeem(site, b.authorize(site, "shop", "alice", nil))
-	clock.advance(sessionLifetime)
-	store := activeApp(t).registry
-	if err := registry.Sweep(t.Context(), store, registry.Expiry{Now: now()}); err != nil {
-		t.Fatal(err)
-	}
-	if n := owed(t, site.issuer); n != 1 {
-		t.Fatalf("%d notices are owed", n)
-	}
-	clock.advance(25 * time.Hour)
-	loadCaddy(t, storage, site.caddyfile(global, withReceivers("", shop)+op.proxy()))
-	for range 3000 {
-		if owed(t, site.issuer) == 0 {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	if n := owed(t, site.issuer); n != 0 || shop.asked() != 0 {
-		t.Errorf("%d notices are owed, the client was told %d times", n, shop.asked())
 	}
 }
