@@ -22,7 +22,7 @@ import (
 // operate sends a request about a session to the admin API, and returns the status that Caddy would answer with.
 func operate(t *testing.T, method, id, issuer string) (int, string) {
 	t.Helper()
-	return administer(t, method, sessionsPath, id+"?"+url.Values{"issuer": {issuer}}.Encode())
+	return administer(t, method, sessionsPath+"/", id+"?"+url.Values{"issuer": {issuer}}.Encode())
 }
 
 // administer sends a request to the handler of one of the admin API's patterns.
@@ -166,13 +166,13 @@ func TestAnOperatorEndsAllSessionsOfTheBrowser(t *testing.T) {
 	}
 	place := registry.PlaceOfSession(sessionstate.SessionID(raw))
 	status, body := operate(t, "DELETE", id, site.issuer)
-	recorded, err := store.Browser(t.Context(), place)
-	if err != nil || len(recorded) != 1 || recorded[0].Reason != registry.ReasonOperator {
-		t.Errorf("recorded: %v, %v", recorded, err)
-	}
 	var answer struct{ Ended []string }
 	if err := json.Unmarshal([]byte(body), &answer); err != nil || status != http.StatusOK || len(answer.Ended) != 1 {
 		t.Errorf("got %d %s", status, body)
+	}
+	recorded, err := store.Browser(t.Context(), place)
+	if err != nil || len(recorded) != 1 || recorded[0].Reason != registry.ReasonOperator {
+		t.Errorf("recorded: %v, %v", recorded, err)
 	}
 }
 
