@@ -373,14 +373,3 @@ var over = func() <-chan struct{} {
 	close(c)
 	return c
 }()
-
-// waitFor waits until a channel is closed, the time is over, or the client has gone.
-func waitFor(ctx context.Context, done <-chan struct{}, atMost time.Duration) {
-	timer := time.NewTimer(atMost)
-	defer timer.Stop()
-	select {
-	case <-done:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
