@@ -77,12 +77,9 @@ func (k logoutKeys) signTyped(t *testing.T, algorithm jose.SignatureAlgorithm, t
 	if typ != nil {
 		options.WithHeader(jose.HeaderType, typ)
 	}
-	var key any = k.rsa
-	switch algorithm {
-	case jose.ES256:
-		key = k.ec
-	case jose.HS256:
-		key = []byte("the secret of the app, 32 bytes!")
+	key, ok := map[jose.SignatureAlgorithm]any{jose.ES256: k.ec, jose.HS256: []byte("the secret of the app, 32 bytes!")}[algorithm]
+	if !ok {
+		key = k.rsa
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, options)
 	if err != nil {
