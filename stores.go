@@ -72,13 +72,14 @@ func (s *FileStore) Provision(caddy.Context) error {
 
 // Validate checks the path without touching it.
 func (s *FileStore) Validate() error {
-	if info, err := os.Stat(s.Path); err == nil && info.IsDir() {
-		return fmt.Errorf("store: %w", validateStorePath(s.Path+"/"))
+	if filepath.Dir(s.Path) == s.Path {
+		return fmt.Errorf("store: %w", validateStorePath(s.Path))
 	}
 	return nil
 }
 
-// validateStorePath checks the path by its form, for the Caddyfile may be adapted elsewhere.
+// validateStorePath checks the path by its form only: the Caddyfile may be adapted elsewhere, and
+// whatever is there at the start keeps nobody from signing in.
 func validateStorePath(path string) error {
 	if os.IsPathSeparator(path[len(path)-1]) {
 		return fmt.Errorf("%q is the path of a directory: write that of a file, such as %s", path, filepath.Join(path, "registry.db"))
