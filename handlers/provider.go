@@ -75,6 +75,14 @@ func (p *Provider) newOP(issuers ...string) (*OP, error) {
 	return op.withPlaces(p.Discovery)
 }
 
+// Named returns the OP as its document or its configured issuer has it; nil: nothing is known of it.
+func (p *Provider) Named() *OP {
+	if op := p.known.Load(); op != nil {
+		return op
+	}
+	return p.named
+}
+
 // Find returns the OP that a request is for, or nil: the request is for another host, or nothing is known of the OP now.
 //
 // Before the first document is there, a request waits for it, at most two seconds. One that needs no endpoint of the OP does
