@@ -31,7 +31,6 @@ const (
 // A walk follows one request through the provisioned routes of a server, to every handler of ours.
 type walk struct {
 	server  *caddyhttp.Server
-	request *http.Request
 	groups  map[string]certainty // whether a route of the group has taken the request
 	found   map[*Handler]arrival
 	invoked int
