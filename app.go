@@ -103,6 +103,7 @@ func (a *App) Start() error {
 	a.loggers.use(a)
 	a.sites.start()
 	a.registry.Warm()
+	a.warnOfPlacement()
 	return nil
 }
 
