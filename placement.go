@@ -33,6 +33,7 @@ type walk struct {
 	server  *caddyhttp.Server
 	groups  map[string]certainty // whether a route of the group has taken the request
 	found   map[*Handler]arrival
+	passed  []passage
 	invoked int
 
 	position
@@ -52,20 +53,35 @@ type arrival struct {
 	behind   string                        // the handler that ends all requests before, if any
 	site     string                        // the hosts of the site
 	outside  []caddyhttp.MiddlewareHandler // the handlers that all requests pass before, outermost first
+	doubts   int                           // how many matchers around may let it come there or not
+}
+
+// A passage is how the request comes to any handler.
+type passage struct {
+	arrival
+
+	handler caddyhttp.MiddlewareHandler
 }
 
 // arrivals reports how a request for a host and a path comes to each handler of ours. An empty host
 // or path stands for any. It is for the time when all of the HTTP app is provisioned.
 func arrivals(app *caddyhttp.App, host, path string) map[*Handler]arrival {
-	found := make(map[*Handler]arrival)
+	found, _ := passages(app, host, path)
+	return found
+}
+
+// passages are arrivals, and how the request comes to each handler of any kind, in their order.
+func passages(app *caddyhttp.App, host, path string) (found map[*Handler]arrival, all []passage) {
+	found = make(map[*Handler]arrival)
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		w := &walk{
 			server: app.Servers[name], groups: make(map[string]certainty), found: found,
 			position: position{host: host, path: path, known: true, arrival: arrival{possible: true, site: "any host"}},
 		}
 		w.routes(w.server.Routes)
+		all = append(all, w.passed...)
 	}
-	return found
+	return found, all
 }
 
 func (w *walk) routes(routes caddyhttp.RouteList) {
@@ -79,6 +95,9 @@ func (w *walk) route(route *caddyhttp.Route) {
 	before := w.position
 	matches := w.matches(route)
 	w.possible = w.possible && matches != no
+	if matches == maybe {
+		w.doubts++
+	}
 	w.site = siteOf(route.MatcherSets, w.site)
 	for _, handler := range route.Handlers {
 		w.handler(handler)
@@ -160,6 +179,7 @@ func (w *walk) requestHere() *http.Request {
 
 // handler goes through a handler. What is not known of a handler is that it ends requests.
 func (w *walk) handler(handler caddyhttp.MiddlewareHandler) {
+	w.passed = append(w.passed, passage{w.arrival, handler})
 	switch h := handler.(type) {
 	case *Handler:
 		w.arrive(h)

@@ -26,6 +26,7 @@ func (a *App) warnOfPlacement() {
 	bySite := func(a, b *Handler) int { return cmp.Compare(all[a].site, all[b].site) }
 	for _, h := range slices.SortedStableFunc(maps.Keys(all), bySite) {
 		a.warnOfHandler(app, h, all[h])
+		a.warnOfChain(app, h)
 	}
 }
 
