@@ -31,7 +31,7 @@ const (
 // A walk follows one request through the provisioned routes of a server, to every handler of ours.
 type walk struct {
 	server  *caddyhttp.Server
-	request *http.Request // as it is where the walk is; see requestHere
+	request *http.Request        // as it is where the walk is; see requestHere
 	groups  map[string]certainty // whether a route of the group has taken the request
 	found   map[*Handler]arrival
 	invoked int
@@ -87,6 +87,7 @@ func (w *walk) route(route *caddyhttp.Route) {
 	inside := w.position
 	w.position = before
 	switch matches {
+	case no:
 	case yes:
 		w.position = inside
 		w.site, w.possible = before.site, inside.possible && !route.Terminal
@@ -187,7 +188,7 @@ func (w *walk) handler(handler caddyhttp.MiddlewareHandler) {
 	default:
 		w.known = w.known && keepsURI(handler)
 	}
-	w.outside = append(w.outside[:len(w.outside):len(w.outside)], handler)
+	w.outside = append(slices.Clip(w.outside), handler)
 }
 
 // keepsURI reports whether a handler surely leaves host and path of a request alone.
