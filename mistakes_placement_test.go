@@ -1,10 +1,17 @@
 package oidcsession
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 const (
@@ -127,6 +134,109 @@ func TestAnAppsSiteWithTheDirectiveIsNamed(t *testing.T) {
 		t.Errorf("logged: %q", line)
 	}
 }
+
+func TestASiteWithoutADiscoveryDocumentIsToldWhatToDo(t *testing.T) {
+	tests := map[string]struct{ oidc, respond, advice string }{
+		"an app's site, not found":   {"oidc_session", "respond 404", "put oidc_session on the site of the OP, not of an app"},
+		"an app's site with a page":  {"oidc_session", "header Content-Type text/html\n\trespond <!doctype>", "put oidc_session on the site of the OP, not of an app"},
+		"an issuer that is mistaken": {"oidc_session {\n\t\tissuer ISSUER/x\n\t}", "respond 404", "correct the issuer, or set discovery"},
+		"a wall":                     {"oidc_session", "respond 403", "if the site refuses such requests, set op_address"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			site := newSite(t)
+			log := runLogged(t, t.TempDir(), site.caddyfile("", tt.oidc+"\n\t"+tt.respond))
+			for range 2 {
+				newBrowser(t).get(site.issuer + "/?x=y")
+			}
+			message := "the OP's discovery document is refused"
+			if line := lineWith(log, message); !strings.Contains(line, tt.advice) || strings.Count(log.String(), message) != 1 {
+				t.Errorf("logged %q", line)
+			}
+		})
+	}
+}
+
+// What we publish as examples must start without any of these lines.
+func TestTheDocumentsExamplesAreWellPlaced(t *testing.T) {
+	example, err := os.ReadFile("Caddyfile.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checked := 0
+	configs := append(blocks(readme(t), "caddyfile"), string(example))
+	clients := filepath.Join(t.TempDir(), "clients.json")
+	if err := os.WriteFile(clients, []byte("[]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range recipes(t) {
+		configs = append(configs, blocks(text, "caddyfile")...)
+	}
+	for _, config := range configs {
+		config = strings.ReplaceAll(config, "clients_file clients.json", "clients_file "+clients)
+		if _, err := adapt(config); err != nil {
+			continue // a part of one; that the others are valid is tested elsewhere
+		}
+		logged, has := placementNotices(t, config)
+		if logged != "" {
+			t.Errorf("logged %s for\n%s", logged, config)
+		}
+		if has {
+			checked++
+		}
+	}
+	if checked < 15 {
+		t.Errorf("only %d examples have the directive", checked)
+	}
+}
+
+// placementNotices is what is logged of a configuration that is only provisioned, and whether it
+// has a handler of ours.
+func placementNotices(t *testing.T, caddyfile string) (logged string, has bool) {
+	t.Helper()
+	var config caddy.Config
+	if err := json.Unmarshal(testConfig(t, t.TempDir(), caddyfile), &config); err != nil {
+		t.Fatal(err)
+	}
+	config.AppsRaw["oidc_session_test_placement"] = json.RawMessage("{}")
+	core, logs := observer.New(zap.WarnLevel)
+	placementTestRun = func(app *App) {
+		has = true
+		app.logger = zap.New(core)
+		app.warnOfPlacement()
+	}
+	if err := caddy.Validate(&config); err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range logs.All() {
+		logged += entry.Message + "\n"
+	}
+	return logged, has
+}
+
+// placementTestRun gets our app once all handlers are provisioned.
+var placementTestRun func(*App)
+
+type placementTestApp struct{}
+
+func init() { caddy.RegisterModule(placementTestApp{}) }
+
+func (placementTestApp) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "oidc_session_test_placement", New: func() caddy.Module { return new(placementTestApp) }}
+}
+
+func (placementTestApp) Provision(ctx caddy.Context) error {
+	if _, err := ctx.App("http"); err != nil {
+		return err
+	}
+	if loaded, err := ctx.AppIfConfigured("oidc_session"); err == nil {
+		placementTestRun(loaded.(*App))
+	}
+	return nil
+}
+
+func (placementTestApp) Start() error { return nil }
+func (placementTestApp) Stop() error  { return nil }
 
 // lineWith is the first line of a log that has a text.
 func lineWith(log *textLog, text string) string {

@@ -31,6 +31,7 @@ const (
 // A walk follows one request through the provisioned routes of a server, to every handler of ours.
 type walk struct {
 	server  *caddyhttp.Server
+	request *http.Request        // as it is where the walk is; see requestHere
 	groups  map[string]certainty // whether a route of the group has taken the request
 	found   map[*Handler]arrival
 	passed  []passage
@@ -105,6 +106,7 @@ func (w *walk) route(route *caddyhttp.Route) {
 	inside := w.position
 	w.position = before
 	switch matches {
+	case no:
 	case yes:
 		w.position = inside
 		w.site, w.possible = before.site, inside.possible && !route.Terminal
@@ -144,7 +146,7 @@ func (w *walk) matchesAny(sets []caddyhttp.MatcherSet) certainty {
 }
 
 func (w *walk) matcher(matcher any) certainty {
-	known, request := w.known, w.requestHere()
+	known := w.known
 	switch m := matcher.(type) {
 	case *caddyhttp.MatchNot:
 		matches := no
@@ -164,7 +166,7 @@ func (w *walk) matcher(matcher any) certainty {
 	if !known {
 		return maybe
 	}
-	if ok, err := matcher.(caddyhttp.RequestMatcherWithError).MatchWithError(request); err != nil || !ok {
+	if ok, err := matcher.(caddyhttp.RequestMatcherWithError).MatchWithError(w.requestHere()); err != nil || !ok {
 		return no
 	}
 	return yes
@@ -172,9 +174,13 @@ func (w *walk) matcher(matcher any) certainty {
 
 // requestHere is the request as matchers and handlers see it where the walk is.
 func (w *walk) requestHere() *http.Request {
-	ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer())
-	u := &url.URL{Path: w.path}
-	return (&http.Request{Method: http.MethodGet, Host: w.host, URL: u, RequestURI: u.RequestURI(), Header: http.Header{}}).WithContext(ctx)
+	if w.request == nil || w.request.URL.Path != w.path {
+		ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+		u := &url.URL{Path: w.path}
+		r := &http.Request{Method: http.MethodGet, Host: w.host, URL: u, RequestURI: u.RequestURI(), Header: http.Header{}}
+		w.request = r.WithContext(ctx)
+	}
+	return w.request
 }
 
 // handler goes through a handler. What is not known of a handler is that it ends requests.
@@ -202,7 +208,7 @@ func (w *walk) handler(handler caddyhttp.MiddlewareHandler) {
 	default:
 		w.known = w.known && keepsURI(handler)
 	}
-	w.outside = append(w.outside[:len(w.outside):len(w.outside)], handler)
+	w.outside = append(slices.Clip(w.outside), handler)
 }
 
 // keepsURI reports whether a handler surely leaves host and path of a request alone.

@@ -107,3 +107,44 @@ func TestTheExampleRPIframeOfTheReadmeIsTheDemosOwn(t *testing.T) {
 		t.Error("demo/rp_iframe.js and the README differ: copy it there")
 	}
 }
+
+// Whoever looks for a line of the log finds it in the code, word for word.
+func TestTheLogLinesOfTheReadmeAreThoseOfTheCode(t *testing.T) {
+	_, section, found := strings.Cut(readme(t), "\n## It does not work\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	if !found {
+		t.Fatal("there is no such section")
+	}
+	var code strings.Builder
+	for _, pattern := range []string{"*.go", "*/*.go", "*/*/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasSuffix(file, "_test.go") {
+				code.Write(content)
+			}
+		}
+	}
+	lines := 0
+	for row := range strings.Lines(section) {
+		cells := strings.Split(row, "|")
+		if len(cells) != 5 {
+			continue
+		}
+		for _, match := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cells[2], -1) {
+			lines++
+			if !strings.Contains(code.String(), match[1]) {
+				t.Errorf("%q is nowhere in the code", match[1])
+			}
+		}
+	}
+	if lines < 30 {
+		t.Errorf("there are %d lines", lines)
+	}
+}

@@ -67,12 +67,9 @@ func (k logoutKeys) app(t *testing.T) *relyingParty {
 // sign returns a token with a header of the given algorithm.
 func (k logoutKeys) sign(t *testing.T, algorithm jose.SignatureAlgorithm, claims map[string]any) string {
 	t.Helper()
-	var key any = k.rsa
-	switch algorithm {
-	case jose.ES256:
-		key = k.ec
-	case jose.HS256:
-		key = []byte("the secret of the app, 32 bytes!")
+	key, ok := map[jose.SignatureAlgorithm]any{jose.ES256: k.ec, jose.HS256: []byte("the secret of the app, 32 bytes!")}[algorithm]
+	if !ok {
+		key = k.rsa
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, (&jose.SignerOptions{}).WithType("logout+jwt"))
 	if err != nil {

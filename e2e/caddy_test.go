@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // startCaddy starts Caddy with the plugin in a data directory of its own, and waits until it serves. The Caddyfile turns its
@@ -48,22 +49,33 @@ type logEntry struct {
 	Level     string  `json:"level"`
 	Logger    string  `json:"logger"`
 	Timestamp float64 `json:"ts"` // seconds, when it was answered
+	Status    int     `json:"status"`
 	Request   struct {
-		Method string `json:"method"`
-		Host   string `json:"host"`
-		URI    string `json:"uri"`
+		Method  string              `json:"method"`
+		Host    string              `json:"host"`
+		URI     string              `json:"uri"`
+		Headers map[string][]string `json:"headers"`
 	} `json:"request"`
 }
 
-// expectNoComplaints expects that the plugin has logged no warning and no error.
-func expectNoComplaints(t *testing.T, p *process) {
+// expectNoComplaints expects that the plugin has logged no warning and no error, but for those with a text in them, of which there
+// must be one. The text may be empty: none are expected.
+func expectNoComplaints(t *testing.T, p *process, except string) {
 	t.Helper()
+	found := except == ""
 	for _, line := range p.output.snapshot() {
 		var entry logEntry
 		err := json.Unmarshal([]byte(line), &entry)
-		if err == nil && strings.Contains(entry.Logger, "oidc_session") && (entry.Level == "warn" || entry.Level == "error") {
+		switch {
+		case err != nil || !strings.Contains(entry.Logger, "oidc_session") || entry.Level != "warn" && entry.Level != "error":
+		case except != "" && strings.Contains(line, except):
+			found = true
+		default:
 			t.Errorf("the plugin complained: %s", line)
 		}
+	}
+	if !found {
+		t.Errorf("the log has no %q", except)
 	}
 }
 
@@ -79,4 +91,14 @@ func answered(p *process, match func(logEntry) bool) []float64 {
 	}
 	slices.Sort(times)
 	return times
+}
+
+// waitAnswered waits until Caddy has answered so many requests that match.
+func waitAnswered(t *testing.T, p *process, number int, what string, match func(logEntry) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(waitLimit); len(answered(p, match)) < number; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
 }

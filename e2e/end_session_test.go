@@ -45,6 +45,7 @@ func TestSigningOutAtTheEndSessionEndpoint(t *testing.T) {
 			t.Parallel()
 			inBothModes(t, func(t *testing.T, mode thirdPartyCookies) {
 				s := newSite(t)
+				s.complaint = `"outcome":"refused"`
 				s.addOP(t, op.host(crossSite), op)
 				s.start(t)
 				l := &leaver{cell: cell{op: op, site: s, browser: startBrowser(t, mode), host: op.host(crossSite)}}
@@ -96,6 +97,13 @@ func (l *leaver) run(t *testing.T) {
 		l.expectPage(t, name, "Sign out?")
 		l.expectSignedIn(t)
 	}
+	l.ask(t, url.Values{"client_id": {"shop"}, "post_logout_redirect_uri": {back}})
+	l.shop.click(t, `button[value="stay"]`)
+	l.shop.waitFor(t, "document.readyState === 'complete' && document.querySelector('a') !== null")
+	l.expectPage(t, "no", "You are still signed in")
+	l.shop.click(t, "a")
+	l.expectBack(t, "")
+	l.expectSignedIn(t)
 
 	l.post(t, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {back}})
 	l.expectBack(t, "")
@@ -106,6 +114,8 @@ func (l *leaver) run(t *testing.T) {
 	l.shop.click(t, `button[value="sign_out"]`)
 	l.expectBack(t, "1")
 	l.expectSignedOut(t)
+	l.ask(t, url.Values{"client_id": {"shop"}, "post_logout_redirect_uri": {back + "/"}})
+	l.expectPage(t, "signed out already, and another address", "You are signed out")
 }
 
 // signInAsBoth signs a user in at both relying parties, at new pages of theirs.
@@ -174,12 +184,13 @@ func (l *leaver) expectBack(t *testing.T, state string) {
 	}
 }
 
-// expectPage expects one of our own pages.
+// expectPage expects one of our own pages, in which axe-core finds no fault.
 func (l *leaver) expectPage(t *testing.T, name string, headings ...string) {
 	t.Helper()
 	if got := eval[string](t, l.shop, "document.querySelector('h1')?.textContent ?? location.href"); !slices.Contains(headings, got) {
 		t.Errorf("%s: the page says %q, want one of %q", name, got, headings)
 	}
+	l.shop.expectAccessible(t)
 }
 
 // silently asks for an authorization with prompt=none in a tab of its own, and returns the answer's parameters.

@@ -18,9 +18,13 @@ const (
 	shopHost    = "app.shop.test"
 	wikiHost    = "www.wiki.test"
 	foreignHost = "www.foreign.test"
+	memberHost  = "app.provider.test" // an app on the OP's site
 )
 
-const checkSessionPath = "/oidc/check-session"
+const (
+	checkSessionPath = "/oidc/check-session"
+	endSessionPath   = "/oidc/end-session"
+)
 
 // A site is a running Caddy: OPs with the plugin, two relying parties and a stranger.
 type site struct {
@@ -28,6 +32,7 @@ type site struct {
 	certificate certificate
 	port        string
 	ops         []string // blocks of the Caddyfile
+	complaint   string   // is in each warning of the plugin; empty: there may be none
 }
 
 const siteCaddyfile = `
@@ -49,8 +54,9 @@ const siteCaddyfile = `
 	log
 }
 
-app.shop.test:%[1]s, www.wiki.test:%[1]s, www.foreign.test:%[1]s {
+app.shop.test:%[1]s, www.wiki.test:%[1]s, www.foreign.test:%[1]s, app.provider.test:%[1]s {
 	import common
+	header /front-scripted.html Set-Cookie "served=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=None"
 	handle /oidc-client-ts/* {
 		root %[4]q
 		uri replace /oidc-client-ts/ /oidc-client-ts/dist/browser/
@@ -128,7 +134,7 @@ func (s *site) start(t *testing.T) {
 	s.certificate = newCertificate(t, "*.provider.test", "*.shop.test", "*.wiki.test", "*.foreign.test")
 	caddyfile := fmt.Sprintf(siteCaddyfile, s.port, s.certificate.file, s.certificate.keyFile, needPackages(t), pages, startPosted(t))
 	s.caddy = startCaddy(t, strings.TrimSpace(caddyfile+strings.Join(s.ops, "")))
-	t.Cleanup(func() { expectNoComplaints(t, s.caddy) })
+	t.Cleanup(func() { expectNoComplaints(t, s.caddy, s.complaint) })
 }
 
 // url returns an address on one of the hosts.

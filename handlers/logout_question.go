@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 
@@ -137,8 +138,5 @@ func (b *badRequestError) fields() []zap.Field {
 	if b.address != "" {
 		fields = append(fields, zap.String("post_logout_redirect_uri", b.address))
 	}
-	if b.advice != "" {
-		fields = append(fields, zap.String("advice", b.advice))
-	}
-	return fields
+	return append(fields, zap.String("advice", cmp.Or(b.advice, "mend the app's sign-out request")))
 }

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -286,9 +287,25 @@ func (p *Provider) logFailure(target *OP, err error) {
 func (p *Provider) fetch(target *OP, question *subRequest) (op *OP, elsewhere []string, err error) {
 	document, err := question.document(isJSON)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, p.advise(err)
 	}
 	return p.read(target, document)
+}
+
+// advise says what to do where something else than a discovery document is at its place, such as on
+// the site of an app.
+func (p *Provider) advise(err error) error {
+	failure := new(answerError)
+	if !errors.As(err, &failure) || failure.status != http.StatusNotFound && failure.status != http.StatusOK {
+		return err
+	}
+	switch {
+	case p.named == nil:
+		failure.advice = "put oidc_session on the site of the OP, not of an app, and configure the issuer if it has a path"
+	case failure.status == http.StatusNotFound:
+		failure.advice = "correct the issuer, or set discovery to the path of the OP's document"
+	}
+	return err
 }
 
 // read reads the OP's document, which must be that of the OP that was asked for.
