@@ -21,7 +21,7 @@ const (
 	headersBroken   = "header directive outside of oidc_session breaks its responses"
 )
 
-var placementMessages = []string{receivesNothing, anothersHost, pathsKeptAway, headersBroken}
+var placementMessages = []string{receivesNothing, anothersHost, pathsKeptAway, headersBroken, insideAnother, locationLost}
 
 // OIDC stands for the directive with the site's issuer.
 func TestPlacementsThatCannotWorkAreLoggedAtStart(t *testing.T) {
