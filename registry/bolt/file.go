@@ -46,11 +46,14 @@ func wasteful(found findings) bool {
 // compact replaces the file by a compact copy. The lock is held until the copy has the file's name: who was waiting for the lock
 // sees by sameFile that it locked the wrong one.
 func compact(path string) error {
+	copied := path + ".compact"
+	if err := removeOurs(copied); err != nil { // left over by a process that was killed
+		return err
+	}
 	source, _, err := openFile(path)
 	if err != nil {
 		return err
 	}
-	copied := path + ".compact"
 	err = guarded(func() error { return copyTo(copied, source) })
 	if runtime.GOOS == "windows" { // where an open file cannot be replaced
 		err = errors.Join(err, source.Close())
@@ -61,15 +64,19 @@ func compact(path string) error {
 		err = os.Rename(copied, path)
 	}
 	if err != nil {
-		return errors.Join(err, ignoreMissing(os.Remove(copied)))
+		return errors.Join(err, removeOurs(copied))
 	}
 	return syncDirectory(path)
 }
 
 // copyTo copies a database to a new file, durably.
 func copyTo(path string, source *bbolt.DB) error {
-	if err := ignoreMissing(os.Remove(path)); err != nil { // left over by a process that was killed
+	made, err := newMarked(path)
+	if err != nil {
 		return err
+	}
+	if err := os.Rename(made, path); err != nil {
+		return errors.Join(err, os.Remove(made))
 	}
 	const txSize = 1 << 20 // bytes: bounds the memory needed
 	db, _, err := open(path, &bbolt.Options{
@@ -85,10 +92,7 @@ func copyTo(path string, source *bbolt.DB) error {
 	if err == nil {
 		err = db.Sync()
 	}
-	if err := errors.Join(err, db.Close()); err != nil {
-		return err
-	}
-	return mark(path)
+	return errors.Join(err, db.Close())
 }
 
 func ignoreMissing(err error) error {

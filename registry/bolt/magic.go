@@ -2,10 +2,14 @@ package bolt
 
 import (
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
 )
 
 // magic says that a file is a session registry, however damaged. It stands in both of bbolt's meta
@@ -34,10 +38,11 @@ func isOurs(file io.ReaderAt) bool {
 // create makes an empty registry at path, where there is nothing or an empty file. It gets its name once
 // it is whole: what stands there under that name is ours, even if this process is killed.
 func create(path string) error {
-	made := path + ".new"
-	if err := ignoreMissing(os.Remove(made)); err != nil { // left over by a process that was killed
+	made, err := newMarked(path)
+	if err != nil {
 		return err
 	}
+	defer os.Remove(made)
 	db, _, err := openFile(made)
 	if err != nil {
 		return err
@@ -46,16 +51,49 @@ func create(path string) error {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	if err := mark(made); err != nil {
-		return err
-	}
 	if err := os.Link(made, path); err == nil || errors.Is(err, fs.ErrExist) && !isEmpty(path) { // another process was first
-		return errors.Join(os.Remove(made), syncDirectory(path))
+		return syncDirectory(path)
 	}
 	if err := os.Rename(made, path); err != nil { // in place of an empty file, or where there are no links
-		return errors.Join(err, os.Remove(made))
+		return err
 	}
 	return syncDirectory(path)
+}
+
+// newMarked makes a database that has nothing but the magic, beside path, under a name of its own.
+func newMarked(path string) (made string, err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	if err != nil {
+		return "", err
+	}
+	made = file.Name()
+	err = file.Close()
+	if err == nil {
+		var db *bbolt.DB
+		if db, _, err = openFile(made); err == nil {
+			err = errors.Join(db.Close(), mark(made))
+		}
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(made))
+	}
+	return made, nil
+}
+
+// removeOurs removes a file that is a registry, or empty.
+func removeOurs(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	ours := isOurs(file) || isEmpty(path)
+	if err := file.Close(); err != nil {
+		return err
+	}
+	if !ours {
+		return fmt.Errorf("%s: %w", path, errForeign)
+	}
+	return os.Remove(path)
 }
 
 func isEmpty(path string) bool {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -29,7 +30,10 @@ var (
 	formatVersion = []byte{1}
 )
 
-var errLocked = errors.New("locked by another process")
+var (
+	errLocked = errors.New("locked by another process: one Caddy uses a file at a time, another one needs another path")
+	errNoFile = errors.New("it is a directory or a device, not a regular file: give store file the path of a file")
+)
 
 // Open opens the registry in the file at path, or begins one there; its directory is made if there is none.
 //
@@ -48,15 +52,29 @@ func Open(path string, logger *zap.Logger) (*Store, error) {
 		store, err = openSound(path, logger)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: opening %s: %w", registry.ErrUnavailable, path, err)
+		return nil, fmt.Errorf("%w: opening %s: %w%s", registry.ErrUnavailable, path, err, advice(err))
 	}
 	return store, nil
 }
 
+// advice says what an operator can do about an error of the system's.
+func advice(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return ": let Caddy's user read and write the file and its directory"
+	case errors.Is(err, syscall.EROFS): // for Debian's unit file (ProtectSystem), /etc and /usr are
+		return ": give store file a path that Caddy may write to, such as one in /var/lib/caddy"
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
+		return ": the path leads through what is no directory: correct it, or move that away"
+	}
+	return ""
+}
+
 // openSound opens a registry that is sound, or a new one. Its error wraps errCorrupt if the file is neither.
 func openSound(path string, logger *zap.Logger) (*Store, error) {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // it is this file that is replaced by a compact one
+	path, err := followLinks(path)
+	if err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
@@ -88,6 +106,19 @@ func openSound(path string, logger *zap.Logger) (*Store, error) {
 	return newStore(db, file, id, logger), nil
 }
 
+// followLinks returns the path of the file itself, which may be replaced by a compact one. A link that
+// leads to no file is an error: its disk may be mounted later, and hide what was begun meanwhile.
+func followLinks(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		return real, nil
+	}
+	if info, statErr := os.Lstat(path); statErr == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return "", fmt.Errorf("the link leads to no file: make an empty one there, or mount its disk: %w", err)
+	}
+	return path, nil
+}
+
 // inspect verifies the file under a shared lock, so that no other process is writing to it meanwhile. What it finds holds for
 // the exclusive lock that is taken next: another process could only have it in between if it leaves a sound file. What is not ours
 // is never changed, nor renamed: the error says so. It is [fs.ErrNotExist] where there is no file, or an empty one.
@@ -97,7 +128,7 @@ func inspect(path string) (findings, error) {
 	case err != nil:
 		return findings{}, err
 	case !info.Mode().IsRegular():
-		return findings{}, fmt.Errorf("%s is not a regular file", path)
+		return findings{}, errNoFile
 	case info.Size() == 0:
 		return findings{}, fs.ErrNotExist // an empty file is as good as none
 	}

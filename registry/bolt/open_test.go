@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"io/fs"
 	"math/rand/v2"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -123,25 +125,48 @@ func TestReopenKeepsEverything(t *testing.T) {
 	}
 }
 
-// A process that is killed before its file has its name leaves what the next one may replace.
-func TestAFileThatWasNotFinishedIsMadeAgain(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "registry.db")
-	for _, left := range [][]byte{nil, []byte("half"), otherDatabase(t)} {
-		if err := os.WriteFile(path+".new", left, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		store := mustOpen(t, path)
-		fill(t, store, 1)
-		if err := store.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := os.Stat(path + ".new"); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the unfinished file: %v", err)
-		}
-		if err := os.Remove(path); err != nil {
+// Files beside the registry are somebody's, whatever their names.
+func TestFilesBesideTheRegistryAreLeftAlone(t *testing.T) {
+	path, _, _ := wastefulFile(t)
+	left := []byte("notes of somebody else")
+	for _, suffix := range []string{".new", ".new-1", ".compact"} {
+		if err := os.WriteFile(path+suffix, left, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	core, logged := observer.New(zap.WarnLevel)
+	for range 2 { // compacts it, or begins it
+		store, err := Open(path, zap.New(core))
+		if err == nil {
+			err = errors.Join(store.Close(), os.Remove(path))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, suffix := range []string{".new", ".new-1", ".compact"} {
+		if got, err := os.ReadFile(path + suffix); !bytes.Equal(got, left) {
+			t.Errorf("%s has %q, %v", suffix, got, err)
+		}
+	}
+	if files := filesIn(t, filepath.Dir(path)); len(files) != 3 {
+		t.Errorf("there are %v", files)
+	}
+	if logged.Len() != 1 || !strings.Contains(fmt.Sprint(logged.All()[0].ContextMap()["error"]), ".compact: "+foreign) {
+		t.Errorf("logged %v", logged.All())
+	}
+}
+
+func filesIn(t *testing.T, directory string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names
 }
 
 func TestEmptyFileBecomesARegistry(t *testing.T) {
@@ -193,6 +218,28 @@ func TestSymbolicLinkIsFollowed(t *testing.T) {
 	}
 	if !has(t, mustOpen(t, link), id) {
 		t.Error("the session is lost")
+	}
+}
+
+// What is begun in place of a file on a disk that is not mounted would be lost, once it is.
+func TestALinkThatLeadsToNoFileIsNotFollowed(t *testing.T) {
+	target, link := filepath.Join(t.TempDir(), "target.db"), filepath.Join(t.TempDir(), "registry.db")
+	if err := os.Symlink(target, link); err != nil {
+		t.Skip(err)
+	}
+	if store, err := Open(link, zap.NewNop()); err == nil || !strings.Contains(err.Error(), "the link leads to no file: make an empty one there") {
+		t.Errorf("got %v and error %v", store, err)
+	}
+	if files := filesIn(t, filepath.Dir(target)); len(files) != 0 {
+		t.Errorf("made %v", files)
+	}
+	if err := os.WriteFile(target, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := mustOpen(t, link).Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -378,14 +425,14 @@ func TestUnusableFileIsLeftAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			return path
-		}, "not a regular file"},
+		}, "not a regular file: give store file the path of a file"},
 		{"a file in place of its directory", func(t *testing.T, directory string) string {
 			path := filepath.Join(directory, "data")
 			if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			return filepath.Join(path, "registry.db")
-		}, "not a directory"},
+		}, "not a directory: the path leads through what is no directory"},
 		{"a file without permission", func(t *testing.T, directory string) string {
 			if os.Getuid() <= 0 {
 				t.Skip("permissions do not bind this user")
@@ -395,7 +442,7 @@ func TestUnusableFileIsLeftAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 			return path
-		}, "permission denied"},
+		}, "permission denied: let Caddy's user read and write the file and its directory"},
 		{"a newer version's file", func(t *testing.T, directory string) string {
 			return written(t, directory, func(tx *bbolt.Tx) error {
 				if err := tx.Bucket(bucketSessions).Put([]byte("key"), []byte("a value of another kind")); err != nil {
@@ -437,6 +484,22 @@ func TestUnusableFileIsLeftAlone(t *testing.T) {
 				t.Error("the file was touched")
 			}
 		})
+	}
+}
+
+func TestErrorsOfTheSystemSayWhatToDo(t *testing.T) {
+	for errno, want := range map[syscall.Errno]string{
+		syscall.EACCES:  ": let Caddy's user read and write",
+		syscall.EROFS:   ": give store file a path that Caddy may write to",
+		syscall.ENOTDIR: ": the path leads through what is no directory",
+		syscall.EEXIST:  ": the path leads through what is no directory",
+	} {
+		if got := advice(&fs.PathError{Op: "open", Path: "registry.db", Err: errno}); !strings.HasPrefix(got, want) {
+			t.Errorf("%v: got %q", errno, got)
+		}
+	}
+	if got := advice(errForeign); got != "" {
+		t.Errorf("it says itself what to do, not %q", got)
 	}
 }
 
@@ -555,50 +618,53 @@ func TestSealFindsEveryFlippedBit(t *testing.T) {
 	}
 }
 
-func TestCompactsWhenMoreThanHalfIsFree(t *testing.T) {
-	path := pathIn(t)
+// wastefulFile is a registry of which most is free.
+func wastefulFile(t *testing.T) (path string, id sessionstate.RegistryID, session sessionstate.SessionID) {
+	t.Helper()
+	path = pathIn(t)
 	store := mustOpen(t, path)
-	registryID := idOf(t, store)
-	large := make([]byte, 1000)
-	err := store.db.Update(func(tx *bbolt.Tx) error {
-		for i := range uint32(4000) {
-			key := binary.BigEndian.AppendUint32(nil, i)
-			if err := tx.Bucket(bucketResponses).Put(key, seal(key, bytes.Clone(large))); err != nil {
-				return err
+	id = idOf(t, store)
+	each := func(change func(bucket *bbolt.Bucket, key []byte) error) {
+		if err := store.db.Update(func(tx *bbolt.Tx) (err error) {
+			for i := range uint32(4000) {
+				err = errors.Join(err, change(tx.Bucket(bucketResponses), binary.BigEndian.AppendUint32(nil, i)))
 			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
-	if err != nil {
+	}
+	each(func(bucket *bbolt.Bucket, key []byte) error { return bucket.Put(key, seal(key, make([]byte, 1000))) })
+	session = fill(t, store, 10)
+	each(func(bucket *bbolt.Bucket, key []byte) error { return bucket.Delete(key) })
+	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	id := fill(t, store, 10)
-	err = store.db.Update(func(tx *bbolt.Tx) error {
-		for i := range uint32(4000) {
-			if err := tx.Bucket(bucketResponses).Delete(binary.BigEndian.AppendUint32(nil, i)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(store.Close(), os.WriteFile(path+".compact", []byte("left over"), 0o600)); err != nil {
+	return path, id, session
+}
+
+func TestCompactsWhenMoreThanHalfIsFree(t *testing.T) {
+	path, id, session := wastefulFile(t)
+	unfinished, _ := soundFile(t) // of a process that was killed
+	if err := os.WriteFile(path+".compact", unfinished, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	before := sizeOf(t, path)
 
-	store = mustOpen(t, path)
+	store := mustOpen(t, path)
 	if after := sizeOf(t, path); after > before/4 {
 		t.Errorf("compacted from %d to %d bytes", before, after)
 	}
-	if idOf(t, store) != registryID || !has(t, store, id) || !has(t, store, fill(t, store, 1)) {
+	if idOf(t, store) != id || !has(t, store, session) || !has(t, store, fill(t, store, 1)) {
 		t.Error("the registry is not the same")
 	}
-	if _, err := os.Stat(path + ".compact"); !os.IsNotExist(err) {
-		t.Errorf("the copy is there still: %v", err)
+	if files := filesIn(t, filepath.Dir(path)); len(files) != 1 {
+		t.Errorf("there are %v", files)
 	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, path) // is ours still
 }
 
 func TestSmallOrFullFilesAreNotCompacted(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 // errForeign says that it is sound, but no session registry.
 var (
 	errCorrupt = errors.New("corrupt")
-	errNewer   = errors.New("written by a newer version")
+	errNewer   = errors.New("written by a newer version: update Caddy's plugin, or give store file another path")
 	errForeign = errors.New("the file is no session registry, or damaged beyond recognition: give store file another path, or move the file away")
 )
 
