@@ -4,8 +4,8 @@ import (
 	"errors"
 	"hash/fnv"
 	"io"
-	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // magic says that a file is a session registry, however damaged. It stands in both of bbolt's meta
@@ -32,10 +32,16 @@ func isOurs(file io.ReaderAt) bool {
 }
 
 // create makes an empty registry at path, where there is nothing or an empty file. It gets its name once
-// it is whole: what stands there under that name is ours, even if this process is killed.
-func create(path string) error {
-	made := path + ".new"
-	if err := ignoreMissing(os.Remove(made)); err != nil { // left over by a process that was killed
+// it is whole: what stands there under that name is ours, even if this process is killed. Until then it
+// has a name that no other process makes a file under.
+func create(path string) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	if err != nil {
+		return err
+	}
+	made := file.Name()
+	defer func() { err = errors.Join(err, ignoreMissing(os.Remove(made))) }()
+	if err := file.Close(); err != nil {
 		return err
 	}
 	db, _, err := openFile(made)
@@ -49,18 +55,17 @@ func create(path string) error {
 	if err := mark(made); err != nil {
 		return err
 	}
-	if err := os.Link(made, path); err == nil || errors.Is(err, fs.ErrExist) && !isEmpty(path) { // another process was first
-		return errors.Join(os.Remove(made), syncDirectory(path))
-	}
-	if err := os.Rename(made, path); err != nil { // in place of an empty file, or where there are no links
-		return errors.Join(err, os.Remove(made))
+	if err := os.Link(made, path); err != nil && !isFilled(path) { // else another process was first
+		if err := os.Rename(made, path); err != nil { // in place of an empty file, or where there are no links
+			return err
+		}
 	}
 	return syncDirectory(path)
 }
 
-func isEmpty(path string) bool {
+func isFilled(path string) bool {
 	info, err := os.Stat(path)
-	return err == nil && info.Size() == 0
+	return err == nil && info.Size() > 0
 }
 
 // mark writes the magic into the metas of a file that no process has open.

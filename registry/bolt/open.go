@@ -55,9 +55,7 @@ func Open(path string, logger *zap.Logger) (*Store, error) {
 
 // openSound opens a registry that is sound, or a new one. Its error wraps errCorrupt if the file is neither.
 func openSound(path string, logger *zap.Logger) (*Store, error) {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // it is this file that is replaced by a compact one
-	}
+	path = follow(path) // it is this file that is replaced by a compact one
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
@@ -86,6 +84,24 @@ func openSound(path string, logger *zap.Logger) (*Store, error) {
 		return nil, errors.Join(err, release(db, file, err))
 	}
 	return newStore(db, file, id, logger), nil
+}
+
+// follow returns the path that symbolic links lead to, whether or not a file is there yet.
+func follow(path string) string {
+	for range 40 { // as many as Linux follows
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			return real
+		}
+		target, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+	}
+	return path
 }
 
 // inspect verifies the file under a shared lock, so that no other process is writing to it meanwhile. What it finds holds for

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/fnv"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -123,20 +122,17 @@ func TestReopenKeepsEverything(t *testing.T) {
 	}
 }
 
-// A process that is killed before its file has its name leaves what the next one may replace.
+// A process that is killed before its file has its name leaves what nobody uses.
 func TestAFileThatWasNotFinishedIsMadeAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registry.db")
 	for _, left := range [][]byte{nil, []byte("half"), otherDatabase(t)} {
-		if err := os.WriteFile(path+".new", left, 0o600); err != nil {
+		if err := os.WriteFile(path+".new-1", left, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		store := mustOpen(t, path)
 		fill(t, store, 1)
 		if err := store.Close(); err != nil {
 			t.Fatal(err)
-		}
-		if _, err := os.Stat(path + ".new"); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the unfinished file: %v", err)
 		}
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
