@@ -174,6 +174,7 @@ type Handler struct {
 	LogSubject bool `json:"log_subject,omitempty"`
 
 	paths     *handlers.Paths
+	arrivals  *handlers.Arrivals
 	op        *handlers.OPAddress // nil: the OP is asked through the site
 	provider  *handlers.Provider
 	endpoints *handlers.Claim
@@ -227,10 +228,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.provider = &handlers.Provider{
 		Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell, Discovered: summary.Discovered,
 	}
+	h.arrivals = &handlers.Arrivals{
+		OP: h.provider.Named, Issuers: app.allIssuers, CheckSession: h.CheckSession, EndSession: h.EndSession, Logger: env.Logger, Now: now,
+	}
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: new(handlers.Redemptions), SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
-		Issuers: func() [][]string { return app.issuers }, Clients: clients,
+		Issuers: app.allIssuers, Clients: clients,
 	}
 	h.CheckSession.SessionState = h.SessionState
 	h.discovery.Learn = h.learn
@@ -336,6 +340,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // serve sends a request to where its path belongs.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	op := h.provider.Find(r, next)
+	h.arrivals.See(r)
 	if op == nil {
 		if candidate := h.provider.Candidate(r); candidate != nil {
 			return h.discovery.Serve(candidate, w, r, next, h.members)

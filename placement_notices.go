@@ -1,0 +1,128 @@
+package oidcsession
+
+import (
+	"cmp"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+)
+
+// warnOfPlacement logs what surely does not work where handlers of ours are among the routes.
+func (a *App) warnOfPlacement() {
+	loaded, err := a.http()
+	app, ok := loaded.(*caddyhttp.App)
+	if err != nil || !ok {
+		return
+	}
+	all := arrivals(app, "", "")
+	bySite := func(a, b *Handler) int { return cmp.Compare(all[a].site, all[b].site) }
+	for _, h := range slices.SortedStableFunc(maps.Keys(all), bySite) {
+		a.warnOfHandler(app, h, all[h])
+		a.warnOfChain(app, h)
+	}
+}
+
+func (a *App) warnOfHandler(app *caddyhttp.App, h *Handler, all arrival) {
+	logger := a.logger.With(zap.String("site", all.site), zap.Strings("issuers", h.Issuers))
+	if !all.possible {
+		logger.Warn("oidc_session receives no request", zap.String("behind", all.behind),
+			zap.String("advice", "write oidc_session before the directives that respond to all requests"))
+		return
+	}
+	expected := h.provider.Expects(h.EndSession)
+	if expected.Host != "" && !arrivals(app, expected.Host, "")[h].possible {
+		logger.Warn("the site has not the issuer's host", zap.String("host", expected.Host),
+			zap.String("advice", "put oidc_session on the site of the OP itself, not of an app, or correct the issuer"))
+		return
+	}
+	if missing := missingPaths(app, h, expected); len(missing) > 0 {
+		logger.Warn("requests for own paths do not reach oidc_session", zap.Strings("paths", missing),
+			zap.String("advice", "put oidc_session outside of the matcher or handle block, or let these paths through it"))
+		return
+	}
+	page := all
+	if expected.Host != "" {
+		page = arrivals(app, expected.Host, expected.CheckSession)[h]
+	}
+	if fields := brokenFields(page, all); len(fields) > 0 {
+		logger.Warn("header directive outside of oidc_session breaks its responses", zap.Strings("fields", fields),
+			zap.String("advice", "write the header directive after oidc_session in the same block, or without > and ?"))
+	}
+}
+
+// missingPaths are the paths of the site's own that no handler for the issuer gets requests for.
+func missingPaths(app *caddyhttp.App, h *Handler, expected handlers.Expected) (missing []string) {
+	for _, path := range expected.Paths() {
+		comes := false
+		for other, arrival := range arrivals(app, expected.Host, path) {
+			comes = comes || arrival.possible && other.name() == h.name()
+		}
+		if !comes {
+			missing = append(missing, path)
+		}
+	}
+	return missing
+}
+
+// Responses as ours are, by which it is seen what header directives do to them.
+const (
+	samplePolicy   = "default-src 'none'"
+	sampleLocation = "https://app.example.com/callback?code=x"
+	sampleCookie   = "oidc_session"
+)
+
+// brokenFields names the fields of our responses that header directives outside of us surely break:
+// on the way of the check page, which apps frame, and of any response, such as a redirect.
+func brokenFields(page, all arrival) (fields []string) {
+	header := http.Header{"Content-Security-Policy": {samplePolicy}, "Cache-Control": {"public, max-age=600"}}
+	page.applyDeferred(http.StatusOK, header)
+	if len(header["X-Frame-Options"]) > 0 {
+		fields = append(fields, "X-Frame-Options")
+	}
+	if !slices.Equal(header["Content-Security-Policy"], []string{samplePolicy}) {
+		fields = append(fields, "Content-Security-Policy")
+	}
+	header = http.Header{
+		"Cache-Control": {"no-store"}, "Location": {sampleLocation},
+		"Set-Cookie": {sampleCookie + "=x; Path=/; Secure; SameSite=None"},
+	}
+	all.applyDeferred(http.StatusFound, header)
+	if !strings.Contains(header.Get("Cache-Control"), "no-store") {
+		fields = append(fields, "Cache-Control")
+	}
+	if header.Get("Location") != sampleLocation {
+		fields = append(fields, "Location")
+	}
+	if !slices.ContainsFunc(header["Set-Cookie"], isSampleCookie) {
+		fields = append(fields, "Set-Cookie")
+	}
+	return fields
+}
+
+// isSampleCookie reports whether frames and the script of the check page still get the cookie.
+func isSampleCookie(line string) bool {
+	c, err := http.ParseSetCookie(line)
+	return err == nil && c.Name == sampleCookie && !c.HttpOnly && c.SameSite == http.SameSiteNoneMode
+}
+
+// applyDeferred does to the header of a response what the handlers outside do when it is written.
+// What they do before that is overwritten by ours.
+func (a arrival) applyDeferred(status int, header http.Header) {
+	for _, handler := range slices.Backward(a.outside) {
+		h, ok := handler.(*headers.Handler)
+		if !ok || h.Response == nil || h.Response.HeaderOps == nil {
+			continue
+		}
+		if required := h.Response.Require; required != nil && required.Match(status, header) || required == nil && h.Response.Deferred {
+			h.Response.ApplyTo(header, caddy.NewReplacer())
+		}
+	}
+}
