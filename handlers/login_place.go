@@ -30,6 +30,9 @@ const maxLoginPlaces = 8
 // note looks for the cookie among the Set-Cookie lines of the response to a request, and whether
 // the browser has it. A line that deletes what the browser has shows its place as well.
 func (p *LoginPlace) note(lines []string, name string, r *http.Request, now time.Time) {
+	if len(lines) == 0 && p.named.Load() {
+		return // most responses
+	}
 	carried := carriesCookie(r, name)
 	if carried && !p.named.Load() {
 		p.named.Store(true)

@@ -151,7 +151,7 @@ func loggedAddress(address string) string {
 		return "not a URL"
 	}
 	if u.Opaque != "" {
-		return u.Scheme + ":"
+		return assets.Shorten(u.Scheme, maxLogged) + ":"
 	}
 	return assets.Shorten((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String(), maxLogged)
 }

@@ -13,7 +13,7 @@ import (
 // TestCallsThatChangeNothingAreNotCommitted: each commit is a wait for the disk, and the janitor finds nothing most of the time.
 func TestCallsThatChangeNothingAreNotCommitted(t *testing.T) {
 	store := mustOpen(t, pathIn(t))
-	fill(t, store, 3)
+	addSessions(t, store, 3)
 	spending := registry.Spending{Issuer: issuer, Value: [16]byte{1}, Now: start, Expires: start.Add(time.Minute)}
 	if _, err := store.Spend(t.Context(), spending); err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func TestCallsThatChangeNothingAreNotCommitted(t *testing.T) {
 			t.Errorf("%s: %v, transaction %d after %d", name, err, lastTx(t, store), before)
 		}
 	}
-	if id := fill(t, store, 1); !has(t, store, id) || lastTx(t, store) == before {
+	if id := addSessions(t, store, 1); !has(t, store, id) || lastTx(t, store) == before {
 		t.Error("a call that changes something is not committed")
 	}
 }

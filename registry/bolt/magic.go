@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -51,13 +50,37 @@ func create(path string) error {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(made, path); err == nil || errors.Is(err, fs.ErrExist) && !isEmpty(path) { // another process was first
+	if err := os.Link(made, path); err == nil || isFilled(path) { // another process was first
 		return syncDirectory(path)
 	}
-	if err := os.Rename(made, path); err != nil { // in place of an empty file, or where there are no links
+	// In place of an empty file, or where there are no links. A file that is mounted by itself, into a
+	// container, cannot be replaced.
+	if err := os.Rename(made, path); err != nil && (!isEmpty(path) || fill(path, made) != nil) {
 		return err
 	}
 	return syncDirectory(path)
+}
+
+// fill copies a new registry into an empty file. Its first page comes last: until then the file is
+// none of ours.
+func fill(path, made string) error {
+	content, err := os.ReadFile(made)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	first := os.Getpagesize()
+	_, err = file.WriteAt(content[first:], int64(first))
+	if err == nil {
+		_, err = file.WriteAt(content[:first], 0)
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close())
 }
 
 // newMarked makes a database that has nothing but the magic, beside path, under a name of its own.
@@ -94,6 +117,11 @@ func removeOurs(path string) error {
 		return fmt.Errorf("%s: %w", path, errForeign)
 	}
 	return os.Remove(path)
+}
+
+func isFilled(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Size() > 0
 }
 
 func isEmpty(path string) bool {

@@ -42,8 +42,8 @@ func aJoin() registry.Join {
 	}
 }
 
-// fill records n sessions and returns the last one's ID.
-func fill(t testing.TB, store *Store, n int) (id sessionstate.SessionID) {
+// addSessions records n sessions and returns the last one's ID.
+func addSessions(t testing.TB, store *Store, n int) (id sessionstate.SessionID) {
 	t.Helper()
 	for range n {
 		session, err := store.Join(t.Context(), aJoin())
@@ -60,7 +60,7 @@ func soundFile(t testing.TB) ([]byte, sessionstate.SessionID) {
 	t.Helper()
 	path := pathIn(t)
 	store := mustOpen(t, path)
-	id := fill(t, store, 120)
+	id := addSessions(t, store, 120)
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func setAsides(t testing.TB, path string) []string {
 func TestReopenKeepsEverything(t *testing.T) {
 	path := pathIn(t)
 	store := mustOpen(t, path)
-	registryID, id := idOf(t, store), fill(t, store, 3)
+	registryID, id := idOf(t, store), addSessions(t, store, 3)
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestEmptyFileBecomesARegistry(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	fill(t, mustOpen(t, path), 1)
+	addSessions(t, mustOpen(t, path), 1)
 	if got := setAsides(t, path); len(got) != 0 {
 		t.Errorf("set aside: %v", got)
 	}
@@ -287,7 +287,7 @@ func TestCorruptFileIsSetAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer store.Close()
-			if idOf(t, store).IsZero() || !has(t, store, fill(t, store, 1)) {
+			if idOf(t, store).IsZero() || !has(t, store, addSessions(t, store, 1)) {
 				t.Error("the new registry does not work")
 			}
 			asides := setAsides(t, path)
@@ -332,7 +332,7 @@ func TestEveryGarbledPageIsSafe(t *testing.T) {
 			damaged++
 		} else {
 			harmless++
-			if !has(t, store, fill(t, store, 1)) {
+			if !has(t, store, addSessions(t, store, 1)) {
 				t.Errorf("page at %d: the session is lost", page)
 			}
 		}
@@ -354,7 +354,7 @@ func TestAFileThatIsReplacedWhileItIsOpenedIsNotUsed(t *testing.T) {
 	path, other := pathIn(t), pathIn(t)
 	for _, path := range []string{path, other} {
 		store := mustOpen(t, path)
-		fill(t, store, 1)
+		addSessions(t, store, 1)
 		if err := store.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -635,7 +635,7 @@ func wastefulFile(t *testing.T) (path string, id sessionstate.RegistryID, sessio
 		}
 	}
 	each(func(bucket *bbolt.Bucket, key []byte) error { return bucket.Put(key, seal(key, make([]byte, 1000))) })
-	session = fill(t, store, 10)
+	session = addSessions(t, store, 10)
 	each(func(bucket *bbolt.Bucket, key []byte) error { return bucket.Delete(key) })
 	if err := store.Close(); err != nil {
 		t.Fatal(err)
@@ -655,7 +655,7 @@ func TestCompactsWhenMoreThanHalfIsFree(t *testing.T) {
 	if after := sizeOf(t, path); after > before/4 {
 		t.Errorf("compacted from %d to %d bytes", before, after)
 	}
-	if idOf(t, store) != id || !has(t, store, session) || !has(t, store, fill(t, store, 1)) {
+	if idOf(t, store) != id || !has(t, store, session) || !has(t, store, addSessions(t, store, 1)) {
 		t.Error("the registry is not the same")
 	}
 	if files := filesIn(t, filepath.Dir(path)); len(files) != 1 {
@@ -721,7 +721,7 @@ func FuzzOpen(f *testing.F) {
 			return
 		}
 		defer store.Close()
-		if !has(t, store, fill(t, store, 1)) {
+		if !has(t, store, addSessions(t, store, 1)) {
 			t.Error("the session is lost")
 		}
 		if _, err := store.Expire(t.Context(), registry.Expiry{Now: start.Add(24 * time.Hour)}); err != nil {

@@ -28,7 +28,7 @@ func TestPanicBreaksTheStore(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := pathIn(t)
 			store := mustOpen(t, path)
-			id := fill(t, store, 1)
+			id := addSessions(t, store, 1)
 			if err := call(store); !errors.Is(err, registry.ErrUnavailable) || !store.Broken() {
 				t.Fatalf("got error %v; broken: %t", err, store.Broken())
 			}
@@ -80,7 +80,7 @@ func TestFileTruncatedWhileOpen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := pathIn(t)
 			store := mustOpen(t, path)
-			registryID, id := idOf(t, store), fill(t, store, 100)
+			registryID, id := idOf(t, store), addSessions(t, store, 100)
 			if err := os.Truncate(path, int64(test.pages*os.Getpagesize())); err != nil {
 				t.Fatal(err)
 			}
@@ -101,7 +101,7 @@ func TestFileTruncatedWhileOpen(t *testing.T) {
 func TestDamagedRecordBreaksTheStore(t *testing.T) {
 	path := pathIn(t)
 	store := mustOpen(t, path)
-	id := fill(t, store, 1)
+	id := addSessions(t, store, 1)
 	err := store.db.Update(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketSessions).Put(begin(tx, issuer).key(id[:]), []byte("garbage"))
 	})
@@ -260,7 +260,7 @@ func login(b *testing.B, store *Store) {
 
 func BenchmarkSession(b *testing.B) {
 	store := mustOpen(b, pathIn(b))
-	id := fill(b, store, 1000)
+	id := addSessions(b, store, 1000)
 	ctx := context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
