@@ -73,6 +73,21 @@ func (p *LoginPlace) isCleared(cleared []ClearCookie) bool {
 	})
 }
 
+// isDeleted reports whether a cookie that came with a request is among deletions: one counts only for a
+// domain and a path that the cookie can be of, and that the OP was seen to set it for, if it was.
+func (p *LoginPlace) isDeleted(op *OP, r *http.Request, deletions []*http.Cookie) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	host, _, _ := strings.Cut(op.host, ":")
+	return slices.ContainsFunc(deletions, func(c *http.Cookie) bool {
+		domain := strings.ToLower(strings.TrimPrefix(c.Domain, "."))
+		if domain != "" && domain != host && !strings.HasSuffix(host, "."+domain) || !reaches(c.Path, r.URL.Path) {
+			return false
+		}
+		return len(p.places) == 0 || p.places[0].Name != c.Name || slices.ContainsFunc(p.places, func(set ClearCookie) bool { return set.is(c) })
+	})
+}
+
 // comes reports whether the cookie is known to come with a request, if the browser has it.
 func (p *LoginPlace) comes(r *http.Request) bool {
 	p.mu.Lock()
