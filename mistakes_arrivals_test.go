@@ -35,7 +35,8 @@ func TestAProxyInFrontThatChangesRequestsIsToldOfOnce(t *testing.T) {
 		arrives []arriving
 		want    string // fields; empty: nothing is told
 	}{
-		"Host changed, documents":         {"", []arriving{{count: 3, host: wrong, path: documentPath}, {1, wrong, documentPath, "", minute}}, onHost},
+		"health checks of the document":   {"", []arriving{{count: 30, host: "127.0.0.1", path: documentPath}, {1, "127.0.0.1", documentPath, "", minute}}, ""},
+		"Host changed, health checks too": {"", []arriving{{count: 3, host: wrong, path: signInPath}, {3, "127.0.0.1", documentPath, "", 0}, {1, wrong, signInPath, "", minute}}, onHost},
 		"Host changed, sign-ins":          {"", []arriving{{count: 3, host: wrong, path: signInPath}, {1, wrong, signInPath, "", minute}}, onHost},
 		"Host changed, check pages":       {"", []arriving{{count: 3, host: wrong, path: "/oidc/check-session"}, {1, wrong, "/oidc/check-session", "", minute}}, onHost},
 		"Host changed, many at once":      {"", []arriving{{count: 20, host: wrong, path: signInPath}}, onHost},

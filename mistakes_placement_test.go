@@ -54,22 +54,26 @@ func TestPlacementsThatCannotWorkAreLoggedAtStart(t *testing.T) {
 
 		"in a handle for other paths":   {"handle /auth/* {\n\t\tOIDC\n\t}", pathsKeptAway, []string{`"paths":["/.well-known/openid-configuration","/oidc/check-session"]`}},
 		"with a matcher":                {"oidc_session /auth/* {\n\t\tissuer ISSUER\n\t\tend_session\n\t}", pathsKeptAway, []string{`"/oidc/end-session"`}},
-		"a handle takes the check page": {"handle /oidc/* {\n\t\trespond ok\n\t}\n\thandle {\n\t\tOIDC\n\t}", pathsKeptAway, []string{`"paths":["/oidc/check-session"]`}},
-		"with not":                      {"@not not path /oidc/*\n\toidc_session @not {\n\t\tissuer ISSUER\n\t}", pathsKeptAway, []string{`"paths":["/oidc/check-session"]`}},
+		"a handle takes the check page": {"handle /oidc/* {\n\t\trespond ok\n\t}\n\thandle {\n\t\tREPLACE\n\t}", pathsKeptAway, []string{`"paths":["/oidc/check-session"]`}},
+		"with not":                      {"@not not path /oidc/*\n\thandle @not {\n\t\tREPLACE\n\t}", pathsKeptAway, []string{`"paths":["/oidc/check-session"]`}},
 		"with a pattern":                {"@x path_regexp ^/auth\n\toidc_session @x {\n\t\tissuer ISSUER\n\t}", pathsKeptAway, []string{`"/oidc/check-session"`}},
 		"in handle_path without issuer's path": {
 			"handle_path /auth/* {\n\t\tOIDC\n\t}", pathsKeptAway, []string{`"/oidc/check-session"`},
 		},
-		"in a handle for the issuer's path":     {"handle /auth/* {\n\t\tBELOW\n\t}", "", nil},
-		"in handle_path for the issuer's path":  {"handle_path /auth/* {\n\t\tBELOW\n\t}", "", nil},
-		"behind strip_prefix":                   {"route {\n\t\turi strip_prefix /auth\n\t\tBELOW\n\t\trespond ok\n\t}", "", nil},
-		"a stripped path, then a handle":        {"route {\n\t\turi strip_prefix /auth\n\t\thandle /oidc/* {\n\t\t\tBELOW\n\t\t}\n\t\thandle {\n\t\t\tBELOW\n\t\t}\n\t}", "", nil},
-		"behind another rewrite":                {"route {\n\t\trewrite /auth{uri}\n\t\thandle /auth/* {\n\t\t\tOIDC\n\t\t}\n\t}", "", nil},
-		"behind a rewrite of some":              {"route {\n\t\t@x header X y\n\t\turi @x strip_prefix /auth\n\t\thandle /auth/* {\n\t\t\tBELOW\n\t\t}\n\t}", "", nil},
-		"a matcher that is not known":           {"@x expression `{path} == '/x'`\n\toidc_session @x {\n\t\tissuer ISSUER\n\t}", "", nil},
-		"a matcher with a placeholder":          {"@x path {http.request.header.X}\n\toidc_session @x {\n\t\tissuer ISSUER\n\t}", "", nil},
-		"a matcher for all that it needs":       {"@x path /.well-known/* /oidc/* /auth/*\n\toidc_session @x {\n\t\tissuer ISSUER\n\t}", "", nil},
-		"two handles for one issuer":            {"handle /x* {\n\t\tOIDC\n\t}\n\thandle {\n\t\tOIDC\n\t}", "", nil},
+		"in a handle for the issuer's path":    {"handle /auth/* {\n\t\tBELOW\n\t}", "", nil},
+		"in handle_path for the issuer's path": {"handle_path /auth/* {\n\t\tBELOW\n\t}", "", nil},
+		"behind strip_prefix":                  {"route {\n\t\turi strip_prefix /auth\n\t\tBELOW\n\t\trespond ok\n\t}", "", nil},
+		"a stripped path, then a handle":       {"route {\n\t\turi strip_prefix /auth\n\t\thandle /oidc/* {\n\t\t\tBELOW\n\t\t}\n\t\thandle {\n\t\t\tBELOW\n\t\t}\n\t}", "", nil},
+		"behind another rewrite":               {"route {\n\t\trewrite /auth{uri}\n\t\thandle /auth/* {\n\t\t\tOIDC\n\t\t}\n\t}", "", nil},
+		"behind a rewrite of some":             {"route {\n\t\t@x header X y\n\t\turi @x strip_prefix /auth\n\t\thandle /auth/* {\n\t\t\tBELOW\n\t\t}\n\t}", "", nil},
+		"a matcher that is not known":          {"@x expression `{path} == '/x'`\n\toidc_session @x {\n\t\tissuer ISSUER\n\t}", "", nil},
+		"a matcher with a placeholder":         {"@x path {http.request.header.X}\n\toidc_session @x {\n\t\tissuer ISSUER\n\t}", "", nil},
+		"a matcher for all that it needs":      {"@x path /.well-known/* /oidc/* /auth/*\n\toidc_session @x {\n\t\tissuer ISSUER\n\t}", "", nil},
+		"two handles for one issuer":           {"handle /x* {\n\t\tOIDC\n\t}\n\thandle {\n\t\tOIDC\n\t}", "", nil},
+		"a check page that the OP may have":    {"@x path /.well-known/* /auth/*\n\toidc_session @x {\n\t\tissuer ISSUER\n\t}", "", nil},
+		"a check page for the OP's": {
+			"@x path /.well-known/* /auth/*\n\toidc_session @x {\n\t\tissuer ISSUER\n\t\tsession_state replace\n\t}", pathsKeptAway, []string{`"paths":["/oidc/check-session"]`},
+		},
 		"a check page where it is let through":  {"@x path /.well-known/* /auth/*\n\toidc_session @x {\n\t\tissuer ISSUER\n\t\tcheck_session /auth/check\n\t}", "", nil},
 		"documents at paths of their own":       {"handle /auth/* {\n\t\toidc_session {\n\t\t\tissuer ISSUER\n\t\t\tdiscovery /auth/doc\n\t\t\tcheck_session /auth/check\n\t\t}\n\t}", "", nil},
 		"issuers with a segment that is open":   {"handle /o/* {\n\t\toidc_session {\n\t\t\tissuer ISSUER/o/*/\n\t\t}\n\t}", "", nil},
@@ -89,6 +93,13 @@ func TestPlacementsThatCannotWorkAreLoggedAtStart(t *testing.T) {
 		"header that is not deferred":            {"header X-Frame-Options DENY\n\thandle {\n\t\tOIDC\n\t}", "", nil},
 		"a default policy":                       {"header ?Content-Security-Policy \"default-src 'self'\"\n\thandle {\n\t\tOIDC\n\t}", "", nil},
 		"header after it in a handle":            {"handle {\n\t\theader >X-Frame-Options DENY\n\t\tOIDC\n\t}", "", nil},
+		"framing by some apps":                   {"route {\n\t\theader >Content-Security-Policy \"frame-ancestors https://*.example.com\"\n\t\tOIDC\n\t}", "", nil},
+		"a policy that only upgrades requests":   {"route {\n\t\theader >Content-Security-Policy upgrade-insecure-requests\n\t\tOIDC\n\t}", "", nil},
+		"a policy for scripts":                   {"route {\n\t\theader >Content-Security-Policy \"default-src 'self'\"\n\t\tOIDC\n\t}", headersBroken, []string{`"fields":["Content-Security-Policy"]`}},
+		"a policy that allows scripts":           {"route {\n\t\theader >Content-Security-Policy \"default-src 'none'; script-src 'self' 'unsafe-inline'\"\n\t\tOIDC\n\t}", "", nil},
+		"a policy that is added":                 {"route {\n\t\theader {\n\t\t\t+Content-Security-Policy upgrade-insecure-requests\n\t\t\tdefer\n\t\t}\n\t\tOIDC\n\t}", "", nil},
+		"no caching in other words":              {"route {\n\t\theader >Cache-Control \"private, max-age=0, must-revalidate\"\n\t\tOIDC\n\t}", "", nil},
+		"caching only after revalidation":        {"route {\n\t\theader >Cache-Control no-cache\n\t\tOIDC\n\t}", "", nil},
 		"X-Frame-Options deleted":                {"header -X-Frame-Options\n\thandle {\n\t\tOIDC\n\t}", "", nil},
 		"header for other paths":                 {"header /app/* >X-Frame-Options DENY\n\thandle {\n\t\tOIDC\n\t}", "", nil},
 		"header for all but the check page":      {"@x not path /oidc/check-session\n\theader @x >X-Frame-Options DENY\n\thandle {\n\t\tOIDC\n\t}", "", nil},
@@ -100,7 +111,8 @@ func TestPlacementsThatCannotWorkAreLoggedAtStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			site := newSite(t)
 			directives := strings.NewReplacer(
-				"OIDC", "oidc_session {\n\t\tissuer ISSUER\n\t}", "BELOW", "oidc_session {\n\t\tissuer ISSUER/auth\n\t}",
+				"OIDC", "oidc_session {\n\t\tissuer ISSUER\n\t}", "REPLACE", "oidc_session {\n\t\tissuer ISSUER\n\t\tsession_state replace\n\t}",
+				"BELOW", "oidc_session {\n\t\tissuer ISSUER/auth\n\t}",
 			).Replace(tt.directives)
 			config := site.caddyfile("", directives)
 			if strings.Contains(directives, "invoke") {
@@ -119,6 +131,41 @@ func TestPlacementsThatCannotWorkAreLoggedAtStart(t *testing.T) {
 				if log.has(message) {
 					t.Errorf("logged: %s", lineWith(log, message))
 				}
+			}
+		})
+	}
+}
+
+// Which paths must come is known when the OP's document is: sign-ins, and the check page unless
+// the OP has one of its own.
+func TestPathsThatTheOPsDocumentNamesAreLookedAtOnce(t *testing.T) {
+	ownPage := map[string]any{"check_session_iframe": "http://op.localhost/its-own-check"}
+	tests := map[string]struct {
+		matcher, options string
+		members          map[string]any
+		want             string // paths; empty: nothing is logged
+	}{
+		"sign-ins kept away":                    {"/.well-known/* /oidc/*", "issuer ISSUER", nil, `["/authorize"]`},
+		"sign-ins kept away, issuer discovered": {"/.well-known/* /oidc/*", "", nil, `["/authorize"]`},
+		"the check page kept away":              {"/.well-known/* /authorize", "issuer ISSUER", nil, `["/oidc/check-session"]`},
+		"the OP has a check page":               {"/.well-known/* /authorize", "issuer ISSUER", ownPage, ""},
+		"the OP's check page is replaced":       {"/.well-known/* /authorize", "issuer ISSUER\n\t\tsession_state replace", ownPage, `["/oidc/check-session"]`},
+		"all that is needed":                    {"/.well-known/* /authorize /oidc/*", "issuer ISSUER", nil, ""},
+		"all, issuer discovered":                {"/*", "", nil, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			site := newSite(t)
+			op := newScriptedOP(t, site.issuer)
+			op.traits.members = tt.members
+			log := runLogged(t, t.TempDir(), site.caddyfile("", "@some path "+tt.matcher+"\n\troute @some {\n\t\toidc_session {\n\t\t"+tt.options+"\n\t\t}\n\t}\n\t"+op.proxy()))
+			for range 3 {
+				newBrowser(t).get(site.issuer + documentPath)
+			}
+			log.expect(t, "provider metadata discovered")
+			line := lineWith(log, pathsKeptAway)
+			if want := min(len(tt.want), 1); strings.Count(log.String(), pathsKeptAway) != want || !strings.Contains(line, tt.want) {
+				t.Errorf("logged %q, want %s", line, tt.want)
 			}
 		})
 	}

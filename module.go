@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -175,6 +176,7 @@ type Handler struct {
 
 	paths     *handlers.Paths
 	arrivals  *handlers.Arrivals
+	missing   *atomic.Bool        // the log has which paths do not come here
 	op        *handlers.OPAddress // nil: the OP is asked through the site
 	provider  *handlers.Provider
 	endpoints *handlers.Claim
@@ -226,8 +228,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		BackChannel: h.told, Clients: clients, Logger: env.Logger,
 	}
 	h.provider = &handlers.Provider{
-		Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell, Discovered: summary.Discovered,
+		Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell,
+		Discovered: func(op *handlers.OP) { summary.Discovered(op); app.discovered(h) },
 	}
+	h.missing = new(atomic.Bool)
 	h.arrivals = &handlers.Arrivals{
 		OP: h.provider.Named, Issuers: app.allIssuers, CheckSession: h.CheckSession, EndSession: h.EndSession, Logger: env.Logger, Now: now,
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -43,9 +44,7 @@ func (a *App) warnOfHandler(app *caddyhttp.App, h *Handler, all arrival) {
 			zap.String("advice", "put oidc_session on the site of the OP itself, not of an app, or correct the issuer"))
 		return
 	}
-	if missing := missingPaths(app, h, expected); len(missing) > 0 {
-		logger.Warn("requests for own paths do not reach oidc_session", zap.Strings("paths", missing),
-			zap.String("advice", "put oidc_session outside of the matcher or handle block, or let these paths through it"))
+	if a.warnOfMissingPaths(app, h, all.site) {
 		return
 	}
 	page := all
@@ -55,6 +54,29 @@ func (a *App) warnOfHandler(app *caddyhttp.App, h *Handler, all arrival) {
 	if fields := brokenFields(page, all); len(fields) > 0 {
 		logger.Warn("header directive outside of oidc_session breaks its responses", zap.Strings("fields", fields),
 			zap.String("advice", "write the header directive after oidc_session in the same block, or without > and ?"))
+	}
+}
+
+// warnOfMissingPaths logs, once for each handler, which paths do not come to it. It is called at
+// start, and when the OP's document says more of them.
+func (a *App) warnOfMissingPaths(app *caddyhttp.App, h *Handler, site string) bool {
+	missing := missingPaths(app, h, h.provider.Expects(h.EndSession))
+	if len(missing) == 0 {
+		return false
+	}
+	if h.missing.CompareAndSwap(false, true) {
+		a.logger.Warn("requests for own paths do not reach oidc_session", zap.String("site", site),
+			zap.Strings("issuers", h.Issuers), zap.Strings("paths", missing),
+			zap.String("advice", "put oidc_session outside of the matcher or handle block, or let these paths through it"))
+	}
+	return true
+}
+
+// discovered looks once more at the paths that come to a handler, when its OP's document is there.
+func (a *App) discovered(h *Handler) {
+	loaded, err := a.http()
+	if app, ok := loaded.(*caddyhttp.App); err == nil && ok && !h.missing.Load() {
+		a.warnOfMissingPaths(app, h, arrivals(app, "", "")[h].site)
 	}
 }
 
@@ -68,6 +90,9 @@ func missingPaths(app *caddyhttp.App, h *Handler, expected handlers.Expected) (m
 		if !comes {
 			missing = append(missing, path)
 		}
+	}
+	if expected.MayHaveCheckSession && slices.Equal(missing, []string{expected.CheckSession}) {
+		return nil // the OP's own may be used, which its document will say
 	}
 	return missing
 }
@@ -87,7 +112,7 @@ func brokenFields(page, all arrival) (fields []string) {
 	if len(header["X-Frame-Options"]) > 0 {
 		fields = append(fields, "X-Frame-Options")
 	}
-	if !slices.Equal(header["Content-Security-Policy"], []string{samplePolicy}) {
+	if policies := header["Content-Security-Policy"]; len(policies) == 0 || slices.ContainsFunc(policies, breaksCheckPage) {
 		fields = append(fields, "Content-Security-Policy")
 	}
 	header = http.Header{
@@ -95,7 +120,7 @@ func brokenFields(page, all arrival) (fields []string) {
 		"Set-Cookie": {sampleCookie + "=x; Path=/; Secure; SameSite=None"},
 	}
 	all.applyDeferred(http.StatusFound, header)
-	if !strings.Contains(header.Get("Cache-Control"), "no-store") {
+	if isKept(header.Get("Cache-Control")) {
 		fields = append(fields, "Cache-Control")
 	}
 	if header.Get("Location") != sampleLocation {
@@ -105,6 +130,35 @@ func brokenFields(page, all arrival) (fields []string) {
 		fields = append(fields, "Set-Cookie")
 	}
 	return fields
+}
+
+// isKept reports whether caches take a redirect for a later one (RFC 9111, section 4.2.1).
+func isKept(cacheControl string) bool {
+	return lifetime.MatchString(cacheControl) && !strings.Contains(cacheControl, "no-store") && !strings.Contains(cacheControl, "no-cache")
+}
+
+var lifetime = regexp.MustCompile(`(max-|s-max)age="?0*[1-9]`)
+
+// breaksCheckPage reports whether a policy surely keeps the check page out of frames, or its inline
+// script from running (Content Security Policy Level 3, sections 6.1 and 6.4.2).
+func breaksCheckPage(policy string) bool {
+	if policy == samplePolicy {
+		return false
+	}
+	sources := make(map[string]string)
+	for directive := range strings.SplitSeq(policy, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), " ")
+		sources[strings.ToLower(name)] = strings.TrimSpace(value)
+	}
+	if sources["frame-ancestors"] == "'none'" {
+		return true
+	}
+	for _, name := range []string{"script-src-elem", "script-src", "default-src"} {
+		if value, ok := sources[name]; ok {
+			return !strings.Contains(value, "'unsafe-inline'")
+		}
+	}
+	return false
 }
 
 // isSampleCookie reports whether frames and the script of the check page still get the cookie.

@@ -77,11 +77,11 @@ func (a *Arrivals) seeOtherPath(op *OP, r *http.Request) {
 		zap.String("advice", "have the proxy in front keep the whole path that the browser sent: its prefix can be stripped behind oidc_session"))
 }
 
-// isForOP reports whether a request, whatever its host, can only be for an OP: for its document, a
-// page of ours or a sign-in (RFC 6749, section 4.1.1). The check page's first load needs no query.
+// isForOP reports whether a request, whatever its host, can only be for an OP: for a page of ours or
+// a sign-in (RFC 6749, section 4.1.1). Health checks ask for documents too, by an IP address as Host.
 func (a *Arrivals) isForOP(op *OP, r *http.Request) bool {
 	path, query := r.URL.Path, r.URL.RawQuery
-	return op.HasDocument(path) || a.CheckSession.Serves(op, path) || a.EndSession.Serves(op, path) ||
+	return a.CheckSession.Serves(op, path) || a.EndSession.Serves(op, path) ||
 		strings.Contains(query, "client_id=") && strings.Contains(query, "response_type=")
 }
 

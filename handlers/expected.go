@@ -2,15 +2,18 @@ package handlers
 
 import "net"
 
-// Expected are the requests that must come to a site whose issuer is configured: the host of the
-// issuer without its port, and paths there. An empty path is not known or not needed.
+// Expected are the requests that must come to a site whose issuer is configured or discovered: the
+// host of the issuer without its port, and paths there. An empty path is not known or not needed.
 type Expected struct {
-	Host, Discovery, CheckSession, EndSession string
+	Host, Discovery, CheckSession, EndSession, Authorization string
+
+	// MayHaveCheckSession: the OP may have a check page of its own, which it keeps.
+	MayHaveCheckSession bool
 }
 
 // Paths are the paths that are known.
 func (e Expected) Paths() (paths []string) {
-	for _, path := range []string{e.Discovery, e.CheckSession, e.EndSession} {
+	for _, path := range []string{e.Discovery, e.CheckSession, e.EndSession, e.Authorization} {
 		if path != "" {
 			paths = append(paths, path)
 		}
@@ -18,20 +21,25 @@ func (e Expected) Paths() (paths []string) {
 	return paths
 }
 
-// Expects returns what must come to the site, or nothing where the issuer is discovered. An OP may
+// Expects returns what must come to the site, or nothing while its issuer is not known. An OP may
 // have an end_session endpoint of its own, so that ours counts only if it is configured.
 func (p *Provider) Expects(end *EndSession) (e Expected) {
-	if p.named == nil {
+	op := p.Named()
+	if op == nil {
 		return e
 	}
-	e.Host = p.named.host
+	e.Host = op.host
 	if host, _, err := net.SplitHostPort(e.Host); err == nil {
 		e.Host = host
 	}
-	e.Discovery = p.named.DiscoveryPath
-	e.CheckSession = p.named.place(p.Check.Path, DefaultCheckSessionPath)
+	e.Discovery, e.Authorization = op.DiscoveryPath, op.AuthorizationPath
+	replaced := p.Check.SessionState.Replaces(op)
+	if !op.checksSessions || replaced {
+		e.CheckSession = op.place(p.Check.Path, DefaultCheckSessionPath)
+	}
+	e.MayHaveCheckSession = !op.learnt && !replaced
 	if end.Explicit {
-		e.EndSession = p.named.place(end.Path, DefaultEndSessionPath)
+		e.EndSession = op.place(end.Path, DefaultEndSessionPath)
 	}
 	return e
 }
