@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -223,18 +224,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := clients.Setup(env); err != nil {
 		return err
 	}
-	summary := &handlers.Summary{
-		LoginCookie: h.LoginCookie, SessionState: h.SessionState, CheckSession: h.CheckSession, EndSession: h.EndSession,
-		BackChannel: h.told, Clients: clients, Logger: env.Logger,
-	}
-	h.provider = &handlers.Provider{
-		Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell,
-		Discovered: func(op *handlers.OP) { summary.Discovered(op); app.discovered(h) },
-	}
-	h.missing = new(atomic.Bool)
-	h.arrivals = &handlers.Arrivals{
-		OP: h.provider.Named, Issuers: app.allIssuers, CheckSession: h.CheckSession, EndSession: h.EndSession, Logger: env.Logger, Now: now,
-	}
+	h.provisionProvider(app, env, clients)
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: new(handlers.Redemptions), SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
@@ -255,6 +245,26 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.register.Setup(env)
 	app.sites.provisioned(h.told, h.name())
 	return errors.Join(h.provider.Setup(env), h.setupEndSession(env, clients))
+}
+
+// provisionProvider makes what knows the OP, and what the log is told of it.
+func (h *Handler) provisionProvider(app *App, env handlers.Env, clients *handlers.Clients) {
+	summary := &handlers.Summary{
+		LoginCookie: h.LoginCookie, SessionState: h.SessionState, CheckSession: h.CheckSession, EndSession: h.EndSession,
+		BackChannel: h.told, Clients: clients, Logger: env.Logger,
+	}
+	var looked sync.Once // a walk over all routes is not for each refresh of the document
+	h.provider = &handlers.Provider{
+		Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell,
+		Discovered: func(op *handlers.OP) {
+			summary.Discovered(op)
+			looked.Do(func() { app.discovered(h) })
+		},
+	}
+	h.missing = new(atomic.Bool)
+	h.arrivals = &handlers.Arrivals{
+		OP: h.provider.Named, Issuers: app.allIssuers, CheckSession: h.CheckSession, EndSession: h.EndSession, Logger: env.Logger, Now: now,
+	}
 }
 
 // provisionBackChannel makes what tells the clients of this site.

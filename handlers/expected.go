@@ -1,7 +1,5 @@
 package handlers
 
-import "net"
-
 // Expected are the requests that must come to a site whose issuer is configured or discovered: the
 // host of the issuer without its port, and paths there. An empty path is not known or not needed.
 type Expected struct {
@@ -28,10 +26,7 @@ func (p *Provider) Expects(end *EndSession) (e Expected) {
 	if op == nil {
 		return e
 	}
-	e.Host = op.host
-	if host, _, err := net.SplitHostPort(e.Host); err == nil {
-		e.Host = host
-	}
+	e.Host = op.hostname()
 	e.Discovery, e.Authorization = op.DiscoveryPath, op.AuthorizationPath
 	replaced := p.Check.SessionState.Replaces(op)
 	if !op.checksSessions || replaced {

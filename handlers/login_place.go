@@ -78,7 +78,7 @@ func (p *LoginPlace) isCleared(cleared []ClearCookie) bool {
 func (p *LoginPlace) isDeleted(op *OP, r *http.Request, deletions []*http.Cookie) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	host, _, _ := strings.Cut(op.host, ":")
+	host := op.hostname()
 	return slices.ContainsFunc(deletions, func(c *http.Cookie) bool {
 		domain := strings.ToLower(strings.TrimPrefix(c.Domain, "."))
 		if domain != "" && domain != host && !strings.HasSuffix(host, "."+domain) || !reaches(c.Path, r.URL.Path) {

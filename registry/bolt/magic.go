@@ -3,7 +3,6 @@ package bolt
 import (
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"os"
 	"path/filepath"
@@ -16,11 +15,8 @@ import (
 // transaction to the next.
 const magic = 0x6f69_6463_7365_7373 // "oidcsess"
 
-// positions in a meta
-const (
-	metaSequence = 24
-	metaChecksum = 56
-)
+// metaSequence is where a meta has it.
+const metaSequence = 24
 
 // isOurs reports whether a file has the magic in one of its metas, whatever else is wrong with it.
 func isOurs(file io.ReaderAt) bool {
@@ -157,9 +153,7 @@ func markMetas(file *os.File, size int64) error {
 			return err
 		}
 		native.PutUint64(meta[metaSequence:], magic)
-		sum := fnv.New64a()
-		_, _ = sum.Write(meta[:metaChecksum])
-		native.PutUint64(meta[metaChecksum:], sum.Sum64())
+		native.PutUint64(meta[metaChecksum:], metaSum(meta))
 		if _, err := file.WriteAt(meta, position+pageHeader); err != nil {
 			return err
 		}

@@ -139,6 +139,15 @@ func (v *verifier) findPageSize() (int64, error) {
 	return int64(native.Uint32(meta[8:])), nil
 }
 
+// metaChecksum is where a meta has its checksum, which is over all before.
+const metaChecksum = 56
+
+func metaSum(meta []byte) uint64 {
+	sum := fnv.New64a()
+	_, _ = sum.Write(meta[:metaChecksum])
+	return sum.Sum64()
+}
+
 func metaTx(meta []byte) uint64 { return native.Uint64(meta[48:]) }
 
 // metaAt reads the meta of the page at a position.
@@ -150,12 +159,10 @@ func (v *verifier) metaAt(position int64) ([]byte, error) {
 	if _, err := v.file.ReadAt(meta, position+pageHeader); err != nil {
 		return nil, err
 	}
-	sum := fnv.New64a()
-	_, _ = sum.Write(meta[:56])
 	switch {
 	case native.Uint32(meta) != boltMagic:
 		return nil, corrupt("not a bbolt file")
-	case native.Uint64(meta[56:]) != sum.Sum64():
+	case native.Uint64(meta[metaChecksum:]) != metaSum(meta):
 		return nil, corrupt("wrong checksum of a meta page")
 	case native.Uint32(meta[4:]) > boltVersion:
 		return nil, errNewer
