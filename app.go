@@ -96,12 +96,16 @@ func (a *App) addSite(around []caddy.Module, issuers []string) error {
 	return nil
 }
 
+// allIssuers returns the issuers of each handler, once all are provisioned.
+func (a *App) allIssuers() [][]string { return a.issuers }
+
 // Start begins to open the registry, so that the first login does not wait for it, and to
 // deliver what is owed.
 func (a *App) Start() error {
 	a.loggers.use(a)
 	a.sites.start()
 	a.registry.Warm()
+	a.warnOfPlacement()
 	return nil
 }
 

@@ -99,7 +99,7 @@ func (s *FileStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if s.Path == "" {
 			return d.Err("the store's path is empty")
 		}
-		if err := validatePlaceholders(s.Path); err != nil {
+		if err := atStart(validateStorePath)(s.Path); err != nil {
 			return located(d, "store", err)
 		}
 	}

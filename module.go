@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -167,6 +169,8 @@ type Handler struct {
 	LogSubject bool `json:"log_subject,omitempty"`
 
 	paths     *handlers.Paths
+	arrivals  *handlers.Arrivals
+	missing   *atomic.Bool        // the log has which paths do not come here
 	op        *handlers.OPAddress // nil: the OP is asked through the site
 	provider  *handlers.Provider
 	endpoints *handlers.Claim
@@ -213,17 +217,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := clients.Setup(env); err != nil {
 		return err
 	}
-	summary := &handlers.Summary{
-		LoginCookie: h.LoginCookie, SessionState: h.SessionState, CheckSession: h.CheckSession, EndSession: h.EndSession,
-		BackChannel: h.told, Clients: clients, Logger: env.Logger,
-	}
-	h.provider = &handlers.Provider{
-		Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell, Discovered: summary.Discovered,
-	}
+	h.provisionProvider(app, env, clients)
 	h.pushed = new(handlers.Pushed)
 	h.browser = handlers.Browser{
 		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: new(handlers.Redemptions), SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
-		Issuers: func() [][]string { return app.issuers }, Clients: clients,
+		Issuers: app.allIssuers, Clients: clients,
 	}
 	h.CheckSession.SessionState = h.SessionState
 	h.discovery.Learn = h.learn
@@ -240,6 +238,26 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.register.Setup(env)
 	app.sites.provisioned(h.told, h.name())
 	return errors.Join(h.provider.Setup(env), h.setupEndSession(env, clients))
+}
+
+// provisionProvider makes what knows the OP, and what the log is told of it.
+func (h *Handler) provisionProvider(app *App, env handlers.Env, clients *handlers.Clients) {
+	summary := &handlers.Summary{
+		LoginCookie: h.LoginCookie, SessionState: h.SessionState, CheckSession: h.CheckSession, EndSession: h.EndSession,
+		BackChannel: h.told, Clients: clients, Logger: env.Logger,
+	}
+	var looked sync.Once // a walk over all routes is not for each refresh of the document
+	h.provider = &handlers.Provider{
+		Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell,
+		Discovered: func(op *handlers.OP) {
+			summary.Discovered(op)
+			looked.Do(func() { app.discovered(h) })
+		},
+	}
+	h.missing = new(atomic.Bool)
+	h.arrivals = &handlers.Arrivals{
+		OP: h.provider.Named, Issuers: app.allIssuers, CheckSession: h.CheckSession, EndSession: h.EndSession, Logger: env.Logger, Now: now,
+	}
 }
 
 // provisionBackChannel makes what tells the clients of this site.
@@ -329,6 +347,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // serve sends a request to where its path belongs.
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	op := h.provider.Find(r, next)
+	h.arrivals.See(r)
 	if op == nil {
 		if candidate := h.provider.Candidate(r); candidate != nil {
 			return h.discovery.Serve(candidate, w, r, next, h.members)

@@ -1,8 +1,8 @@
 package oidcsession
 
 import (
-	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
@@ -39,7 +39,8 @@ func (a *App) loadStore(ctx caddy.Context) (registry.Opener, error) {
 
 // FileStore records sessions in a file (bbolt), for one server. They outlast reloads and restarts.
 type FileStore struct {
-	// The file's path. Takes placeholders that are known at start.
+	// The file's path. Takes placeholders that are known at start. A file there that is no registry of this
+	// plugin's is never renamed or written: sessions are kept in cookies only, and the log says so.
 	//
 	// Default: oidc_session/registry.db in Caddy's data directory.
 	Path string `json:"path,omitempty"`
@@ -58,6 +59,9 @@ func (s *FileStore) Provision(caddy.Context) error {
 	if err := resolveAll(setting{"store", &s.Path}); err != nil {
 		return err
 	}
+	if err := validateStorePath(s.Path); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
 	absolute, err := filepath.Abs(s.Path)
 	if err != nil {
 		return fmt.Errorf("finding the store's file: %w", err)
@@ -69,7 +73,16 @@ func (s *FileStore) Provision(caddy.Context) error {
 // Validate checks the path without touching it.
 func (s *FileStore) Validate() error {
 	if filepath.Dir(s.Path) == s.Path {
-		return errors.New("the store's path is a directory")
+		return fmt.Errorf("store: %w", validateStorePath(s.Path))
+	}
+	return nil
+}
+
+// validateStorePath checks the path by its form only: the Caddyfile may be adapted elsewhere, and
+// whatever is there at the start keeps nobody from signing in.
+func validateStorePath(path string) error {
+	if os.IsPathSeparator(path[len(path)-1]) {
+		return fmt.Errorf("%q is the path of a directory: write that of a file, such as %s", path, filepath.Join(path, "registry.db"))
 	}
 	return nil
 }

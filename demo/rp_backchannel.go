@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -72,7 +74,7 @@ func (rp *relyingParty) readLogoutToken(ctx context.Context, raw string) (logout
 		return logoutToken{}, fmt.Errorf("reading the logout token: %w", err)
 	}
 	switch {
-	case claims.Events[logoutEvent] == nil || claims.Nonce != nil:
+	case !mayBeLogoutToken(raw) || claims.Events[logoutEvent] == nil || claims.Nonce != nil:
 		return logoutToken{}, errors.New("it is no logout token")
 	case token.IssuedAt.IsZero() || time.Until(token.IssuedAt) > clockSkew:
 		return logoutToken{}, errors.New("it has no iat, or one to come")
@@ -82,6 +84,24 @@ func (rp *relyingParty) readLogoutToken(ctx context.Context, raw string) (logout
 		return logoutToken{}, errors.New("it has no jti, or one that was used before")
 	}
 	return logoutToken{user: token.Subject, sid: claims.SID}, nil
+}
+
+// mayBeLogoutToken reports whether the header does not say that a token is of another kind. Many OPs give
+// no type, or that of all tokens, so that these are accepted as well (section 4.1).
+func mayBeLogoutToken(verified string) bool {
+	var header struct {
+		Typ *string `json:"typ"`
+	}
+	encoded, _, _ := strings.Cut(verified, ".")
+	decoded, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil || json.Unmarshal(decoded, &header) != nil {
+		return false
+	}
+	if header.Typ == nil {
+		return true
+	}
+	name := strings.TrimPrefix(strings.ToLower(*header.Typ), "application/")
+	return name == "logout+jwt" || name == "jwt"
 }
 
 // isFirst reports whether a jti is used for the first time, and remembers it for as long as its token

@@ -67,11 +67,21 @@ func (k logoutKeys) app(t *testing.T) *relyingParty {
 // sign returns a token with a header of the given algorithm.
 func (k logoutKeys) sign(t *testing.T, algorithm jose.SignatureAlgorithm, claims map[string]any) string {
 	t.Helper()
+	return k.signTyped(t, algorithm, "logout+jwt", claims)
+}
+
+// signTyped is sign with a typ; nil: none.
+func (k logoutKeys) signTyped(t *testing.T, algorithm jose.SignatureAlgorithm, typ any, claims map[string]any) string {
+	t.Helper()
+	options := new(jose.SignerOptions)
+	if typ != nil {
+		options.WithHeader(jose.HeaderType, typ)
+	}
 	key, ok := map[jose.SignatureAlgorithm]any{jose.ES256: k.ec, jose.HS256: []byte("the secret of the app, 32 bytes!")}[algorithm]
 	if !ok {
 		key = k.rsa
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, (&jose.SignerOptions{}).WithType("logout+jwt"))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key}, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +190,18 @@ func TestThreatALogoutTokenThatIsNoneEndsNothing(t *testing.T) {
 func unsigned(t *testing.T, keys logoutKeys) string {
 	parts := strings.Split(keys.sign(t, jose.RS256, goodClaims()), ".")
 	return "eyJhbGciOiJub25lIn0." + parts[1] + "."
+}
+
+func TestThreatATokenOfAnotherTypeIsNoLogoutToken(t *testing.T) {
+	keys := newLogoutKeys(t)
+	for typ, want := range map[any]int{
+		"logout+jwt": http.StatusOK, "application/logout+jwt": http.StatusOK, "JWT": http.StatusOK, nil: http.StatusOK,
+		"at+jwt": http.StatusBadRequest, "secevent+jwt": http.StatusBadRequest, "": http.StatusBadRequest, 1: http.StatusBadRequest,
+	} {
+		if w := keys.app(t).post(keys.signTyped(t, jose.RS256, typ, goodClaims())); w.Code != want {
+			t.Errorf("typ %v: answered with %d, want %d", typ, w.Code, want)
+		}
+	}
 }
 
 func TestThreatALogoutTokenCountsOnce(t *testing.T) {

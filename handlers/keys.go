@@ -362,7 +362,7 @@ func (k *Keys) record(op *OP, set tokens.KeySet, now time.Time) bool {
 // complain notes that the keys are unavailable. The caller holds the lock.
 func (k *Keys) complain(op *OP, who caller, err error) {
 	if k.failed(k.env.Now(), who, err) {
-		k.env.Logger.Warn("the OP's keys cannot be had: no id_token_hint can be verified, so users are asked before they are signed out",
+		k.env.Logger.Warn("the OP's keys are unavailable: no id_token_hint can be verified, so users are asked before they are signed out",
 			failureFields(err, zap.String("issuer", op.Issuer))...)
 	}
 }

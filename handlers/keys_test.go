@@ -148,7 +148,7 @@ func TestKeysThatCannotBeHad(t *testing.T) {
 					t.Errorf("got %s", got)
 				}
 			}
-			if n := x.w.logs.FilterMessageSnippet("keys cannot be had").Len(); n != 1 {
+			if n := x.w.logs.FilterMessageSnippet("keys are unavailable").Len(); n != 1 {
 				t.Errorf("it is logged %d times", n)
 			}
 		})

@@ -30,6 +30,9 @@ const maxLoginPlaces = 8
 // note looks for the cookie among the Set-Cookie lines of the response to a request, and whether
 // the browser has it. A line that deletes what the browser has shows its place as well.
 func (p *LoginPlace) note(lines []string, name string, r *http.Request, now time.Time) {
+	if len(lines) == 0 && p.named.Load() {
+		return // most responses
+	}
 	carried := carriesCookie(r, name)
 	if carried && !p.named.Load() {
 		p.named.Store(true)
@@ -67,6 +70,21 @@ func (p *LoginPlace) isCleared(cleared []ClearCookie) bool {
 	return len(p.places) > 0 && !slices.ContainsFunc(p.places, func(set ClearCookie) bool {
 		c := &http.Cookie{Name: set.Name, Domain: set.Domain, Path: set.Path}
 		return !slices.ContainsFunc(cleared, func(deleted ClearCookie) bool { return deleted.is(c) })
+	})
+}
+
+// isDeleted reports whether a cookie that came with a request is among deletions: one counts only for a
+// domain and a path that the cookie can be of, and that the OP was seen to set it for, if it was.
+func (p *LoginPlace) isDeleted(op *OP, r *http.Request, deletions []*http.Cookie) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	host := op.hostname()
+	return slices.ContainsFunc(deletions, func(c *http.Cookie) bool {
+		domain := strings.ToLower(strings.TrimPrefix(c.Domain, "."))
+		if domain != "" && domain != host && !strings.HasSuffix(host, "."+domain) || !reaches(c.Path, r.URL.Path) {
+			return false
+		}
+		return len(p.places) == 0 || p.places[0].Name != c.Name || slices.ContainsFunc(p.places, func(set ClearCookie) bool { return set.is(c) })
 	})
 }
 

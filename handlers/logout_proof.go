@@ -83,15 +83,26 @@ func (e *EndSession) wouldBring(op *OP, r *http.Request) bool {
 // proves reports whether an answer to the request of Upstream shows that the OP has ended its own
 // session: by a status that the configuration names, or by the deletion of a cookie that the
 // browser brought. Any other may be a page that asks, a login page, or an error page of the site.
-func (e *EndSession) proves(r *http.Request, status int, header http.Header) bool {
+func (e *EndSession) proves(op *OP, r *http.Request, status int, header http.Header) bool {
 	if len(e.Upstream.Success) > 0 {
 		return e.Upstream.succeeded(status)
 	}
 	path, _, _ := strings.Cut(e.Upstream.Path, "?")
 	return slices.ContainsFunc(e.loginNames(), func(name string) bool {
 		deleted, set := effect(header["Set-Cookie"], name, path, e.env.Now())
-		return carriesCookie(r, name) && deleted && !set
+		return carriesCookie(r, name) && deleted && !set && e.LoginPlace.isDeleted(op, r, e.deletions(header, name, path))
 	})
+}
+
+// deletions are those of a cookie in an answer to a request for a path.
+func (e *EndSession) deletions(header http.Header, name, path string) (deleted []*http.Cookie) {
+	for _, line := range header["Set-Cookie"] {
+		if c, err := http.ParseSetCookie(line); err == nil && c.Name == name && isDeletion(c, e.env.Now()) {
+			c.Path = cookiePath(c.Path, path)
+			deleted = append(deleted, c)
+		}
+	}
+	return deleted
 }
 
 // unproved says why the OP's own session may go on although nothing failed; nil: it has ended, or

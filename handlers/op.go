@@ -3,6 +3,7 @@ package handlers
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -142,6 +143,14 @@ func (op *OP) with(m metadata) (learnt *OP, elsewhere []string) {
 
 // discoveryURL is where the OP's document stands.
 func (op *OP) discoveryURL() string { return op.Origin + op.DiscoveryPath }
+
+// hostname is the issuer's host without a port.
+func (op *OP) hostname() string {
+	if name, _, err := net.SplitHostPort(op.host); err == nil {
+		return name
+	}
+	return op.host
+}
 
 // serves reports whether a request is for the issuer's host. A request for another host, on a site that takes any, is not ours.
 func (op *OP) serves(r *http.Request) bool {

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -73,6 +74,14 @@ func (p *Provider) newOP(issuers ...string) (*OP, error) {
 		return op, err
 	}
 	return op.withPlaces(p.Discovery)
+}
+
+// Named returns the OP as its document or its configured issuer has it; nil: nothing is known of it.
+func (p *Provider) Named() *OP {
+	if op := p.known.Load(); op != nil {
+		return op
+	}
+	return p.named
 }
 
 // Find returns the OP that a request is for, or nil: the request is for another host, or nothing is known of the OP now.
@@ -278,9 +287,25 @@ func (p *Provider) logFailure(target *OP, err error) {
 func (p *Provider) fetch(target *OP, question *subRequest) (op *OP, elsewhere []string, err error) {
 	document, err := question.document(isJSON)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, p.advise(err)
 	}
 	return p.read(target, document)
+}
+
+// advise says what to do where something else than a discovery document is at its place, such as on
+// the site of an app.
+func (p *Provider) advise(err error) error {
+	failure := new(answerError)
+	if !errors.As(err, &failure) || failure.status != http.StatusNotFound && failure.status != http.StatusOK {
+		return err
+	}
+	switch {
+	case p.named == nil:
+		failure.advice = "put oidc_session on the site of the OP, not of an app, and configure the issuer if it has a path"
+	case failure.status == http.StatusNotFound:
+		failure.advice = "correct the issuer, or set discovery to the path of the OP's document"
+	}
+	return err
 }
 
 // read reads the OP's document, which must be that of the OP that was asked for.

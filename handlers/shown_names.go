@@ -3,7 +3,6 @@ package handlers
 import (
 	"cmp"
 	"fmt"
-	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -36,11 +35,7 @@ func ValidateName(name string) error {
 
 // opName is what pages call the OP.
 func (e *EndSession) opName(op *OP) string {
-	host, _, err := net.SplitHostPort(op.host)
-	if err != nil {
-		host = op.host
-	}
-	return cmp.Or(e.Name, host)
+	return cmp.Or(e.Name, op.hostname())
 }
 
 // shownName is what pages call a client that took part in a session, or signed a request: by the
@@ -151,7 +146,7 @@ func loggedAddress(address string) string {
 		return "not a URL"
 	}
 	if u.Opaque != "" {
-		return u.Scheme + ":"
+		return assets.Shorten(u.Scheme, maxLogged) + ":"
 	}
 	return assets.Shorten((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String(), maxLogged)
 }

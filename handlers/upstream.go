@@ -92,7 +92,7 @@ func (e *EndSession) endAtOP(l *leave) error {
 	if !e.Upstream.succeeded(a.status) {
 		return &notEndedError{fmt.Sprintf("it answered with status %d", a.status), "check the upstream request: it must be the one by which the OP's own pages sign out"}
 	}
-	l.proved = e.proves(l.r, a.status, a.header)
+	l.proved = e.proves(l.op, l.r, a.status, a.header)
 	return nil
 }
 

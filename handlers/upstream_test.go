@@ -205,8 +205,9 @@ func TestALoginCookieThatDoesNotReachTheEndpointIsAFailureThatSaysWhatToDo(t *te
 		x.signedIn(clientID, "alice")
 		line := "login=alice; Path=" + set
 		x.e.LoginPlace.note([]string{"login=; Max-Age=0; Path=/gone", line, "other=1; Path=/x", "login=; Path=/gone"}, "login", httptest.NewRequest(http.MethodGet, issuer+"/account/x", nil), x.w.clock.Now())
+		x.says = says(http.StatusFound, "login=; Max-Age=0; Path="+set)
 		if set == "" {
-			x.e.LoginPlace = new(LoginPlace)
+			x.e.LoginPlace, x.says = new(LoginPlace), says(http.StatusFound, deletesLogin)
 		}
 		if !reaches {
 			delete(x.cookies, "login")

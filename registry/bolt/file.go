@@ -52,6 +52,9 @@ func isWasteful(db *bbolt.DB) bool {
 // name: who was waiting for the lock sees by sameFile that it locked the wrong one.
 func compact(path string, source *bbolt.DB) error {
 	copied := path + ".compact"
+	if err := removeOurs(copied); err != nil { // left over by a process that was killed
+		return err
+	}
 	err := guarded(func() error { return copyTo(copied, source) })
 	if runtime.GOOS == "windows" { // where an open file cannot be replaced
 		err = errors.Join(err, source.Close())
@@ -60,15 +63,19 @@ func compact(path string, source *bbolt.DB) error {
 		err = os.Rename(copied, path)
 	}
 	if err != nil {
-		return errors.Join(err, ignoreMissing(os.Remove(copied)))
+		return errors.Join(err, removeOurs(copied))
 	}
 	return syncDirectory(path)
 }
 
 // copyTo copies a database to a new file, durably.
 func copyTo(path string, source *bbolt.DB) error {
-	if err := ignoreMissing(os.Remove(path)); err != nil { // left over by a process that was killed
+	made, err := newMarked(path)
+	if err != nil {
 		return err
+	}
+	if err := os.Rename(made, path); err != nil {
+		return errors.Join(err, os.Remove(made))
 	}
 	const txSize = 1 << 20 // bytes: bounds the memory needed
 	db, _, err := openDB(path, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, NoSync: true})
@@ -79,11 +86,7 @@ func copyTo(path string, source *bbolt.DB) error {
 	if err == nil {
 		err = db.Sync()
 	}
-	pageSize := db.Info().PageSize
-	if err := errors.Join(err, db.Close()); err != nil {
-		return err
-	}
-	return mark(path, pageSize)
+	return errors.Join(err, db.Close())
 }
 
 func ignoreMissing(err error) error {

@@ -3,10 +3,13 @@ package bolt
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"io"
-	"io/fs"
 	"os"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
 )
 
 // magic says that a file is a session registry, however damaged. It stands in both of bbolt's meta
@@ -41,29 +44,89 @@ func isOurs(file io.ReaderAt) bool {
 // name once it is whole: what stands there under that name is ours, even if this process is
 // killed.
 func create(path string) error {
-	made := path + ".new"
-	if err := ignoreMissing(os.Remove(made)); err != nil { // left over by a process that was killed
+	made, err := newMarked(path)
+	if err != nil {
 		return err
 	}
+	defer os.Remove(made)
 	db, _, err := openFile(made)
 	if err != nil {
 		return err
 	}
 	_, err = identify(db)
-	pageSize := db.Info().PageSize
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
-	if err := mark(made, pageSize); err != nil {
+	if err := os.Link(made, path); err == nil || isFilled(path) { // another process was first
+		return syncDirectory(path)
+	}
+	// In place of an empty file, or where there are no links. A file that is mounted by itself, into a
+	// container, cannot be replaced.
+	if err := os.Rename(made, path); err != nil && (!isEmpty(path) || fill(path, made) != nil) {
 		return err
 	}
-	if err := os.Link(made, path); err == nil || errors.Is(err, fs.ErrExist) && !isEmpty(path) { // another process was first
-		return errors.Join(os.Remove(made), syncDirectory(path))
-	}
-	if err := os.Rename(made, path); err != nil { // in place of an empty file, or where there are no links
-		return errors.Join(err, os.Remove(made))
-	}
 	return syncDirectory(path)
+}
+
+// fill copies a new registry into an empty file. Its first page comes last: until then the file is
+// none of ours.
+func fill(path, made string) error {
+	content, err := os.ReadFile(made)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	first := os.Getpagesize()
+	_, err = file.WriteAt(content[first:], int64(first))
+	if err == nil {
+		_, err = file.WriteAt(content[:first], 0)
+	}
+	return errors.Join(err, file.Sync(), file.Close())
+}
+
+// newMarked makes a database that has nothing but the magic, beside path, under a name of its own.
+func newMarked(path string) (made string, err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	if err != nil {
+		return "", err
+	}
+	made = file.Name()
+	err = file.Close()
+	if err == nil {
+		var db *bbolt.DB
+		if db, _, err = openFile(made); err == nil {
+			pageSize := db.Info().PageSize
+			err = errors.Join(db.Close(), mark(made, pageSize))
+		}
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(made))
+	}
+	return made, nil
+}
+
+// removeOurs removes a file that is a registry, or empty.
+func removeOurs(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return ignoreMissing(err)
+	}
+	ours := isOurs(file) || isEmpty(path)
+	if err := file.Close(); err != nil {
+		return err
+	}
+	if !ours {
+		return fmt.Errorf("%s: %w", path, errForeign)
+	}
+	return os.Remove(path)
+}
+
+func isFilled(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Size() > 0
 }
 
 func isEmpty(path string) bool {

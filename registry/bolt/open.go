@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -29,10 +30,11 @@ var (
 )
 
 var (
-	errLocked  = errors.New("locked by another process")
+	errLocked  = errors.New("locked by another process: one Caddy uses a file at a time, another one needs another path")
+	errNoFile  = errors.New("it is a directory or a device, not a regular file: give store file the path of a file")
 	errCorrupt = errors.New("corrupt")
 	errFirst   = errors.New("of a format before the first release")
-	errNewer   = errors.New("written by a later release: update this server")
+	errNewer   = errors.New("written by a newer version: update Caddy's plugin, or give store file another path")
 	errForeign = errors.New("the file is no session registry, or damaged beyond recognition: give store file another path, or move the file away")
 )
 
@@ -62,21 +64,35 @@ func Open(path string, now func() time.Time, logger *zap.Logger) (*Store, error)
 		store, err = openSound(path, now, logger)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: opening %s: %w", registry.ErrUnavailable, path, err)
+		return nil, fmt.Errorf("%w: opening %s: %w%s", registry.ErrUnavailable, path, err, advice(err))
 	}
 	return store, nil
+}
+
+// advice says what an operator can do about an error of the system's.
+func advice(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return ": let Caddy's user read and write the file and its directory"
+	case errors.Is(err, syscall.EROFS): // for Debian's unit file (ProtectSystem), /etc and /usr are
+		return ": give store file a path that Caddy may write to, such as one in /var/lib/caddy"
+	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
+		return ": the path leads through what is no directory: correct it, or move that away"
+	}
+	return ""
 }
 
 // openSound opens a registry, or begins one. Its error wraps errCorrupt or errFirst where the file
 // has to make room for a new one.
 func openSound(path string, now func() time.Time, logger *zap.Logger) (*Store, error) {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // it is this file that is replaced by a compact one
+	path, err := followLinks(path)
+	if err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	err := inspect(path)
+	err = inspect(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = create(path)
 	}
@@ -114,6 +130,20 @@ func openSound(path string, now func() time.Time, logger *zap.Logger) (*Store, e
 	return newStore(db, file, c, now, logger), nil
 }
 
+// followLinks returns the path of the file itself, which may be replaced by a compact one. A link
+// that leads to no file is an error: its disk may be mounted later, and hide what was begun
+// meanwhile.
+func followLinks(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		return real, nil
+	}
+	if info, statErr := os.Lstat(path); statErr == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return "", fmt.Errorf("the link leads to no file: make an empty one there, or mount its disk: %w", err)
+	}
+	return path, nil
+}
+
 // inspect reports whether the file is ours. What is not is never changed, nor renamed. The error
 // is [fs.ErrNotExist] where there is no file, or an empty one.
 func inspect(path string) error {
@@ -122,7 +152,7 @@ func inspect(path string) error {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s is not a regular file", path)
+		return errNoFile
 	case info.Size() == 0:
 		return fs.ErrNotExist // an empty file is as good as none
 	}

@@ -5,12 +5,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,8 +57,8 @@ func put(t testing.TB, store *Store, key registry.Key, value string) error {
 	return errors.Join(store.Edit(t.Context(), e), e.Err)
 }
 
-// fill records n values of a few hundred bytes each, ten at a time.
-func fill(t testing.TB, store *Store, n int) {
+// putValues records n values of a few hundred bytes each, ten at a time.
+func putValues(t testing.TB, store *Store, n int) {
 	t.Helper()
 	var edits []*registry.Edit
 	for i := range n {
@@ -87,7 +89,7 @@ func soundFile(t testing.TB) []byte {
 	t.Helper()
 	path := pathIn(t)
 	store := mustOpen(t, path)
-	fill(t, store, 120)
+	putValues(t, store, 120)
 	mustClose(t, store)
 	sound, err := os.ReadFile(path)
 	if err != nil {
@@ -118,7 +120,7 @@ func written(t testing.TB, file []byte) (path string) {
 func TestReopeningKeepsEverything(t *testing.T) {
 	path := pathIn(t)
 	store := mustOpen(t, path)
-	fill(t, store, 3)
+	putValues(t, store, 3)
 	mustClose(t, store)
 	store = mustOpen(t, path)
 	live, owing, err := store.Counts(t.Context())
@@ -136,23 +138,53 @@ func TestReopeningKeepsEverything(t *testing.T) {
 	}
 }
 
-// A process that is killed before its file has its name leaves what the next one may replace.
-func TestAFileThatWasNotFinishedIsMadeAgain(t *testing.T) {
-	for _, left := range [][]byte{nil, []byte("half"), otherDatabase(t)} {
-		path := filepath.Join(t.TempDir(), "registry.db")
-		if err := os.WriteFile(path+".new", left, 0o600); err != nil {
+// Files beside the registry are somebody's, whatever their names.
+func TestFilesBesideTheRegistryAreLeftAlone(t *testing.T) {
+	path := wastefulFile(t)
+	left := []byte("notes of somebody else")
+	for _, suffix := range []string{".new", ".new-1", ".compact"} {
+		if err := os.WriteFile(path+suffix, left, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		fill(t, mustOpen(t, path), 1)
-		if got := asides(t, path); len(got) != 0 {
-			t.Errorf("beside it are %v", got)
+	}
+	core, logged := observer.New(zap.WarnLevel)
+	for range 2 { // compacts it, or begins it
+		store, err := Open(path, time.Now, zap.New(core))
+		if err == nil {
+			err = errors.Join(store.Close(), os.Remove(path))
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
+	for _, suffix := range []string{".new", ".new-1", ".compact"} {
+		if got, err := os.ReadFile(path + suffix); !bytes.Equal(got, left) {
+			t.Errorf("%s has %q, %v", suffix, got, err)
+		}
+	}
+	if files := filesIn(t, filepath.Dir(path)); len(files) != 3 {
+		t.Errorf("there are %v", files)
+	}
+	if logged.Len() != 1 || !strings.Contains(fmt.Sprint(logged.All()[0].ContextMap()["error"]), ".compact: "+foreign) {
+		t.Errorf("logged %v", logged.All())
+	}
+}
+
+func filesIn(t *testing.T, directory string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(directory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names
 }
 
 func TestAnEmptyFileBecomesARegistry(t *testing.T) {
 	path := written(t, nil)
-	fill(t, mustOpen(t, path), 1)
+	putValues(t, mustOpen(t, path), 1)
 	if got := asides(t, path); len(got) != 0 {
 		t.Errorf("set aside: %v", got)
 	}
@@ -165,6 +197,27 @@ func TestASymbolicLinkIsFollowed(t *testing.T) {
 	}
 	if !has(t, mustOpen(t, link), 7) {
 		t.Error("the values are lost")
+	}
+}
+
+// What is begun in place of a file on a disk that is not mounted would be lost, once it is.
+func TestALinkThatLeadsToNoFileIsNotFollowed(t *testing.T) {
+	target, link := filepath.Join(t.TempDir(), "target.db"), filepath.Join(t.TempDir(), "registry.db")
+	if err := os.Symlink(target, link); err != nil {
+		t.Skip(err)
+	}
+	const advice = "the link leads to no file: make an empty one there"
+	if store, err := Open(link, time.Now, zap.NewNop()); err == nil || !strings.Contains(err.Error(), advice) {
+		t.Errorf("got %v and error %v", store, err)
+	}
+	if files := filesIn(t, filepath.Dir(target)); len(files) != 0 {
+		t.Errorf("made %v", files)
+	}
+	if err := os.WriteFile(target, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		mustClose(t, mustOpen(t, link))
 	}
 }
 
@@ -215,7 +268,7 @@ func TestACorruptFileIsSetAside(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer store.Close()
-			fill(t, store, 1)
+			putValues(t, store, 1)
 			aside := asides(t, path)
 			if len(aside) != 1 || !strings.HasPrefix(aside[0], path+".corrupt-") {
 				t.Fatalf("set aside: %v, want one", aside)
@@ -261,7 +314,7 @@ func TestEveryGarbledPageIsSafe(t *testing.T) {
 			_ = store.Close()
 			store = mustOpen(t, path)
 		}
-		fill(t, store, 120)
+		putValues(t, store, 120)
 		if len(asides(t, path)) == 1 {
 			damaged++
 		} else {
@@ -314,7 +367,7 @@ func TestADamagedRecordLeavesNothingThatCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	fill(t, store, 2) // due and over in an hour
+	putValues(t, store, 2) // due and over in an hour
 	err = store.db.Update(func(tx *bbolt.Tx) error {
 		records := tx.Bucket(bucketRecords)
 		stored := bytes.Clone(records.Get([]byte(keyOf(1))))
@@ -347,7 +400,7 @@ func TestAnUnusableFileIsLeftAlone(t *testing.T) {
 		return func(t *testing.T, directory string) string {
 			path := filepath.Join(directory, "registry.db")
 			store := mustOpen(t, path)
-			fill(t, store, 1)
+			putValues(t, store, 1)
 			if err := store.db.Update(change); err != nil {
 				t.Fatal(err)
 			}
@@ -368,14 +421,14 @@ func TestAnUnusableFileIsLeftAlone(t *testing.T) {
 		make func(t *testing.T, directory string) (path string)
 		says string
 	}{
-		"a directory in its place": {func(t *testing.T, directory string) string { return directory }, "not a regular file"},
+		"a directory in its place": {func(t *testing.T, directory string) string { return directory }, "not a regular file: give store file the path of a file"},
 		"a file in place of its directory": {func(t *testing.T, directory string) string {
 			return filepath.Join(write(sound, 0o600)(t, directory), "registry.db")
-		}, "not a directory"},
-		"a file without permission": {write(sound, 0o000), "permission denied"},
+		}, "not a directory: the path leads through what is no directory"},
+		"a file without permission": {write(sound, 0o000), "permission denied: let Caddy's user read and write the file and its directory"},
 		"a later release's file": {versioned(func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucketMeta).Put(keyVersion, []byte{formatVersion[0] + 1})
-		}), "written by a later release: update this server"},
+		}), "written by a newer version: update Caddy's plugin"},
 		"a text file":                         {write([]byte("this is no database\n"), 0o600), foreign},
 		"a long text file":                    {write(bytes.Repeat([]byte("this is no database\n"), 10000), 0o600), foreign},
 		"one byte":                            {write([]byte{0}, 0o600), foreign},
@@ -405,6 +458,22 @@ func TestAnUnusableFileIsLeftAlone(t *testing.T) {
 				t.Error("the file was touched")
 			}
 		})
+	}
+}
+
+func TestErrorsOfTheSystemSayWhatToDo(t *testing.T) {
+	for errno, want := range map[syscall.Errno]string{
+		syscall.EACCES:  ": let Caddy's user read and write",
+		syscall.EROFS:   ": give store file a path that Caddy may write to",
+		syscall.ENOTDIR: ": the path leads through what is no directory",
+		syscall.EEXIST:  ": the path leads through what is no directory",
+	} {
+		if got := advice(&fs.PathError{Op: "open", Path: "registry.db", Err: errno}); !strings.HasPrefix(got, want) {
+			t.Errorf("%v: got %q", errno, got)
+		}
+	}
+	if got := advice(errForeign); got != "" {
+		t.Errorf("it says itself what to do, not %q", got)
 	}
 }
 
@@ -466,7 +535,7 @@ func TestAFileOfTheFirstFormatIsRenamed(t *testing.T) {
 		if logs.Len() != 1 || !strings.HasPrefix(fmt.Sprint(logs.All()[0].ContextMap()["renamed_to"]), path+".v1") {
 			t.Errorf("logged %v", logs.All())
 		}
-		fill(t, store, 1)
+		putValues(t, store, 1)
 		mustClose(t, store)
 	}
 	if got := asides(t, path); !slices.Equal(got, []string{path + ".v1", path + ".v1-1"}) {
@@ -514,45 +583,49 @@ func TestAFileThatIsReplacedWhileItIsOpenedIsNotUsed(t *testing.T) {
 	}
 }
 
-func TestAFileThatIsMostlyFreeIsCompacted(t *testing.T) {
-	path := pathIn(t)
+// wastefulFile is a registry of ten values, of which most is free.
+func wastefulFile(t *testing.T) (path string) {
+	t.Helper()
+	path = pathIn(t)
 	store := mustOpen(t, path)
-	junk := func(change func(bucket *bbolt.Bucket, key []byte) error) {
-		t.Helper()
-		err := store.db.Update(func(tx *bbolt.Tx) error {
+	each := func(change func(bucket *bbolt.Bucket, key []byte) error) {
+		if err := store.db.Update(func(tx *bbolt.Tx) (err error) {
 			for i := range uint32(4000) {
-				if err := change(tx.Bucket(bucketRecords), binary.BigEndian.AppendUint32(nil, i)); err != nil {
-					return err
-				}
+				err = errors.Join(err, change(tx.Bucket(bucketRecords), binary.BigEndian.AppendUint32(nil, i)))
 			}
-			return nil
-		})
-		if err != nil {
+			return err
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	junk(func(bucket *bbolt.Bucket, key []byte) error { return bucket.Put(key, make([]byte, 1000)) })
-	fill(t, store, 10)
+	each(func(bucket *bbolt.Bucket, key []byte) error { return bucket.Put(key, make([]byte, 1000)) })
+	putValues(t, store, 10)
 	full := sizeOf(t, path)
 	mustClose(t, store)
 	store = mustOpen(t, path)
 	if after := sizeOf(t, path); after < full {
 		t.Errorf("compacted from %d to %d bytes while it was full", full, after)
 	}
-	junk(func(bucket *bbolt.Bucket, key []byte) error { return bucket.Delete(key) })
+	each(func(bucket *bbolt.Bucket, key []byte) error { return bucket.Delete(key) })
 	mustClose(t, store)
-	if err := os.WriteFile(path+".compact", []byte("left over"), 0o600); err != nil {
+	return path
+}
+
+func TestAFileThatIsMostlyFreeIsCompacted(t *testing.T) {
+	path := wastefulFile(t)
+	before := sizeOf(t, path)
+	if err := os.WriteFile(path+".compact", soundFile(t), 0o600); err != nil { // of a process that was killed
 		t.Fatal(err)
 	}
-	store = mustOpen(t, path)
-	if after := sizeOf(t, path); after > full/4 {
-		t.Errorf("compacted from %d to %d bytes", full, after)
+	store := mustOpen(t, path)
+	if after := sizeOf(t, path); after > before/4 {
+		t.Errorf("compacted from %d to %d bytes", before, after)
 	}
 	live, _, err := store.Counts(t.Context())
 	if !has(t, store, 9) || live != 10 || err != nil || len(asides(t, path)) != 0 {
 		t.Errorf("the registry is another one: %d live, %v, beside it %v", live, err, asides(t, path))
 	}
-	fill(t, store, 20)
+	putValues(t, store, 20)
 	mustClose(t, store)
 	if !has(t, mustOpen(t, path), 19) {
 		t.Error("what was recorded after that is lost")
@@ -571,7 +644,7 @@ func sizeOf(t *testing.T, path string) int64 {
 // Each commit is a wait for the disk.
 func TestCallsThatChangeNothingAreNotCommitted(t *testing.T) {
 	store := mustOpen(t, pathIn(t))
-	fill(t, store, 1)
+	putValues(t, store, 1)
 	last := func() (id int) {
 		if err := store.view(t.Context(), func(tx *bbolt.Tx) error { id = tx.ID(); return nil }); err != nil {
 			t.Fatal(err)

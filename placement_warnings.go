@@ -1,0 +1,182 @@
+package oidcsession
+
+import (
+	"cmp"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+)
+
+// warnOfPlacement logs what surely does not work where handlers of ours are among the routes.
+func (a *App) warnOfPlacement() {
+	loaded, err := a.http()
+	app, ok := loaded.(*caddyhttp.App)
+	if err != nil || !ok {
+		return
+	}
+	all := arrivals(app, "", "")
+	bySite := func(a, b *Handler) int { return cmp.Compare(all[a].site, all[b].site) }
+	for _, h := range slices.SortedStableFunc(maps.Keys(all), bySite) {
+		a.warnOfHandler(app, h, all[h])
+		a.warnOfChain(app, h)
+	}
+}
+
+func (a *App) warnOfHandler(app *caddyhttp.App, h *Handler, all arrival) {
+	logger := a.logger.With(zap.String("site", all.site), zap.Strings("issuers", h.Issuers))
+	if !all.possible {
+		logger.Warn("oidc_session receives no request", zap.String("behind", all.behind),
+			zap.String("advice", "write oidc_session before the directives that respond to all requests"))
+		return
+	}
+	expected := h.provider.Expects(h.EndSession)
+	if expected.Host != "" && !arrivals(app, expected.Host, "")[h].possible {
+		logger.Warn("the site has not the issuer's host", zap.String("host", expected.Host),
+			zap.String("advice", "put oidc_session on the site of the OP itself, not of an app, or correct the issuer"))
+		return
+	}
+	if a.warnOfMissingPaths(app, h, all.site) {
+		return
+	}
+	page := all
+	if expected.Host != "" {
+		page = arrivals(app, expected.Host, expected.CheckSession)[h]
+	}
+	if fields := brokenFields(page, all); len(fields) > 0 {
+		logger.Warn("header directive outside of oidc_session breaks its responses", zap.Strings("fields", fields),
+			zap.String("advice", "write the header directive after oidc_session in the same block, or without > and ?"))
+	}
+}
+
+// warnOfMissingPaths logs, once for each handler, which paths do not come to it. It is called at
+// start, and when the OP's document says more of them.
+func (a *App) warnOfMissingPaths(app *caddyhttp.App, h *Handler, site string) bool {
+	missing := missingPaths(app, h, h.provider.Expects(h.EndSession))
+	if len(missing) == 0 {
+		return false
+	}
+	if h.missing.CompareAndSwap(false, true) {
+		a.logger.Warn("requests for own paths do not reach oidc_session", zap.String("site", site),
+			zap.Strings("issuers", h.Issuers), zap.Strings("paths", missing),
+			zap.String("advice", "put oidc_session outside of the matcher or handle block, or let these paths through it"))
+	}
+	return true
+}
+
+// discovered looks once more at the paths that come to a handler, when its OP's document is there.
+func (a *App) discovered(h *Handler) {
+	loaded, err := a.http()
+	if app, ok := loaded.(*caddyhttp.App); err == nil && ok && !h.missing.Load() {
+		a.warnOfMissingPaths(app, h, arrivals(app, "", "")[h].site)
+	}
+}
+
+// missingPaths are the paths of the site's own that no handler for the issuer gets requests for.
+func missingPaths(app *caddyhttp.App, h *Handler, expected handlers.Expected) (missing []string) {
+	for _, path := range expected.Paths() {
+		comes := false
+		for other, arrival := range arrivals(app, expected.Host, path) {
+			comes = comes || arrival.possible && other.name() == h.name()
+		}
+		if !comes {
+			missing = append(missing, path)
+		}
+	}
+	if expected.MayHaveCheckSession && slices.Equal(missing, []string{expected.CheckSession}) {
+		return nil // the OP's own may be used, which its document will say
+	}
+	return missing
+}
+
+// Responses as ours are, by which it is seen what header directives do to them.
+const (
+	samplePolicy   = "default-src 'none'"
+	sampleLocation = "https://app.example.com/callback?code=x"
+	sampleCookie   = "oidc_session"
+)
+
+// brokenFields names the fields of our responses that header directives outside of us surely break:
+// on the way of the check page, which apps frame, and of any response, such as a redirect.
+func brokenFields(page, all arrival) (fields []string) {
+	header := http.Header{"Content-Security-Policy": {samplePolicy}, "Cache-Control": {"public, max-age=600"}}
+	page.applyDeferred(http.StatusOK, header)
+	if len(header["X-Frame-Options"]) > 0 {
+		fields = append(fields, "X-Frame-Options")
+	}
+	if policies := header["Content-Security-Policy"]; len(policies) == 0 || slices.ContainsFunc(policies, breaksCheckPage) {
+		fields = append(fields, "Content-Security-Policy")
+	}
+	header = http.Header{
+		"Cache-Control": {"no-store"}, "Location": {sampleLocation},
+		"Set-Cookie": {sampleCookie + "=x; Path=/; Secure; SameSite=None"},
+	}
+	all.applyDeferred(http.StatusFound, header)
+	if isKept(header.Get("Cache-Control")) {
+		fields = append(fields, "Cache-Control")
+	}
+	if header.Get("Location") != sampleLocation {
+		fields = append(fields, "Location")
+	}
+	if !slices.ContainsFunc(header["Set-Cookie"], isSampleCookie) {
+		fields = append(fields, "Set-Cookie")
+	}
+	return fields
+}
+
+// isKept reports whether caches take a redirect for a later one (RFC 9111, section 4.2.1).
+func isKept(cacheControl string) bool {
+	return lifetime.MatchString(cacheControl) && !strings.Contains(cacheControl, "no-store") && !strings.Contains(cacheControl, "no-cache")
+}
+
+var lifetime = regexp.MustCompile(`(max-|s-max)age="?0*[1-9]`)
+
+// breaksCheckPage reports whether a policy surely keeps the check page out of frames, or its inline
+// script from running (Content Security Policy Level 3, sections 6.1 and 6.4.2).
+func breaksCheckPage(policy string) bool {
+	if policy == samplePolicy {
+		return false
+	}
+	sources := make(map[string]string)
+	for directive := range strings.SplitSeq(policy, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), " ")
+		sources[strings.ToLower(name)] = strings.TrimSpace(value)
+	}
+	if sources["frame-ancestors"] == "'none'" {
+		return true
+	}
+	for _, name := range []string{"script-src-elem", "script-src", "default-src"} {
+		if value, ok := sources[name]; ok {
+			return !strings.Contains(value, "'unsafe-inline'")
+		}
+	}
+	return false
+}
+
+// isSampleCookie reports whether frames and the script of the check page still get the cookie.
+func isSampleCookie(line string) bool {
+	c, err := http.ParseSetCookie(line)
+	return err == nil && c.Name == sampleCookie && !c.HttpOnly && c.SameSite == http.SameSiteNoneMode
+}
+
+// applyDeferred does to the header of a response what the handlers outside do when it is written.
+// What they do before that is overwritten by ours.
+func (a arrival) applyDeferred(status int, header http.Header) {
+	for _, handler := range slices.Backward(a.outside) {
+		h, ok := handler.(*headers.Handler)
+		if !ok || h.Response == nil || h.Response.HeaderOps == nil {
+			continue
+		}
+		if required := h.Response.Require; required != nil && required.Match(status, header) || required == nil && h.Response.Deferred {
+			h.Response.ApplyTo(header, caddy.NewReplacer())
+		}
+	}
+}
