@@ -172,6 +172,7 @@ func TestNoticesOutlastReloadsAndRestarts(t *testing.T) {
 			b.get(site.issuer + "/logout")
 			shop.tried(1)
 			again(t, storage, config)
+			b.get(site.issuer + "/jwks") // where the OP's keys are is learnt with the first request
 			if got := shop.told(1); got[0].Sub != "alice" {
 				t.Errorf("told %+v", got)
 			}
@@ -196,6 +197,7 @@ func TestClientsOfASessionThatExpiredAreTold(t *testing.T) {
 	}
 	clock.advance(61 * time.Minute)
 	loadCaddy(t, storage, config)
+	b.get(site.issuer + "/jwks")
 	if got := shop.told(1); got[0].Sub != "alice" || got[0].Sid == "" {
 		t.Errorf("told %+v", got)
 	}

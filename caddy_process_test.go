@@ -24,6 +24,9 @@ import (
 // processVariable is the environment variable that makes the test binary a Caddy with this plugin: Caddy is one to a process.
 const processVariable = "OIDC_SESSION_TEST_CADDY"
 
+// laterVariable is how far such a process's clock is ahead.
+const laterVariable = "OIDC_SESSION_TEST_LATER"
+
 const (
 	serving   = "serve"   // it loads the configurations that it is told, until its input ends: with the test at the latest
 	commanded = "command" // it is Caddy's command line
@@ -60,6 +63,9 @@ func runTests(m *testing.M) int {
 
 // serveConfigurations loads the file that each line of the input names, and answers with one line.
 func serveConfigurations() {
+	if later, err := time.ParseDuration(os.Getenv(laterVariable)); err == nil {
+		now = func() time.Time { return time.Now().Add(later) }
+	}
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		config, err := os.ReadFile(lines.Text())
 		if err == nil {
@@ -86,12 +92,13 @@ type caddyProcess struct {
 	process *os.Process
 }
 
-// startCaddy runs Caddy in a process of its own with a Caddyfile.
-func startCaddy(t *testing.T, caddyfile string) *caddyProcess {
+// startCaddy runs Caddy in a process of its own with a Caddyfile, and variables in its environment.
+func startCaddy(t *testing.T, caddyfile string, variables ...string) *caddyProcess {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	p := &caddyProcess{dir: t.TempDir(), log: new(textLog), ended: make(chan struct{})}
 	command := processCommand(ctx, serving, p.dir)
+	command.Env = append(command.Env, variables...)
 	var err error
 	if p.input, err = command.StdinPipe(); err != nil {
 		t.Fatal(err)

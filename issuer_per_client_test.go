@@ -394,7 +394,8 @@ func TestTheOPsOwnKeyNotifiesTheClientsOfEachIssuer(t *testing.T) {
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	loadCaddy(t, p.storage, p.config) // after which nobody asks for anything but the clients for keys
+	loadCaddy(t, p.storage, p.config)
+	p.start(b) // where the keys are is learnt with the first request
 	for _, r := range receivers {
 		if got := r.told(1); got[0].Sub != "alice" {
 			t.Errorf("told %+v", got)

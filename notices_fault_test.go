@@ -86,6 +86,9 @@ func (c *crowd) owing(s site, op *scriptedOP) (caddyfile string, ids map[string]
 	c.t.Helper()
 	dir := c.t.TempDir()
 	file, clients := filepath.Join(dir, "registry.db"), filepath.Join(dir, "clients.json")
+	clock := now
+	now = func() time.Time { return clock().Add(-registry.Lease - time.Second) } // nobody has the lease any more
+	defer func() { now = clock }()
 	store := registry.Open(&FileStore{Path: file}, func([]*registry.Session) {}, zap.NewNop())
 	ids = make(map[string]registry.NoticeID)
 	var list []handlers.Client
@@ -136,12 +139,15 @@ func TestNoNoticeIsLostWhenTheServerIsKilled(t *testing.T) {
 	site := newSite(t)
 	op, c := newScriptedOP(t, site.issuer), newCrowd(t)
 	caddyfile, ids := c.owing(site, op)
+	b := newBrowser(t)
 	first := startCaddy(t, caddyfile)
+	b.get(site.issuer + "/jwks") // where the OP's keys are is learnt with the first request
 	c.await(2 * manyNotices / 3) // the first of them long before
 	first.kill(t)
 	killed := time.Now()
 	before := c.clients()
-	second := startCaddy(t, caddyfile)
+	second := startCaddy(t, caddyfile, laterVariable+"="+(registry.Lease+time.Second).String())
+	b.get(site.issuer + "/jwks")
 	c.await(manyNotices)
 	if before == manyNotices {
 		t.Fatal("all were told before the server was killed")
@@ -166,10 +172,13 @@ func TestAReloadInTheMiddleLosesNoNoticeAndRepeatsNone(t *testing.T) {
 	caddyfile, _ := c.owing(site, op)
 	storage := t.TempDir()
 	runCaddy(t, storage, caddyfile)
+	b := newBrowser(t)
 	for n := range 3 {
+		b.get(site.issuer + "/jwks") // where the OP's keys are is learnt with the first request
 		c.await((n + 1) * manyNotices / 5)
 		loadCaddy(t, storage, caddyfile)
 	}
+	b.get(site.issuer + "/jwks")
 	c.await(manyNotices)
 	if repeated := c.repeated(); len(repeated) > 0 {
 		t.Errorf("told again: %v", repeated)
