@@ -145,7 +145,7 @@ func (w *Worker) token(t trial) (string, error) {
 func (w *Worker) judge(t trial, result Result, took time.Duration) registry.Outcome {
 	outcome := registry.Outcome{Owed: t.owed, Attempts: t.owed.Attempts + 1}
 	log := w.about(t.owed).With(zap.String("host", hostName(t.target.URI)), zap.Int("attempts", outcome.Attempts), zap.Duration("duration", took))
-	age := w.now().Sub(t.owed.Until.Add(-registry.NoticeLifetime).Time())
+	age := w.age(t.owed)
 	switch {
 	case result.Outcome == Delivered:
 		outcome.Delivered = true

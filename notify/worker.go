@@ -22,8 +22,10 @@ const (
 	claimPause = time.Millisecond
 	// waitLimit is how long a claimed notice waits for its host to have room. Then it is given back.
 	waitLimit = 10 * time.Second
-	// againAfter is when a notice is looked at again of which nothing can be said.
-	againAfter = 5 * time.Second
+	// A notice of which nothing can be said is looked at again after a tenth of the time that it is
+	// owed already, within these bounds.
+	minAgain = 5 * time.Second
+	maxAgain = 5 * time.Minute
 	// settleInterval is how long outcomes are gathered before they are recorded.
 	settleInterval = 50 * time.Millisecond
 )
@@ -272,12 +274,17 @@ func (w *Worker) route(clients Clients, o registry.Owed) {
 	case route.WithoutSid:
 		outcome.WithoutSid, outcome.Due = true, registry.At(w.now())
 	case route.Again:
-		outcome.Due = registry.At(w.now().Add(againAfter))
+		outcome.Due = registry.At(w.now().Add(min(max(w.age(o)/10, minAgain), maxAgain)))
 	default:
 		w.begin(trial{owed: o, clients: clients, target: route.Target, host: hostOf(route.Target), since: time.Now()})
 		return
 	}
 	w.record(outcome)
+}
+
+// age is how long a notice has been owed.
+func (w *Worker) age(o registry.Owed) time.Duration {
+	return w.now().Sub(o.Until.Add(-registry.NoticeLifetime).Time())
 }
 
 // dropped tells the log of a notice that is owed no more. Most clients have never been to be notified,
