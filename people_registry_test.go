@@ -36,11 +36,11 @@ func TestALostRegistryIsNoFalseChanged(t *testing.T) {
 		}
 		b.expect(site, "after the loss", "unknown", shop)
 		polls("unchanged", "")
-		wiki := b.signIn(site, "wiki", "", nil)
-		b.expect(site, "after the loss", "unchanged", wiki)
-		polls("unchanged", "")
+		wiki := b.signIn(site, "wiki", "", nil) // which goes on with the session
+		b.expect(site, "after the loss", "unchanged", shop, wiki)
+		polls("unchanged", "unchanged")
 		b.signOut(site, op)
-		b.expect(site, "after sign-out", "changed", wiki)
-		polls("changed", "")
+		b.expect(site, "after sign-out", "changed", shop, wiki)
+		polls("changed", "changed")
 	})
 }

@@ -230,7 +230,7 @@ func TestASessionLastsAsLongAsConfigured(t *testing.T) {
 	clock := setClock(t)
 	runCaddy(t, t.TempDir(), site.caddyfile("oidc_session {\n\t\tstore memory\n\t}", "oidc_session {\n\t\tissuer ISSUER\n\t\tlogin_cookie login\n\t\tsession_lifetime 2h\n\t}\n\t"+op.proxy()))
 	b := newBrowser(t)
-	shop := b.authorize(site, "shop", "alice", nil)
+	shop := b.signIn(site, "shop", "alice", nil)
 	clock.advance(119 * time.Minute)
 	if got := b.ask(site, shop); got != "unchanged" {
 		t.Errorf("within its lifetime: %s", got)
@@ -265,7 +265,7 @@ func TestASessionEndsWhenNobodyUsesItForAWhile(t *testing.T) {
 	clock := setClock(t)
 	runCaddy(t, t.TempDir(), site.caddyfile("", "oidc_session {\n\t\tissuer ISSUER\n\t\tlogin_cookie login\n\t\tidle_timeout 12h\n\t}\n\t"+op.proxy()))
 	b := newBrowser(t)
-	shop := b.authorize(site, "shop", "alice", nil)
+	shop := b.signIn(site, "shop", "alice", nil)
 	clock.advance(11 * time.Hour)
 	wiki := b.authorize(site, "wiki", "", nil)
 	clock.advance(11 * time.Hour)

@@ -95,7 +95,8 @@ func TestTheOPsOwnKeyTellsItsClients(t *testing.T) {
 			if err := caddy.Stop(); err != nil {
 				t.Fatal(err)
 			}
-			loadCaddy(t, storage, config) // after which nobody asks for anything
+			loadCaddy(t, storage, config)
+			b.get(site.issuer + "/") // where the OP's keys are is learnt with the first request
 			if got := shop.told(1); got[0].Sub != "alice" {
 				t.Errorf("told %+v", got)
 			}

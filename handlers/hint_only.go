@@ -43,7 +43,7 @@ func (e *EndSession) serveHintOnly(op *OP, w http.ResponseWriter, r *http.Reques
 	}
 	l.visit = newVisit(e.env, op, keys, r)
 	l.patient = true
-	ok := l.record(func(ctx context.Context) ([]*registry.Session, error) {
+	ok := l.record(zap.Skip(), func(ctx context.Context) ([]*registry.Session, error) {
 		return e.env.Registry.EndHolder(ctx, op.Issuer, holder, registry.Ending{Reason: registry.ReasonLogout})
 	})
 	switch {

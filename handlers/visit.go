@@ -162,22 +162,27 @@ func (v *visit) endRecorded(browsers []sessionstate.BrowserID, reason registry.R
 
 // endBrowser ends all sessions that the registry has of a browser. It reports whether it did: the rest is left to a later visit.
 func (v *visit) endBrowser(browser sessionstate.BrowserID, reason registry.Reason) bool {
-	return v.record(func(ctx context.Context) ([]*registry.Session, error) {
+	session := zap.Skip()
+	if browser == v.sealed.browser && !v.sealed.session.IsZero() {
+		session = zap.Stringer("session", v.sealed.session)
+	}
+	return v.record(session, func(ctx context.Context) ([]*registry.Session, error) {
 		return v.env.Registry.End(ctx, registry.Ending{
 			Place: registry.PlaceOf(v.op.Issuer, browser), Reason: reason, Asked: v.asked, AskedWait: v.askedWait,
 		})
 	})
 }
 
-// record has sessions end in the registry. It reports whether they did.
-func (v *visit) record(end func(context.Context) ([]*registry.Session, error)) bool {
+// record has sessions end in the registry. It reports whether they did; if not, the log has it, and
+// the field that says of which session.
+func (v *visit) record(session zap.Field, end func(context.Context) ([]*registry.Session, error)) bool {
 	ctx := recording(v.r)
 	if v.patient {
 		ctx = registry.Patient(ctx)
 	}
 	ended, err := end(ctx)
 	if err != nil {
-		v.env.Logger.Error("session end not recorded", zap.String("issuer", v.op.Issuer), zap.String("client_id", v.asked), zap.Error(err),
+		v.env.Logger.Error("session end not recorded", zap.String("issuer", v.op.Issuer), session, zap.String("client_id", v.asked), zap.Error(err),
 			zap.String("advice", "make the session registry available again: clients are notified when this browser next signs in or out"))
 		return false
 	}
