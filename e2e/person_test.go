@@ -21,6 +21,11 @@ type person struct {
 	apps *http.Client // has no cookies
 }
 
+func (p *person) close() {
+	p.http.CloseIdleConnections()
+	p.apps.CloseIdleConnections()
+}
+
 // A signedIn is what an app got when a person signed in.
 type signedIn struct {
 	client, origin, sessionState, hint string
