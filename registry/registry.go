@@ -402,8 +402,10 @@ func (r *Registry) End(ctx context.Context, e Ending) ([]*Session, error) {
 // rule ends the sessions that are meant; nil: all.
 func (e Ending) rule(meant func(*Session) bool) func(*record, Time) (bool, error) {
 	return func(rec *record, now Time) (bool, error) {
+		before := len(rec.Sessions)
 		tidied := rec.tidy(now)
-		return len(rec.endAll(meant, e.Reason, e.Asked, now.Add(e.AskedWait), now)) > 0 || len(tidied) > 0, nil
+		ended := rec.endAll(meant, e.Reason, e.Asked, now.Add(e.AskedWait), now)
+		return len(ended) > 0 || len(tidied) > 0 || len(rec.Sessions) < before, nil
 	}
 }
 
