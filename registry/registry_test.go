@@ -442,6 +442,30 @@ func TestRegistry(t *testing.T) {
 			w.claims()
 			expect("expiry", 4)
 		},
+		"whoever watches and hangs delays no other caller": func(w *world) {
+			hangs, free := make(chan struct{}, 1), make(chan struct{})
+			defer w.Watch(func(place registry.Place) {
+				if place == registry.PlaceOf(issuer, browserID(1)) {
+					hangs <- struct{}{}
+					<-free
+				}
+			})()
+			w.signIn(1, "alice", "1")
+			w.signIn(2, "bob", "1")
+			var all sync.WaitGroup
+			all.Go(func() { w.end(1) })
+			<-hangs
+			ended := make(chan int, 1)
+			all.Go(func() { ended <- len(w.end(2)) })
+			select {
+			case n := <-ended:
+				equal(w, "ended", n, 1)
+			case <-time.After(5 * time.Second):
+				w.Error("an end of another browser waits for it")
+			}
+			close(free)
+			all.Wait()
+		},
 		"ends and new sessions are announced beside what is forgotten by the same change": func(w *world) {
 			for range 3 { // nobody redeems their codes
 				w.join(w.aJoin(1))
