@@ -12,21 +12,20 @@ import (
 	"time"
 )
 
-// startCaddy starts Caddy with the plugin in a data directory of its own, and waits until it serves. The Caddyfile turns its
-// admin endpoint off and lets it log to the standard streams.
-func startCaddy(t *testing.T, caddyfile string) *process {
+// startCaddy starts Caddy with the plugin, all of whose files are in a directory, and waits until it serves. The Caddyfile lets it log
+// to the standard streams.
+func startCaddy(t *testing.T, dir, caddyfile string, environment ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
 	config := filepath.Join(dir, "Caddyfile")
 	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{caddyVariable + "=1", "HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}
-	p := start(t, dir, env, self, "run", "--config", config, "--adapter", "caddyfile")
+	env := append(environment, caddyVariable+"=1", "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	p := start(t, dir, env, self, "run", "--config", config, "--adapter", "caddyfile", "--pidfile", filepath.Join(dir, "pid"))
 	p.waitLine(t, "started Caddy", func(line string) (string, bool) {
 		return line, strings.Contains(line, "serving initial configuration")
 	})

@@ -16,7 +16,14 @@ import (
 // A process is a program that a test started. It ends with the test, whatever happens to either.
 type process struct {
 	output *lines // what it wrote, both streams
+	hold   io.Closer
 	exited chan struct{}
+}
+
+// kill ends it at once, as a power cut would.
+func (p *process) kill() {
+	p.hold.Close()
+	<-p.exited
 }
 
 // lines are what a process wrote so far.
@@ -62,7 +69,7 @@ func start(t *testing.T, dir string, env []string, program string, args ...strin
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{output: &lines{more: make(chan struct{}, 1)}, exited: make(chan struct{})}
+	p := &process{output: &lines{more: make(chan struct{}, 1)}, hold: hold, exited: make(chan struct{})}
 	go func() {
 		for scanner := bufio.NewScanner(r); scanner.Scan(); {
 			p.output.add(scanner.Text())
@@ -74,10 +81,7 @@ func start(t *testing.T, dir string, env []string, program string, args ...strin
 		w.Close()
 		close(p.exited)
 	}()
-	t.Cleanup(func() {
-		hold.Close()
-		<-p.exited
-	})
+	t.Cleanup(p.kill)
 	return p
 }
 
@@ -101,6 +105,9 @@ func (p *process) waitLine(t *testing.T, what string, find func(line string) (st
 	}
 }
 
+// guarded are the attributes of a guarded program, which has a disk of its own where the test can give it one.
+var guarded = func() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
 // guard runs a program in a process group of its own, and kills that group when its own standard input ends: the test that
 // holds the other end is over then, be it by a panic or a signal.
 func guard(program string, args []string) int {
@@ -108,7 +115,7 @@ func guard(program string, args []string) int {
 	signal.Ignore(os.Interrupt)
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = guarded()
 	if err := cmd.Start(); err != nil {
 		os.Stderr.WriteString(err.Error() + "\n")
 		return 1

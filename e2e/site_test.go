@@ -31,14 +31,22 @@ type site struct {
 	caddy       *process
 	certificate certificate
 	port        string
-	ops         []string // blocks of the Caddyfile
-	complaint   string   // is in each warning of the plugin; empty: there may be none
+	admin       string            // the address of its admin endpoint, or off
+	dir         string            // has Caddy's files
+	global      string            // global options
+	environment []string          // of Caddy
+	clients     map[string]string // ID -> host
+	ops         []string          // blocks of the Caddyfile
+	caddyfile   string
+	complaint   string // is in each warning of the plugin; empty: there may be none
+	careless    bool   // it may warn of anything
 }
 
 const siteCaddyfile = `
 {
-	admin off
+	admin %[7]s
 	persist_config off
+	%[8]s
 	auto_https disable_redirects
 	log {
 		output stderr
@@ -109,13 +117,15 @@ func startSite(t *testing.T) *site {
 }
 
 // newSite returns a site that is to be started once its OPs are added.
-func newSite(t *testing.T) *site { return &site{port: freePort(t)} }
+func newSite(t *testing.T) *site {
+	return &site{port: freePort(t), dir: t.TempDir(), admin: "off", clients: map[string]string{"shop": shopHost, "wiki": wikiHost}}
+}
 
 // addOP starts an OP, to be behind Caddy at a host.
 func (s *site) addOP(t *testing.T, host string, p provider) {
 	t.Helper()
 	clients := make(map[string][]string)
-	for id, rp := range map[string]string{"shop": shopHost, "wiki": wikiHost} {
+	for id, rp := range s.clients {
 		for _, path := range []string{"/callback.html", "/silent.html", "/answer.html", "/isolated/answer.html", "/posted"} {
 			clients[id] = append(clients[id], s.url(rp, path))
 		}
@@ -132,9 +142,22 @@ func (s *site) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.certificate = newCertificate(t, "*.provider.test", "*.shop.test", "*.wiki.test", "*.foreign.test")
-	caddyfile := fmt.Sprintf(siteCaddyfile, s.port, s.certificate.file, s.certificate.keyFile, needPackages(t), pages, startPosted(t))
-	s.caddy = startCaddy(t, strings.TrimSpace(caddyfile+strings.Join(s.ops, "")))
-	t.Cleanup(func() { expectNoComplaints(t, s.caddy, s.complaint) })
+	caddyfile := fmt.Sprintf(siteCaddyfile, s.port, s.certificate.file, s.certificate.keyFile, needPackages(t), pages, startPosted(t), s.admin, s.global)
+	s.caddyfile = strings.TrimSpace(caddyfile + strings.Join(s.ops, ""))
+	s.caddy = startCaddy(t, s.dir, s.caddyfile, s.environment...)
+	t.Cleanup(func() {
+		if !s.careless {
+			expectNoComplaints(t, s.caddy, s.complaint)
+		}
+	})
+}
+
+// restart kills Caddy, does something meanwhile, and starts Caddy again.
+func (s *site) restart(t *testing.T, meanwhile func()) {
+	t.Helper()
+	s.caddy.kill()
+	meanwhile()
+	s.caddy = startCaddy(t, s.dir, s.caddyfile, s.environment...)
 }
 
 // url returns an address on one of the hosts.

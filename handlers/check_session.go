@@ -217,7 +217,7 @@ func (c *CheckSession) verdict(op *OP, r *http.Request, q check) (verdict, error
 	if handle.Session.IsZero() {
 		return anonymousVerdict(op, keys, q), nil
 	}
-	state, session, err := c.env.Registry.Resolve(r.Context(), registry.Ref{Session: handle.Session, Response: handle.Response, Until: handle.Until})
+	state, session, err := c.env.Registry.Resolve(recording(r), registry.Ref{Session: handle.Session, Response: handle.Response, Until: handle.Until})
 	switch {
 	case err != nil:
 		unrecorded(c.env.Logger, "a check cannot be answered", err)

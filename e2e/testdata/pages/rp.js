@@ -1,5 +1,5 @@
 // A relying party as oidc-client-ts makes it, in the browser alone. The query of its first page names the host of the OP, and
-// `anonymous` in it makes the party watch the OP while nobody is signed in. The tab remembers both.
+// `anonymous` in it makes the party watch the OP while nobody is signed in; `client` makes it another client. The tab remembers all.
 'use strict';
 
 if (location.search && document.currentScript.dataset.page === 'first') sessionStorage.setItem('options', location.search);
@@ -8,7 +8,7 @@ const provider = 'https://' + (options.get('op') || 'op.provider.test') + ':' + 
 
 const manager = new oidc.UserManager({
 	authority: provider,
-	client_id: location.hostname.split('.')[1],
+	client_id: options.get('client') || location.hostname.split('.')[1],
 	redirect_uri: location.origin + '/callback.html',
 	silent_redirect_uri: location.origin + '/silent.html',
 	scope: 'openid',
