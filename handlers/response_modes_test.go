@@ -190,13 +190,9 @@ func TestAnIDTokenInTheResponseNamesTheUserAtOnce(t *testing.T) {
 // subs are the subs of a session.
 func (w *world) subs(t testing.TB, id sessionstate.SessionID) string {
 	t.Helper()
-	participations, err := w.store.Participations(t.Context(), w.op.Issuer, id)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var subs []string
-	for _, p := range participations {
-		for _, s := range p.Subjects {
+	for _, client := range w.clients(t, id) {
+		for _, s := range client.Subjects {
 			subs = append(subs, s.Sub)
 		}
 	}

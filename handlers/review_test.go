@@ -98,8 +98,7 @@ func TestAFrameTakesNoAnswerFromASignIn(t *testing.T) {
 	a.get(ask("evil"), page)
 	a.dest = "document"
 	a.get("/login", redirect(callback+"?code=c"))
-	joined, err := w.store.Participations(t.Context(), issuer, a.openS().session)
-	if err != nil || len(joined) != 1 || joined[0].ClientID != clientID {
-		t.Errorf("the sign-in is that of %+v, %v", joined, err)
+	if joined := w.clients(t, a.openS().session); len(joined) != 1 || joined[0].ID != clientID {
+		t.Errorf("the sign-in is that of %+v", joined)
 	}
 }
