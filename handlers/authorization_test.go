@@ -335,6 +335,7 @@ func TestASuccessContinuesTheSessionOfTheCookie(t *testing.T) {
 	w := newWorld(t)
 	a := newAgent(t, w)
 	first := a.signIn("c1")
+	w.redeem(t, codeForm("c1"), answering(tokenResponse(claims("alice", clientID)))) // or it is forgotten soon
 	before, state := a.openS(), a.stateCookie()
 	w.clock.advance(lifetime / 2)
 	response := a.get(strings.Replace(authorize("s"), clientID, "mail", 1), redirect(callback+"?code=c2&state=s"))

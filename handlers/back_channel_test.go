@@ -160,11 +160,11 @@ func TestTheClientThatAskedIsNotifiedThoughItsUserNeverComesBack(t *testing.T) {
 	if page.StatusCode != http.StatusOK || page.Header.Get("Location") != "" {
 		t.Fatalf("no page with frames: %s", page.Status)
 	}
-	x.w.clock.advance(askedWait - time.Second)
+	x.w.clock.advance(askedWait - 2*time.Second)
 	if got := x.dueClients(); got != "wiki" {
 		t.Errorf("while the page may be shown: %s", got)
 	}
-	x.w.clock.advance(time.Second)
+	x.w.clock.advance(2 * time.Second)
 	if got := x.dueClients(); got != clientID+" wiki" {
 		t.Errorf("afterwards: %s", got)
 	}

@@ -237,8 +237,14 @@ func TestVerdicts(t *testing.T) {
 			_, salt, _ := sessionstate.Split(q.sessionState)
 			q.sessionState = "x." + salt
 		}, verdictUnchanged},
-		{"just before it expires", func(_ *testing.T, w *world, _ *agent, _ *check) { w.clock.advance(lifetime - time.Second) }, verdictUnchanged},
-		{"expired", func(_ *testing.T, w *world, _ *agent, _ *check) { w.clock.advance(lifetime) }, verdictChanged},
+		{"just before it expires", func(t *testing.T, w *world, _ *agent, _ *check) {
+			w.redeem(t, codeForm("c"), answering(tokenResponse(claims("alice", clientID))))
+			w.clock.advance(lifetime - time.Second)
+		}, verdictUnchanged},
+		{"expired", func(t *testing.T, w *world, _ *agent, _ *check) {
+			w.redeem(t, codeForm("c"), answering(tokenResponse(claims("alice", clientID))))
+			w.clock.advance(lifetime)
+		}, verdictChanged},
 		{"expired and removed", func(t *testing.T, w *world, a *agent, _ *check) {
 			w.clock.advance(lifetime * 3)
 			if w.claim(t); w.session(t, a.openS().session) != nil {
@@ -367,13 +373,6 @@ func TestAppsWhoseCodesNobodyRedeemsHereSeeNoChange(t *testing.T) {
 			t.Error("after the sign-out a session_state still fits the cookie")
 		}
 	}
-}
-
-// forgetful is a registry that only knows itself.
-type forgetful struct{ registry.Registry }
-
-func (forgetful) Resolve(context.Context, string, sessionstate.SessionID, sessionstate.ResponseID) (s registry.Session, found bool, err error) {
-	return s, false, registry.ErrUnavailable
 }
 
 func TestWithoutKeysTheCheckIsNotAnswered(t *testing.T) {

@@ -70,6 +70,7 @@ func (x *exit) setUp() {
 	x.t.Helper()
 	x.e.Keys, x.e.LoginPlace = &Keys{URI: x.e.Keys.URI}, new(LoginPlace)
 	x.e.BackChannel = x.w.backChannel(x.e.Clients)
+	x.e.BackChannel.See(x.w.op)
 	x.e.Keys.Setup(x.w.env)
 	if err := x.e.Clients.Setup(x.w.env); err != nil {
 		x.t.Fatal(err)
