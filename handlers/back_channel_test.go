@@ -67,8 +67,8 @@ func (x *exit) due() (due []delivery) {
 	x.t.Helper()
 	x.w.claim(x.t)
 	for _, owed := range x.owed() {
-		if owed.Lease == 0 {
-			continue
+		if owed.Lease == 0 || owed.Due > registry.At(x.w.clock.Now().Add(registry.Lease+time.Second)) {
+			continue // not due, or held back
 		}
 		switch route := x.w.noticesOf(x.e.BackChannel).Route(x.t.Context(), owed); {
 		case route.Drop != "":
@@ -164,7 +164,7 @@ func TestTheClientThatAskedIsNotifiedThoughItsUserNeverComesBack(t *testing.T) {
 	if got := x.dueClients(); got != "wiki" {
 		t.Errorf("while the page may be shown: %s", got)
 	}
-	x.w.clock.advance(2 * time.Second)
+	x.w.clock.advance(3 * time.Second)
 	if got := x.dueClients(); got != clientID+" wiki" {
 		t.Errorf("afterwards: %s", got)
 	}

@@ -19,7 +19,7 @@ const maxReceipts = 8
 type receipt struct {
 	issuer   string
 	sessions []sessionstate.SessionID
-	clients  []*receiptClient // in the order of their IDs, those of one session after those of another
+	clients  []*receiptClient // in the order in which they came, those of one session after those of another
 	frames   []string         // the URLs of those that are told by front channel, as many as a page may have
 	framed   bool             // the page with these was shown
 	native   bool             // the OP tells clients itself: what becomes of those is not known here

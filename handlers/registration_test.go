@@ -502,6 +502,7 @@ func TestAClientThatRegisteredItselfIsToldAtPublicAddressesOnly(t *testing.T) {
 	o := newRegistrar(t)
 	o.send("POST", registrationPath, fullRegistration)
 	b := o.g.BackChannel
+	b.See(o.w.op)
 	route := func() notify.Route {
 		return o.w.noticesOf(b).Route(t.Context(), registry.Owed{Issuer: issuer, ClientID: "client 1", Sub: "alice", Sid: "1"})
 	}

@@ -56,6 +56,7 @@ func TestAnOldEnginesImageWithoutTheLoginCookieEndsNothing(t *testing.T) {
 func TestASilentRequestThatCrossesALoginEndsNothing(t *testing.T) {
 	w := newWorld(t)
 	a, _ := signedIn(t, w)
+	w.redeem(t, codeForm("c"), answering(tokenResponse(claims("alice", clientID)))) // or it is forgotten soon
 	renew := func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Set-Cookie", "sid=new; Path=/; Secure; SameSite=None")
 		page(rw, r)

@@ -223,7 +223,7 @@ func TestAClientThatNobodyVouchesForGoesByItsHost(t *testing.T) {
 		}
 	}
 	page := readAll(t, x.answer(x.ask(nil), answerSignOut).Body)
-	onReceipt(t, page, map[string][]string{"cannot be told": {"bank.example", "self.example", "The Shop"}})
+	onReceipt(t, page, map[string][]string{"cannot be told": {"self.example", "bank.example", "The Shop"}})
 }
 
 func TestPagesCallTheOPByItsNameOrItsHostWithoutPort(t *testing.T) {

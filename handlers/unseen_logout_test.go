@@ -196,7 +196,7 @@ func TestASignOutThatIsNotRecordedSaysThatAppsCouldNotBeTold(t *testing.T) {
 				t.Errorf("at the OP: %v, got %v", atOP, got.Header)
 			}
 			if logged := x.w.logged(); !strings.Contains(logged, `"level":"error"`) ||
-				!strings.Contains(logged, `"msg":"session end not recorded","issuer":"`+issuer+`","client_id":"`+clientID+`"`) {
+				!strings.Contains(logged, `"msg":"session end not recorded","issuer":"`+issuer+`","session":"`+session.String()+`","client_id":"`+clientID+`"`) {
 				t.Errorf("logged %s", logged)
 			}
 			x.w.store.do(nil)
