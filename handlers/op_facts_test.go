@@ -172,6 +172,12 @@ func TestWhatServersSawIsMerged(t *testing.T) {
 	if got, want := s.facts(), (registry.Facts{Kid: today, NoKid: old.NoKid, Sid: today, NoSid: today}); got != want {
 		t.Errorf("recorded is %+v, want %+v", got, want)
 	}
+	s.w.clock.advance(-factsDay) // the clock of another is slow
+	s.restart()
+	s.sees("shop", tokens.IDToken{KeyID: "1"})
+	if got := s.facts(); got.Kid != today {
+		t.Errorf("a slow clock takes %v back to %v", today.Time(), got.Kid.Time())
+	}
 	if s.adds() || s.b.Tells(s.op) {
 		t.Error("what was recorded before does not count")
 	}

@@ -291,7 +291,7 @@ func TestThreatCVE202421492AnOldCookieRevivesNoSession(t *testing.T) {
 	old := maps.Clone(a.cookies)
 	before := a.openS()
 	a.get("/logout", signOut)
-	a.cookies = old
+	a.cookies = maps.Clone(old)
 	if a.signIn("c2"); a.openS().session == before.session || w.live(t, before.session) {
 		t.Error("the session lives again")
 	}
@@ -300,5 +300,24 @@ func TestThreatCVE202421492AnOldCookieRevivesNoSession(t *testing.T) {
 	}
 	if session := w.session(t, before.session); session.Reason != registry.ReasonLoginCookie {
 		t.Errorf("recorded is %+v", session)
+	}
+	// So many sessions have ended since that this one's end is not recorded any more.
+	for i := range registry.MaxTombstones {
+		a.signIn(fmt.Sprint("next ", i))
+		a.cookies["sid"] = "v"
+		a.get("/logout", signOut)
+	}
+	w.clock.advance(2 * registry.CodeLifetime)
+	for range 2 { // to record it, and to find it so
+		a.cookies = maps.Clone(old)
+		if a.signIn("c3"); a.openS().session == before.session || w.live(t, before.session) {
+			t.Error("the session lives again though its end was forgotten")
+		}
+	}
+	if w.session(t, before.session) != nil {
+		t.Error("its end is recorded still")
+	}
+	if got := w.check(t, check{clientID, state, rpOrigin, ""}); got != verdictUnknown {
+		t.Errorf("then, the check says %s", got)
 	}
 }
