@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -12,11 +13,13 @@ import (
 )
 
 const (
-	// maxBatch is how many calls share one commit.
+	// maxBatch is how many calls share one commit, and maxEdits how many edits of each: a sign-in
+	// waits for all of a commit, and a call that claims or settles has hundreds.
 	maxBatch = 64
+	maxEdits = 16
 	// sweepInterval is how often what has expired is deleted, and maxSwept how much at once.
 	sweepInterval = time.Second
-	maxSwept      = 64
+	maxSwept      = maxEdits
 )
 
 // counts are the sums over all records.
@@ -26,8 +29,36 @@ type counts struct{ live, owing int64 }
 type job struct {
 	ctx   context.Context
 	edits []*registry.Edit
+	made  int        // how many edits have been committed
 	errs  []error    // of the edits
 	done  chan error // buffered: the caller may have gone
+}
+
+// next are the edits of the next commit, up to some.
+func (j *job) next(most int) []*registry.Edit {
+	return j.edits[j.made:min(j.made+most, len(j.edits))]
+}
+
+// advance notes that edits were committed, or why they were not. It reports whether the call is over,
+// and answers it then.
+func (j *job) advance(made int, err error) (over bool) {
+	if err == nil && j.ctx.Err() != nil {
+		err = unavailable(j.ctx.Err())
+	}
+	switch {
+	case err == nil:
+		j.made += made
+		if j.made < len(j.edits) {
+			return false
+		}
+	case j.made > 0: // what was committed counts
+		for i := j.made; i < len(j.edits); i++ {
+			j.errs[i] = err
+		}
+		err = nil
+	}
+	j.done <- err
+	return true
 }
 
 // Edit implements [registry.Store]. Calls that come while another is being committed share the
@@ -61,21 +92,32 @@ func (s *Store) writer() {
 	defer close(s.idle)
 	sweep := time.NewTimer(sweepInterval)
 	defer sweep.Stop()
+	more := make(chan struct{}) // closed: for calls that are not over
+	close(more)
+	var batch []*job
 	for {
+		goOn := more
+		if len(batch) == 0 {
+			goOn = nil
+		}
 		select {
 		case <-s.quit:
+			for _, j := range batch {
+				j.advance(0, unavailable(errClosed))
+			}
 			return
 		case j := <-s.jobs:
-			s.commit(s.gather(j))
+			batch = s.commit(s.gather(append(batch, j)))
+		case <-goOn:
+			batch = s.commit(s.gather(batch))
 		case <-sweep.C:
 			sweep.Reset(s.sweep())
 		}
 	}
 }
 
-// gather adds the calls that are waiting to the one received.
-func (s *Store) gather(j *job) []*job {
-	batch := []*job{j}
+// gather adds the calls that are waiting.
+func (s *Store) gather(batch []*job) []*job {
 	for len(batch) < maxBatch {
 		select {
 		case j := <-s.jobs:
@@ -87,40 +129,34 @@ func (s *Store) gather(j *job) []*job {
 	return batch
 }
 
-// commit runs the calls in one transaction and answers them.
-func (s *Store) commit(batch []*job) {
+// commit makes some edits of each call in one transaction, and returns the calls that have more.
+func (s *Store) commit(batch []*job) (more []*job) {
 	var told []registry.Key
+	most := 0
 	err := s.update(func(w *writing) error {
-		told = nil
+		told, most = nil, s.maxEdits
 		for _, j := range batch {
 			if j.ctx.Err() != nil {
 				continue // nobody waits for it
 			}
-			for i, edit := range j.edits {
+			for i, edit := range j.next(most) {
 				tell, editErr, err := w.edit(edit)
 				if err != nil {
 					return err
 				}
-				if j.errs[i] = editErr; tell {
+				if j.errs[j.made+i] = editErr; tell {
 					told = append(told, edit.Key)
 				}
 			}
 		}
 		return nil
 	})
-	for _, j := range batch {
-		if jobErr := j.ctx.Err(); err == nil && jobErr != nil {
-			j.done <- unavailable(jobErr)
-			continue
+	if err == nil {
+		for _, key := range told {
+			s.listeners.Tell(key)
 		}
-		j.done <- err
 	}
-	if err != nil {
-		return
-	}
-	for _, key := range told {
-		s.listeners.Tell(key)
-	}
+	return slices.DeleteFunc(batch, func(j *job) bool { return j.advance(len(j.next(most)), err) })
 }
 
 // update runs fn in a write transaction, which is committed if it has written anything.
