@@ -87,37 +87,40 @@ func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
 	}
 }
 
-// writer commits what is sent, and deletes what has expired, until the store is closed.
+// writer commits what is sent, and deletes what has expired, until the store is closed. Between the
+// commits of a call of many edits it pauses as long as one takes, which other calls may use.
 func (s *Store) writer() {
 	defer close(s.idle)
 	sweep := time.NewTimer(sweepInterval)
 	defer sweep.Stop()
-	more := make(chan struct{}) // closed: for calls that are not over
-	close(more)
-	var batch []*job
+	var more []*job           // calls that are not over
+	var goOn <-chan time.Time // fires when it is their turn; nil: there are none
+	pause := time.Millisecond
 	for {
-		goOn := more
-		if len(batch) == 0 {
-			goOn = nil
-		}
 		select {
 		case <-s.quit:
-			for _, j := range batch {
+			for _, j := range more {
 				j.advance(0, unavailable(errClosed))
 			}
 			return
 		case j := <-s.jobs:
-			batch = s.commit(s.gather(append(batch, j)))
+			more = append(more, s.commit(s.gather(j))...)
 		case <-goOn:
-			batch = s.commit(s.gather(batch))
+			start := time.Now()
+			more, goOn = s.commit(more), nil
+			pause = max(time.Since(start), time.Millisecond)
 		case <-sweep.C:
 			sweep.Reset(s.sweep())
+		}
+		if goOn == nil && len(more) > 0 {
+			goOn = time.After(pause)
 		}
 	}
 }
 
-// gather adds the calls that are waiting.
-func (s *Store) gather(batch []*job) []*job {
+// gather adds the calls that are waiting to the one received.
+func (s *Store) gather(j *job) []*job {
+	batch := []*job{j}
 	for len(batch) < maxBatch {
 		select {
 		case j := <-s.jobs:
