@@ -58,7 +58,7 @@ func login(ctx context.Context, r *registry.Registry, name string) (*registry.Se
 
 // filledAtOnce is how many sessions are filled by one commit: about as many as a busy server's sign-ins share, for the free pages of a
 // file are as many as its largest commit needed.
-const filledAtOnce = 64
+const filledAtOnce = 256
 
 // fill records sessions, each of one sign-in whose response names the user. Without codes, they are as when their codes are forgotten.
 func fill(ctx context.Context, store registry.Store, count int, lifetime time.Duration, codes bool) error {
@@ -98,6 +98,11 @@ func (d *deferred) Edit(_ context.Context, edits ...*registry.Edit) error {
 	}
 	d.edits = append(d.edits, edits...)
 	return nil
+}
+
+// Members finds no other sessions of the users: there are none.
+func (d *deferred) Members(_ context.Context, _ int, sets ...registry.Key) ([][]string, error) {
+	return make([][]string, len(sets)), nil
 }
 
 func (d *deferred) commit(ctx context.Context) error {
