@@ -56,9 +56,9 @@ func login(ctx context.Context, r *registry.Registry, name string) (*registry.Se
 	return joined.Session, err
 }
 
-// filledAtOnce is how many sessions are filled by one commit: about as many as a busy server's sign-ins share, for the free pages of a
-// file are as many as its largest commit needed.
-const filledAtOnce = 256
+// Sessions are filled many at once; the last ones few at once, for a commit leaves as many free pages as it needed, and the next commits
+// write their list until sign-ins have used them up.
+const filledAtOnce, lastAtOnce, lastFilled = 1024, 8, 20_000
 
 // fill records sessions, each of one sign-in whose response names the user. Without codes, they are as when their codes are forgotten.
 func fill(ctx context.Context, store registry.Store, count int, lifetime time.Duration, codes bool) error {
@@ -73,7 +73,7 @@ func fill(ctx context.Context, store registry.Store, count int, lifetime time.Du
 		if _, err := r.Join(registry.Patient(ctx), j); err != nil {
 			return err
 		}
-		if len(later.edits) < filledAtOnce && i < count-1 {
+		if left := count - 1 - i; left > 0 && len(later.edits) < filledAtOnce && (left > lastFilled || len(later.edits) < lastAtOnce) {
 			continue
 		}
 		if err := later.commit(ctx); err != nil {
