@@ -176,6 +176,9 @@ func (s *Store) update(fn func(*writing) error) error {
 		// recovered from.
 		defer func() { _ = tx.Rollback() }() // harmless after Commit
 		w := &writing{tx: tx, now: s.now(), counts: *s.counts.Load()}
+		for _, index := range [][]byte{bucketWakes, bucketExpires} {
+			tx.Bucket(index).FillPercent = 0.9 // what comes is mostly the last
+		}
 		if err := fn(w); err != nil || !w.wrote {
 			return err
 		}
