@@ -39,56 +39,80 @@ const (
 	watched = 256
 )
 
-// measureRegistry measures sign-ins, checks and sign-outs in files, and what sessions take.
-func measureRegistry(ctx context.Context, r *report, l limits, dir string) error {
+// A file is a registry in a file, and what calls to it took.
+type file struct {
+	*registry.Registry
+
+	count        int
+	logins, ends times
+}
+
+// measureRegistry measures sign-ins, sign-outs and checks in files, and what sessions take.
+func measureRegistry(ctx context.Context, r *report, l limits, dir string) (err error) {
 	r.section(fmt.Sprintf("Sessions in a file (login: two durable transactions; end: of a session of %d clients, with its notices; one at a time)", clientsOfASession))
-	var logins, ends []float64
+	var files []*file
 	for _, count := range l.sessions {
-		login, end, err := measureFile(ctx, r, filepath.Join(dir, fmt.Sprint(count), "registry.db"), count, l)
+		f, err := openFile(ctx, r, filepath.Join(dir, fmt.Sprint(count), "registry.db"), count)
 		if err != nil {
 			return fmt.Errorf("%d sessions: %w", count, err)
 		}
-		logins, ends = append(logins, float64(login.percentile(50))), append(ends, float64(end.percentile(50)))
+		defer func() { err = errors.Join(err, f.Close()) }()
+		files = append(files, f)
 	}
-	last := len(l.sessions) - 1
-	between := fmt.Sprintf("p50 among %d / among %d sessions", l.sessions[last], l.sessions[0])
-	r.target("login: "+between, logins[last]/logins[0], growthTarget, 0, "%.2f")
-	r.target("end: "+between, ends[last]/ends[0], growthTarget, 0, "%.2f")
+	if err := callInTurn(ctx, files, l); err != nil {
+		return err
+	}
+	for _, f := range files {
+		r.times(fmt.Sprintf("login among %d sessions", f.count), &f.logins, loginTarget)
+		r.times(fmt.Sprintf("end among %d sessions", f.count), &f.ends, endTarget)
+	}
+	first, last := files[0], files[len(files)-1]
+	between := fmt.Sprintf("p50 among %d / among %d sessions", last.count, first.count)
+	r.target("login: "+between, last.logins.growth(&first.logins), growthTarget, 0, "%.2f")
+	r.target("end: "+between, last.ends.growth(&first.ends), growthTarget, 0, "%.2f")
+	for _, f := range files {
+		if err := measureResolve(ctx, r, f.Registry, fmt.Sprintf("Resolve among %d sessions", f.count), inFileTarget); err != nil {
+			return err
+		}
+	}
 	return measureMemory(ctx, r)
 }
 
-// measureFile measures in a file with so many sessions.
-func measureFile(ctx context.Context, r *report, path string, count int, l limits) (logins, ends *times, err error) {
+// openFile opens a file with so many sessions.
+func openFile(ctx context.Context, r *report, path string, count int) (*file, error) {
 	if err := measureFilling(ctx, r, path, count); err != nil {
-		return nil, nil, fmt.Errorf("filling: %w", err)
+		return nil, fmt.Errorf("filling: %w", err)
 	}
 	start := time.Now()
 	store, err := bolt.Open(path, time.Now, zap.NewNop())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r.target(fmt.Sprintf("opening a file of %d sessions, in ms", count), milliseconds(time.Since(start)), milliseconds(openTarget), 0, "%.1f")
-	reg := openRegistry(store, ignore)
-	defer func() { err = errors.Join(err, reg.Close()) }()
+	return &file{Registry: openRegistry(store, ignore), count: count}, nil
+}
 
-	logins, ends = new(times), new(times)
+// callInTurn makes the calls that are measured, in one file after the other: what slows the machine for a while meets all alike.
+func callInTurn(ctx context.Context, files []*file, l limits) error {
 	for i := range l.logins {
-		err := logins.add(func() error {
-			_, err := login(ctx, reg, fmt.Sprintf("measured %d", i))
-			return err
-		})
-		if err != nil {
-			return nil, nil, err
+		for _, f := range files {
+			err := f.logins.add(func() error {
+				_, err := login(ctx, f.Registry, fmt.Sprintf("measured %d", i))
+				return err
+			})
+			if err != nil {
+				return err
+			}
 		}
 	}
-	r.times(fmt.Sprintf("login among %d sessions", count), logins, loginTarget)
 	for range l.ends {
-		if err := endOne(ctx, reg, ends); err != nil {
-			return nil, nil, err
+		for _, f := range files {
+			if err := endOne(ctx, f.Registry, &f.ends); err != nil {
+				return err
+			}
 		}
 	}
-	r.times(fmt.Sprintf("end among %d sessions", count), ends, endTarget)
-	return logins, ends, measureResolve(ctx, r, reg, fmt.Sprintf("Resolve among %d sessions", count), inFileTarget)
+	return nil
 }
 
 // measureFilling fills a file as fast as it can be.

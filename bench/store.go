@@ -136,4 +136,9 @@ func (t *times) percentile(p int) time.Duration {
 	return percentile(slices.Sorted(slices.Values(t.took)), p)
 }
 
+// growth is how many times as long as the others a call takes.
+func (t *times) growth(others *times) float64 {
+	return float64(t.percentile(50)) / float64(others.percentile(50))
+}
+
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
