@@ -315,9 +315,7 @@ func TestRegistry(t *testing.T) {
 		"rule 6: sessions that expire while no server runs are noticed a day later": func(w *world) {
 			w.signIn(1, "alice", "1")
 			w.clock.Advance(24 * time.Hour)
-			w.claims() // ends it
-			w.clock.Advance(2 * time.Second)
-			_, names := w.claims()
+			_, names := w.claims() // ends it, too
 			equal(w, "claimed", names, "shop alice 1")
 			equal(w, "announced", w.announced(), "expiry")
 		},
@@ -590,9 +588,7 @@ func TestNoticesAreHeldBack(t *testing.T) {
 			w.join(long)
 			w.redeem(redeems(long, "alice", test.others))
 			w.clock.Advance(time.Minute)
-			w.claims() // ends it
-			w.clock.Advance(2 * time.Second)
-			claimed, names := w.claims()
+			claimed, names := w.claims() // ends it, too
 			equal(t, "claimed", names, test.now)
 			for _, o := range claimed {
 				must(t, 0, w.Settle(t.Context(), []registry.Outcome{{Owed: o, Delivered: true}}))
@@ -611,8 +607,6 @@ func TestNoticesAreHeldBack(t *testing.T) {
 			w.join(j)
 		}
 		w.clock.Advance(10 * time.Second)
-		w.claims()
-		w.clock.Advance(2 * time.Second)
 		_, names := w.claims()
 		equal(t, "claimed", names, "")
 	})

@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -12,11 +13,13 @@ import (
 )
 
 const (
-	// maxBatch is how many calls share one commit.
+	// maxBatch is how many calls share one commit, and maxEdits how many edits of each: a sign-in
+	// waits for all of a commit, and a call that claims or settles has hundreds.
 	maxBatch = 64
+	maxEdits = 16
 	// sweepInterval is how often what has expired is deleted, and maxSwept how much at once.
 	sweepInterval = time.Second
-	maxSwept      = 64
+	maxSwept      = maxEdits
 )
 
 // counts are the sums over all records.
@@ -26,8 +29,36 @@ type counts struct{ live, owing int64 }
 type job struct {
 	ctx   context.Context
 	edits []*registry.Edit
+	made  int        // how many edits have been committed
 	errs  []error    // of the edits
 	done  chan error // buffered: the caller may have gone
+}
+
+// next are the edits of the next commit, up to some.
+func (j *job) next(most int) []*registry.Edit {
+	return j.edits[j.made:min(j.made+most, len(j.edits))]
+}
+
+// advance notes that edits were committed, or why they were not. It reports whether the call is over,
+// and answers it then.
+func (j *job) advance(made int, err error) (over bool) {
+	if err == nil && j.ctx.Err() != nil {
+		err = unavailable(j.ctx.Err())
+	}
+	switch {
+	case err == nil:
+		j.made += made
+		if j.made < len(j.edits) {
+			return false
+		}
+	case j.made > 0: // what was committed counts
+		for i := j.made; i < len(j.edits); i++ {
+			j.errs[i] = err
+		}
+		err = nil
+	}
+	j.done <- err
+	return true
 }
 
 // Edit implements [registry.Store]. Calls that come while another is being committed share the
@@ -56,19 +87,33 @@ func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
 	}
 }
 
-// writer commits what is sent, and deletes what has expired, until the store is closed.
+// writer commits what is sent, and deletes what has expired, until the store is closed. Between the
+// commits of a call of many edits it pauses as long as one takes, which other calls may use.
 func (s *Store) writer() {
 	defer close(s.idle)
 	sweep := time.NewTimer(sweepInterval)
 	defer sweep.Stop()
+	var more []*job           // calls that are not over
+	var goOn <-chan time.Time // fires when it is their turn; nil: there are none
+	pause := time.Millisecond
 	for {
 		select {
 		case <-s.quit:
+			for _, j := range more {
+				j.advance(0, unavailable(errClosed))
+			}
 			return
 		case j := <-s.jobs:
-			s.commit(s.gather(j))
+			more = append(more, s.commit(s.gather(j))...)
+		case <-goOn:
+			start := time.Now()
+			more, goOn = s.commit(more), nil
+			pause = max(time.Since(start), time.Millisecond)
 		case <-sweep.C:
 			sweep.Reset(s.sweep())
+		}
+		if goOn == nil && len(more) > 0 {
+			goOn = time.After(pause)
 		}
 	}
 }
@@ -87,40 +132,34 @@ func (s *Store) gather(j *job) []*job {
 	return batch
 }
 
-// commit runs the calls in one transaction and answers them.
-func (s *Store) commit(batch []*job) {
+// commit makes some edits of each call in one transaction, and returns the calls that have more.
+func (s *Store) commit(batch []*job) (more []*job) {
 	var told []registry.Key
+	most := 0
 	err := s.update(func(w *writing) error {
-		told = nil
+		told, most = nil, s.maxEdits
 		for _, j := range batch {
 			if j.ctx.Err() != nil {
 				continue // nobody waits for it
 			}
-			for i, edit := range j.edits {
+			for i, edit := range j.next(most) {
 				tell, editErr, err := w.edit(edit)
 				if err != nil {
 					return err
 				}
-				if j.errs[i] = editErr; tell {
+				if j.errs[j.made+i] = editErr; tell {
 					told = append(told, edit.Key)
 				}
 			}
 		}
 		return nil
 	})
-	for _, j := range batch {
-		if jobErr := j.ctx.Err(); err == nil && jobErr != nil {
-			j.done <- unavailable(jobErr)
-			continue
+	if err == nil {
+		for _, key := range told {
+			s.listeners.Tell(key)
 		}
-		j.done <- err
 	}
-	if err != nil {
-		return
-	}
-	for _, key := range told {
-		s.listeners.Tell(key)
-	}
+	return slices.DeleteFunc(batch, func(j *job) bool { return j.advance(len(j.next(most)), err) })
 }
 
 // update runs fn in a write transaction, which is committed if it has written anything.
@@ -137,6 +176,9 @@ func (s *Store) update(fn func(*writing) error) error {
 		// recovered from.
 		defer func() { _ = tx.Rollback() }() // harmless after Commit
 		w := &writing{tx: tx, now: s.now(), counts: *s.counts.Load()}
+		for _, index := range [][]byte{bucketWakes, bucketExpires} {
+			tx.Bucket(index).FillPercent = 0.9 // what comes is mostly the last
+		}
 		if err := fn(w); err != nil || !w.wrote {
 			return err
 		}
