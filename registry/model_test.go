@@ -62,6 +62,7 @@ type modelResponse struct {
 
 // A modelNotice is a notice that is owed until it is delivered, or given up.
 type modelNotice struct {
+	owed      registry.Owed
 	claimable time.Time // not before
 	lease     uint64
 	dead      bool
@@ -137,13 +138,11 @@ func (m *model) ended(sessions []*registry.Session) {
 		}
 		for _, c := range s.Clients {
 			for _, subject := range c.Subjects {
-				m.owe(s.ID, c.ID, subject.Sub, subject.Sid)
+				m.owe(s, c.ID, subject.Sub, subject.Sid, false)
 			}
 		}
-		for _, o := range s.Owed() {
-			if o.Lease != 0 { // its server delivers it at once, or is killed
-				m.take(o)
-			}
+		for _, o := range s.Leased() { // its server delivers it at once, or is killed
+			m.take(o)
 		}
 	}
 }
@@ -158,10 +157,11 @@ func (m *model) browserOf(id sessionstate.SessionID) int {
 	return 0
 }
 
-func (m *model) owe(session sessionstate.SessionID, client, sub, sid string) {
-	id := registry.NameNotice(session, client, sub, sid)
-	if n := m.owed[id]; n == nil || n.dead {
-		m.owed[id] = new(modelNotice)
+func (m *model) owe(s *registry.Session, client, sub, sid string, late bool) {
+	o := registry.Owed{Session: s.ID, Reason: s.Reason, ClientID: client, Sub: sub, Sid: sid}
+	o.Late = late
+	if n := m.owed[o.ID()]; n == nil || n.dead {
+		m.owed[o.ID()] = &modelNotice{owed: o}
 	}
 }
 
@@ -283,7 +283,7 @@ func (m *model) redeem() {
 	m.note("browser %d redeems %x: %s, %s %s", b, r.join.Response[:2], name(s.ID), d.Sub, d.Sid)
 	equal(m, "browser of the code", m.browserOf(s.ID), b)
 	if s.Ended != 0 {
-		m.owe(s.ID, r.join.ClientID, d.Sub, d.Sid)
+		m.owe(s, r.join.ClientID, d.Sub, d.Sid, true)
 	} else {
 		m.started(s).forgotten = 0
 	}
@@ -383,7 +383,6 @@ func (m *model) owing() map[registry.NoticeID]registry.Owed {
 
 // claim claims what is due. Passive notices are held back or dropped for what lives beside them.
 func (m *model) claim() {
-	before := m.owing()
 	some, _, err := m.server().Claim(m.Context(), 100)
 	m.check(err)
 	m.note("%d are claimed", len(some))
@@ -394,11 +393,11 @@ func (m *model) claim() {
 		m.take(o)
 	}
 	after := m.owing()
-	for id, o := range before {
+	for id, n := range m.owed {
 		if _, there := after[id]; there {
 			continue
 		}
-		if !m.standsAgainst(o, true) {
+		if o := n.owed; !m.standsAgainst(o, true) {
 			m.Errorf("the notice of %s %s to %s is dropped for no reason", o.Sub, o.Sid, o.ClientID)
 		}
 		delete(m.owed, id)

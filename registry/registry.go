@@ -42,8 +42,8 @@ type Registry struct {
 // unavailable. Until then, and whenever nothing can be known, calls return an error that wraps
 // [ErrUnavailable], after [Limit] at the latest.
 //
-// ended is called with sessions that a call of this process has ended. What they owe
-// ([Session.Owed]) is this process's to deliver where it has a Lease.
+// ended is called with sessions that a call of this process has ended. What it is to deliver of that
+// is [Session.Leased].
 func Open(opener Opener, ended func([]*Session), logger *zap.Logger) *Registry {
 	r := &Registry{ended: ended, logger: logger}
 	r.opening = opening{opener: opener, logger: logger, opened: r.watch, closed: make(chan struct{})}
