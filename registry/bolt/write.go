@@ -3,7 +3,6 @@ package bolt
 import (
 	"context"
 	"encoding/binary"
-	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -29,42 +28,41 @@ type counts struct{ live, owing int64 }
 type job struct {
 	ctx   context.Context
 	edits []*registry.Edit
-	made  int        // how many edits have been committed
 	errs  []error    // of the edits
 	done  chan error // buffered: the caller may have gone
 }
 
-// next are the edits of the next commit, up to some.
-func (j *job) next(most int) []*registry.Edit {
-	return j.edits[j.made:min(j.made+most, len(j.edits))]
-}
-
-// advance notes that edits were committed, or why they were not. It reports whether the call is over,
-// and answers it then.
-func (j *job) advance(made int, err error) (over bool) {
-	if err == nil && j.ctx.Err() != nil {
-		err = unavailable(j.ctx.Err())
-	}
-	switch {
-	case err == nil:
-		j.made += made
-		if j.made < len(j.edits) {
-			return false
-		}
-	case j.made > 0: // what was committed counts
-		for i := j.made; i < len(j.edits); i++ {
-			j.errs[i] = err
-		}
-		err = nil
-	}
-	j.done <- err
-	return true
-}
-
-// Edit implements [registry.Store]. Calls that come while another is being committed share the
-// next commit. It is not bbolt's own Batch, which commits in a goroutine where no panic can be
-// recovered, and waits when there is nothing to wait for.
+// Edit implements [registry.Store]. A call of many edits takes several commits, between which it
+// pauses as long as one takes: other calls use that. What was committed counts, though the rest fails.
 func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
+	for made := 0; made < len(edits); {
+		some := edits[made:min(made+s.maxEdits, len(edits))]
+		begun := time.Now()
+		if err := s.edit(ctx, some); err != nil {
+			for _, edit := range edits[made:] {
+				edit.Err = err
+			}
+			if made > 0 {
+				return nil
+			}
+			return err
+		}
+		if made += len(some); made == len(edits) {
+			break
+		}
+		select {
+		case <-time.After(max(time.Since(begun), time.Millisecond)):
+		case <-ctx.Done():
+		case <-s.quit:
+		}
+	}
+	return nil
+}
+
+// edit makes some edits in one commit. Calls that come while another is being committed share the
+// next one. It is not bbolt's own Batch, which commits in a goroutine where no panic can be recovered,
+// and waits when there is nothing to wait for.
+func (s *Store) edit(ctx context.Context, edits []*registry.Edit) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
@@ -87,33 +85,19 @@ func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
 	}
 }
 
-// writer commits what is sent, and deletes what has expired, until the store is closed. Between the
-// commits of a call of many edits it pauses as long as one takes, which other calls may use.
+// writer commits what is sent, and deletes what has expired, until the store is closed.
 func (s *Store) writer() {
 	defer close(s.idle)
 	sweep := time.NewTimer(sweepInterval)
 	defer sweep.Stop()
-	var more []*job           // calls that are not over
-	var goOn <-chan time.Time // fires when it is their turn; nil: there are none
-	pause := time.Millisecond
 	for {
 		select {
 		case <-s.quit:
-			for _, j := range more {
-				j.advance(0, unavailable(errClosed))
-			}
 			return
 		case j := <-s.jobs:
-			more = append(more, s.commit(s.gather(j))...)
-		case <-goOn:
-			start := time.Now()
-			more, goOn = s.commit(more), nil
-			pause = max(time.Since(start), time.Millisecond)
+			s.commit(s.gather(j))
 		case <-sweep.C:
 			sweep.Reset(s.sweep())
-		}
-		if goOn == nil && len(more) > 0 {
-			goOn = time.After(pause)
 		}
 	}
 }
@@ -132,34 +116,40 @@ func (s *Store) gather(j *job) []*job {
 	return batch
 }
 
-// commit makes some edits of each call in one transaction, and returns the calls that have more.
-func (s *Store) commit(batch []*job) (more []*job) {
+// commit runs the calls in one transaction and answers them.
+func (s *Store) commit(batch []*job) {
 	var told []registry.Key
-	most := 0
 	err := s.update(func(w *writing) error {
-		told, most = nil, s.maxEdits
+		told = nil
 		for _, j := range batch {
 			if j.ctx.Err() != nil {
 				continue // nobody waits for it
 			}
-			for i, edit := range j.next(most) {
+			for i, edit := range j.edits {
 				tell, editErr, err := w.edit(edit)
 				if err != nil {
 					return err
 				}
-				if j.errs[j.made+i] = editErr; tell {
+				if j.errs[i] = editErr; tell {
 					told = append(told, edit.Key)
 				}
 			}
 		}
 		return nil
 	})
-	if err == nil {
-		for _, key := range told {
-			s.listeners.Tell(key)
+	for _, j := range batch {
+		if jobErr := j.ctx.Err(); err == nil && jobErr != nil {
+			j.done <- unavailable(jobErr)
+			continue
 		}
+		j.done <- err
 	}
-	return slices.DeleteFunc(batch, func(j *job) bool { return j.advance(len(j.next(most)), err) })
+	if err != nil {
+		return
+	}
+	for _, key := range told {
+		s.listeners.Tell(key)
+	}
 }
 
 // update runs fn in a write transaction, which is committed if it has written anything.
