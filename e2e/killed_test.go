@@ -151,22 +151,6 @@ func (l *ledger) look(t *testing.T, asking *person) {
 	}
 }
 
-// learn asks until the server knows: it opens its file when it is asked first.
-func (p *person) learn(t *testing.T, a signedIn) (answer string) {
-	t.Helper()
-	for range 50 {
-		var err error
-		if answer, err = p.ask(a); err != nil {
-			t.Fatal(err)
-		}
-		if answer != "unknown" {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	return answer
-}
-
 // expectSound expects that the log has no error of the plugin's.
 func expectSound(t *testing.T, p *process) {
 	t.Helper()
