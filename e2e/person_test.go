@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// A person is a browser without pages: it keeps cookies, and does at the scripted OP what users and their apps do. Nothing that
-// fails fails the test, for Caddy may be gone at any moment.
+// A person is a browser without pages: it keeps cookies, and does at the scripted OP what users and their apps do. What
+// fails is no failure of the test, for Caddy may be gone at any moment.
 type person struct {
 	site *site
 	host string // the OP's

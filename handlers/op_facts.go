@@ -137,7 +137,7 @@ func (f *opFacts) note(ctx context.Context, issuer string, add func(*seen)) {
 	add(&f.seen)
 	f.changed(f.seen)
 	known, before := f.seen.Facts, f.recorded
-	due := before.Merge(known) != before && !(f.failing && f.env.Now().Before(f.notBefore))
+	due := before.Merge(known) != before && (!f.failing || !f.env.Now().Before(f.notBefore))
 	if due {
 		f.recorded = before.Merge(known)
 	}
