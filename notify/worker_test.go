@@ -1,12 +1,14 @@
 package notify
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -446,4 +448,31 @@ func TestWhatEndsHereIsDeliveredWithoutAClaim(t *testing.T) {
 	}
 	w.Deliver([]registry.Owed{n})
 	w.settles(t, n.ID(), 1)
+}
+
+// busy is a registry in which something is due at any time, and a claim takes a while.
+type busy struct{ claims atomic.Int64 }
+
+func (b *busy) Claim(context.Context, int) ([]registry.Owed, bool, error) {
+	b.claims.Add(1)
+	time.Sleep(40 * time.Millisecond)
+	return nil, false, nil
+}
+
+func (*busy) Settle(context.Context, []registry.Outcome) error { return nil }
+
+// Rule 8: a hundred thousand sessions may expire at once, and sign-ins must not wait behind them.
+func TestClaimsLeaveAsMuchTimeAsTheyTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(busy)
+		w := NewWorker(r, time.Now)
+		w.Use(r, zap.NewNop(), new(site))
+		time.Sleep(time.Second)
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+		if n := r.claims.Load(); n < 10 || n > 13 {
+			t.Errorf("%d claims of 40 ms in a second", n)
+		}
+	})
 }

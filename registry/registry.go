@@ -422,7 +422,7 @@ func (r *Registry) Once(ctx context.Context, issuer string, value [16]byte, lead
 	}
 	defer cancel()
 	var there []byte
-	edit := &Edit{Key: hashedKey(kindPointer, "once", issuer, string(value[:])), Rule: func(old []byte) (*Change, error) {
+	edit := &Edit{Key: onceKey(issuer, value), Rule: func(old []byte) (*Change, error) {
 		if there = slices.Clone(old); there != nil {
 			return nil, nil
 		}
@@ -438,4 +438,25 @@ func (r *Registry) Once(ctx context.Context, issuer string, value [16]byte, lead
 		before = string(there[1:])
 	}
 	return there == nil, before, nil
+}
+
+// LeadsTo returns what a value leads to that [Registry.Once] has recorded. found: it has.
+func (r *Registry) LeadsTo(ctx context.Context, issuer string, value [16]byte) (leadsTo string, found bool, err error) {
+	store, ctx, cancel, err := r.call(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	defer cancel()
+	values, err := store.Get(ctx, true, onceKey(issuer, value))
+	if err != nil {
+		return "", false, unavailable(err)
+	}
+	if len(values[0]) == 0 {
+		return "", false, nil
+	}
+	return string(values[0][1:]), true, nil
+}
+
+func onceKey(issuer string, value [16]byte) Key {
+	return hashedKey(kindPointer, "once", issuer, string(value[:]))
 }

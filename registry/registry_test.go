@@ -539,6 +539,12 @@ func TestRegistry(t *testing.T) {
 			equal(w, "again", once(issuer, 1, ""), "false")
 			equal(w, "another", once(issuer, 2, "somewhere"), "true")
 			equal(w, "leads to", once(issuer, 2, "elsewhere"), "falsesomewhere")
+			led := func(issuer string, value byte) string {
+				to, found, err := w.LeadsTo(w.Context(), issuer, [16]byte{value})
+				return fmt.Sprint(must(w, found, err), to)
+			}
+			equal(w, "read", led(issuer, 2), "truesomewhere")
+			equal(w, "read of another issuer's", led(issuer+"/tenant", 2), "false")
 			equal(w, "another issuer's", once(issuer+"/tenant", 1, ""), "true")
 			w.clock.Advance(time.Minute)
 			equal(w, "after its time", once(issuer, 1, ""), "true")
