@@ -142,13 +142,7 @@ func (s *sharedRegistry) ended(sessions []*registry.Session) {
 	app := s.loggers.current().owner
 	for _, session := range sessions {
 		app.logEnd(session)
-		var leased []registry.Owed
-		for _, owed := range session.Owed() {
-			if owed.Lease != 0 {
-				leased = append(leased, owed)
-			}
-		}
-		s.worker.Deliver(leased)
+		s.worker.Deliver(session.Leased())
 	}
 	s.worker.Wake() // for what is not leased
 }

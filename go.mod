@@ -6,8 +6,8 @@ require (
 	github.com/caddyserver/caddy/v2 v2.11.9
 	github.com/fxamacker/cbor/v2 v2.9.4
 	github.com/go-jose/go-jose/v4 v4.1.8
-	github.com/quic-go/quic-go v0.63.0
 	github.com/google/btree v1.1.3
+	github.com/quic-go/quic-go v0.63.0
 	go.etcd.io/bbolt v1.5.0
 	go.uber.org/zap v1.28.0
 	golang.org/x/net v0.60.0

@@ -1,5 +1,3 @@
-//go:build model
-
 package oidcsession
 
 import (
@@ -25,7 +23,7 @@ var modelSettings = map[string]any{
 
 // A toldNotice is a notice that was delivered.
 type toldNotice struct {
-	registry.Notice
+	registry.Owed
 
 	at time.Time
 }
@@ -45,7 +43,7 @@ func (r *response) identified(idToken string, at time.Time) {
 }
 
 // names reports whether a notice is about what the response's ID token named.
-func (r *response) names(n registry.Notice) bool {
+func (r *response) names(n registry.Owed) bool {
 	return !r.known.IsZero() && n.ClientID == r.client && n.Sub == r.sub && n.Sid == r.sid
 }
 
@@ -54,41 +52,67 @@ func (w *modelWorld) deliver() {
 	if w.wrong != "" {
 		return
 	}
-	ctx, now := w.t.Context(), w.clock.Now()
-	if err := w.app.registry.SweepNow(ctx); err != nil {
-		w.t.Fatal(err)
+	now := w.clock.Now()
+	w.settle(w.claim())
+	w.clock.advance(2 * time.Second) // what ended by that claim is listed again
+	if w.settle(w.claim()); w.wrong == "" {
+		w.wrong = w.tooLittle(now)
 	}
-	due, err := w.app.registry.DueNotices(ctx, w.op.issuer, now, 1000)
+}
+
+// claim takes what is owed: what is due, and what the server that ended a session had the first lease of.
+func (w *modelWorld) claim() (due []registry.Owed) {
+	ctx := w.t.Context()
+	for none := false; !none; {
+		some, nothing, err := w.app.registry.Claim(ctx, 1000)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		due, none = append(due, some...), nothing
+	}
+	owing, _, err := w.app.registry.Owing(ctx, "", 1000)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	settling := registry.Settling{Issuer: w.op.issuer, Now: now}
+	for _, session := range owing {
+		for _, n := range session.Owed() {
+			if n.Lease != 0 && !slices.ContainsFunc(due, func(o registry.Owed) bool { return o.ID() == n.ID() }) {
+				due = append(due, n)
+			}
+		}
+	}
+	return due
+}
+
+// settle delivers what was claimed, and compares that with the truth.
+func (w *modelWorld) settle(due []registry.Owed) {
+	now := w.clock.Now()
+	var outcomes []registry.Outcome
 	for _, n := range due {
 		w.note("  told: %s of %s %.4s, %s", n.ClientID, n.Sub, n.Sid, n.Reason)
-		if w.wrong = w.tooMuch(n, now); w.wrong != "" {
-			return
+		if w.wrong == "" {
+			w.wrong = w.tooMuch(n, now)
 		}
 		w.told = append(w.told, toldNotice{n, now})
-		settling.Outcomes = append(settling.Outcomes, registry.Outcome{ID: n.ID, Delivered: true})
+		outcomes = append(outcomes, registry.Outcome{Owed: n, Delivered: true})
 	}
-	if err := w.app.registry.SettleNotices(ctx, settling); err != nil {
+	if err := w.app.registry.Settle(w.t.Context(), outcomes); err != nil {
 		w.t.Fatal(err)
 	}
-	w.wrong = w.tooLittle(now)
 }
 
 // tooMuch tells why a notice should not be there; empty: it should.
 //
 // A client is told of a session once, and again only if it redeemed a code of it afterwards; and of a session that nobody wanted to
 // end it is not told while the same sub and sid are signed in there by another.
-func (w *modelWorld) tooMuch(n registry.Notice, now time.Time) string {
+func (w *modelWorld) tooMuch(n registry.Owed, now time.Time) string {
 	h := w.truth
 	if !slices.ContainsFunc(h.responses, func(r *response) bool { return r.names(n) }) {
 		return fmt.Sprintf("%s is told of %s %s, whom it does not know", n.ClientID, n.Sub, n.Sid)
 	}
 	for _, before := range w.told {
 		again := slices.ContainsFunc(h.responses, func(r *response) bool { return r.names(n) && !r.latest.Before(before.at) })
-		if before.ID == n.ID && !again {
+		if before.ID() == n.ID() && !again {
 			return fmt.Sprintf("%s is told a second time of %s %s", n.ClientID, n.Sub, n.Sid)
 		}
 	}
@@ -114,7 +138,7 @@ func (w *modelWorld) tooLittle(now time.Time) string {
 		if !w.truth.isOver(r, now) || w.truth.goesOn(r, now) {
 			continue
 		}
-		if !slices.ContainsFunc(w.told, func(n toldNotice) bool { return r.names(n.Notice) && !n.at.Before(r.latest) }) {
+		if !slices.ContainsFunc(w.told, func(n toldNotice) bool { return r.names(n.Owed) && !n.at.Before(r.latest) }) {
 			return fmt.Sprintf("%s is not told of %s %s of epoch %d", r.client, r.sub, r.sid, r.epoch)
 		}
 	}

@@ -1,5 +1,3 @@
-//go:build model
-
 package oidcsession
 
 import (
@@ -17,7 +15,7 @@ import (
 const modelSeedVariable = "OIDC_SESSION_MODEL_SEED"
 
 var (
-	modelSequences = flag.Int("model.sequences", 200, "how many random sequences")
+	modelSequences = flag.Int("model.sequences", 60, "how many random sequences")
 	modelSteps     = flag.Int("model.steps", 40, "how many steps each has")
 )
 

@@ -30,7 +30,7 @@ func checkBodies(keys *sessionstate.Keyring, issuer, sessionState string, count 
 		clientID := fmt.Sprintf("client-%d", i)
 		origin := "https://" + clientID + ".example"
 		handle := sessionstate.NewHandle(clientID, origin)
-		handle.Registry, handle.Session = signedIn.Registry, signedIn.Session
+		handle.Session = signedIn.Session
 		handle.Response, handle.Until = sessionstate.NewResponseID("code of "+clientID), time.Now().Add(time.Hour)
 		state := sessionstate.Compute(clientID, origin, madeUpBrowserState, keys.SealHandle(issuer, handle))
 		// As assets/check_session.js writes it where the browser hides the cookie from it.

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,10 +15,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/notify"
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
-// fanOutHosts is how many hosts are told: so many that the bound for one host is none.
+// fanOutHosts is how many hosts are notified: so many that the bound for one host is none.
 const fanOutHosts = 32
 
 // measureFanOut measures how fast notices are delivered to clients that answer at once: signed by RS256, POSTed, and settled.
@@ -35,17 +36,14 @@ func measureFanOut(ctx context.Context, r *report, count int) error {
 	if err != nil {
 		return err
 	}
-	s := &owing{keys: keys, due: make(map[notify.ID]notify.Notice), done: make(chan struct{})}
-	s.sender = notify.NewSender(notify.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, nil)
+	sender := notify.NewSender(notify.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, nil)
+	s := &owing{keys: keys, sender: sender, clients: clients, left: count, done: make(chan struct{})}
 	for i := range count {
-		n := notify.Notice{Issuer: registryIssuer, ClientID: fmt.Sprintf("client %d", i), Subject: "alice", Created: time.Now()}
-		binary.BigEndian.PutUint64(n.ID[:], uint64(i))
-		n.Target = notify.Target{URI: clients[i%len(clients)], Sender: s.sender, RetryFor: time.Hour}
-		s.due[n.ID] = n
+		s.due = append(s.due, registry.Owed{Issuer: registryIssuer, ClientID: fmt.Sprint(i), Sub: "alice", Reason: registry.ReasonLogout})
 	}
-	worker := notify.NewWorker(time.Now)
+	worker := notify.NewWorker(s, time.Now)
 	start := time.Now()
-	worker.Use(s, zap.NewNop(), map[string]notify.Site{registryIssuer: s})
+	worker.Use(worker, zap.NewNop(), s)
 	select {
 	case <-s.done:
 	case <-ctx.Done():
@@ -80,43 +78,46 @@ func startClients(received *atomic.Int64) (addresses []string, stop func(), err 
 	return addresses, stop, nil
 }
 
-// owing is a site in memory, which owes notices.
+// owing is a registry in memory and the configuration of its clients.
 type owing struct {
-	keys   *tokens.SigningKeys
-	sender *notify.Sender
+	keys    *tokens.SigningKeys
+	sender  *notify.Sender
+	clients []string // where they are notified
 
 	mu   sync.Mutex
-	due  map[notify.ID]notify.Notice
-	done chan struct{} // closed when nothing is owed any more
+	due  []registry.Owed
+	left int           // that are not settled
+	done chan struct{} // closed when none is left
 }
 
-func (s *owing) Due(_ context.Context, _ time.Time, limit int) ([]notify.Notice, error) {
+func (s *owing) Claim(_ context.Context, limit int) (claimed []registry.Owed, none bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var due []notify.Notice
-	for _, n := range s.due {
-		if len(due) == limit {
-			break
-		}
-		due = append(due, n)
-	}
-	return due, nil
+	n := min(limit, len(s.due))
+	claimed, s.due = s.due[:n], s.due[n:]
+	return claimed, n == 0, nil
 }
 
-func (s *owing) Settle(_ context.Context, settlements []notify.Settlement) error {
+func (s *owing) Settle(_ context.Context, outcomes []registry.Outcome) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, settled := range settlements {
-		if settled.Delivered {
-			delete(s.due, settled.ID)
+	for _, outcome := range outcomes {
+		if !outcome.Delivered {
+			s.due = append(s.due, outcome.Owed) // it is tried again
+			continue
 		}
-	}
-	if len(s.due) == 0 {
-		close(s.done)
+		if s.left--; s.left == 0 {
+			close(s.done)
+		}
 	}
 	return nil
 }
 
-func (s *owing) Token(_ context.Context, n notify.Notice) (string, error) {
-	return s.keys.Sign(tokens.LogoutToken{Issuer: n.Issuer, ClientID: n.ClientID, Subject: n.Subject, IssuedAt: time.Now()}, "RS256")
+func (s *owing) Route(_ context.Context, o registry.Owed) notify.Route {
+	i, _ := strconv.Atoi(o.ClientID)
+	return notify.Route{Target: notify.Target{URI: s.clients[i%len(s.clients)], Sender: s.sender, RetryFor: time.Hour}}
+}
+
+func (s *owing) Token(_ context.Context, o registry.Owed) (string, error) {
+	return s.keys.Sign(tokens.LogoutToken{Issuer: o.Issuer, ClientID: o.ClientID, Subject: o.Sub, IssuedAt: time.Now()}, "RS256")
 }

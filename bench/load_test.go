@@ -58,3 +58,18 @@ func TestTheVerificationMeasuredIsThatOfAGoodSignature(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAnAnswerOutOfTimeIsCounted(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(unknown)) }))
+	defer server.Close()
+	for late, want := range map[string]int64{unknown: connections, "": 0} {
+		l := &load{body: unchanged, late: late, requests: signOutRequests("op.localhost", "state=1")}
+		defer l.close()
+		if err := l.dial(t.Context(), strings.TrimPrefix(server.URL, "http://")); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.send(t.Context(), connections); (err == nil) != (want > 0) || l.lates.Load() != want {
+			t.Errorf("late %q: %d are counted: %v", late, l.lates.Load(), err)
+		}
+	}
+}

@@ -45,17 +45,24 @@ type limits struct {
 	total     time.Duration // of all, the building of Caddy included
 	benchtime string        // of one in-process benchmark
 	rounds    int           // of one comparison of sites
-	sessions  []int         // in the registry
+	sessions  []int         // in files, the first number being compared with the last
 	logins    int           // whose times are taken
-	ending    []int         // sessions in the registry while some are ended, the first number being compared with the last
+	ends      int           // likewise
+	expiring  int           // sessions that expire while logins go on
 	fanOut    int           // notices that are delivered
 }
 
 func limitsOf(quick bool) limits {
 	if quick {
-		return limits{total: 4 * time.Minute, benchtime: "300ms", rounds: 30, sessions: []int{1e3}, logins: 300, ending: []int{1e3, 1e4}, fanOut: 1000}
+		return limits{
+			total: 4 * time.Minute, benchtime: "300ms", rounds: 30, sessions: []int{1e3, 1e4}, logins: 300, ends: 200,
+			expiring: 5e3, fanOut: 1000,
+		}
 	}
-	return limits{total: 15 * time.Minute, benchtime: "1s", rounds: 150, sessions: []int{1e3, 1e5}, logins: 2000, ending: []int{1e3, 1e6}, fanOut: 10_000}
+	return limits{
+		total: 15 * time.Minute, benchtime: "1s", rounds: 150, sessions: []int{1e3, 1e6}, logins: 2000, ends: 1000,
+		expiring: 1e5, fanOut: 10_000,
+	}
 }
 
 // parts are what is measured, in this order.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -20,7 +21,7 @@ func measureSessionState(_ context.Context, r *report, _ limits, _ string) error
 		return err
 	}
 	handle := sessionstate.NewHandle(clientID, origin)
-	handle.Registry, handle.Session = sessionstate.NewRegistryID(), sessionstate.NewSessionID()
+	handle.Session = registry.NewSessionID(issuer, sessionstate.NewBrowserID())
 	salt, browserState := keys.SealHandle(issuer, handle), keys.BrowserState(issuer, handle.Session)
 	state := sessionstate.Compute(clientID, origin, browserState, salt)
 	value := make([]byte, 76) // about what the session cookie holds

@@ -31,7 +31,11 @@ func measureSites(ctx context.Context, r *report, l limits, dir string) error {
 	if err != nil {
 		return err
 	}
-	defer s.stop()
+	r.watch.server = s.server
+	defer func() {
+		r.watch.server = nil
+		s.stop()
+	}()
 
 	r.section(fmt.Sprintf("CPU time of a Caddy process per request, against `respond` (%d rounds of %d requests)", l.rounds, batch))
 	if err := comparePages(ctx, r, s, l.rounds); err != nil {
@@ -68,7 +72,7 @@ func compareChecks(ctx context.Context, r *report, s *sites, rounds int) error {
 	if err != nil {
 		return err
 	}
-	state, err := s.signInRecorded(keys)
+	state, err := s.signInRecorded(ctx, keys)
 	if err != nil {
 		return fmt.Errorf("signing in: %w", err)
 	}
@@ -78,7 +82,7 @@ func compareChecks(ctx context.Context, r *report, s *sites, rounds int) error {
 	}
 	request := func(site int) [][]byte { return checkRequests(s.issuer(), s.host(site), bodies) }
 	c := &comparison{sites: [3]*load{
-		{name: "server check", body: unchanged, requests: request(siteOP)},
+		{name: "server check", body: unchanged, late: unknown, requests: request(siteOP)},
 		{name: "respond to the same POST", body: unchanged, requests: request(siteVerdict)},
 		{name: "respond (control)", body: unchanged, requests: request(siteVerdictControl)},
 	}}
@@ -86,13 +90,24 @@ func compareChecks(ctx context.Context, r *report, s *sites, rounds int) error {
 }
 
 // signInRecorded signs in until the registry has recorded it: on a busy machine, a sign-in goes on without.
-func (s *sites) signInRecorded(keys *sessionstate.Keyring) (state string, err error) {
+func (s *sites) signInRecorded(ctx context.Context, keys *sessionstate.Keyring) (state string, err error) {
 	for range 20 {
 		if state, err = s.op.signIn(s.address(siteOP)); err != nil {
 			return "", err
 		}
-		_, salt, _ := sessionstate.Split(state)
-		if handle, err := keys.OpenHandle(s.issuer(), salt); err == nil && !handle.Registry.IsZero() {
+		bodies, err := checkBodies(keys, s.issuer(), state, 1)
+		if err != nil {
+			return "", err
+		}
+		check := &load{body: unchanged, late: unknown, requests: checkRequests(s.issuer(), s.host(siteOP), bodies)}
+		defer check.close()
+		if err := check.dial(ctx, s.address(siteOP)); err != nil {
+			return "", err
+		}
+		if err := check.send(ctx, connections); err != nil {
+			return "", err
+		}
+		if check.lates.Load() == 0 {
 			return state, nil
 		}
 	}
@@ -123,6 +138,11 @@ func measure(ctx context.Context, r *report, s *sites, c *comparison, at [3]int,
 	}
 	if err := c.run(ctx, s.server, rounds); err != nil {
 		return err
+	}
+	if late, sent := c.sites[0].lates.Load(), (warmUp+rounds)*batch; late > int64(sent/10) {
+		return fmt.Errorf("%d of %d answers came without looking: out of time", late, sent)
+	} else if late > 0 {
+		r.info(c.sites[0].name+": out of time", "%d of %d", late, sent)
 	}
 	for i, site := range c.sites {
 		r.info(site.name, "%v", c.perRequest(i))

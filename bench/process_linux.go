@@ -122,3 +122,36 @@ func threadCPUTime() (int64, error) {
 	}
 	return usage.Utime.Nano() + usage.Stime.Nano(), nil
 }
+
+// ticks is how long a tick of /proc/stat is: USER_HZ is 100 on all architectures that Go runs on.
+const ticks = 10 * time.Millisecond
+
+// machineTime returns how long the machine's cores have been busy, and how long they have been there.
+func machineTime() (busy, all time.Duration, err error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	for i, field := range strings.Fields(first)[1:9] { // user nice system idle iowait irq softirq steal
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, 0, fmt.Errorf("reading /proc/stat: %w", err)
+		}
+		all += time.Duration(n) * ticks
+		if i != 3 && i != 4 {
+			busy += time.Duration(n) * ticks
+		}
+	}
+	return busy, all, nil
+}
+
+// ownTime returns the CPU time of this process and of those that it started and that have ended.
+func ownTime() (own time.Duration) {
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var usage syscall.Rusage
+		_ = syscall.Getrusage(who, &usage) // fails for no such who only
+		own += time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	}
+	return own
+}

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // A process is a server under measurement.
@@ -21,3 +22,7 @@ func (*process) await(context.Context, func() bool) error { return errors.ErrUns
 func (*process) cpuTime() (int64, error) { return 0, errors.ErrUnsupported }
 
 func threadCPUTime() (int64, error) { return 0, errors.ErrUnsupported }
+
+func machineTime() (busy, all time.Duration, err error) { return 0, 0, errors.ErrUnsupported }
+
+func ownTime() time.Duration { return 0 }

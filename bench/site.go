@@ -148,7 +148,8 @@ func (s *sites) caddyfile(dir string, pageSize int) string {
 	return b.String()
 }
 
-const unchanged = "unchanged"
+// What checks are answered with.
+const unchanged, unknown = "unchanged", "unknown"
 
 // filler is a body without braces: `respond` would look for placeholders between them, which costs it more than the check page.
 func filler(size int) string { return strings.Repeat("x", size) }

@@ -68,12 +68,12 @@ func TestALostRegistryIsNoSignOut(t *testing.T) {
 
 				loss.lose(t, s, file, expect)
 				expect("after the loss", "unknown", loss.ofBob)
-				s.caddy.waitLine(t, "log of the loss", func(line string) (string, bool) { return line, strings.Contains(line, loss.message) })
 				time.Sleep(5 * time.Second) // some polls: she is told nothing, or unchanged where the cookie decides
 				expectUnchanged(t, shop, 1)
 
 				wiki := c.open(t, wikiHost, "")
 				c.signIn(t, wiki, "alice", false)
+				s.caddy.waitLine(t, "log of the loss", func(line string) (string, bool) { return line, strings.Contains(line, loss.message) })
 				expect("after the next sign-in, which goes on with the session", "unchanged", loss.ofBob)
 				before := replies(t, shop, "unchanged")
 				expectUnchanged(t, wiki, 1)

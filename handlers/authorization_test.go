@@ -319,16 +319,15 @@ func TestASuccessSetsBothCookies(t *testing.T) {
 		t.Errorf("cookies are %v and %v", s, b)
 	}
 	sealed := a.openS()
-	session, found, err := w.store.Session(t.Context(), issuer, sealed.session)
-	if err != nil || !found || !session.Live(w.clock.Now()) || session.Browser != sealed.browser || sealed.browser != named {
-		t.Errorf("recorded is %+v, %v, %v; the cookie has %+v", session, found, err, sealed)
+	session := w.session(t, sealed.session)
+	if session == nil || !session.Live(registry.At(w.clock.Now())) || sealed.browser != named {
+		t.Fatalf("recorded is %+v; the cookie has %+v", session, sealed)
 	}
-	if id, _ := w.store.ID(t.Context()); sealed.registry != id || sealed.state != b.Value || !sealed.expires.Equal(session.Expires) {
+	if sealed.state != b.Value || !sealed.expires.Equal(session.Expires.Time()) || registry.PlaceOfSession(session.ID) != registry.PlaceOf(issuer, named) {
 		t.Errorf("the cookie has %+v", sealed)
 	}
-	participations, err := w.store.Participations(t.Context(), issuer, sealed.session)
-	if err != nil || len(participations) != 1 || participations[0].ClientID != clientID || !slices.Equal(participations[0].Origins, []string{rpOrigin}) {
-		t.Errorf("participations are %+v, %v", participations, err)
+	if clients := w.clients(t, sealed.session); len(clients) != 1 || clients[0].ID != clientID || !slices.Equal(clients[0].Origins, []string{rpOrigin}) {
+		t.Errorf("clients are %+v", clients)
 	}
 }
 
@@ -336,6 +335,7 @@ func TestASuccessContinuesTheSessionOfTheCookie(t *testing.T) {
 	w := newWorld(t)
 	a := newAgent(t, w)
 	first := a.signIn("c1")
+	w.redeem(t, codeForm("c1"), answering(tokenResponse(claims("alice", clientID)))) // or it is forgotten soon
 	before, state := a.openS(), a.stateCookie()
 	w.clock.advance(lifetime / 2)
 	response := a.get(strings.Replace(authorize("s"), clientID, "mail", 1), redirect(callback+"?code=c2&state=s"))
@@ -349,8 +349,8 @@ func TestASuccessContinuesTheSessionOfTheCookie(t *testing.T) {
 	if !sessionstate.Verify(first, clientID, rpOrigin, state) || !sessionstate.Verify(second, "mail", rpOrigin, state) || first == second {
 		t.Errorf("states are %s and %s", first, second)
 	}
-	if participations, _ := w.store.Participations(t.Context(), issuer, before.session); len(participations) != 2 {
-		t.Errorf("participations are %+v", participations)
+	if clients := w.clients(t, before.session); len(clients) != 2 {
+		t.Errorf("clients are %+v", clients)
 	}
 }
 
@@ -360,12 +360,7 @@ func TestASuccessStartsANewSession(t *testing.T) {
 		end  func(*world, *agent)
 	}{
 		{"after the old one expired", func(w *world, _ *agent) { w.clock.advance(lifetime) }},
-		{"after the old one was ended", func(w *world, a *agent) {
-			_, err := w.store.End(t.Context(), registry.Ending{Issuer: issuer, Browser: a.openS().browser, Reason: registry.ReasonOperator, Now: w.clock.Now()})
-			if err != nil {
-				t.Fatal(err)
-			}
-		}},
+		{"after the old one was ended", func(w *world, a *agent) { w.end(t, a.openS().browser, registry.ReasonOperator) }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -444,9 +439,8 @@ func TestANativeAppTakesPartWithoutSessionState(t *testing.T) {
 	if got := response.Header.Get("Location"); got != app+"?code=c&state=s" || response.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("header is %v", response.Header)
 	}
-	participations, err := w.store.Participations(t.Context(), issuer, a.openS().session)
-	if err != nil || len(participations) != 1 || participations[0].ClientID != "app" || len(participations[0].Origins) != 0 {
-		t.Errorf("participations are %+v, %v", participations, err)
+	if clients := w.clients(t, a.openS().session); len(clients) != 1 || clients[0].ID != "app" || len(clients[0].Origins) != 0 {
+		t.Errorf("clients are %+v", clients)
 	}
 }
 
@@ -456,7 +450,7 @@ func TestWithoutTheRegistryLoginGoesOn(t *testing.T) {
 	up := w.down()
 	state := a.signIn("c")
 	sealed := a.openS()
-	if !sessionstate.Verify(state, clientID, rpOrigin, a.stateCookie()) || sealed.session.IsZero() || sealed.registry != (sessionstate.RegistryID{}) {
+	if !sessionstate.Verify(state, clientID, rpOrigin, a.stateCookie()) || sealed.session.IsZero() {
 		t.Errorf("state %s, cookie %+v", state, sealed)
 	}
 	if w.logs.FilterMessageSnippet("cookies only").Len() != 1 {

@@ -7,16 +7,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
-// participationOf is a client's with one subject.
-func participationOf(client, sub, sid string) registry.Participation {
-	return registry.Participation{ClientID: client, Subjects: []registry.Subject{{Sub: sub, Sid: sid}}}
+// clientOf is a session's client with one subject.
+func clientOf(client, sub, sid string) *registry.Client {
+	return &registry.Client{ID: client, Subjects: []*registry.Subject{{Sub: sub, Sid: sid}}}
 }
 
 // tellable are clients that are told by back channel, and one that is not.
@@ -28,13 +30,69 @@ func tellable(e *EndSession) {
 	}}
 }
 
-// notices are those of the exit's issuer.
-func (x *exit) notices() *Notices {
-	return &Notices{Issuer: issuer, BackChannels: []*BackChannel{x.e.BackChannel}, Registry: x.w.store}
+// owed lists all that is owed.
+func (x *exit) owed() (all []registry.Owed) {
+	x.t.Helper()
+	sessions, _, err := x.w.env.Registry.Owing(x.t.Context(), "", 1000)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	for _, session := range sessions {
+		all = append(all, session.Owed()...)
+	}
+	return all
+}
+
+// settle records what became of the notice of a client, if it is owed one.
+func (x *exit) settle(client string, outcome registry.Outcome) {
+	x.t.Helper()
+	for _, outcome.Owed = range x.owed() {
+		if outcome.Owed.ClientID != client {
+			continue
+		}
+		if err := x.w.env.Registry.Settle(x.t.Context(), []registry.Outcome{outcome}); err != nil {
+			x.t.Fatal(err)
+		}
+	}
+}
+
+// A delivery is a notice that is claimed, and where it goes.
+type delivery struct {
+	registry.Owed
+	notify.Target
+}
+
+// due claims notices, and lists where they go: those that go nowhere are settled.
+func (x *exit) due() (due []delivery) {
+	x.t.Helper()
+	x.w.claim(x.t)
+	for _, owed := range x.owed() {
+		if owed.Lease == 0 || owed.Due > registry.At(x.w.clock.Now().Add(registry.Lease+time.Second)) {
+			continue // not due, or held back
+		}
+		switch route := x.w.noticesOf(x.e.BackChannel).Route(x.t.Context(), owed); {
+		case route.Drop != "":
+			x.settle(owed.ClientID, registry.Outcome{Delivered: true})
+		case route.WithoutSid:
+			x.settle(owed.ClientID, registry.Outcome{WithoutSid: true, Due: 1})
+			x.pass(2 * time.Second)
+			return x.due()
+		case !route.Again:
+			due = append(due, delivery{owed, route.Target})
+		}
+	}
+	return due
+}
+
+// pass lets time pass, in which what expires ends.
+func (x *exit) pass(d time.Duration) {
+	x.w.clock.advance(d)
+	x.w.claim(x.t)
+	x.w.clock.advance(2 * time.Second) // until it is listed again
 }
 
 // signedOut is an exit at whose clients alice was signed in, and the notices of that.
-func signedOut(t *testing.T) (*exit, *Notices) {
+func signedOut(t *testing.T) *exit {
 	x := newExit(t, tellable)
 	x.w.tells = true
 	for _, client := range []string{clientID, "wiki", "mail"} {
@@ -44,18 +102,14 @@ func signedOut(t *testing.T) (*exit, *Notices) {
 		t.Fatalf("got %s", got.Status)
 	}
 	x.w.clock.advance(returnGrace)
-	return x, x.notices()
+	return x
 }
 
 // dueClients are the clients whose notices are due, sorted.
 func (x *exit) dueClients() string {
 	x.t.Helper()
-	due, err := x.notices().Due(x.t.Context(), x.w.clock.Now(), 10)
-	if err != nil {
-		x.t.Fatal(err)
-	}
 	var clients []string
-	for _, n := range due {
+	for _, n := range x.due() {
 		clients = append(clients, n.ClientID)
 	}
 	slices.Sort(clients)
@@ -106,11 +160,11 @@ func TestTheClientThatAskedIsNotifiedThoughItsUserNeverComesBack(t *testing.T) {
 	if page.StatusCode != http.StatusOK || page.Header.Get("Location") != "" {
 		t.Fatalf("no page with frames: %s", page.Status)
 	}
-	x.w.clock.advance(askedWait - time.Second)
+	x.w.clock.advance(askedWait - 2*time.Second)
 	if got := x.dueClients(); got != "wiki" {
 		t.Errorf("while the page may be shown: %s", got)
 	}
-	x.w.clock.advance(time.Second)
+	x.w.clock.advance(3 * time.Second)
 	if got := x.dueClients(); got != clientID+" wiki" {
 		t.Errorf("afterwards: %s", got)
 	}
@@ -145,61 +199,48 @@ func TestTheClientThatAskedIsNotifiedAtOnceWhereTheOPFails(t *testing.T) {
 // A store under load: a sign-out takes its time, in which nobody's sign-in waits. One that is
 // over in time has its clients notified.
 func TestASignOutIsRecordedThoughTheStoreIsSlow(t *testing.T) {
-	x := newExit(t, tellable)
-	x.w.tells = true
-	x.signedIn(clientID, "alice")
-	x.w.env.Registry = boundEnds{x.w.store, registry.Bound(slowEnds{x.w.store}, time.Millisecond, 8)}
-	x.setUp()
-	x.ask(values("id_token_hint", x.hint(clientID, "alice")))
-	if got, owed := x.dueClients(), x.openS().owed.ids(); got != clientID || len(owed) != 0 {
-		t.Errorf("due are %q, %d ends are owed", got, len(owed))
-	}
-}
-
-// slowEnds ends sessions after more time than a sign-in has in boundEnds.
-type slowEnds struct{ registry.Registry }
-
-func (s slowEnds) End(ctx context.Context, ending registry.Ending) ([]registry.Session, error) {
-	time.Sleep(50 * time.Millisecond)
-	return s.Registry.End(ctx, ending)
-}
-
-// boundEnds has bounds for ends alone.
-type boundEnds struct {
-	registry.Registry
-
-	bound registry.Registry
-}
-
-func (b boundEnds) End(ctx context.Context, ending registry.Ending) ([]registry.Session, error) {
-	return b.bound.End(ctx, ending)
+	limited(t)
+	synctest.Test(t, func(t *testing.T) {
+		x := newExit(t, tellable)
+		x.w.tells = true
+		x.signedIn(clientID, "alice")
+		x.w.store.do(func(ctx context.Context, call string, _ ...registry.Key) error {
+			if call == "edit" {
+				time.Sleep(2 * registry.Limit)
+			}
+			return ctx.Err()
+		})
+		x.ask(values("id_token_hint", x.hint(clientID, "alice")))
+		if got, owed := x.dueClients(), x.openS().owed.ids(); got != clientID || len(owed) != 0 {
+			t.Errorf("due are %q, %d ends are owed", got, len(owed))
+		}
+	})
 }
 
 func TestClientsThatCannotBeToldAreDroppedFromWhatIsOwed(t *testing.T) {
-	x, notices := signedOut(t)
+	x := signedOut(t)
 	if x.w.woken.Load() == 0 {
 		t.Error("new notices were not looked for")
 	}
 	for range 2 {
-		due, err := notices.Due(t.Context(), x.w.clock.Now(), 10)
-		if err != nil || len(due) != 2 {
-			t.Fatalf("due are %+v, %v", due, err)
+		due := x.due()
+		if len(due) != 2 {
+			t.Fatalf("due are %+v", due)
 		}
 		for _, n := range due {
-			if n.ClientID == "mail" || n.Subject != "alice" || n.SessionID != "sid of alice" || n.Reason != "logout" || n.Issuer != issuer {
+			if n.ClientID == "mail" || n.Sub != "alice" || n.Sid != "sid of alice" || n.Reason != registry.ReasonLogout || n.Issuer != issuer {
 				t.Errorf("due is %+v", n)
 			}
-			if n.Target.Sender == nil || !strings.HasPrefix(n.Target.URI, "https://") || n.Target.RetryFor != DefaultRetryFor {
+			if n.Sender == nil || !strings.HasPrefix(n.URI, "https://") || n.RetryFor != DefaultRetryFor {
 				t.Errorf("it goes to %+v", n.Target)
 			}
 		}
 	}
-	recorded, err := x.w.store.DueNotices(t.Context(), issuer, x.w.clock.Now(), 10)
-	if err != nil || len(recorded) != 2 {
-		t.Errorf("recorded are %+v, %v", recorded, err)
+	if owed := x.owed(); len(owed) != 2 {
+		t.Errorf("owed are %+v", owed)
 	}
-	if b, _, err := notices.how(t.Context(), "wiki", ""); b != nil || err != nil {
-		t.Error("a client that needs a sid is told without one")
+	if route := x.w.noticesOf(x.e.BackChannel).Route(t.Context(), registry.Owed{Issuer: issuer, ClientID: "wiki", Sub: "alice"}); route.Drop == "" {
+		t.Errorf("a client that needs a sid is told without one: %+v", route)
 	}
 }
 
@@ -226,17 +267,11 @@ func TestTheReceiptSaysWhatBecameOfEachNotice(t *testing.T) {
 	for _, client := range []string{clientID, "wiki", "mail"} {
 		x.signedIn(client, "alice")
 	}
-	id := func(client string) registry.NoticeID {
-		return registry.NameNotice(x.openS().session, client, "alice", "sid of alice")
-	}
-	told, refused := id(clientID), id("wiki")
 	settled := make(chan struct{})
 	close(settled)
 	x.e.BackChannel.Settled = func() <-chan struct{} {
-		outcomes := []registry.Outcome{{ID: told, Delivered: true}, {ID: refused, Dead: true}}
-		if err := x.w.store.SettleNotices(t.Context(), registry.Settling{Issuer: issuer, Outcomes: outcomes, Now: x.w.clock.Now()}); err != nil {
-			t.Error(err)
-		}
+		x.settle(clientID, registry.Outcome{Delivered: true})
+		x.settle("wiki", registry.Outcome{Dead: true})
 		return settled
 	}
 	x.e.BackChannel.RedirectWait = time.Minute
@@ -272,7 +307,7 @@ func TestAClientWithoutAnIDTokenIsNamedInTheLog(t *testing.T) {
 }
 
 func TestAnOPThatTellsItsClientsIsNotDoubled(t *testing.T) {
-	x, notices := signedOut(t)
+	x := signedOut(t)
 	for name, tt := range map[string]struct {
 		metadata metadata
 		want     bool
@@ -287,8 +322,8 @@ func TestAnOPThatTellsItsClientsIsNotDoubled(t *testing.T) {
 		}
 	}
 	x.e.BackChannel.See(knownOP(t, issuer, metadata{JWKSURI: issuer + "/jwks", BackChannelLogout: true}))
-	if due, err := notices.Due(t.Context(), x.w.clock.Now(), 10); err != nil || len(due) != 0 {
-		t.Errorf("due are %+v, %v", due, err)
+	if due := x.due(); len(due) != 0 {
+		t.Errorf("due are %+v", due)
 	}
 }
 
@@ -297,7 +332,6 @@ func TestSigningOutGoesOnWhileTheRegistryIsAway(t *testing.T) {
 	x.w.tells = true
 	x.signedIn(clientID, "alice")
 	defer x.w.down()()
-	x.e.env.Registry = downRegistry{}
 	x.e.BackChannel.RedirectWait = time.Minute
 	asked := x.answer(x.ask(values("id_token_hint", x.hint(clientID, "alice"))), answerSignOut)
 	if asked.StatusCode != http.StatusOK {
@@ -311,13 +345,8 @@ func TestThreatAddressesComeFromTheConfigurationOnly(t *testing.T) {
 	x.w.tells = true
 	x.signedIn(clientID, "alice")
 	x.ask(values("id_token_hint", x.hint(clientID, "alice"), "backchannel_logout_uri", "https://evil.example/", "client_session_host", "evil.example"))
-	notices := x.notices()
-	due, err := notices.Due(t.Context(), x.w.clock.Now(), 10)
-	if err != nil || len(due) != 1 {
-		t.Fatalf("due are %+v, %v", due, err)
-	}
-	if due[0].Target.URI != "https://rp.example.com/back" {
-		t.Errorf("it goes to %+v", due[0].Target)
+	if due := x.due(); len(due) != 1 || due[0].URI != "https://rp.example.com/back" {
+		t.Errorf("due are %+v", due)
 	}
 }
 
@@ -335,62 +364,22 @@ func TestWhoIsAtAnAddressThatIsNotPublicIsSaid(t *testing.T) {
 	}
 }
 
-func TestThoseWhoCannotBeToldDoNotHoldUpTheOthers(t *testing.T) {
-	x := newExit(t, tellable)
-	x.w.tells = true
-	leave := func(client string, sessions int) {
-		for range sessions {
-			browser := sessionstate.NewBrowserID()
-			_, err := x.w.store.Join(t.Context(), registry.Join{
-				Issuer: issuer, Browser: browser, Fresh: sessionstate.NewSessionID(), ClientID: client,
-				Subject: registry.Subject{Sub: "alice", Sid: "1"}, Now: x.w.clock.Now(), Lifetime: lifetime,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ending := registry.Ending{Issuer: issuer, Browser: browser, Reason: registry.ReasonLogout, Now: x.w.clock.Now(), Tell: true}
-			if _, err := x.w.store.End(t.Context(), ending); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	leave("mail", 5*dropsAtOnce)
-	x.w.clock.advance(time.Second)
-	leave(clientID, 3)
-	notices := x.notices()
-	due, err := notices.Due(t.Context(), x.w.clock.Now(), 1000)
-	if err != nil || len(due) != 3 || due[0].ClientID != clientID {
-		t.Errorf("due are %d: %v", len(due), err)
-	}
-	left, err := x.w.store.DueNotices(t.Context(), issuer, x.w.clock.Now(), 10)
-	if err != nil || len(left) != 3 {
-		t.Errorf("%d are left: %v", len(left), err)
-	}
-}
-
 func TestAUserWhoHasSignedInAgainIsNotSignedOutByAnOlderNotice(t *testing.T) {
 	x := newExit(t, tellable)
 	x.w.tells = true
 	x.signedIn(clientID, "alice")
-	notices := x.notices()
-	x.w.clock.advance(lifetime)
-	if _, err := x.w.store.Expire(t.Context(), registry.Expiry{Now: x.w.clock.Now()}); err != nil {
-		t.Fatal(err)
-	}
-	due, err := notices.Due(t.Context(), x.w.clock.Now(), 10)
-	if err != nil || len(due) != 1 || due[0].Reason != "expiry" {
-		t.Fatalf("due are %+v, %v", due, err)
+	x.pass(lifetime)
+	if due := x.due(); len(due) != 1 || due[0].Reason != registry.ReasonExpiry {
+		t.Fatalf("due are %+v", due)
 	}
 	x.signedIn(clientID, "alice") // before the client could be reached; the OP's own session has gone on
-	if due, err = notices.Due(t.Context(), x.w.clock.Now(), 10); err != nil || len(due) != 0 {
-		t.Errorf("due are %+v, %v", due, err)
+	x.w.clock.advance(registry.Lease)
+	if due := x.due(); len(due) != 0 {
+		t.Errorf("due are %+v", due)
 	}
-	x.w.clock.advance(lifetime)
-	if _, err := x.w.store.Expire(t.Context(), registry.Expiry{Now: x.w.clock.Now()}); err != nil {
-		t.Fatal(err)
-	}
-	if due, err = notices.Due(t.Context(), x.w.clock.Now(), 10); err != nil || len(due) != 1 {
-		t.Errorf("due in the end are %+v, %v", due, err)
+	x.pass(lifetime)
+	if due := x.due(); len(due) != 1 {
+		t.Errorf("due in the end are %+v", due)
 	}
 }
 
@@ -400,38 +389,22 @@ func TestALogoutTokenThatNamesTheUserAloneWaitsForTheUsersOtherSessions(t *testi
 	for _, option := range []string{LogoutTokenBoth, LogoutTokenSub} {
 		x := newExit(t, tellable, func(e *EndSession) { e.Clients.List[0].LogoutToken = option })
 		x.w.tells = true
-		signIn := func(sid string, lasts time.Duration) registry.Ending {
-			browser := sessionstate.NewBrowserID()
-			_, err := x.w.store.Join(t.Context(), registry.Join{
-				Issuer: issuer, Browser: browser, Fresh: sessionstate.NewSessionID(), ClientID: clientID,
-				Subject: registry.Subject{Sub: "alice", Sid: sid}, Now: x.w.clock.Now(), Lifetime: lasts,
+		other := sessionstate.NewBrowserID()
+		for browser, lasts := range map[sessionstate.BrowserID]time.Duration{sessionstate.NewBrowserID(): time.Minute, other: lifetime} {
+			_, err := x.w.env.Registry.Join(t.Context(), registry.Join{
+				Issuer: issuer, Browser: browser, ClientID: clientID, Sub: "alice", Sid: lasts.String(), Lifetime: lasts, Tell: true,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			return registry.Ending{Issuer: issuer, Browser: browser, Reason: registry.ReasonLogout, Tell: true}
 		}
-		due := func() int {
-			found, err := x.notices().Due(t.Context(), x.w.clock.Now(), 10)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return len(found)
-		}
-		signIn("1", time.Minute)
-		other := signIn("2", lifetime)
-		x.w.clock.advance(time.Minute)
-		if _, err := x.w.store.Expire(t.Context(), registry.Expiry{Now: x.w.clock.Now()}); err != nil {
-			t.Fatal(err)
-		}
-		if n := due(); (n == 1) != (option == LogoutTokenBoth) {
+		x.pass(time.Minute)
+		if n := len(x.due()); (n == 1) != (option == LogoutTokenBoth) {
 			t.Errorf("%s: %d are due while the user is signed in in another browser", option, n)
 		}
-		other.Now = x.w.clock.Now()
-		if _, err := x.w.store.End(t.Context(), other); err != nil {
-			t.Fatal(err)
-		}
-		if n := due(); n != 2 {
+		x.w.end(t, other, registry.ReasonLogout)
+		x.w.clock.advance(time.Hour)
+		if n := len(x.due()); n != 2 {
 			t.Errorf("%s: %d are due in the end", option, n)
 		}
 	}
@@ -439,20 +412,13 @@ func TestALogoutTokenThatNamesTheUserAloneWaitsForTheUsersOtherSessions(t *testi
 
 // A document of the OP may lack its jwks_uri for a moment: nothing that is owed is lost by that.
 func TestNoticesWaitWhileTokensCannotBeVerified(t *testing.T) {
-	x, notices := signedOut(t)
-	due := func() int {
-		found, err := notices.Due(t.Context(), x.w.clock.Now(), 10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(found)
-	}
+	x := signedOut(t)
 	x.e.BackChannel.See(knownOP(t, issuer, metadata{}))
-	if n := due(); n != 0 {
-		t.Errorf("%d are due while nobody could verify a token", n)
+	if due := x.due(); len(due) != 0 {
+		t.Errorf("%+v are due while nobody could verify a token", due)
 	}
 	x.e.BackChannel.See(knownOP(t, issuer, metadata{JWKSURI: issuer + "/jwks"}))
-	if n := due(); n != 2 {
-		t.Errorf("%d are due afterwards", n)
+	if due := x.due(); len(due) != 2 {
+		t.Errorf("%+v are due afterwards", due)
 	}
 }

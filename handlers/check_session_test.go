@@ -16,7 +16,6 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
 	"github.com/oidc-session/caddy-oidc-session/registry"
-	"github.com/oidc-session/caddy-oidc-session/registry/memory"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -223,10 +222,7 @@ func TestWhichQuestionsAreTaken(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	end := func(t *testing.T, w *world, a *agent) {
 		t.Helper()
-		_, err := w.store.End(t.Context(), registry.Ending{Issuer: issuer, Browser: a.openS().browser, Reason: registry.ReasonOperator, Now: w.clock.Now()})
-		if err != nil {
-			t.Fatal(err)
-		}
+		w.end(t, a.openS().browser, registry.ReasonOperator)
 	}
 	tests := []struct {
 		name   string
@@ -241,12 +237,18 @@ func TestVerdicts(t *testing.T) {
 			_, salt, _ := sessionstate.Split(q.sessionState)
 			q.sessionState = "x." + salt
 		}, verdictUnchanged},
-		{"just before it expires", func(_ *testing.T, w *world, _ *agent, _ *check) { w.clock.advance(lifetime - time.Second) }, verdictUnchanged},
-		{"expired", func(_ *testing.T, w *world, _ *agent, _ *check) { w.clock.advance(lifetime) }, verdictChanged},
-		{"expired and removed", func(t *testing.T, w *world, _ *agent, _ *check) {
+		{"just before it expires", func(t *testing.T, w *world, _ *agent, _ *check) {
+			w.redeem(t, codeForm("c"), answering(tokenResponse(claims("alice", clientID))))
+			w.clock.advance(lifetime - time.Second)
+		}, verdictUnchanged},
+		{"expired", func(t *testing.T, w *world, _ *agent, _ *check) {
+			w.redeem(t, codeForm("c"), answering(tokenResponse(claims("alice", clientID))))
+			w.clock.advance(lifetime)
+		}, verdictChanged},
+		{"expired and removed", func(t *testing.T, w *world, a *agent, _ *check) {
 			w.clock.advance(lifetime * 3)
-			if n, err := w.store.Expire(t.Context(), registry.Expiry{Now: w.clock.Now()}); n == 0 || err != nil {
-				t.Fatal(n, err)
+			if w.claim(t); w.session(t, a.openS().session) != nil {
+				t.Fatal("it is recorded still")
 			}
 		}, verdictChanged},
 		{"ended", func(t *testing.T, w *world, a *agent, _ *check) { end(t, w, a) }, verdictChanged},
@@ -275,7 +277,7 @@ func TestVerdicts(t *testing.T) {
 			w.keys = keyring(t, secondSecret, firstSecret)
 		}, verdictChanged},
 		{"a browser that has gone on to a session of another server", func(_ *testing.T, w *world, _ *agent, q *check) {
-			q.browserState = w.keys.BrowserState(issuer, sessionstate.NewSessionID())
+			q.browserState = w.keys.BrowserState(issuer, sessionstate.SessionID{1})
 		}, verdictUnknown},
 		{"the browser state under an older key", func(t *testing.T, w *world, a *agent, q *check) {
 			q.browserState = a.stateCookie()
@@ -304,9 +306,23 @@ func TestVerdicts(t *testing.T) {
 		{"a state with a space", func(_ *testing.T, _ *world, _ *agent, q *check) { q.sessionState += " " }, verdictUnknown},
 		{"sealed under other keys", func(t *testing.T, w *world, _ *agent, _ *check) { w.keys = keyring(t, secondSecret) }, verdictUnknown},
 		{"another issuer's", func(t *testing.T, w *world, _ *agent, _ *check) { w.op = knownOP(t, issuer+"/realm", metadata{}) }, verdictUnknown},
-		{"another registry's", func(_ *testing.T, w *world, _ *agent, _ *check) { w.env.Registry = memory.New() }, verdictUnknown},
+		{"a handle of an earlier version", func(_ *testing.T, w *world, _ *agent, q *check) {
+			q.sessionState = "h." + w.keys.Seal("handle", issuer, make([]byte, 16+8+16+16+4))
+		}, verdictUnknown},
+		{"lost", func(_ *testing.T, w *world, _ *agent, _ *check) { w.lose() }, verdictUnknown},
+		{"lost, its end too", func(t *testing.T, w *world, a *agent, _ *check) {
+			end(t, w, a)
+			w.lose()
+		}, verdictUnknown},
+		{"lost, and its time over since", func(_ *testing.T, w *world, _ *agent, _ *check) {
+			w.lose()
+			w.clock.advance(lifetime + time.Minute)
+		}, verdictChanged},
+		{"lost, and gone on with by a later sign-in", func(_ *testing.T, w *world, a *agent, _ *check) {
+			w.lose()
+			a.signIn("d")
+		}, verdictUnchanged},
 		{"the registry away", func(_ *testing.T, w *world, _ *agent, _ *check) { w.down() }, verdictUnknown},
-		{"the registry away half-way", func(_ *testing.T, w *world, _ *agent, _ *check) { w.env.Registry = forgetful{w.store} }, verdictUnknown},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -325,9 +341,7 @@ func TestVerdicts(t *testing.T) {
 func (w *world) forget(t *testing.T) {
 	t.Helper()
 	w.clock.advance(registry.CodeLifetime)
-	if _, err := w.store.Expire(t.Context(), registry.Expiry{Now: w.clock.Now()}); err != nil {
-		t.Fatal(err)
-	}
+	w.claim(t)
 }
 
 // Apps of which the codes are redeemed past Caddy, at an internal address of the OP's, are signed
@@ -362,13 +376,6 @@ func TestAppsWhoseCodesNobodyRedeemsHereSeeNoChange(t *testing.T) {
 			t.Error("after the sign-out a session_state still fits the cookie")
 		}
 	}
-}
-
-// forgetful is a registry that only knows itself.
-type forgetful struct{ registry.Registry }
-
-func (forgetful) Resolve(context.Context, string, sessionstate.SessionID, sessionstate.ResponseID) (s registry.Session, found bool, err error) {
-	return s, false, registry.ErrUnavailable
 }
 
 func TestWithoutKeysTheCheckIsNotAnswered(t *testing.T) {

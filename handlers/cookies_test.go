@@ -1,7 +1,11 @@
 package handlers
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,23 +87,19 @@ func TestCookieAttributes(t *testing.T) {
 
 func someSession() sessionCookie {
 	return sessionCookie{
-		browser:  sessionstate.BrowserID{1, 2, 3},
-		session:  sessionstate.SessionID{4, 5, 6},
-		registry: sessionstate.RegistryID{7, 8, 9},
-		state:    "ovMl_k9ZcsLZepG11FIzzLkGhkPxoX0RjbBzP-4I_bQ",
-		expires:  time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC),
+		browser: sessionstate.BrowserID{1, 2, 3},
+		session: sessionstate.SessionID{4, 5, 6},
+		state:   "ovMl_k9ZcsLZepG11FIzzLkGhkPxoX0RjbBzP-4I_bQ",
+		expires: time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC),
 	}
 }
 
 func TestTheSealedCookieOpensAsItWasSealed(t *testing.T) {
-	unrecorded := someSession()
-	unrecorded.registry = sessionstate.RegistryID{}
 	tests := []struct {
 		name string
 		in   sessionCookie
 	}{
 		{"with a session", someSession()},
-		{"with a session that no registry knows", unrecorded},
 		{"signed out", someSession().signedOut()},
 		{"of no browser", sessionCookie{}},
 	}
@@ -114,6 +114,22 @@ func TestTheSealedCookieOpensAsItWasSealed(t *testing.T) {
 				t.Errorf("after rotation: %+v, current: %v, ok: %v", got, current, ok)
 			}
 		})
+	}
+}
+
+// A cookie of earlier versions names the registry behind its session.
+func TestTheSealedCookieOfAnEarlierVersionGoesOnUnderANewSessionID(t *testing.T) {
+	w := newWorld(t)
+	a := newAgent(t, w)
+	a.signIn("c")
+	before := a.openS()
+	state, _ := base64.RawURLEncoding.DecodeString(before.state)
+	old := slices.Concat([]byte{0}, before.browser[:], bytes.Repeat([]byte{9}, 16), make([]byte, 8), state, binary.BigEndian.AppendUint32(nil, uint32(before.expires.Unix())))
+	a.cookies[w.op.cookies.session] = w.keys.Seal(sessionPurpose, issuer, old)
+	a.signIn("d")
+	after := a.openS()
+	if after.session == before.session || !w.live(t, after.session) || after.browser != before.browser || after.state != before.state || !after.expires.Equal(before.expires) {
+		t.Errorf("the cookie was %+v and is %+v", before, after)
 	}
 }
 

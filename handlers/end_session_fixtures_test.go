@@ -70,6 +70,7 @@ func (x *exit) setUp() {
 	x.t.Helper()
 	x.e.Keys, x.e.LoginPlace = &Keys{URI: x.e.Keys.URI}, new(LoginPlace)
 	x.e.BackChannel = x.w.backChannel(x.e.Clients)
+	x.e.BackChannel.See(x.w.op)
 	x.e.Keys.Setup(x.w.env)
 	if err := x.e.Clients.Setup(x.w.env); err != nil {
 		x.t.Fatal(err)
@@ -121,10 +122,15 @@ func (x *exit) signedIn(client, user string) {
 	code := rand.Text()
 	target := strings.Replace(authorize("s"), "client_id="+clientID, "client_id="+client, 1)
 	x.get(target, redirect(callback+"?code="+code+"&state=s"))
-	_, err := x.w.store.Redeem(x.t.Context(), registry.Redemption{
+	x.redeemed(code, client, user, "sid of "+user)
+}
+
+// redeemed records an ID token that a client got for a code.
+func (x *exit) redeemed(code, client, user, sid string) {
+	x.t.Helper()
+	_, err := x.w.env.Registry.Redeem(x.t.Context(), registry.Redemption{
 		Issuer: issuer, Response: sessionstate.NewResponseID(code), Audience: []string{client},
-		Subject: registry.Subject{Sub: user, Sid: "sid of " + user}, Fresh: sessionstate.NewSessionID(),
-		Now: x.w.clock.Now(), Lifetime: lifetime,
+		Sub: user, Sid: sid, Lifetime: lifetime, Tell: x.w.tells,
 	})
 	if err != nil {
 		x.t.Fatal(err)

@@ -217,10 +217,7 @@ func TestWhoIsNotKnownForCertainIsAsked(t *testing.T) {
 // endElsewhere ends the session in the registry alone.
 func (x *exit) endElsewhere() {
 	x.t.Helper()
-	_, err := x.w.store.End(x.t.Context(), registry.Ending{Issuer: issuer, Browser: x.openS().browser, Reason: registry.ReasonOperator, Now: x.w.clock.Now()})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	x.w.end(x.t, x.openS().browser, registry.ReasonOperator)
 }
 
 func TestOnlyNavigationsOfAWholeTabAreActedUpon(t *testing.T) {

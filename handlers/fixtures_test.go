@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +29,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
+
+func init() { registry.Limit = 10 * time.Second } // for slow machines
 
 const (
 	issuer   = "https://op.example.com"
@@ -47,7 +51,7 @@ type world struct {
 	env   Env
 	op    *OP
 	keys  *sessionstate.Keyring
-	store *memory.Store
+	store *storage // of env.Registry
 	logs  *observer.ObservedLogs
 	clock *clock
 	tells bool              // clients are told
@@ -62,16 +66,16 @@ func newWorld(t testing.TB) *world {
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &world{
 		keys:  keyring(t, firstSecret),
-		store: memory.New(),
 		logs:  logs,
 		clock: &clock{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)},
 		op:    knownOP(t, issuer, metadata{JWKSURI: issuer + "/jwks"}),
 		key:   newKey(t, "1"),
 	}
 	w.jwks = []jose.JSONWebKey{w.key.Public()}
+	w.store = &storage{Store: memory.New(w.clock.Now)}
 	w.env = Env{
 		Keys:            func(context.Context) (*sessionstate.Keyring, error) { return w.keys, nil },
-		Registry:        w.store,
+		Registry:        registry.Open(w.store, w.hearEnds, zap.New(core)),
 		Prepare:         prepare,
 		Replace:         func(r *http.Request, text string) string { return strings.ReplaceAll(text, "{method}", r.Method) },
 		SessionLifetime: lifetime,
@@ -151,81 +155,103 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// downRegistry is a registry that cannot be asked.
-type downRegistry struct{ registry.Registry }
-
-func (downRegistry) ID(context.Context) (id sessionstate.RegistryID, err error) {
-	return id, registry.ErrUnavailable
+// hearEnds does what the app does when sessions have ended, but for notices, which tests look for.
+func (w *world) hearEnds(sessions []*registry.Session) {
+	for _, session := range sessions {
+		w.env.LogEnd(context.Background(), session)
+		if !session.Silent && session.Reason != registry.ReasonExpiry {
+			LogUnnotified(w.env.Logger, session)
+		}
+	}
 }
 
-func (downRegistry) Join(context.Context, registry.Join) (s registry.Session, err error) {
-	return s, registry.ErrUnavailable
+// A storage is a store that does what the test says before each call: wait, fail, or count it.
+type storage struct {
+	registry.Store
+
+	mu     sync.Mutex
+	before func(ctx context.Context, call string, keys ...registry.Key) error // call: get, members, edit; nil: nothing
 }
 
-func (downRegistry) Redeem(context.Context, registry.Redemption) (r registry.Redeemed, err error) {
-	return r, registry.ErrUnavailable
+func (s *storage) do(before func(ctx context.Context, call string, keys ...registry.Key) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = before
 }
 
-func (downRegistry) End(context.Context, registry.Ending) ([]registry.Session, error) {
-	return nil, registry.ErrUnavailable
+func (s *storage) call(ctx context.Context, call string, keys ...registry.Key) error {
+	s.mu.Lock()
+	before := s.before
+	s.mu.Unlock()
+	if before == nil {
+		return nil
+	}
+	return before(ctx, call, keys...)
 }
 
-func (downRegistry) Resolve(context.Context, string, sessionstate.SessionID, sessionstate.ResponseID) (s registry.Session, found bool, err error) {
-	return s, false, registry.ErrUnavailable
+func (s *storage) Get(ctx context.Context, fresh bool, keys ...registry.Key) ([][]byte, error) {
+	if err := s.call(ctx, "get", keys...); err != nil {
+		return nil, err
+	}
+	return s.Store.Get(ctx, fresh, keys...)
 }
 
-func (downRegistry) Session(context.Context, string, sessionstate.SessionID) (s registry.Session, found bool, err error) {
-	return s, false, registry.ErrUnavailable
+func (s *storage) Members(ctx context.Context, limit int, sets ...registry.Key) ([][]string, error) {
+	if err := s.call(ctx, "members", sets...); err != nil {
+		return nil, err
+	}
+	return s.Store.Members(ctx, limit, sets...)
 }
 
-func (downRegistry) Participations(context.Context, string, sessionstate.SessionID) ([]registry.Participation, error) {
-	return nil, registry.ErrUnavailable
+func (s *storage) Edit(ctx context.Context, edits ...*registry.Edit) error {
+	var keys []registry.Key
+	for _, edit := range edits {
+		keys = append(keys, edit.Key)
+	}
+	if err := s.call(ctx, "edit", keys...); err != nil {
+		return err
+	}
+	return s.Store.Edit(ctx, edits...)
 }
 
-func (downRegistry) Spend(context.Context, registry.Spending) (bool, error) {
-	return false, registry.ErrUnavailable
+func (s *storage) Open(*zap.Logger) (registry.Store, error) { return s, nil }
+
+func (*storage) SharingKey() string { return "test" }
+
+func (w *world) noticesOf(sites ...*BackChannel) *Notices {
+	return &Notices{BackChannels: func(string) []*BackChannel { return sites }}
 }
 
-func (downRegistry) KeepKeys(context.Context, registry.Keeping) error { return registry.ErrUnavailable }
-
-func (downRegistry) Keys(context.Context, string, time.Time) ([]registry.Key, error) {
-	return nil, registry.ErrUnavailable
-}
-
-func (downRegistry) Observe(context.Context, string, registry.Observed) error {
-	return registry.ErrUnavailable
-}
-
-func (downRegistry) Observed(context.Context, string) (o registry.Observed, found bool, err error) {
-	return o, false, registry.ErrUnavailable
-}
-
-func (downRegistry) Client(context.Context, string, string) (c registry.Client, found bool, err error) {
-	return c, false, registry.ErrUnavailable
-}
-
-func (downRegistry) ClientAt(context.Context, string, string) (c registry.Client, found bool, err error) {
-	return c, false, registry.ErrUnavailable
-}
-
-func (downRegistry) PutClient(context.Context, string, registry.Client, time.Time) error {
-	return registry.ErrUnavailable
-}
-
-func (downRegistry) DeleteClient(context.Context, string, string) error {
-	return registry.ErrUnavailable
-}
-
-func (downRegistry) Notices(context.Context, string, []registry.NoticeID) ([]registry.Notice, error) {
-	return nil, registry.ErrUnavailable
-}
+func unavailable(context.Context, string, ...registry.Key) error { return registry.ErrUnavailable }
 
 // down makes the registry unavailable and returns what makes it available again.
 func (w *world) down() (up func()) {
-	before := w.env.Registry
-	w.env.Registry = downRegistry{}
-	return func() { w.env.Registry = before }
+	w.store.do(unavailable)
+	return func() { w.store.do(nil) }
 }
+
+// limited gives calls of the registry as long as they have in earnest.
+func limited(t *testing.T) {
+	t.Helper()
+	limit := registry.Limit
+	registry.Limit = 250 * time.Millisecond
+	t.Cleanup(func() { registry.Limit = limit })
+}
+
+// counted counts calls of the store from now on.
+func (w *world) counted(call string) func() int {
+	var n atomic.Int32
+	w.store.do(func(_ context.Context, what string, _ ...registry.Key) error {
+		if what == call {
+			n.Add(1)
+		}
+		return nil
+	})
+	return func() int { return int(n.Load()) }
+}
+
+// lose has the store forget everything.
+func (w *world) lose() { w.store.Store = memory.New(w.clock.Now) }
 
 var errNoKeys = errors.New("no keys")
 
@@ -358,14 +384,71 @@ func (a *agent) pendings() (n int) {
 	return n
 }
 
-// live reports whether the registry has a live session under the ID in the agent's sealed cookie.
-func (w *world) live(t testing.TB, id sessionstate.SessionID) bool {
+// session returns what is recorded of a session; nil: nothing is.
+func (w *world) session(t testing.TB, id sessionstate.SessionID) *registry.Session {
 	t.Helper()
-	session, found, err := w.store.Session(t.Context(), w.op.Issuer, id)
+	sessions, err := w.env.Registry.Browser(t.Context(), registry.PlaceOfSession(id))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return found && session.Live(w.clock.Now())
+	if i := slices.IndexFunc(sessions, func(s *registry.Session) bool { return s.ID == id }); i >= 0 {
+		return sessions[i]
+	}
+	return nil
+}
+
+// live reports whether a session is recorded, and lives.
+func (w *world) live(t testing.TB, id sessionstate.SessionID) bool {
+	t.Helper()
+	session := w.session(t, id)
+	return session != nil && session.Live(registry.At(w.clock.Now()))
+}
+
+// clients lists who takes part in a session.
+func (w *world) clients(t testing.TB, id sessionstate.SessionID) []*registry.Client {
+	t.Helper()
+	if session := w.session(t, id); session != nil {
+		return session.Clients
+	}
+	return nil
+}
+
+// end ends a browser's sessions.
+func (w *world) end(t testing.TB, browser sessionstate.BrowserID, reason registry.Reason) {
+	t.Helper()
+	if _, err := w.env.Registry.End(t.Context(), registry.Ending{Place: registry.PlaceOf(w.op.Issuer, browser), Reason: reason}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// claim ends what has expired, and claims what is owed.
+func (w *world) claim(t testing.TB) []registry.Owed {
+	t.Helper()
+	claimed, _, err := w.env.Registry.Claim(t.Context(), 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claimed
+}
+
+// register has a client registered by itself.
+func (w *world) register(t testing.TB, id, metadata string) {
+	t.Helper()
+	if err := w.env.Registry.Register(t.Context(), issuer, registry.Registered{ID: id, Metadata: []byte(metadata)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually waits for what happens in the background.
+func eventually(t testing.TB, what string, happened func() bool) {
+	t.Helper()
+	for deadline := time.After(10 * time.Second); !happened(); runtime.Gosched() {
+		select {
+		case <-deadline:
+			t.Fatal(what)
+		default:
+		}
+	}
 }
 
 // handler is an OP that always answers.

@@ -84,11 +84,11 @@ func TestWhoNeedsASidIsNotToldWithoutOne(t *testing.T) {
 	e := &EndSession{}
 	framed(e)
 	for _, client := range e.Clients.List {
-		frames := e.framesOf(&OP{Issuer: issuer}, client, participationOf(client.ID, "alice", ""))
+		frames := e.framesOf(&OP{Issuer: issuer}, client, clientOf(client.ID, "alice", ""))
 		if want := map[string][]string{clientID: {"https://rp.example.com/front?a=b&c"}}[client.ID]; !slices.Equal(frames, want) {
 			t.Errorf("%s: %q", client.ID, frames)
 		}
-		if frames := e.framesOf(&OP{Issuer: issuer, framesClients: true}, client, participationOf(client.ID, "alice", "1")); frames != nil {
+		if frames := e.framesOf(&OP{Issuer: issuer, framesClients: true}, client, clientOf(client.ID, "alice", "1")); frames != nil {
 			t.Errorf("of an OP that tells its clients itself, %s gets %q", client.ID, frames)
 		}
 	}
@@ -107,7 +107,7 @@ func TestDiscoveryNamesTheFrontChannelOfOurOwnEndpointOnly(t *testing.T) {
 		"an OP that tells its clients so":   {framed, metadata{FrontChannelLogout: true}, false},
 	} {
 		x := newExit(t, tt.configure)
-		for _, sid := range []string{"", "1"} {
+		for _, sid := range []string{"1", ""} { // the latter counts for a month
 			x.e.BackChannel.SawIDToken(t.Context(), x.w.op, clientID, tokens.IDToken{SessionID: sid})
 			supported, sessions := false, false
 			for _, m := range x.e.Members(knownOP(t, issuer, tt.metadata)) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
@@ -306,20 +307,15 @@ func TestQuestionsForDocumentsAreFew(t *testing.T) {
 func TestThePlaceOfADocumentIsRememberedInTheRegistry(t *testing.T) {
 	c := newCrowd(t, slugs)
 	b := c.w.backChannel(&Clients{env: c.w.env})
-	<-b.seen.load(slugs)
-	b.See(c.find("/application/o/shop" + wellKnown))
-	observed, _, err := c.w.store.Observed(t.Context(), slugs)
-	if err != nil || observed.Discovery != "/application/o/shop"+wellKnown {
-		t.Fatalf("recorded is %+v, %v", observed, err)
-	}
-	b.See(c.find("/application/o/wiki" + wellKnown))
-	if observed, _, _ := c.w.store.Observed(t.Context(), slugs); observed.Discovery != "/application/o/shop"+wellKnown {
-		t.Errorf("each document is recorded: %s", observed.Discovery)
-	}
-	c.w.clock.advance(observationsDocumentAgain)
-	b.See(c.find("/application/o/app" + wellKnown))
-	if observed, _, _ := c.w.store.Observed(t.Context(), slugs); observed.Discovery != "/application/o/app"+wellKnown {
-		t.Errorf("after a while, recorded is %s", observed.Discovery)
+	for _, step := range []struct {
+		after     time.Duration
+		sees, has string
+	}{{0, "shop", "shop"}, {0, "wiki", "shop"}, {documentAgain, "app", "app"}} {
+		c.w.clock.advance(step.after)
+		b.See(c.find("/application/o/" + step.sees + wellKnown))
+		if facts, err := c.w.env.Registry.Facts(t.Context(), slugs); err != nil || facts.Discovery != "/application/o/"+step.has+wellKnown {
+			t.Errorf("after %s, recorded is %s, %v", step.sees, facts.Discovery, err)
+		}
 	}
 
 	later := &Provider{Issuers: []string{slugs}}
@@ -334,7 +330,7 @@ func TestThePlaceOfADocumentIsRememberedInTheRegistry(t *testing.T) {
 // What the registry remembers counts only where the configuration lets documents be.
 func TestARememberedPlaceMustBeOneOfTheOPs(t *testing.T) {
 	c := newCrowd(t, slugs)
-	if err := c.w.store.Observe(t.Context(), slugs, registry.Observed{Discovery: "/elsewhere" + wellKnown}); err != nil {
+	if err := c.w.env.Registry.Note(t.Context(), slugs, registry.Facts{Discovery: "/elsewhere" + wellKnown}); err != nil {
 		t.Fatal(err)
 	}
 	if op := c.find("/login?x=y"); op == nil || op.learnt || c.fetches.Load() != 0 {
@@ -348,10 +344,8 @@ func TestFramesHaveTheIssuerOfTheClientsOwnIDTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := registry.Participation{
-		ClientID: "shop", Subjects: []registry.Subject{{Sub: "alice", Sid: "1"}},
-		IDToken: registry.IDToken{Issuer: issuer + "/application/o/shop/"},
-	}
+	p := clientOf("shop", "alice", "1")
+	p.IDToken.Issuer = issuer + "/application/o/shop/"
 	frames := e.framesOf(op, Client{ID: "shop", FrontChannelLogoutURI: "https://rp.example.com/out"}, p)
 	if want := "https://rp.example.com/out?iss=https%3A%2F%2Fop.example.com%2Fapplication%2Fo%2Fshop%2F&sid=1"; len(frames) != 1 || frames[0] != want {
 		t.Errorf("got %v", frames)
@@ -424,12 +418,13 @@ func TestWhatTheIDTokensOfOneIssuerLackIsNothingToAnother(t *testing.T) {
 			strings.Contains(got, "backchannel_logout_session_supported") != want {
 			t.Errorf("the document of %s gets %s", client, got)
 		}
-		notices := &Notices{Issuer: slugs, BackChannels: []*BackChannel{b}, Registry: c.w.store}
 		b.Clients.List = []Client{{ID: client, BackChannelLogoutURI: "https://rp.example.com/back"}}
 		if err := b.Clients.Setup(c.w.env); err != nil {
 			t.Fatal(err)
 		}
-		signed, err := notices.Token(t.Context(), notify.Notice{ClientID: client, Issuer: view.issuer, Subject: "alice", Algorithm: "ES256"})
+		signed, err := c.w.noticesOf(b).Token(t.Context(), registry.Owed{
+			Issuer: slugs, ClientID: client, Sub: "alice", IDToken: registry.IDToken{Issuer: view.issuer, Algorithm: "ES256"},
+		})
 		if (err == nil) != want || want && tokens.IssuerOf(signed) != view.issuer {
 			t.Errorf("the token for %s has iss %q, %v", client, tokens.IssuerOf(signed), err)
 		}
@@ -449,49 +444,42 @@ func TestNoTokenIsSignedInTheNameOfAPattern(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.See(c.find("/application/o/shop" + wellKnown))
-	notices := &Notices{Issuer: slugs, BackChannels: []*BackChannel{b}, Registry: c.w.store}
-	if _, err := notices.Token(t.Context(), notify.Notice{ClientID: "shop", Subject: "alice"}); !errors.Is(err, notify.ErrCannotSign) {
+	if _, err := c.w.noticesOf(b).Token(t.Context(), registry.Owed{Issuer: slugs, ClientID: "shop", Sub: "alice"}); !errors.Is(err, notify.ErrCannotSign) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// openingRegistry is one that cannot be asked for a moment.
-type openingRegistry struct {
-	registry.Registry
-
-	failures *int
-}
-
-func (r openingRegistry) Observed(ctx context.Context, issuer string) (registry.Observed, bool, error) {
-	if *r.failures > 0 {
-		*r.failures--
-		return registry.Observed{}, false, registry.ErrUnavailable
-	}
-	return r.Registry.Observed(ctx, issuer)
-}
-
 // After a restart the registry may just be opening when the first user comes.
 func TestTheFirstRequestWaitsForTheRegistryToRememberADocument(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCrowd(t, slugs)
-		if err := c.w.store.Observe(t.Context(), slugs, registry.Observed{Discovery: "/application/o/shop" + wellKnown}); err != nil {
-			t.Fatal(err)
-		}
-		failures := 5
-		c.p.env.Registry = openingRegistry{c.w.store, &failures}
-		if op := c.find("/login?x=y"); op == nil || op.AuthorizationPath != "/authorize" {
-			t.Errorf("got %+v", op)
-		}
-		away := newCrowd(t, slugs)
-		failures = 1 << 20
-		away.p.env.Registry = openingRegistry{away.w.store, &failures}
-		began := time.Now()
-		away.find("/login?x=y")
-		away.find("/login?x=y")
-		if waited := time.Since(began); waited > metadataWait+observationsPause {
-			t.Errorf("waited for %s", waited)
-		}
-	})
+	limited(t)
+	for takes, waits := range map[time.Duration]time.Duration{time.Second: time.Second, time.Hour: metadataWait} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCrowd(t, slugs)
+			if err := c.w.env.Registry.Note(t.Context(), slugs, registry.Facts{Discovery: "/application/o/shop" + wellKnown}); err != nil {
+				t.Fatal(err)
+			}
+			slow := &slowOpening{c.w.store, takes}
+			c.p.env.Registry = registry.Open(slow, c.w.hearEnds, zap.NewNop())
+			began := time.Now()
+			op := c.find("/login?x=y")
+			c.find("/login?x=y")
+			if known := op.AuthorizationPath == "/authorize"; known != (takes == waits) || time.Since(began) != waits {
+				t.Errorf("got %+v after %s", op, time.Since(began))
+			}
+			time.Sleep(takes) // or the store would be opening still
+		})
+	}
+}
+
+// slowOpening is a store that takes its time to open.
+type slowOpening struct {
+	*storage
+	takes time.Duration
+}
+
+func (s *slowOpening) Open(logger *zap.Logger) (registry.Store, error) {
+	time.Sleep(s.takes)
+	return s.storage.Open(logger)
 }
 
 // After a restart, whoever signs in first may do so at an issuer whose document nobody fetches:
@@ -522,15 +510,11 @@ func TestTheKeysOfASignInAreThoseOfItsOwnIssuer(t *testing.T) {
 		t.Fatal(err)
 	}
 	const document, set = "/application/o/wiki" + wellKnown, "/application/o/wiki/jwks/"
-	for range 500 { // the token response does not wait for the keys
+	eventually(t, "the keys are not asked for", func() bool { // for which the token response does not wait
 		mu.Lock()
-		done := asked[set]
-		mu.Unlock()
-		if done {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+		defer mu.Unlock()
+		return asked[set]
+	})
 	mu.Lock()
 	defer mu.Unlock()
 	if !asked[document] || !asked[set] || asked["/application/o/shop/jwks/"] {

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/oidc-session/caddy-oidc-session/notify"
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
@@ -140,7 +141,7 @@ var (
 // sign signs a token for a client, and returns it with its kid.
 func (s *told) sign(client string) (token, kid string, err error) {
 	s.t.Helper()
-	token, err = (&Notices{Issuer: issuer, BackChannels: []*BackChannel{s.b}, Registry: s.w.store}).Token(s.t.Context(), notify.Notice{ClientID: client, Subject: "alice", SessionID: "a"})
+	token, err = s.w.noticesOf(s.b).Token(s.t.Context(), registry.Owed{Issuer: issuer, ClientID: client, Sub: "alice", Sid: "a"})
 	if err != nil {
 		return "", "", err
 	}
@@ -151,20 +152,14 @@ func (s *told) sign(client string) (token, kid string, err error) {
 	return token, parsed.Signatures[0].Header.KeyID, nil
 }
 
-// settled waits until all that is known is recorded.
-func (s *told) settled() {
+// facts are what is recorded of the OP.
+func (s *told) facts() registry.Facts {
 	s.t.Helper()
-	s.b.seen.await(s.t.Context(), issuer)
-	for range 6000 {
-		s.b.seen.mu.Lock()
-		done := s.b.seen.isRecorded()
-		s.b.seen.mu.Unlock()
-		if done {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+	facts, err := s.w.env.Registry.Facts(s.t.Context(), issuer)
+	if err != nil {
+		s.t.Fatal(err)
 	}
-	s.t.Fatal("what was seen is not recorded")
+	return facts
 }
 
 func (s *told) logged(text string) []map[string]any {
@@ -232,7 +227,12 @@ func TestAnOPThatBeginsToNameItsKeysIsToldFrom(t *testing.T) {
 	if lines := s.logged("or have the OP name its keys"); len(lines) != 1 {
 		t.Errorf("logged %v", lines)
 	}
-	s.sees("wiki", namedToken)
+	s.w.clock.advance(missingFor - 13*time.Hour) // from the beginning of that day
+	if s.sees("shop", namedToken); s.adds() || s.b.Tells(s.op) {
+		t.Error("keys are added before a month is over")
+	}
+	s.w.clock.advance(time.Hour)
+	s.sees("shop", namedToken)
 	if !s.adds() || !s.b.Tells(s.op) || len(s.logged("clients can be told of sign-outs now")) != 1 {
 		t.Error("keys are not added, or that is not said")
 	}
@@ -248,7 +248,6 @@ func TestWhatWasSeenOfTheOPOutlastsARestart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newTold(t, generated(), false, newKey(t, "1"))
 			s.sees(clientID, tt.seen)
-			s.settled()
 			s.restart()
 			if got := s.adds(); got != tt.want || s.b.Tells(s.op) != tt.want {
 				t.Errorf("added: %v", got)
@@ -263,7 +262,7 @@ func TestWhatWasSeenOfTheOPOutlastsARestart(t *testing.T) {
 
 func TestNoKeysAreAddedWhileItIsNotKnownWhatWasSeen(t *testing.T) {
 	s := newTold(t, generated(), false, newKey(t, "1"), newKey(t, "2"))
-	s.w.env.Registry = downRegistry{}
+	s.w.down()
 	s.restart()
 	for range 3 {
 		if s.adds() {
@@ -287,12 +286,9 @@ func TestWhatAnotherHandlerSawCounts(t *testing.T) {
 	if s.adds() {
 		t.Error("keys are added before an ID token was seen")
 	}
-	s.settled()
 	other := &BackChannel{Configured: true, Adopt: func(string) {}, Clients: &Clients{}}
 	other.Setup(s.w.env)
 	other.SawIDToken(s.t.Context(), s.op, clientID, namedToken)
-	(&told{t: t, b: other}).settled()
-	s.w.clock.advance(observationsRetryIn)
 	if !s.adds() {
 		t.Error("keys are not added")
 	}
@@ -350,11 +346,10 @@ func TestTheOPsOwnKeySignsWithoutBeingAdded(t *testing.T) {
 					t.Errorf("a token before the OP's keys were seen: %v", err)
 				}
 			}
-			if got := s.get(); got != s.document {
-				t.Errorf("the OP's keys became %s", got)
-			}
-			s.settled()
 			for range 2 {
+				if got := s.get(); got != s.document {
+					t.Errorf("the OP's keys became %s", got)
+				}
 				token, kid, err := s.sign(clientID)
 				if err != nil || kid != kids.op {
 					t.Fatalf("signed by %q: %v", kid, err)
@@ -363,7 +358,10 @@ func TestTheOPsOwnKeySignsWithoutBeingAdded(t *testing.T) {
 				if _, err := parsed.Verify(&opKey.Key.(*ecdsa.PrivateKey).PublicKey); err != nil {
 					t.Error(err)
 				}
-				s.restart() // and no request
+				s.restart()
+				if _, _, err := s.sign(clientID); !errors.Is(err, tokens.ErrWithheld) || errors.Is(err, notify.ErrCannotSign) {
+					t.Errorf("a token before any request has come: %v", err)
+				}
 			}
 			if lines := s.logged("kid"); len(lines) > 0 {
 				t.Errorf("logged %v", lines)
@@ -397,7 +395,7 @@ func TestBesideTheOPsOwnKeyOthersSignNothingThatCannotBeVerified(t *testing.T) {
 
 // A client may have the OP's keys since long ago, and ask for them no more.
 func TestTheOPIsAskedForItsKeysWhereOneMayBeOurs(t *testing.T) {
-	for given, want := range map[bool]int32{true: 1, false: 0} {
+	for _, given := range []bool{true, false} { // what is published goes by them, which are not recorded
 		x := newExit(t)
 		s := newTold(t, signingKeys(t, x.key), given)
 		s.b.OPKeys = &Keys{Learnt: s.b.SawKeys}
@@ -411,7 +409,7 @@ func TestTheOPIsAskedForItsKeysWhereOneMayBeOurs(t *testing.T) {
 				<-flight
 			}
 		}
-		if got := x.fetches.Load(); got != want {
+		if got := x.fetches.Load(); got != 1 {
 			t.Errorf("configured: %v: it was asked %d times", given, got)
 		}
 		if view := s.b.view.Load(); view.there != given {
@@ -506,7 +504,6 @@ func TestAKeyThatSignedStaysPublishedForAnHour(t *testing.T) {
 		}
 		s.w.clock.advance(publishedAgain - time.Second)
 	}
-	s.settled()
 	s.keys = signingKeys(t, second)
 	s.restart()
 	last := s.w.clock.Now().Add(time.Second - publishedAgain)
@@ -523,16 +520,18 @@ func TestAKeyThatSignedStaysPublishedForAnHour(t *testing.T) {
 }
 
 func TestThePublishedKeysAreRecordedNowAndThen(t *testing.T) {
-	s, c := counted(t)
+	s := newTold(t, generated(), false, newKey(t, "1"))
 	s.sees(clientID, namedToken)
+	edits := s.w.counted("edit")
 	for range 10 {
 		s.get()
 		if _, _, err := s.sign(clientID); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(c.kept) != 1 || c.kept[0].Issuer != signedBy(issuer) {
-		t.Errorf("recorded were %+v", c.kept)
+	kept, err := s.w.env.Registry.Keys(t.Context(), signedBy(issuer))
+	if err != nil || len(kept) == 0 || edits() != 1 {
+		t.Errorf("recorded were %+v by %d calls, %v", kept, edits(), err)
 	}
 }
 
@@ -544,13 +543,16 @@ func TestKeysJoinAtOnceWhereIDTokensAreKnownToNameTheirs(t *testing.T) {
 	}{{nil, false}, {[]string{IDTokensSid}, false}, {[]string{IDTokensKid}, true}, {[]string{IDTokensKid, IDTokensSid}, true}} {
 		s := newTold(t, signingKeys(t, newKey(t, "ours")), false, newKey(t, "1"))
 		s.b.IDTokens = tt.known
-		s.b.seen.await(t.Context(), issuer)
 		if got := s.adds(); got != tt.want {
 			t.Errorf("%q: they join: %v", tt.known, got)
 		}
 		s.sees(clientID, unnamedToken)
 		if s.adds() {
 			t.Errorf("%q: they join where a client's tokens have no kid", tt.known)
+		}
+		s.w.clock.advance(factsDay)
+		if s.sees(clientID, namedToken); s.adds() != tt.want {
+			t.Errorf("%q: the day after, they join: %v", tt.known, !tt.want)
 		}
 	}
 }
@@ -574,7 +576,6 @@ func TestDiscoverySaysThatTokensNameSessionsAsSoonAsThatIsKnown(t *testing.T) {
 			s.b.IDTokens = tt.known
 			s.op = knownOP(t, issuer, metadata{JWKSURI: issuer + "/jwks", ClaimsSupported: tt.claims})
 			s.b.See(s.op)
-			s.b.seen.await(t.Context(), issuer)
 			if got := says(s); got != tt.want {
 				t.Errorf("it is said: %v", got)
 			}
@@ -582,8 +583,9 @@ func TestDiscoverySaysThatTokensNameSessionsAsSoonAsThatIsKnown(t *testing.T) {
 			if says(s) {
 				t.Error("it is said although a client's token has none")
 			}
+			s.w.clock.advance(missingFor)
 			if s.sees(clientID, namedToken); !says(s) {
-				t.Error("it is not said although tokens have one")
+				t.Error("it is not said although tokens have had one for a month")
 			}
 		})
 	}
@@ -635,17 +637,17 @@ func TestWhetherIDTokensNameSessionsDoesNotFlap(t *testing.T) {
 		return slices.ContainsFunc(s.b.Members(s.op), func(m Member) bool { return m.Name == "backchannel_logout_session_supported" })
 	}
 	for i, step := range []struct {
-		client string
-		sid    string
-		want   bool
-	}{{"a", "1", true}, {"b", "", false}, {"a", "2", false}, {"b", "3", true}, {"b", "", false}, {"c", "", false}, {"b", "4", false}, {"c", "5", true}} {
-		s.sees(step.client, tokens.IDToken{KeyID: "1", SessionID: step.sid})
+		after time.Duration
+		sid   string
+		want  bool
+	}{{0, "1", true}, {0, "", false}, {0, "2", false}, {missingFor - 13*time.Hour, "3", false}, {time.Hour, "4", true}, {0, "", false}} {
+		s.w.clock.advance(step.after)
+		s.sees(clientID, tokens.IDToken{KeyID: "1", SessionID: step.sid})
 		if named() != step.want {
 			t.Errorf("step %d: %v", i, !step.want)
 		}
-		s.settled()
 		s.restart()
-		s.b.seen.await(t.Context(), issuer)
+		s.b.seen.refresh(t.Context(), issuer)
 		if named() != step.want {
 			t.Errorf("step %d, after a restart: %v", i, !step.want)
 		}

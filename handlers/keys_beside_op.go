@@ -34,7 +34,7 @@ type outlook struct {
 // generated, and none is the OP's. kid: the configuration says that ID tokens have one, which is so from the day of the next one on.
 func newOutlook(known seen, given *tokens.SigningKeys, kid bool, now time.Time) *outlook {
 	lacks := func(day registry.Time) bool { return day != 0 && now.Sub(day.Time()) < missingFor }
-	noKid := lacks(known.NoKid) && !(kid && known.Kid > known.NoKid)
+	noKid := lacks(known.NoKid) && (!kid || known.Kid <= known.NoKid)
 	view := &outlook{names: known.names, sid: known.Sid != 0, noSid: lacks(known.NoSid)}
 	if noKid && known.withoutKid != "" {
 		view.missing = []string{known.withoutKid}

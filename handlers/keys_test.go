@@ -1,10 +1,8 @@
 package handlers
 
 import (
-	"context"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -13,8 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/go-jose/go-jose/v4"
-
-	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 // find looks for a key as a request of the endpoint does.
@@ -106,16 +102,16 @@ func (x *exit) signsInOnce(token string) {
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	for deadline := time.After(10 * time.Second); ; runtime.Gosched() {
-		if kept, err := x.w.store.Keys(x.t.Context(), issuer, x.w.clock.Now()); err == nil && len(kept) > 0 {
-			return
-		}
-		select {
-		case <-deadline:
-			x.t.Fatal("the OP's keys are not recorded after a sign-in")
-		default:
-		}
-	}
+	x.awaitKeys()
+}
+
+// awaitKeys waits until the OP's keys are recorded, for which no token response waits.
+func (x *exit) awaitKeys() {
+	x.t.Helper()
+	eventually(x.t, "the OP's keys are not recorded after a sign-in", func() bool {
+		kept, err := x.w.env.Registry.Keys(x.t.Context(), issuer)
+		return err == nil && len(kept) > 0
+	})
 }
 
 // No hint has come, and nobody has fetched the keys, before the OP replaces them.
@@ -180,28 +176,14 @@ func TestKeysElsewhereAreAskedForDirectlyWhereConfigured(t *testing.T) {
 	}
 }
 
-// countingRegistry counts how often it is asked for keys.
-type countingRegistry struct {
-	registry.Registry
-
-	asked int
-}
-
-func (c *countingRegistry) Keys(ctx context.Context, issuer string, now time.Time) ([]registry.Key, error) {
-	c.asked++
-	return c.Registry.Keys(ctx, issuer, now)
-}
-
 func TestAFloodOfUnknownKeysDoesNotKeepTheRegistryAtWork(t *testing.T) {
 	x := newExit(t)
-	counting := &countingRegistry{Registry: x.w.env.Registry}
-	x.w.env.Registry = counting
-	x.setUp()
+	asked := x.w.counted("get")
 	for range 1000 {
 		x.find("unknown")
 	}
-	if counting.asked > 3 || x.fetches.Load() != 1 {
-		t.Errorf("the registry was asked %d times, the OP %d times", counting.asked, x.fetches.Load())
+	if asked() > 3 || x.fetches.Load() != 1 {
+		t.Errorf("the registry was asked %d times, the OP %d times", asked(), x.fetches.Load())
 	}
 }
 
@@ -209,7 +191,6 @@ func TestKeysAreKnownWhileTheRegistryIsAway(t *testing.T) {
 	x := newExit(t)
 	x.find("1")
 	x.w.down()
-	x.e.Keys.env = x.w.env
 	x.keySet = []jose.JSONWebKey{public(newKey(t, "2"))}
 	x.w.clock.advance(11 * time.Minute)
 	if !x.find("2") || !x.find("1") {
@@ -359,14 +340,7 @@ func TestTheKeysOfTheFirstSignInAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 500 { // the token response does not wait for it
-		if kept, err := x.w.store.Keys(t.Context(), issuer, x.w.clock.Now()); err != nil {
-			t.Fatal(err)
-		} else if len(kept) > 0 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	x.awaitKeys()
 	x.keySet = []jose.JSONWebKey{public(newKey(t, "2"))}
 	x.setUp()
 	x.w.clock.advance(time.Hour)

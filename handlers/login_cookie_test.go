@@ -148,9 +148,8 @@ func TestTheDeletionOfTheLoginCookieEndsTheSession(t *testing.T) {
 			if response.Header.Get("Cache-Control") != "no-store" || response.Header["Set-Cookie"][0] != line {
 				t.Errorf("header is %v", response.Header)
 			}
-			session, _, err := w.store.Session(t.Context(), issuer, before.session)
-			if err != nil || session.Reason != registry.ReasonLoginCookie || !session.Ended.Equal(w.clock.Now()) {
-				t.Errorf("recorded is %+v, %v", session, err)
+			if session := w.session(t, before.session); session.Reason != registry.ReasonLoginCookie || session.Ended != registry.At(w.clock.Now()) {
+				t.Errorf("recorded is %+v", session)
 			}
 			for _, browserState := range []string{"", stateBefore, a.stateCookie()} {
 				if got := w.check(t, check{clientID, state, rpOrigin, browserState}); got != verdictChanged {

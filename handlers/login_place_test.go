@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// seen is what a login place makes of Set-Cookie lines in a response of a realm's OP.
-func seen(t *testing.T, lines ...string) *LoginPlace {
+// loginPlaceOf is what a login place makes of Set-Cookie lines in a response of a realm's OP.
+func loginPlaceOf(t *testing.T, lines ...string) *LoginPlace {
 	t.Helper()
 	w := newWorld(t)
 	w.op = knownOP(t, issuer+"/realms/a", metadata{})
@@ -37,7 +37,7 @@ func TestWhereTheLoginCookieIsSet(t *testing.T) {
 		{"deleted elsewhere", []string{"login=; Path=/account; Max-Age=0"}, false},
 		{"another cookie", []string{"logins=x; Path=/account", "a=b; Path=/account"}, false},
 	} {
-		if err := seen(t, tt.lines...).missed(endpoint); (err != nil) != tt.missed {
+		if err := loginPlaceOf(t, tt.lines...).missed(endpoint); (err != nil) != tt.missed {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}

@@ -97,7 +97,7 @@ func TestALogoutRequestIsNoAuthorizationRequest(t *testing.T) {
 	if strings.Contains(got.Header.Get("Location"), "session_state") {
 		t.Error("it got a session_state")
 	}
-	if session, _, _ := a.w.store.Session(t.Context(), issuer, a.openS().session); session.Reason != "" && session.Reason != registry.ReasonLogout {
+	if session := a.w.session(t, a.openS().session); session != nil && session.Reason != "" && session.Reason != registry.ReasonLogout {
 		t.Errorf("the reason is %q", session.Reason)
 	}
 }

@@ -46,11 +46,12 @@ func (p probe) probed(t *testing.T, w *world, a *agent) bool {
 		}
 	}
 	a.send(r, redirect(p.location))
-	recorded, _, err := w.store.Session(t.Context(), issuer, session)
-	if err != nil || !recorded.Live(w.clock.Now()) && recorded.Reason != registry.ReasonOPEnded {
-		t.Errorf("recorded is %+v, %v", recorded, err)
+	w.store.do(nil) // to look
+	ended := !w.live(t, session)
+	if recorded := w.session(t, session); ended && recorded.Reason != registry.ReasonOPEnded {
+		t.Errorf("recorded is %+v", recorded)
 	}
-	return !recorded.Live(w.clock.Now())
+	return ended
 }
 
 func TestLoginRequiredEndsTheSessionThatTheOPHasEnded(t *testing.T) {
@@ -134,9 +135,7 @@ func TestLoginRequiredEndsNothingWhereItIsNotKnownWhatItMeans(t *testing.T) {
 			p.parameters = nil
 		},
 		"the client has registered itself": func(w *world, a *agent) {
-			if err := w.store.PutClient(t.Context(), issuer, registry.Client{ID: clientID, Metadata: []byte(`{"client_id":"` + clientID + `"}`)}, w.clock.Now()); err != nil {
-				t.Fatal(err)
-			}
+			w.register(t, clientID, `{"client_id":"`+clientID+`"}`)
 			a.clients = new(Clients)
 			if err := a.clients.Setup(w.env); err != nil {
 				t.Fatal(err)

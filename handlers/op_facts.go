@@ -32,7 +32,7 @@ type opFacts struct {
 	mu           sync.Mutex
 	issuer       string
 	seen         seen
-	recorded     registry.Facts // what the registry has
+	recorded     registry.Facts // what the registry has, or is about to have
 	failing      bool
 	notBefore    time.Time // when the registry may be asked again without need
 	documentSeen time.Time // when it was last noted where a document is
@@ -129,14 +129,18 @@ func (f *opFacts) sawDocument(ctx context.Context, issuer, path string) {
 	})
 }
 
-// note adds to what is known, and records what is not recorded yet.
+// note adds to what is known, and records what is not recorded yet. One call records it, which others
+// do not wait for.
 func (f *opFacts) note(ctx context.Context, issuer string, add func(*seen)) {
 	f.mu.Lock()
 	f.of(issuer)
 	add(&f.seen)
 	f.changed(f.seen)
-	known := f.seen.Facts
-	due := f.recorded.Merge(known) != f.recorded && !(f.failing && f.env.Now().Before(f.notBefore))
+	known, before := f.seen.Facts, f.recorded
+	due := before.Merge(known) != before && (!f.failing || !f.env.Now().Before(f.notBefore))
+	if due {
+		f.recorded = before.Merge(known)
+	}
 	f.mu.Unlock()
 	if !due {
 		return
@@ -147,10 +151,10 @@ func (f *opFacts) note(ctx context.Context, issuer string, add func(*seen)) {
 	switch {
 	case f.issuer != issuer:
 	case err != nil:
+		f.recorded = before
 		f.failed("what was seen of the OP is not recorded", err)
 	default:
 		f.failing = false
-		f.recorded = f.recorded.Merge(known)
 	}
 }
 

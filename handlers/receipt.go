@@ -19,7 +19,7 @@ const maxReceipts = 8
 type receipt struct {
 	issuer   string
 	sessions []sessionstate.SessionID
-	clients  []*receiptClient // in the order of their IDs, those of one session after those of another
+	clients  []*receiptClient // in the order in which they came, those of one session after those of another
 	frames   []string         // the URLs of those that are told by front channel, as many as a page may have
 	framed   bool             // the page with these was shown
 	native   bool             // the OP tells clients itself: what becomes of those is not known here
@@ -112,8 +112,8 @@ func (r *receipt) addFrames(c *receiptClient, frames []string) {
 // await waits until all notices have been delivered or given up, at most for a while, and returns those that have not been
 // delivered.
 func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration) map[registry.NoticeID]registry.Owed {
-	waited := slices.ContainsFunc(r.clients, func(c *receiptClient) bool { return len(c.notices) > 0 })
-	if !waited {
+	unknown := r.unknown()
+	if len(unknown) == 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, atMost)
@@ -122,13 +122,17 @@ func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration
 		settled := e.BackChannel.Settled()
 		sessions, err := e.recorded(context.WithoutCancel(ctx), r.sessions)
 		if err != nil {
-			return r.unknown() // not said to have been told
+			return unknown // not said to have been told
 		}
 		left := make(map[registry.NoticeID]registry.Owed)
 		waiting := false
 		for _, session := range sessions {
 			for _, owed := range session.Owed() {
-				left[owed.ID()] = owed
+				id := owed.ID()
+				if _, listed := unknown[id]; !listed {
+					continue // its client cannot be notified
+				}
+				left[id] = owed
 				waiting = waiting || owed.Attempts == 0 && !owed.Dead() && (owed.Lease != 0 || owed.Due <= registry.At(e.env.Now()))
 			}
 		}

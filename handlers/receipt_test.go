@@ -10,7 +10,6 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
 	"github.com/oidc-session/caddy-oidc-session/registry"
-	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 // onReceipt checks whom a page lists, by a part of the sentence before each list.
@@ -47,12 +46,8 @@ func TestWhoIsToldByBothChannelsIsWhereTheBackChannelSays(t *testing.T) {
 		x.w.tells = true
 		x.signedIn(clientID, "alice")
 		x.e.BackChannel.Configured = true
-		want.ID = registry.NameNotice(x.openS().session, clientID, "alice", "sid of alice")
 		page := readAll(t, x.ask(values("id_token_hint", x.hint(clientID, "alice"))).Body)
-		settling := registry.Settling{Issuer: issuer, Outcomes: []registry.Outcome{want}, Now: x.w.clock.Now()}
-		if err := x.w.store.SettleNotices(t.Context(), settling); err != nil {
-			t.Fatal(err)
-		}
+		x.settle(clientID, want)
 		onReceipt(t, x.reads(x.next(page)), map[string][]string{outcome: {"The Shop"}})
 	}
 }
@@ -133,13 +128,7 @@ func (x *exit) redeem(client, user, sid string) {
 	x.t.Helper()
 	code := client + user + sid
 	x.get(strings.Replace(authorize("s"), "client_id="+clientID, "client_id="+client, 1), redirect(callback+"?code="+code+"&state=s"))
-	_, err := x.w.store.Redeem(x.t.Context(), registry.Redemption{
-		Issuer: issuer, Response: sessionstate.NewResponseID(code), Audience: []string{client}, Subject: registry.Subject{Sub: user, Sid: sid},
-		Fresh: sessionstate.NewSessionID(), Now: x.w.clock.Now(), Lifetime: lifetime,
-	})
-	if err != nil {
-		x.t.Fatal(err)
-	}
+	x.redeemed(code, client, user, sid)
 }
 
 func TestAnAddressIsLoadedOnce(t *testing.T) {

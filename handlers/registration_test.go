@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
+	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
@@ -227,10 +228,7 @@ func TestARecordedRegistrationHasNoMoreRightsThanANewOne(t *testing.T) {
 	o := newRegistrar(t)
 	record := func(metadata string) {
 		t.Helper()
-		client := registry.Client{ID: "shop", Metadata: []byte(metadata)}
-		if err := o.w.store.PutClient(t.Context(), issuer, client, o.w.clock.Now()); err != nil {
-			t.Fatal(err)
-		}
+		o.w.register(t, "shop", metadata)
 	}
 	record(`{"client_id":"shop","client_name":"Your Bank","insecure_http":true,"backchannel_logout_uri":"https://rp.example.com/back"}`)
 	if client, known := o.find("shop"); !known || client.InsecureHTTP || client.Name != "" || client.BackChannelLogoutURI == "" {
@@ -336,7 +334,7 @@ func TestRegistrationsPassWhatever(t *testing.T) {
 			return fullRegistration, http.StatusForbidden
 		},
 		"a registry that is away": func(o *registrar) (string, int) {
-			o.g.Clients.env.Registry = downRegistry{}
+			o.w.down()
 			return fullRegistration, http.StatusCreated
 		},
 		"a request over the bound": func(*registrar) (string, int) {
@@ -504,16 +502,15 @@ func TestAClientThatRegisteredItselfIsToldAtPublicAddressesOnly(t *testing.T) {
 	o := newRegistrar(t)
 	o.send("POST", registrationPath, fullRegistration)
 	b := o.g.BackChannel
-	notices := &Notices{Issuer: issuer, BackChannels: []*BackChannel{b}, Registry: o.w.store}
-	told, client, err := notices.how(t.Context(), "client 1", "1")
-	if err != nil || told != b {
-		t.Fatalf("it is told by %v, %v", told, err)
+	b.See(o.w.op)
+	route := func() notify.Route {
+		return o.w.noticesOf(b).Route(t.Context(), registry.Owed{Issuer: issuer, ClientID: "client 1", Sub: "alice", Sid: "1"})
 	}
-	if target := notices.notice(registry.Notice{ClientID: "client 1", Sid: "1"}, told, client).Target; target.Sender != b.Strict || target.URI != "https://rp.example.com/back" || !target.SelfRegistered {
+	if target := route().Target; target.Sender != b.Strict || target.URI != "https://rp.example.com/back" || !target.SelfRegistered {
 		t.Errorf("it is told at %+v", target)
 	}
 	b.Configured = false // and nobody else is told from here
-	if told, _, err := notices.how(t.Context(), "client 1", "1"); err != nil || told != nil {
-		t.Errorf("it is told by %v, %v", told, err)
+	if got := route(); got.Drop == "" {
+		t.Errorf("it is told: %+v", got)
 	}
 }

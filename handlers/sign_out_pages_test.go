@@ -194,7 +194,7 @@ func TestPagesLinkBackToTheApp(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			x := newExit(t, func(e *EndSession) { e.Clients, e.Confirm = &Clients{List: clients}, ConfirmAlways })
-			x.register(t, "self", `{"client_id":"self","client_name":"Your Bank","post_logout_redirect_uris":["https://self.example/bye"]}`)
+			x.w.register(t, "self", `{"client_id":"self","client_name":"Your Bank","post_logout_redirect_uris":["https://self.example/bye"]}`)
 			x.signedIn(clientID, "alice")
 			request := values("client_id", tt.client, "post_logout_redirect_uri", tt.redirect, "state", "1")
 			if tt.hinted {
@@ -208,17 +208,9 @@ func TestPagesLinkBackToTheApp(t *testing.T) {
 	}
 }
 
-// register has a client registered by itself.
-func (x *exit) register(t *testing.T, id, metadata string) {
-	t.Helper()
-	if err := x.w.store.PutClient(t.Context(), issuer, registry.Client{ID: id, Metadata: []byte(metadata)}, x.w.clock.Now()); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestAClientThatNobodyVouchesForGoesByItsHost(t *testing.T) {
 	x := newExit(t)
-	x.register(t, "self", `{"client_id":"self","client_name":"Your Bank","post_logout_redirect_uris":["https://self.example/your-bank"]}`)
+	x.w.register(t, "self", `{"client_id":"self","client_name":"Your Bank","post_logout_redirect_uris":["https://self.example/your-bank"]}`)
 	for _, client := range []string{"self", "https://bank.example/Your-Bank-calls", clientID} {
 		x.signedIn(client, "alice")
 	}
@@ -231,7 +223,7 @@ func TestAClientThatNobodyVouchesForGoesByItsHost(t *testing.T) {
 		}
 	}
 	page := readAll(t, x.answer(x.ask(nil), answerSignOut).Body)
-	onReceipt(t, page, map[string][]string{"cannot be told": {"bank.example", "self.example", "The Shop"}})
+	onReceipt(t, page, map[string][]string{"cannot be told": {"self.example", "bank.example", "The Shop"}})
 }
 
 func TestPagesCallTheOPByItsNameOrItsHostWithoutPort(t *testing.T) {
@@ -262,14 +254,10 @@ func TestTheAppThatAsksIsNotAmongThoseThatCannotBeNotified(t *testing.T) {
 		}}
 	}
 	notice := func(x *exit, outcome registry.Outcome) {
-		outcome.ID = registry.NameNotice(x.openS().session, "told", "alice", "sid of alice")
 		x.e.BackChannel.Settled = func() <-chan struct{} {
 			settled := make(chan struct{})
 			close(settled)
-			err := x.w.store.SettleNotices(x.t.Context(), registry.Settling{Issuer: issuer, Outcomes: []registry.Outcome{outcome}, Now: x.w.clock.Now()})
-			if err != nil {
-				x.t.Error(err)
-			}
+			x.settle("told", outcome)
 			return settled
 		}
 	}

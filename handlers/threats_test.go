@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
-	"github.com/oidc-session/caddy-oidc-session/registry/memory"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -221,7 +220,7 @@ func TestThreat21WhatIsNotKnownIsAnsweredAlikeToTheByte(t *testing.T) {
 	_, salt, _ := sessionstate.Split(signedIn)
 	forged := "x." + salt[:len(salt)-4] + "AAAA"
 	elsewhere := w.env
-	elsewhere.Registry = memory.New()
+	elsewhere.Registry = newWorld(t).env.Registry
 
 	ask := func(env Env, state string) string {
 		c := CheckSession{Path: DefaultCheckSessionPath}
@@ -280,8 +279,8 @@ func TestThreatAnOpenRedirectMintsNoSessionState(t *testing.T) {
 			t.Errorf("header is %v", response.Header)
 		}
 	}
-	if participations, _ := w.store.Participations(t.Context(), issuer, sessions.session); len(participations) != 1 {
-		t.Errorf("participations are %v", participations)
+	if clients := w.clients(t, sessions.session); len(clients) != 1 {
+		t.Errorf("clients are %v", clients)
 	}
 }
 
@@ -292,15 +291,33 @@ func TestThreatCVE202421492AnOldCookieRevivesNoSession(t *testing.T) {
 	old := maps.Clone(a.cookies)
 	before := a.openS()
 	a.get("/logout", signOut)
-	a.cookies = old
+	a.cookies = maps.Clone(old)
 	if a.signIn("c2"); a.openS().session == before.session || w.live(t, before.session) {
 		t.Error("the session lives again")
 	}
 	if got := w.check(t, check{clientID, state, rpOrigin, old[w.op.cookies.state]}); got != verdictChanged {
 		t.Errorf("the check says %s", got)
 	}
-	session, _, err := w.store.Session(t.Context(), issuer, before.session)
-	if err != nil || session.Reason != registry.ReasonLoginCookie {
-		t.Errorf("recorded is %+v, %v", session, err)
+	if session := w.session(t, before.session); session.Reason != registry.ReasonLoginCookie {
+		t.Errorf("recorded is %+v", session)
+	}
+	// So many sessions have ended since that this one's end is not recorded any more.
+	for i := range registry.MaxTombstones {
+		a.signIn(fmt.Sprint("next ", i))
+		a.cookies["sid"] = "v"
+		a.get("/logout", signOut)
+	}
+	w.clock.advance(2 * registry.CodeLifetime)
+	for range 2 { // to record it, and to find it so
+		a.cookies = maps.Clone(old)
+		if a.signIn("c3"); a.openS().session == before.session || w.live(t, before.session) {
+			t.Error("the session lives again though its end was forgotten")
+		}
+	}
+	if w.session(t, before.session) != nil {
+		t.Error("its end is recorded still")
+	}
+	if got := w.check(t, check{clientID, state, rpOrigin, ""}); got != verdictUnknown {
+		t.Errorf("then, the check says %s", got)
 	}
 }

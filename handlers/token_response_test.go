@@ -59,16 +59,10 @@ func (w *world) sendToken(t testing.TB, r *http.Request, respond http.HandlerFun
 }
 
 // subjects lists who signed in at the client in the session.
-func (w *world) subjects(t testing.TB, id sessionstate.SessionID, client string) []registry.Subject {
+func (w *world) subjects(t testing.TB, id sessionstate.SessionID, client string) []*registry.Subject {
 	t.Helper()
-	participations, err := w.store.Participations(t.Context(), issuer, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range participations {
-		if p.ClientID == client {
-			return p.Subjects
-		}
+	if session := w.session(t, id); session != nil && session.Client(client) != nil {
+		return session.Client(client).Subjects
 	}
 	return nil
 }
@@ -199,29 +193,19 @@ func TestOtherTokenRequestsPassAsTheyAre(t *testing.T) {
 	}
 }
 
-// redeemer is a registry that redeems otherwise.
-type redeemer struct {
-	registry.Registry
-	redeem func(context.Context, registry.Redemption) (registry.Redeemed, error)
-}
-
-func (r redeemer) Redeem(ctx context.Context, redemption registry.Redemption) (registry.Redeemed, error) {
-	return r.redeem(ctx, redemption)
-}
-
 func TestATokenResponseIsReleasedAfterItWasRecorded(t *testing.T) {
 	w := newWorld(t)
 	a := newAgent(t, w)
 	a.signIn("c")
 	recorder := httptest.NewRecorder()
 	recorded := false
-	w.env.Registry = redeemer{w.store, func(ctx context.Context, redemption registry.Redemption) (registry.Redeemed, error) {
+	w.store.do(func(_ context.Context, call string, _ ...registry.Key) error {
 		if recorder.Body.Len() > 0 || recorder.Flushed || recorder.Result().StatusCode != 200 {
 			t.Error("a part of the response was released before")
 		}
-		recorded = true
-		return w.store.Redeem(ctx, redemption)
-	}}
+		recorded = recorded || call == "edit"
+		return nil
+	})
 	var token Token
 	token.Setup(w.env)
 	r := httptest.NewRequest("POST", issuer+"/token", strings.NewReader(codeForm("c").Encode()))
@@ -251,9 +235,7 @@ func TestATokenResponseIsReleasedThoughItCannotBeRecorded(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.env.Registry = redeemer{w.store, func(context.Context, registry.Redemption) (registry.Redeemed, error) {
-				return registry.Redeemed{}, tt.err
-			}}
+			w.store.do(func(context.Context, string, ...registry.Key) error { return tt.err })
 			if got := w.redeem(t, codeForm("c"), answering(body)); got.Code != 200 || got.Body.String() != body {
 				t.Errorf("released %d %s", got.Code, got.Body)
 			}
@@ -266,10 +248,12 @@ func TestATokenResponseIsReleasedThoughItCannotBeRecorded(t *testing.T) {
 
 func TestAFullSessionIsLogged(t *testing.T) {
 	w := newWorld(t)
-	w.env.Registry = redeemer{w.store, func(context.Context, registry.Redemption) (registry.Redeemed, error) {
-		return registry.Redeemed{Known: true, Full: true}, nil
-	}}
-	w.redeem(t, codeForm("c"), answering(tokenResponse(claims("alice", clientID))))
+	a := newAgent(t, w)
+	for i := range registry.MaxSubjects + 1 {
+		code := fmt.Sprint(i)
+		a.signIn(code)
+		w.redeem(t, codeForm(code), answering(tokenResponse(strings.Replace(claims("alice", clientID), "sid of", code, 1))))
+	}
 	if w.logs.FilterMessageSnippet("more clients or subjects").Len() != 1 {
 		t.Errorf("logged %s", w.logged())
 	}

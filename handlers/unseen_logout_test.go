@@ -165,28 +165,25 @@ func TestAServersHintWithoutTheRegistryIsToBeTriedAgain(t *testing.T) {
 	}
 }
 
-// fullRegistry can be read, and not written to: the disk is full.
-type fullRegistry struct{ registry.Registry }
-
-func (fullRegistry) End(context.Context, registry.Ending) ([]registry.Session, error) {
-	return nil, registry.ErrUnavailable
-}
-
 // Without the registry the OP's session and the browser's end, and nobody is told that apps know of
 // it.
 func TestASignOutThatIsNotRecordedSaysThatAppsCouldNotBeTold(t *testing.T) {
-	for name, fails := range map[string]registry.Registry{"unavailable": downRegistry{}, "full": nil} {
+	full := func(_ context.Context, call string, _ ...registry.Key) error { // which can be read
+		if call == "edit" {
+			return registry.ErrUnavailable
+		}
+		return nil
+	}
+	for name, fails := range map[string]func(context.Context, string, ...registry.Key) error{"unavailable": unavailable, "full": full} {
 		t.Run(name, func(t *testing.T) {
 			x := newExit(t)
 			x.signedIn(clientID, "alice")
-			session, works := x.openS().session, x.w.env.Registry
-			if x.w.env.Registry = fails; fails == nil {
-				x.w.env.Registry = fullRegistry{works}
-			}
+			session := x.openS().session
+			x.w.store.do(fails)
 			x.setUp()
 			request := values("id_token_hint", x.hint(clientID, "alice"), "post_logout_redirect_uri", bye, "state", "a b")
 			got := x.ask(request)
-			if fails != nil { // whose session it is cannot be known
+			if name == "unavailable" { // whose session it is cannot be known
 				got = x.answer(got, answerSignOut)
 			}
 			body := readAll(t, got.Body)
@@ -199,10 +196,10 @@ func TestASignOutThatIsNotRecordedSaysThatAppsCouldNotBeTold(t *testing.T) {
 				t.Errorf("at the OP: %v, got %v", atOP, got.Header)
 			}
 			if logged := x.w.logged(); !strings.Contains(logged, `"level":"error"`) ||
-				!strings.Contains(logged, `"msg":"session end not recorded","issuer":"`+issuer+`","client_id":"`+clientID+`"`) {
+				!strings.Contains(logged, `"msg":"session end not recorded","issuer":"`+issuer+`","session":"`+session.String()+`","client_id":"`+clientID+`"`) {
 				t.Errorf("logged %s", logged)
 			}
-			x.w.env.Registry = works
+			x.w.store.do(nil)
 			x.setUp()
 			x.ask(nil)
 			if x.w.live(t, session) {

@@ -9,6 +9,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
 func TestANoticeIsDelivered(t *testing.T) {
@@ -19,7 +21,7 @@ func TestANoticeIsDelivered(t *testing.T) {
 		settled := w.Settled()
 		w.begin()
 		<-settled
-		if got := w.settlement(n.ID); got != (Settlement{ID: n.ID, Delivered: true, Attempts: 1}) {
+		if got := w.settlement(n.ID()); got != (registry.Outcome{Delivered: true, Attempts: 1}) {
 			t.Errorf("got %+v", got)
 		}
 		if owed, delivered, _ := w.count(); owed != 0 || delivered != 1 {
@@ -29,7 +31,7 @@ func TestANoticeIsDelivered(t *testing.T) {
 			t.Errorf("got lines %v", w.logs.All())
 		} else {
 			fields := lines[0].ContextMap()
-			for name, want := range map[string]any{"notice": n.ID.String(), "issuer": theIssuer, "client_id": "rp", "reason": "logout", "attempts": int64(1), "host": "rp.rp.test"} {
+			for name, want := range map[string]any{"notice": n.ID().String(), "issuer": theIssuer, "client_id": "rp", "reason": "logout", "attempts": int64(1), "host": "rp.rp.test"} {
 				if fields[name] != want {
 					t.Errorf("%s is %v, want %v", name, fields[name], want)
 				}
@@ -44,18 +46,18 @@ func TestWakeHasNewNoticesSentAtOnce(t *testing.T) {
 	w := newWorld(t, map[string]*receiver{"rp": r})
 	w.interval = time.Hour
 	w.begin()
-	eventually(t, "the first look", func() bool { return w.dueCalls.Load() > 0 })
+	eventually(t, "the first look", func() bool { return w.claims.Load() > 0 })
 	n := w.owe("rp", w.clock.Now())
 	w.Wake()
-	w.settles(t, n.ID, 1)
+	w.settles(t, n.ID(), 1)
 }
 
 func TestWithoutAWakeNoticesAreFoundAtTheInterval(t *testing.T) {
 	r := newReceiver(t, answers(200))
 	w := newWorld(t, map[string]*receiver{"rp": r})
 	w.begin()
-	eventually(t, "the first look", func() bool { return w.dueCalls.Load() > 0 })
-	w.settles(t, w.owe("rp", w.clock.Now()).ID, 1)
+	eventually(t, "the first look", func() bool { return w.claims.Load() > 0 })
+	w.settles(t, w.owe("rp", w.clock.Now()).ID(), 1)
 }
 
 func TestAFailureThatMayPassIsTriedAgainAfterADelay(t *testing.T) {
@@ -63,8 +65,8 @@ func TestAFailureThatMayPassIsTriedAgainAfterADelay(t *testing.T) {
 	w := newWorld(t, map[string]*receiver{"rp": r})
 	n := w.owe("rp", w.clock.Now())
 	w.begin()
-	first := w.settles(t, n.ID, 1)
-	if wait := first.Due.Sub(w.clock.Now()); wait < 800*time.Millisecond || wait > 1200*time.Millisecond {
+	first := w.settles(t, n.ID(), 1)
+	if wait := first.Due.Time().Sub(w.clock.Now()); wait < 800*time.Millisecond || wait > 1200*time.Millisecond {
 		t.Errorf("the next try is due in %v", wait)
 	}
 	if first.Delivered || first.Dead || first.Why != "answered with status 500" {
@@ -72,15 +74,15 @@ func TestAFailureThatMayPassIsTriedAgainAfterADelay(t *testing.T) {
 	}
 
 	// The clock stands still, so nothing is due, however often the worker looks.
-	calls := w.dueCalls.Load()
-	eventually(t, "more looks", func() bool { return w.dueCalls.Load() >= calls+5 })
+	calls := w.claims.Load()
+	eventually(t, "more looks", func() bool { return w.claims.Load() >= calls+5 })
 	if n := len(r.tokens()); n != 1 {
 		t.Fatalf("%d requests before the delay was over", n)
 	}
 
 	w.forward(1200 * time.Millisecond)
 	w.Wake()
-	if got := w.settles(t, n.ID, 2); !got.Delivered {
+	if got := w.settles(t, n.ID(), 2); !got.Delivered {
 		t.Errorf("got %+v", got)
 	}
 	if warned := w.logs.FilterLevelExact(zapcore.WarnLevel).Len(); warned != 1 {
@@ -95,7 +97,7 @@ func TestThreat9EachAttemptHasATokenOfItsOwn(t *testing.T) {
 	n := w.owe("rp", w.clock.Now())
 	w.begin()
 	for attempt := 1; attempt <= 4; attempt++ {
-		w.settles(t, n.ID, attempt)
+		w.settles(t, n.ID(), attempt)
 		w.forward(time.Minute)
 		w.Wake()
 	}
@@ -117,12 +119,12 @@ func TestAClientThatAsksForTimeGetsIt(t *testing.T) {
 	w := newWorld(t, map[string]*receiver{"rp": r})
 	n := w.owe("rp", w.clock.Now())
 	w.begin()
-	if got, want := w.settles(t, n.ID, 1).Due, w.clock.Now().Add(2*time.Minute); !got.Equal(want) {
+	if got, want := w.settles(t, n.ID(), 1).Due, registry.At(w.clock.Now().Add(2*time.Minute)); got != want {
 		t.Errorf("due %v, want %v", got, want)
 	}
 	w.forward(2 * time.Minute)
 	w.Wake()
-	if !w.settles(t, n.ID, 2).Delivered {
+	if !w.settles(t, n.ID(), 2).Delivered {
 		t.Error("not delivered")
 	}
 }
@@ -133,12 +135,12 @@ func TestAClientThatRefusesIsNotToldAgain(t *testing.T) {
 		w := newWorld(t, map[string]*receiver{"rp": r})
 		n := w.owe("rp", w.clock.Now())
 		w.begin()
-		if got := w.settles(t, n.ID, 1); !got.Dead || got.Delivered || got.Why == "" {
+		if got := w.settles(t, n.ID(), 1); !got.Dead || got.Delivered || got.Why == "" {
 			t.Errorf("%d: got %+v", status, got)
 		}
 		w.forward(time.Hour)
-		calls := w.dueCalls.Load()
-		eventually(t, "more looks", func() bool { return w.dueCalls.Load() >= calls+3 })
+		calls := w.claims.Load()
+		eventually(t, "more looks", func() bool { return w.claims.Load() >= calls+3 })
 		if n := len(r.tokens()); n != 1 {
 			t.Errorf("%d: told %d times", status, n)
 		}
@@ -170,7 +172,7 @@ func TestTheOriginThatAClientRedirectsToIsNamed(t *testing.T) {
 		if want != "" {
 			why, advice = why+": backchannel_logout_uri must be the final address, and it redirects to "+want, adviceMoved
 		}
-		if got := w.settles(t, n.ID, 1); !got.Dead || got.Why != why {
+		if got := w.settles(t, n.ID(), 1); !got.Dead || got.Why != why {
 			t.Errorf("%q: got %+v", location, got)
 		}
 		lines := w.logs.FilterMessage("logout given up").FilterField(zap.String("why", why)).All()
@@ -191,9 +193,9 @@ func TestTheClientThatAskedMayRefuseForItsSessionIsGone(t *testing.T) {
 		w := newWorld(t, map[string]*receiver{"rp": newReceiver(t, answers(test.status))})
 		n := w.owe("rp", w.clock.Now())
 		n.Asked = test.asked
-		w.owed[n.ID] = n
+		w.put(n)
 		w.begin()
-		if got := w.settles(t, n.ID, 1); got.Delivered != test.gone || got.Dead == test.gone {
+		if got := w.settles(t, n.ID(), 1); got.Delivered != test.gone || got.Dead == test.gone {
 			t.Errorf("%+v: %+v", test, got)
 		}
 		lines := w.logs.FilterMessage("client that asked for the logout has ended its session already").All()
@@ -221,11 +223,11 @@ func TestAClientThatIsDownForHoursIsToldWhenItIsBack(t *testing.T) {
 	attempts := 0
 	for w.clock.Now().Sub(begun) < 6*time.Hour {
 		attempts++
-		due := w.settles(t, n.ID, attempts).Due
-		w.forward(due.Sub(w.clock.Now()))
+		due := w.settles(t, n.ID(), attempts).Due
+		w.forward(due.Time().Sub(w.clock.Now()))
 		w.Wake()
 	}
-	w.settles(t, n.ID, attempts+1)
+	w.settles(t, n.ID(), attempts+1)
 	// A second, two, four and so on to ten minutes, then six an hour.
 	if attempts < 35 || attempts > 60 {
 		t.Errorf("%d attempts in six hours", attempts)
@@ -234,7 +236,7 @@ func TestAClientThatIsDownForHoursIsToldWhenItIsBack(t *testing.T) {
 	up.Store(true)
 	w.forward(12 * time.Minute)
 	w.Wake()
-	if !w.settles(t, n.ID, attempts+2).Delivered {
+	if !w.settles(t, n.ID(), attempts+2).Delivered {
 		t.Error("not delivered")
 	}
 	if warned := w.logs.FilterLevelExact(zapcore.WarnLevel).Len(); warned != 1 {
@@ -249,16 +251,16 @@ func TestAClientThatIsDownForTooLongIsGivenUp(t *testing.T) {
 	n := w.owe("rp", w.clock.Now())
 	w.begin()
 	for attempt := 1; attempt < 7; attempt++ {
-		w.settles(t, n.ID, attempt)
+		w.settles(t, n.ID(), attempt)
 		w.forward(9 * time.Minute)
 		w.Wake()
 	}
-	if w.settles(t, n.ID, 7).Dead {
+	if w.settles(t, n.ID(), 7).Dead {
 		t.Error("given up too early")
 	}
 	w.forward(6 * time.Minute)
 	w.Wake()
-	if got := w.settles(t, n.ID, 8); !got.Dead || got.Attempts != 8 {
+	if got := w.settles(t, n.ID(), 8); !got.Dead || got.Attempts != 8 {
 		t.Errorf("got %+v", got)
 	}
 	if lines := w.logs.FilterMessage("logout given up").All(); len(lines) != 1 || lines[0].ContextMap()["advice"] != adviceLate {
@@ -279,11 +281,11 @@ func TestANoticeThatWasOldAtTheStartHasSixTries(t *testing.T) {
 		n := w.owe("rp", w.clock.Now().Add(-30*24*time.Hour))
 		w.begin()
 		for attempt := 1; attempt <= min(failures, 5); attempt++ {
-			w.settles(t, n.ID, attempt)
+			w.settles(t, n.ID(), attempt)
 			w.forward(time.Minute)
 			w.Wake()
 		}
-		if got := w.settles(t, n.ID, min(failures+1, 6)); got.Delivered != delivered || got.Dead == delivered {
+		if got := w.settles(t, n.ID(), min(failures+1, 6)); got.Delivered != delivered || got.Dead == delivered {
 			t.Errorf("after %d failures: %+v", failures, got)
 		}
 	}
@@ -295,13 +297,13 @@ func TestAKeyThatIsAwayIsAFailureThatMayPass(t *testing.T) {
 	w.site.noKey.Store(true)
 	n := w.owe("rp", w.clock.Now())
 	w.begin()
-	if got := w.settles(t, n.ID, 1); got.Dead || got.Why != errNoToken.Error() {
+	if got := w.settles(t, n.ID(), 1); got.Dead || got.Why != errNoToken.Error() {
 		t.Errorf("got %+v", got)
 	}
 	w.site.noKey.Store(false)
 	w.forward(2 * time.Second)
 	w.Wake()
-	if !w.settles(t, n.ID, 2).Delivered {
+	if !w.settles(t, n.ID(), 2).Delivered {
 		t.Error("not delivered")
 	}
 }
@@ -313,11 +315,11 @@ func TestAKeyThatStaysAwayIsSaidWhenTheNoticeIsGivenUp(t *testing.T) {
 	w.forward(w.site.retryFor)
 	w.begin()
 	for attempt := 1; attempt < 6; attempt++ {
-		w.settles(t, n.ID, attempt)
+		w.settles(t, n.ID(), attempt)
 		w.forward(time.Minute)
 		w.Wake()
 	}
-	if got := w.settles(t, n.ID, 6); !got.Dead {
+	if got := w.settles(t, n.ID(), 6); !got.Dead {
 		t.Errorf("got %+v", got)
 	}
 	if lines := w.logs.FilterMessage("logout given up").All(); len(lines) != 1 || lines[0].ContextMap()["advice"] != adviceNoToken {
@@ -332,7 +334,7 @@ func TestAClientWhoseTokensNobodyCanSignIsGivenUpAtOnce(t *testing.T) {
 	w.site.noAlg.Store(true)
 	n := w.owe("rp", w.clock.Now())
 	w.begin()
-	if got := w.settles(t, n.ID, 1); !got.Dead || got.Why != "no logout token can be signed for the client: no signing key for HS256" {
+	if got := w.settles(t, n.ID(), 1); !got.Dead || got.Why != "no logout token can be signed for the client: no signing key for HS256" {
 		t.Errorf("got %+v", got)
 	}
 	lines := w.logs.FilterMessage("logout given up").All()
@@ -351,13 +353,13 @@ func TestAPanicIsAFailureThatMayPass(t *testing.T) {
 	w.site.panics.Store(true)
 	n := w.owe("rp", w.clock.Now())
 	w.begin()
-	if got := w.settles(t, n.ID, 1); got.Dead || got.Why != errPanicked.Error() {
+	if got := w.settles(t, n.ID(), 1); got.Dead || got.Why != errPanicked.Error() {
 		t.Errorf("got %+v", got)
 	}
 	w.site.panics.Store(false)
 	w.forward(2 * time.Second)
 	w.Wake()
-	if !w.settles(t, n.ID, 2).Delivered {
+	if !w.settles(t, n.ID(), 2).Delivered {
 		t.Error("not delivered")
 	}
 	w.noSecrets(t)
@@ -367,7 +369,7 @@ func TestAClientThatIsNotThereIsAFailureThatMayPass(t *testing.T) {
 	w := newWorld(t, nil)
 	n := w.owe("rp", w.clock.Now())
 	w.begin()
-	if got := w.settles(t, n.ID, 1); got.Dead || got.Why != "host not found: no such host" {
+	if got := w.settles(t, n.ID(), 1); got.Dead || got.Why != "host not found: no such host" {
 		t.Errorf("got %+v", got)
 	}
 	w.noSecrets(t)

@@ -24,9 +24,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/btree"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 const (
@@ -232,32 +236,64 @@ func (c *clock) forward(d time.Duration) {
 
 var errStore = errors.New("the disk is full")
 
-// A store is the notices of a fake site, which several configurations share.
+// A store is a fake registry, which several workers share.
 type store struct {
-	away     atomic.Bool // Settle fails
-	dueCalls atomic.Int64
+	clock  *clock
+	away   atomic.Bool // Settle fails
+	claims atomic.Int64
 
 	mu        sync.Mutex
-	owed      map[ID]Notice
-	delivered map[ID]int
-	dead      map[ID]Settlement
-	last      map[ID]Settlement
-	batches   []int // how many settlements each had
+	owed      map[registry.NoticeID]registry.Owed
+	queue     *btree.BTreeG[entry] // of what is owed
+	delivered map[registry.NoticeID]int
+	dead      map[registry.NoticeID]registry.Outcome
+	last      map[registry.NoticeID]registry.Outcome
+	batches   []int // how many outcomes each had
 }
 
-func newStore() *store {
-	return &store{owed: make(map[ID]Notice), delivered: make(map[ID]int), dead: make(map[ID]Settlement), last: make(map[ID]Settlement)}
+// An entry is when a notice is due.
+type entry struct {
+	due registry.Time
+	id  registry.NoticeID
+}
+
+func (e entry) before(other entry) bool {
+	return cmp.Or(cmp.Compare(e.due, other.due), bytes.Compare(e.id[:], other.id[:])) < 0
+}
+
+func newStore(c *clock) *store {
+	return &store{
+		clock: c, queue: btree.NewG(32, entry.before), owed: make(map[registry.NoticeID]registry.Owed), delivered: make(map[registry.NoticeID]int),
+		dead: make(map[registry.NoticeID]registry.Outcome), last: make(map[registry.NoticeID]registry.Outcome),
+	}
 }
 
 // owe adds a notice to a client.
-func (s *store) owe(clientID string, created time.Time) Notice {
-	var id ID
-	_, _ = rand.Read(id[:])
-	n := Notice{ID: id, Issuer: theIssuer, ClientID: clientID, Subject: theSub, SessionID: theSID, Reason: "logout", Created: created, Due: created}
+func (s *store) owe(clientID string, created time.Time) registry.Owed {
+	var session sessionstate.SessionID
+	_, _ = rand.Read(session[:])
+	o := registry.Owed{
+		Notice: registry.Notice{Until: registry.At(created.Add(registry.NoticeLifetime)), Due: registry.At(created)},
+		Issuer: theIssuer, Session: session, Reason: registry.ReasonLogout, ClientID: clientID, Sub: theSub, Sid: theSID,
+	}
+	s.put(o)
+	return o
+}
+
+func (s *store) put(o registry.Owed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.owed[id] = n
-	return n
+	s.replace(o.ID(), &o)
+}
+
+// replace replaces a notice; nil: it is owed no more. The caller holds the lock.
+func (s *store) replace(id registry.NoticeID, o *registry.Owed) {
+	s.queue.Delete(entry{s.owed[id].Due, id})
+	delete(s.owed, id)
+	if o != nil {
+		s.owed[id] = *o
+		s.queue.ReplaceOrInsert(entry{o.Due, id})
+	}
 }
 
 func (s *store) count() (owed, delivered, dead int) {
@@ -266,87 +302,91 @@ func (s *store) count() (owed, delivered, dead int) {
 	return len(s.owed), len(s.delivered), len(s.dead)
 }
 
-func (s *store) notice(id ID) (Notice, bool) {
+func (s *store) notice(id registry.NoticeID) (registry.Owed, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, ok := s.owed[id]
 	return n, ok
 }
 
-func (s *store) settlement(id ID) Settlement {
+func (s *store) settlement(id registry.NoticeID) registry.Outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last[id]
 }
 
-// A site is a Site over a store. A client's URI is https://CLIENT.rp.test/bcl?key=....
-type site struct {
-	*store
-	sender   *Sender
-	retryFor time.Duration
-	plain    bool // its clients' URIs are without TLS
-	noKey    atomic.Bool
-	noAlg    atomic.Bool // the client's is one that nobody signs by
-	panics   atomic.Bool
-	signed   atomic.Int64
-	settles  atomic.Int64
-}
-
-func (s *site) Due(_ context.Context, now time.Time, limit int) ([]Notice, error) {
-	s.dueCalls.Add(1)
+// Claim claims what has been due longest.
+func (s *store) Claim(_ context.Context, limit int) (claimed []registry.Owed, none bool, err error) {
+	s.claims.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var due []Notice
-	for _, n := range s.owed {
-		if !n.Due.After(now) {
-			n.Target = s.target(n)
-			due = append(due, n)
-		}
+	now := registry.At(s.clock.Now())
+	s.queue.AscendLessThan(entry{due: now + 1}, func(e entry) bool {
+		claimed = append(claimed, s.owed[e.id])
+		return len(claimed) < limit
+	})
+	for i := range claimed {
+		claimed[i].Due, claimed[i].Lease = now.Add(registry.Lease), uint64(s.claims.Load())
+		s.replace(claimed[i].ID(), &claimed[i])
 	}
-	slices.SortFunc(due, func(a, b Notice) int { return cmp.Or(a.Due.Compare(b.Due), bytes.Compare(a.ID[:], b.ID[:])) })
-	perClient := make(map[string]int)
-	due = slices.DeleteFunc(due, func(n Notice) bool { perClient[n.ClientID]++; return perClient[n.ClientID] > 128 })
-	return due[:min(len(due), limit)], nil
+	return claimed, len(claimed) == 0, nil
 }
 
-func (s *site) Settle(_ context.Context, settlements []Settlement) error {
+func (s *store) Settle(_ context.Context, outcomes []registry.Outcome) error {
 	if s.away.Load() {
 		return errStore
 	}
-	s.settles.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.batches = append(s.batches, len(settlements))
-	for _, one := range settlements {
-		s.last[one.ID] = one
-		n, ok := s.owed[one.ID]
+	s.batches = append(s.batches, len(outcomes))
+	for _, one := range outcomes {
+		id := one.Owed.ID()
+		one.Owed = registry.Owed{} // that it is in the way of comparing is all
+		s.last[id] = one
+		o, ok := s.owed[id]
 		switch {
 		case !ok:
 		case one.Delivered:
-			s.delivered[one.ID]++
-			delete(s.owed, one.ID)
+			s.delivered[id]++
+			s.replace(id, nil)
 		case one.Dead:
-			s.dead[one.ID] = one
-			delete(s.owed, one.ID)
+			s.dead[id] = one
+			s.replace(id, nil)
 		default:
-			n.Due, n.Attempts = one.Due, one.Attempts
-			s.owed[one.ID] = n
+			o.Due, o.Attempts = one.Due, one.Attempts
+			s.replace(id, &o)
 		}
 	}
 	return nil
 }
 
-func (s *site) target(n Notice) Target {
-	if strings.HasPrefix(n.ClientID, "self") { // each with a domain of its own
-		return Target{URI: "http://" + n.ClientID + ".test/bcl", Sender: s.sender, RetryFor: s.retryFor, SelfRegistered: true}
-	}
-	if s.plain {
-		return Target{URI: "http://" + n.ClientID + ".rp.test/bcl", Sender: s.sender, RetryFor: s.retryFor}
-	}
-	return Target{URI: "https://" + n.ClientID + ".rp.test/bcl?key=querysecret", Sender: s.sender, RetryFor: s.retryFor}
+// A site is Clients, with https://CLIENT.rp.test/bcl?key=... as each one's URI.
+type site struct {
+	sender   *Sender
+	retryFor time.Duration
+	plain    bool // its clients' URIs are without TLS
+	route    func(registry.Owed) Route
+	noKey    atomic.Bool
+	noAlg    atomic.Bool // the client's is one that nobody signs by
+	panics   atomic.Bool
+	signed   atomic.Int64
 }
 
-func (s *site) Token(_ context.Context, n Notice) (string, error) {
+func (s *site) Route(_ context.Context, o registry.Owed) Route {
+	if s.route != nil {
+		return s.route(o)
+	}
+	target := Target{URI: "https://" + o.ClientID + ".rp.test/bcl?key=querysecret", Sender: s.sender, RetryFor: s.retryFor}
+	switch {
+	case strings.HasPrefix(o.ClientID, "self"): // each with a domain of its own
+		target.URI, target.SelfRegistered = "http://"+o.ClientID+".test/bcl", true
+	case s.plain:
+		target.URI = "http://" + o.ClientID + ".rp.test/bcl"
+	}
+	return Route{Target: target}
+}
+
+func (s *site) Token(_ context.Context, o registry.Owed) (string, error) {
 	if s.panics.Load() {
 		panic("a bug with the secret " + theSub)
 	}
@@ -356,7 +396,7 @@ func (s *site) Token(_ context.Context, n Notice) (string, error) {
 	if s.noAlg.Load() {
 		return "", fmt.Errorf("%w: no signing key for HS256", ErrCannotSign)
 	}
-	return fmt.Sprintf("token.%x.%d", n.ID, s.signed.Add(1)), nil
+	return fmt.Sprintf("token.%v.%d", o.ID(), s.signed.Add(1)), nil
 }
 
 // noticeOf returns which notice a token is for.
@@ -382,11 +422,11 @@ func newWorld(t testing.TB, clients map[string]*receiver) *world {
 		hosts[id] = r
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
-	w := &world{clock: newClock(), store: newStore(), logs: logs}
-	w.zap = zap.New(core)
-	w.Worker = NewWorker(w.Now)
+	w := &world{clock: newClock(), logs: logs, zap: zap.New(core)}
+	w.store = newStore(w.clock)
+	w.Worker = NewWorker(w.store, w.Now)
 	w.interval = 20 * time.Millisecond
-	w.site = &site{store: w.store, sender: senderTo(t, hosts), retryFor: 24 * time.Hour}
+	w.site = &site{sender: senderTo(t, hosts), retryFor: 24 * time.Hour}
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
 			t.Error(err)
@@ -396,7 +436,7 @@ func newWorld(t testing.TB, clients map[string]*receiver) *world {
 }
 
 // begin uses the site.
-func (w *world) begin() { w.Use(w, w.zap, map[string]Site{theIssuer: w.site}) }
+func (w *world) begin() { w.Use(w, w.zap, w.site) }
 
 // eventually waits for a condition, for as long as the slowest machine may need: only a failure takes so long.
 func eventually(t testing.TB, what string, condition func() bool) {
@@ -409,7 +449,7 @@ func eventually(t testing.TB, what string, condition func() bool) {
 }
 
 // settles waits until the store has recorded an attempt of the notice.
-func (w *world) settles(t testing.TB, id ID, attempts int) Settlement {
+func (w *world) settles(t testing.TB, id registry.NoticeID, attempts int) registry.Outcome {
 	t.Helper()
 	eventually(t, fmt.Sprintf("attempt %d of %v", attempts, id), func() bool { return w.settlement(id).Attempts >= attempts })
 	return w.settlement(id)

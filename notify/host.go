@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -15,8 +16,8 @@ const (
 	// maxSelfRegistered is how many tries there are at once to clients that registered themselves:
 	// whoever may register clients has any number of hosts that take long.
 	maxSelfRegistered = maxTries / 4
-	// maxWaiting is how many claimed notices wait for their hosts to have room. While there are more,
-	// no others are claimed.
+	// maxWaiting is how many claimed notices wait for their hosts to have room, or for their outcomes
+	// to be recorded. While there are more, no others are claimed.
 	maxWaiting = 4 * maxTries
 
 	// Hosts that did not answer are tried one notice at a time, and all of them together by one of
@@ -32,13 +33,13 @@ const (
 type hosts struct {
 	tries   [2]pool // to other clients, and to those that registered themselves
 	perHost map[hostKey]int
-	silent  map[hostKey]struct{} // that did not answer the last try
+	silent  map[hostKey]int // that did not answer the last try, with how many notices were put off since
 }
 
 func newHosts() hosts {
 	return hosts{
 		tries:   [2]pool{{most: maxTries}, {most: maxSelfRegistered}},
-		perHost: make(map[hostKey]int), silent: make(map[hostKey]struct{}),
+		perHost: make(map[hostKey]int), silent: make(map[hostKey]int),
 	}
 }
 
@@ -101,8 +102,19 @@ func (h *hosts) note(host hostKey, result Result, took time.Duration) {
 			}
 			delete(h.silent, other)
 		}
-		h.silent[host] = struct{}{}
+		h.silent[host] += 0
 	}
+}
+
+// putOff returns for how long a notice is put off whose host has no room: as long as all those of a
+// silent host may take, so that they are not claimed again and again.
+func (h *hosts) putOff(host hostKey) time.Duration {
+	spread := waitLimit
+	if n, silent := h.silent[host]; silent {
+		h.silent[host] = n + 1
+		spread = min(spread+time.Duration(n)*2*time.Millisecond, maxPutOff)
+	}
+	return waitLimit + rand.N(spread) //nolint:gosec // spreads load, guards nothing
 }
 
 // A hostKey is what tries are counted by: the host's name; of a client that registered itself, the

@@ -42,13 +42,33 @@ type trial struct {
 	probe   bool      // the host did not answer the last time
 }
 
-// begin begins a try, or has it wait until its host has room.
+// begin begins a try, or has it wait until its host has room. Nothing waits of a host that does not
+// answer, or of a client that registered itself: any number of these would be in the way of the others.
 func (w *Worker) begin(t trial) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.closed && !w.start(t) {
+	if w.closed || w.start(t) {
+		w.mu.Unlock()
+		return
+	}
+	_, silent := w.hosts.silent[t.host]
+	waits := !silent && !t.host.selfRegistered
+	if waits {
 		w.waiting = append(w.waiting, t)
 	}
+	w.mu.Unlock()
+	if !waits {
+		w.putOff(t)
+	}
+}
+
+// putOff gives a notice back that was not tried.
+func (w *Worker) putOff(t trial) {
+	w.mu.Lock()
+	by := w.hosts.putOff(t.host)
+	w.mu.Unlock()
+	w.record(registry.Outcome{
+		Owed: t.owed, Attempts: t.owed.Attempts, Why: t.owed.Why, Due: registry.At(w.now().Add(by)),
+	})
 }
 
 // start begins a try if its host has room. The caller holds the lock.
@@ -62,7 +82,7 @@ func (w *Worker) start(t trial) bool {
 	return true
 }
 
-// beginWaiting begins what has room by now, and gives back what has waited too long.
+// beginWaiting begins what has room by now, and puts off what has waited too long.
 func (w *Worker) beginWaiting() {
 	w.mu.Lock()
 	var still, late []trial
@@ -77,8 +97,7 @@ func (w *Worker) beginWaiting() {
 	w.waiting = still
 	w.mu.Unlock()
 	for _, t := range late {
-		later := w.now().Add(waitLimit + time.Duration(rand.Int64N(int64(waitLimit)))) //nolint:gosec // spreads load, guards nothing
-		w.record(registry.Outcome{Owed: t.owed, Attempts: t.owed.Attempts, Why: t.owed.Why, Due: registry.At(later)})
+		w.putOff(t)
 	}
 }
 

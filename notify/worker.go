@@ -20,8 +20,10 @@ const (
 	claimAtOnce = 100
 	// claimPause is how long a claim waits after one that found something, at least: as long as that took.
 	claimPause = time.Millisecond
-	// waitLimit is how long a claimed notice waits for its host to have room. Then it is given back.
+	// waitLimit is how long a claimed notice waits for its host to have room. Then it is put off, for
+	// as long again, or up to maxPutOff if many are.
 	waitLimit = 10 * time.Second
+	maxPutOff = 10 * time.Minute
 	// A notice of which nothing can be said is looked at again after a tenth of the time that it is
 	// owed already, within these bounds.
 	minAgain = 5 * time.Second

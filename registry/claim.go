@@ -51,11 +51,12 @@ func (r *Registry) look(ctx context.Context, store Store, keys []Key) (map[Notic
 	now := At(store.Now())
 	var passive []Owed
 	var sets []Key
-	for i, value := range values {
-		rec, err := r.cache.decode(placeOfKey(keys[i]), value)
+	for _, value := range values {
+		rec, err := decodeRecord(value)
 		if err != nil || rec == nil {
-			continue
+			continue // whoever writes to it says why
 		}
+		rec.tidy(now) // as the claim will: it is claimed at once what then ends
 		for _, session := range rec.Sessions {
 			for _, o := range session.Owed() {
 				if o.isPassive() && !o.Dead() && o.Due <= now {

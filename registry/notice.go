@@ -2,6 +2,7 @@ package registry
 
 import (
 	"math/rand/v2"
+	"slices"
 
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
@@ -68,6 +69,12 @@ func (s *Session) describe(client *Client, subject *Subject) Owed {
 func (s *Session) Owed() (all []Owed) {
 	s.owed(func(client *Client, subject *Subject) { all = append(all, s.describe(client, subject)) })
 	return all
+}
+
+// Leased lists what the server owes that has ended the session, and delivers at once. What had to be
+// looked at first is not among it: [Registry.Claim] returns that.
+func (s *Session) Leased() []Owed {
+	return slices.DeleteFunc(s.Owed(), func(o Owed) bool { return o.Lease == 0 || o.isPassive() })
 }
 
 // isPassive reports whether a notice must not end what another session has set up.

@@ -42,8 +42,8 @@ type Registry struct {
 // unavailable. Until then, and whenever nothing can be known, calls return an error that wraps
 // [ErrUnavailable], after [Limit] at the latest.
 //
-// ended is called with sessions that a call of this process has ended. What they owe
-// ([Session.Owed]) is this process's to deliver where it has a Lease.
+// ended is called with sessions that a call of this process has ended. What it is to deliver of that
+// is [Session.Leased].
 func Open(opener Opener, ended func([]*Session), logger *zap.Logger) *Registry {
 	r := &Registry{ended: ended, logger: logger}
 	r.opening = opening{opener: opener, logger: logger, opened: r.watch, closed: make(chan struct{})}
@@ -97,11 +97,12 @@ func (r *Registry) edit(ctx context.Context, store Store, changes ...changing) (
 func (r *Registry) edits(ctx context.Context, store Store, changes ...changing) (all []*Session, results []error, err error) {
 	edits := make([]*Edit, len(changes))
 	ended := make([][]*Session, len(changes))
+	damaged := make([]error, len(changes))
 	for i, c := range changes {
 		edits[i] = &Edit{Key: recordKey(c.place), Marks: c.marks, Creates: c.creates, Rule: func(old []byte) (*Change, error) {
 			var change *Change
 			var err error
-			change, ended[i], err = r.apply(c, old, store.Now())
+			change, ended[i], damaged[i], err = c.apply(old, store.Now())
 			return change, err
 		}}
 	}
@@ -115,6 +116,10 @@ func (r *Registry) edits(ctx context.Context, store Store, changes ...changing) 
 			continue
 		}
 		all = append(all, ended[i]...)
+		if damaged[i] != nil { // told here, not in the rule, which has the store's lock
+			r.logger.Error("session record lost: damaged", zap.String("place", fmt.Sprintf("%x", changes[i].place)), zap.Error(damaged[i]),
+				zap.String("advice", "check the disk; this browser goes on with its cookie"))
+		}
 	}
 	if len(all) > 0 {
 		r.ended(all)
@@ -130,53 +135,52 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// apply applies a change to a record's value. It returns the sessions that ended by it.
-func (r *Registry) apply(c changing, old []byte, clock time.Time) (*Change, []*Session, error) {
+// apply applies a change to a record's value. It returns the sessions that ended by it,
+// and what is wrong with a value that is lost.
+func (c changing) apply(old []byte, clock time.Time) (change *Change, ended []*Session, damaged, err error) {
 	rec, err := decodeRecord(old)
 	switch {
 	case errors.Is(err, errDamaged):
-		r.logger.Error("session record lost: damaged", zap.String("place", fmt.Sprintf("%x", c.place)), zap.Error(err),
-			zap.String("advice", "check the disk; this browser goes on with its cookie"))
 		if c.issuer == "" {
-			return new(Change), nil, nil // or it would be due for ever
+			return new(Change), nil, err, nil // or it would be due for ever
 		}
-		rec = nil
+		rec, damaged = nil, err
 	case err != nil:
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if rec == nil {
 		if c.issuer == "" {
-			return nil, nil, nil
+			return nil, nil, nil, nil
 		}
 		rec = &record{Issuer: c.issuer}
 	}
 	if c.issuer != "" && rec.Issuer != c.issuer {
-		return nil, nil, fmt.Errorf("%w: the record is another issuer's", ErrInvalid)
+		return nil, nil, nil, fmt.Errorf("%w: the record is another issuer's", ErrInvalid)
 	}
 	now := max(At(clock), rec.Clock+1)
 	changed, err := c.rule(rec, now)
 	if err != nil || !changed {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	// Whatever ended them: no session has ended at this moment before.
-	ended := slices.DeleteFunc(slices.Clone(rec.Sessions), func(s *Session) bool { return s.Ended != now })
+	ended = slices.DeleteFunc(slices.Clone(rec.Sessions), func(s *Session) bool { return s.Ended != now })
 	lease(ended, now, now.Add(Lease), newToken())
 	rec.Clock = now
-	change, err := rec.change()
+	change, err = rec.change()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if c.adds && len(change.Value) > MaxRecord {
 		rec.shrink()
 		if change, err = rec.change(); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		if len(change.Value) > max(c.room(len(ended) > 0), len(old)) {
-			return nil, nil, errFull
+			return nil, nil, nil, errFull
 		}
 	}
 	change.Tell = len(ended) > 0
-	return change, ended, nil
+	return change, ended, damaged, nil
 }
 
 // room is how many bytes the record may have after a sign-in. One by which another user's session
@@ -402,8 +406,10 @@ func (r *Registry) End(ctx context.Context, e Ending) ([]*Session, error) {
 // rule ends the sessions that are meant; nil: all.
 func (e Ending) rule(meant func(*Session) bool) func(*record, Time) (bool, error) {
 	return func(rec *record, now Time) (bool, error) {
+		before := len(rec.Sessions)
 		tidied := rec.tidy(now)
-		return len(rec.endAll(meant, e.Reason, e.Asked, now.Add(e.AskedWait), now)) > 0 || len(tidied) > 0, nil
+		ended := rec.endAll(meant, e.Reason, e.Asked, now.Add(e.AskedWait), now)
+		return len(ended) > 0 || len(tidied) > 0 || len(rec.Sessions) < before, nil
 	}
 }
 
@@ -416,7 +422,7 @@ func (r *Registry) Once(ctx context.Context, issuer string, value [16]byte, lead
 	}
 	defer cancel()
 	var there []byte
-	edit := &Edit{Key: hashedKey(kindPointer, "once", issuer, string(value[:])), Rule: func(old []byte) (*Change, error) {
+	edit := &Edit{Key: onceKey(issuer, value), Rule: func(old []byte) (*Change, error) {
 		if there = slices.Clone(old); there != nil {
 			return nil, nil
 		}
@@ -432,4 +438,25 @@ func (r *Registry) Once(ctx context.Context, issuer string, value [16]byte, lead
 		before = string(there[1:])
 	}
 	return there == nil, before, nil
+}
+
+// LeadsTo returns what a value leads to that [Registry.Once] has recorded. found: it has.
+func (r *Registry) LeadsTo(ctx context.Context, issuer string, value [16]byte) (leadsTo string, found bool, err error) {
+	store, ctx, cancel, err := r.call(ctx)
+	if err != nil {
+		return "", false, err
+	}
+	defer cancel()
+	values, err := store.Get(ctx, true, onceKey(issuer, value))
+	if err != nil {
+		return "", false, unavailable(err)
+	}
+	if len(values[0]) == 0 {
+		return "", false, nil
+	}
+	return string(values[0][1:]), true, nil
+}
+
+func onceKey(issuer string, value [16]byte) Key {
+	return hashedKey(kindPointer, "once", issuer, string(value[:]))
 }

@@ -315,9 +315,7 @@ func TestRegistry(t *testing.T) {
 		"rule 6: sessions that expire while no server runs are noticed a day later": func(w *world) {
 			w.signIn(1, "alice", "1")
 			w.clock.Advance(24 * time.Hour)
-			w.claims() // ends it
-			w.clock.Advance(2 * time.Second)
-			_, names := w.claims()
+			_, names := w.claims() // ends it, too
 			equal(w, "claimed", names, "shop alice 1")
 			equal(w, "announced", w.announced(), "expiry")
 		},
@@ -442,6 +440,30 @@ func TestRegistry(t *testing.T) {
 			w.claims()
 			expect("expiry", 4)
 		},
+		"whoever watches and hangs delays no other caller": func(w *world) {
+			hangs, free := make(chan struct{}, 1), make(chan struct{})
+			defer w.Watch(func(place registry.Place) {
+				if place == registry.PlaceOf(issuer, browserID(1)) {
+					hangs <- struct{}{}
+					<-free
+				}
+			})()
+			w.signIn(1, "alice", "1")
+			w.signIn(2, "bob", "1")
+			var all sync.WaitGroup
+			all.Go(func() { w.end(1) })
+			<-hangs
+			ended := make(chan int, 1)
+			all.Go(func() { ended <- len(w.end(2)) })
+			select {
+			case n := <-ended:
+				equal(w, "ended", n, 1)
+			case <-time.After(5 * time.Second):
+				w.Error("an end of another browser waits for it")
+			}
+			close(free)
+			all.Wait()
+		},
 		"ends and new sessions are announced beside what is forgotten by the same change": func(w *world) {
 			for range 3 { // nobody redeems their codes
 				w.join(w.aJoin(1))
@@ -517,6 +539,12 @@ func TestRegistry(t *testing.T) {
 			equal(w, "again", once(issuer, 1, ""), "false")
 			equal(w, "another", once(issuer, 2, "somewhere"), "true")
 			equal(w, "leads to", once(issuer, 2, "elsewhere"), "falsesomewhere")
+			led := func(issuer string, value byte) string {
+				to, found, err := w.LeadsTo(w.Context(), issuer, [16]byte{value})
+				return fmt.Sprint(must(w, found, err), to)
+			}
+			equal(w, "read", led(issuer, 2), "truesomewhere")
+			equal(w, "read of another issuer's", led(issuer+"/tenant", 2), "false")
 			equal(w, "another issuer's", once(issuer+"/tenant", 1, ""), "true")
 			w.clock.Advance(time.Minute)
 			equal(w, "after its time", once(issuer, 1, ""), "true")
@@ -566,9 +594,7 @@ func TestNoticesAreHeldBack(t *testing.T) {
 			w.join(long)
 			w.redeem(redeems(long, "alice", test.others))
 			w.clock.Advance(time.Minute)
-			w.claims() // ends it
-			w.clock.Advance(2 * time.Second)
-			claimed, names := w.claims()
+			claimed, names := w.claims() // ends it, too
 			equal(t, "claimed", names, test.now)
 			for _, o := range claimed {
 				must(t, 0, w.Settle(t.Context(), []registry.Outcome{{Owed: o, Delivered: true}}))
@@ -587,8 +613,6 @@ func TestNoticesAreHeldBack(t *testing.T) {
 			w.join(j)
 		}
 		w.clock.Advance(10 * time.Second)
-		w.claims()
-		w.clock.Advance(2 * time.Second)
 		_, names := w.claims()
 		equal(t, "claimed", names, "")
 	})

@@ -86,6 +86,55 @@ func TestEachNoticeIsClaimedOnce(t *testing.T) {
 	equal(t, "left", must(t, left, err), 0)
 }
 
+// TestTheStoresClockCounts has one server after another, each with a store's clock that is five
+// minutes ahead of, or behind, the one before, as after a restart on another machine.
+func TestTheStoresClockCounts(t *testing.T) {
+	for _, apart := range []time.Duration{-5 * time.Minute, 5 * time.Minute} {
+		t.Run(apart.String(), func(t *testing.T) {
+			two := servers(t, 2)
+			clock := two[0].clock
+			first := two[0].aJoin(1)
+			session := two[0].join(first)
+			clock.Advance(apart)
+			last := two[1].aJoin(1)
+			last.Session, last.AcrossClients = session.ID, true
+			two[1].join(last)
+			bob := two[1].redeem(redeems(last, "bob", "2"))
+			clock.Advance(-apart)
+			alice := two[0].redeem(redeems(first, "alice", "1"))
+			equal(t, "alice's reason", alice.Reason, registry.ReasonUserSwitch)
+			equal(t, "bob's state", two[1].state(bob), registry.Live)
+
+			ended := two[0].end(1)
+			equal(t, "ended", len(ended), 1)
+			clock.Advance(apart) // the other server looks for what is due
+			claimed := make(map[registry.NoticeID]int)
+			for range 20 {
+				some, _ := two[1].claims()
+				var outcomes []registry.Outcome
+				for _, o := range some {
+					claimed[o.ID()]++
+					outcomes = append(outcomes, registry.Outcome{Owed: o, Delivered: true})
+				}
+				must(t, 0, two[1].Settle(t.Context(), outcomes))
+				clock.Advance(time.Minute)
+			}
+			equal(t, "notices", len(claimed), 2)
+			for id, n := range claimed {
+				equal(t, id.String(), n, 1)
+			}
+
+			carol := two[0].signIn(2, "carol", "3")
+			clock.Advance(apart)
+			left := carol.Limit.Time().Sub(clock.Now())
+			clock.Advance(left - time.Millisecond)
+			equal(t, "before its limit", two[1].state(carol), registry.Live)
+			clock.Advance(time.Millisecond)
+			equal(t, "at its limit", two[1].state(carol), registry.Ended)
+		})
+	}
+}
+
 func TestAnotherServerTakesOverWhenTheLeaseExpires(t *testing.T) {
 	two := servers(t, 2)
 	clock := two[0].clock

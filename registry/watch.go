@@ -1,6 +1,10 @@
 package registry
 
-import "sync"
+import (
+	"maps"
+	"slices"
+	"sync"
+)
 
 // Listeners are those who listen to something. The zero value has none; it is safe for concurrent
 // use.
@@ -10,7 +14,7 @@ type Listeners[T any] struct {
 	all  map[int]func(T)
 }
 
-// Add adds one, until cancel is called. It must return soon and add or cancel none.
+// Add adds one, until cancel is called; one call that has begun before may come after it.
 func (l *Listeners[T]) Add(heard func(T)) (cancel func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -27,11 +31,12 @@ func (l *Listeners[T]) Add(heard func(T)) (cancel func()) {
 	}
 }
 
-// Tell calls all of them.
+// Tell calls all of them. It holds no lock meanwhile: a slow one delays its caller and no other.
 func (l *Listeners[T]) Tell(news T) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, heard := range l.all {
+	all := slices.Collect(maps.Values(l.all))
+	l.mu.Unlock()
+	for _, heard := range all {
 		heard(news)
 	}
 }

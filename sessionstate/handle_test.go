@@ -10,9 +10,10 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// knownHandle is under oldSecret for the issuer, computed by Node.js: registry 8..1, knownSession, the code "SplxlOBeZQQYbYS6WxSbIA"
-// (OpenID Connect Core 1.0, section 3.1.2.5), client "shop" at "https://rp.example.com", 1700000000 seconds.
-const knownHandle = "AbIACYigoaKjpKWmp6ipqqusra6vmzMFBm8ZO5ZYtXEAtOg5s-LdHuawU93nZW75SLawNw6QO1pixrQOZtE3LvP_w-aAVkVdbWmOC8RPwnQJfFoq2iOrrtWnXZ5cFUS8Jg"
+// knownHandle is under oldSecret for the issuer, computed by Node.js as knownSeal is: knownSession, the
+// code "SplxlOBeZQQYbYS6WxSbIA" (OpenID Connect Core 1.0, section 3.1.2.5), client "shop" at
+// "https://rp.example.com", 1700000000 seconds.
+const knownHandle = "AbIACYigoaKjpKWmp6ipqqusra6vkjYAB24cPp9QvXkIvOAxq1ehEd3ler8VzXvocim7rFyRfLw0O4xnqYZIjlSAT0MhcU3_kfmtHbKl2HrFGUociJ1sP4s"
 
 func someHandle() sessionstate.Handle {
 	h := sessionstate.NewHandle("shop", "https://rp.example.com")
@@ -107,9 +108,9 @@ func TestOpenHandleRefuses(t *testing.T) {
 		{"another issuer", "https://op.example.org", knownHandle},
 		{"another key", issuer, mustKeyring(t, newSecret).SealHandle(issuer, someHandle())},
 		{"a seal for another use", issuer, knownSeal},
-		{"a handle sealed for another use", issuer, ring.Seal("cookie", issuer, make([]byte, 60))},
-		{"a shorter value", issuer, ring.Seal("handle", issuer, make([]byte, 59))},
-		{"a longer value", issuer, ring.Seal("handle", issuer, make([]byte, 61))},
+		{"a handle sealed for another use", issuer, ring.Seal("cookie", issuer, make([]byte, 52))},
+		{"a shorter value", issuer, ring.Seal("handle", issuer, make([]byte, 51))},
+		{"a longer value", issuer, ring.Seal("handle", issuer, make([]byte, 53))},
 		{"a changed character", issuer, knownHandle[:len(knownHandle)-1] + last},
 		{"a salt of somebody else's", issuer, sessionstate.NewSalt()},
 		{"a whole session_state", issuer, "mbcrzqfspdy_-n6QIQqdS1wTi7zvD5IEzX3zj7McLXE." + knownHandle},

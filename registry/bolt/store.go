@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -34,6 +35,8 @@ type Store struct {
 	listeners registry.Listeners[registry.Key]
 	listed    registry.Listed
 
+	maxEdits int // of one call in one commit
+
 	jobs   chan *job     // unbuffered: what was sent has been received
 	quit   chan struct{} // closed by Close
 	idle   chan struct{} // closed when the writer has ended
@@ -49,7 +52,7 @@ var (
 
 func newStore(db *bbolt.DB, file *os.File, c counts, now func() time.Time, logger *zap.Logger) *Store {
 	s := &Store{
-		db: db, file: file, logger: logger, now: now,
+		db: db, file: file, logger: logger, now: now, maxEdits: maxEdits,
 		jobs: make(chan *job), quit: make(chan struct{}), idle: make(chan struct{}),
 	}
 	s.counts.Store(&c)
@@ -84,6 +87,25 @@ func (s *Store) shut() error {
 		return letGo(s.file)
 	}
 	return s.db.Close()
+}
+
+// Unsynced calls fill, whose edits are durable when Unsynced returns, and not before: to fill a large
+// file for a benchmark. A crash meanwhile may leave a file that is corrupt.
+func (s *Store) Unsynced(fill func() error) error {
+	if err := s.setSync(false, math.MaxInt32); err != nil {
+		return err
+	}
+	return errors.Join(fill(), s.setSync(true, maxEdits), s.db.Sync())
+}
+
+// setSync waits until no transaction is being committed.
+func (s *Store) setSync(on bool, edits int) error {
+	tx, err := s.db.Begin(true)
+	if err != nil {
+		return err
+	}
+	s.db.NoSync, s.maxEdits = !on, edits
+	return tx.Rollback()
 }
 
 // usable reports whether a call can be tried.

@@ -12,11 +12,13 @@ import (
 )
 
 const (
-	// maxBatch is how many calls share one commit.
+	// maxBatch is how many calls share one commit, and maxEdits how many edits of each: a sign-in
+	// waits for all of a commit, and a call that claims or settles has hundreds.
 	maxBatch = 64
+	maxEdits = 16
 	// sweepInterval is how often what has expired is deleted, and maxSwept how much at once.
 	sweepInterval = time.Second
-	maxSwept      = 64
+	maxSwept      = maxEdits
 )
 
 // counts are the sums over all records.
@@ -30,10 +32,37 @@ type job struct {
 	done  chan error // buffered: the caller may have gone
 }
 
-// Edit implements [registry.Store]. Calls that come while another is being committed share the
-// next commit. It is not bbolt's own Batch, which commits in a goroutine where no panic can be
-// recovered, and waits when there is nothing to wait for.
+// Edit implements [registry.Store]. A call of many edits takes several commits, between which it
+// pauses as long as one takes: other calls use that. What was committed counts, though the rest fails.
 func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
+	for made := 0; made < len(edits); {
+		some := edits[made:min(made+s.maxEdits, len(edits))]
+		begun := time.Now()
+		if err := s.edit(ctx, some); err != nil {
+			for _, edit := range edits[made:] {
+				edit.Err = err
+			}
+			if made > 0 {
+				return nil
+			}
+			return err
+		}
+		if made += len(some); made == len(edits) {
+			break
+		}
+		select {
+		case <-time.After(max(time.Since(begun), time.Millisecond)):
+		case <-ctx.Done():
+		case <-s.quit:
+		}
+	}
+	return nil
+}
+
+// edit makes some edits in one commit. Calls that come while another is being committed share the
+// next one. It is not bbolt's own Batch, which commits in a goroutine where no panic can be recovered,
+// and waits when there is nothing to wait for.
+func (s *Store) edit(ctx context.Context, edits []*registry.Edit) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
@@ -137,6 +166,9 @@ func (s *Store) update(fn func(*writing) error) error {
 		// recovered from.
 		defer func() { _ = tx.Rollback() }() // harmless after Commit
 		w := &writing{tx: tx, now: s.now(), counts: *s.counts.Load()}
+		for _, index := range [][]byte{bucketWakes, bucketExpires} {
+			tx.Bucket(index).FillPercent = 0.9 // what comes is mostly the last
+		}
 		if err := fn(w); err != nil || !w.wrote {
 			return err
 		}

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Store) {
 		"members of a set expire, and leave it":                  testMembers,
 		"marks and creates stand where a rule fails":             testMarksStand,
 		"records are due when their time has come, once a while": testDue,
+		"what has expired by the thousand delays nothing":        testCrowd,
 		"records that owe are listed in their order":             testOwing,
 		"what lives and is owed is summed up":                    testCounts,
 		"whoever watches hears of changes with Tell":             testWatch,
@@ -69,6 +70,33 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Store) {
 			}()
 			test(t, store, clock)
 		})
+	}
+}
+
+// testCrowd has a hundred thousand members of sets expire.
+func testCrowd(t *testing.T, store registry.Store, clock *Clock) {
+	crowd := &registry.Edit{Key: "b0", Rule: func([]byte) (*registry.Change, error) { return nil, nil }}
+	for i := range 100_000 {
+		mark := registry.Mark{Set: registry.Key(fmt.Sprint("u", i/100)), Member: fmt.Sprint(i), Expires: clock.Now().Add(time.Minute)}
+		crowd.Marks = append(crowd.Marks, mark)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := store.Edit(ctx, crowd); err != nil {
+		t.Fatal(err)
+	}
+	due := registry.Change{Value: []byte("owes"), Expires: clock.Now().Add(time.Hour), Owed: clock.Now().Add(2 * time.Minute), Owing: 1}
+	edit(t, store, &registry.Edit{Key: "b1", Rule: set(due)})
+	clock.Advance(3 * time.Minute)
+	put(t, store, clock, "b2", "another") // by which they begin to be deleted
+	begun := time.Now()
+	keys, err := store.Due(t.Context(), 100)
+	if err != nil || !slices.Equal(keys, []registry.Key{"b1"}) {
+		t.Errorf("due are %q, %v", keys, err)
+	}
+	put(t, store, clock, "b1", "owes nothing")
+	if took := time.Since(begun); took > 2*time.Second {
+		t.Errorf("took %v", took)
 	}
 }
 
