@@ -337,6 +337,22 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+func TestACheckWhoseBrowserHasGoneIsNoFailure(t *testing.T) {
+	w := newWorld(t)
+	q := check{clientID, newAgent(t, w).signIn("c"), rpOrigin, ""}
+	w.store.do(func(ctx context.Context, _ string, _ ...registry.Key) error { return ctx.Err() })
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	recorder := httptest.NewRecorder()
+	err := w.checker().Serve(w.op, recorder, question(checkForm(q)).WithContext(ctx))
+	if got := status(t, err, recorder); got != http.StatusOK || recorder.Body.String() != "unchanged" {
+		t.Errorf("got %d %s", got, recorder.Body)
+	}
+	if n := w.logs.FilterMessage("a check cannot be answered").Len(); n != 0 {
+		t.Errorf("the log complains %d times", n)
+	}
+}
+
 // forget lets the time pass after which a session is forgotten none of whose codes was redeemed.
 func (w *world) forget(t *testing.T) {
 	t.Helper()
