@@ -25,8 +25,15 @@ func (env Env) logUser(ctx context.Context, session *registry.Session, clientID,
 	}
 }
 
-// logFull logs that something of a sign-in was not recorded for want of room.
+// fullSessions are those of which logFull has said it.
+var fullSessions recent[struct{}]
+
+// logFull logs, once, that something of a session's sign-ins was not recorded for want of room.
 func (env Env) logFull(session *registry.Session) {
+	if fullSessions.has(session.ID) {
+		return
+	}
+	fullSessions.put(session.ID, struct{}{})
 	env.Logger.Warn("a session has more clients or subjects than are recorded", zap.String("issuer", session.Issuer),
 		zap.Stringer("session", session.ID))
 }
