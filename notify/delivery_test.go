@@ -80,7 +80,7 @@ func TestAFailureThatMayPassIsTriedAgainAfterADelay(t *testing.T) {
 		t.Fatalf("%d requests before the delay was over", n)
 	}
 
-	w.forward(1200 * time.Millisecond)
+	w.Advance(1200 * time.Millisecond)
 	w.Wake()
 	if got := w.settles(t, n.ID(), 2); !got.Delivered {
 		t.Errorf("got %+v", got)
@@ -98,7 +98,7 @@ func TestThreat9EachAttemptHasATokenOfItsOwn(t *testing.T) {
 	w.begin()
 	for attempt := 1; attempt <= 4; attempt++ {
 		w.settles(t, n.ID(), attempt)
-		w.forward(time.Minute)
+		w.Advance(time.Minute)
 		w.Wake()
 	}
 	tokens := r.tokens()
@@ -122,7 +122,7 @@ func TestAClientThatAsksForTimeGetsIt(t *testing.T) {
 	if got, want := w.settles(t, n.ID(), 1).Due, registry.At(w.clock.Now().Add(2*time.Minute)); got != want {
 		t.Errorf("due %v, want %v", got, want)
 	}
-	w.forward(2 * time.Minute)
+	w.Advance(2 * time.Minute)
 	w.Wake()
 	if !w.settles(t, n.ID(), 2).Delivered {
 		t.Error("not delivered")
@@ -138,7 +138,7 @@ func TestAClientThatRefusesIsNotToldAgain(t *testing.T) {
 		if got := w.settles(t, n.ID(), 1); !got.Dead || got.Delivered || got.Why == "" {
 			t.Errorf("%d: got %+v", status, got)
 		}
-		w.forward(time.Hour)
+		w.Advance(time.Hour)
 		calls := w.claims.Load()
 		eventually(t, "more looks", func() bool { return w.claims.Load() >= calls+3 })
 		if n := len(r.tokens()); n != 1 {
@@ -224,7 +224,7 @@ func TestAClientThatIsDownForHoursIsToldWhenItIsBack(t *testing.T) {
 	for w.clock.Now().Sub(begun) < 6*time.Hour {
 		attempts++
 		due := w.settles(t, n.ID(), attempts).Due
-		w.forward(due.Time().Sub(w.clock.Now()))
+		w.Advance(due.Time().Sub(w.clock.Now()))
 		w.Wake()
 	}
 	w.settles(t, n.ID(), attempts+1)
@@ -234,7 +234,7 @@ func TestAClientThatIsDownForHoursIsToldWhenItIsBack(t *testing.T) {
 	}
 
 	up.Store(true)
-	w.forward(12 * time.Minute)
+	w.Advance(12 * time.Minute)
 	w.Wake()
 	if !w.settles(t, n.ID(), attempts+2).Delivered {
 		t.Error("not delivered")
@@ -252,13 +252,13 @@ func TestAClientThatIsDownForTooLongIsGivenUp(t *testing.T) {
 	w.begin()
 	for attempt := 1; attempt < 7; attempt++ {
 		w.settles(t, n.ID(), attempt)
-		w.forward(9 * time.Minute)
+		w.Advance(9 * time.Minute)
 		w.Wake()
 	}
 	if w.settles(t, n.ID(), 7).Dead {
 		t.Error("given up too early")
 	}
-	w.forward(6 * time.Minute)
+	w.Advance(6 * time.Minute)
 	w.Wake()
 	if got := w.settles(t, n.ID(), 8); !got.Dead || got.Attempts != 8 {
 		t.Errorf("got %+v", got)
@@ -282,7 +282,7 @@ func TestANoticeThatWasOldAtTheStartHasSixTries(t *testing.T) {
 		w.begin()
 		for attempt := 1; attempt <= min(failures, 5); attempt++ {
 			w.settles(t, n.ID(), attempt)
-			w.forward(time.Minute)
+			w.Advance(time.Minute)
 			w.Wake()
 		}
 		if got := w.settles(t, n.ID(), min(failures+1, 6)); got.Delivered != delivered || got.Dead == delivered {
@@ -301,7 +301,7 @@ func TestAKeyThatIsAwayIsAFailureThatMayPass(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	w.site.noKey.Store(false)
-	w.forward(2 * time.Second)
+	w.Advance(2 * time.Second)
 	w.Wake()
 	if !w.settles(t, n.ID(), 2).Delivered {
 		t.Error("not delivered")
@@ -312,11 +312,11 @@ func TestAKeyThatStaysAwayIsSaidWhenTheNoticeIsGivenUp(t *testing.T) {
 	w := newWorld(t, nil)
 	w.site.noKey.Store(true)
 	n := w.owe("rp", w.clock.Now())
-	w.forward(w.site.retryFor)
+	w.Advance(w.site.retryFor)
 	w.begin()
 	for attempt := 1; attempt < 6; attempt++ {
 		w.settles(t, n.ID(), attempt)
-		w.forward(time.Minute)
+		w.Advance(time.Minute)
 		w.Wake()
 	}
 	if got := w.settles(t, n.ID(), 6); !got.Dead {
@@ -357,7 +357,7 @@ func TestAPanicIsAFailureThatMayPass(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	w.site.panics.Store(false)
-	w.forward(2 * time.Second)
+	w.Advance(2 * time.Second)
 	w.Wake()
 	if !w.settles(t, n.ID(), 2).Delivered {
 		t.Error("not delivered")

@@ -30,6 +30,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/registry/storetest"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -214,25 +215,7 @@ func senderTo(t testing.TB, hosts map[string]*receiver) *Sender {
 	return s
 }
 
-// A clock goes when it is told to.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func newClock() *clock { return &clock{now: time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)} }
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) forward(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
+type clock = storetest.Clock
 
 var errStore = errors.New("the disk is full")
 
@@ -422,7 +405,7 @@ func newWorld(t testing.TB, clients map[string]*receiver) *world {
 		hosts[id] = r
 	}
 	core, logs := observer.New(zapcore.DebugLevel)
-	w := &world{clock: newClock(), logs: logs, zap: zap.New(core)}
+	w := &world{clock: storetest.NewClock(), logs: logs, zap: zap.New(core)}
 	w.store = newStore(w.clock)
 	w.Worker = NewWorker(w.store, w.Now)
 	w.interval = 20 * time.Millisecond

@@ -42,7 +42,7 @@ func TestASlowSelfRegisteredClientIsTriedOneNoticeAtATime(t *testing.T) {
 	for range 5 {
 		w.owe("self", w.clock.Now())
 	}
-	eventually(t, "two more", func() bool { w.forward(time.Second); return len(r.tokens()) >= 2 })
+	eventually(t, "two more", func() bool { w.Advance(time.Second); return len(r.tokens()) >= 2 })
 	if most := r.mostAtOnce(); most != 1 {
 		t.Errorf("%d tries at once of a host that is slow", most)
 	}

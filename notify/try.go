@@ -44,31 +44,39 @@ type trial struct {
 
 // begin begins a try, or has it wait until its host has room. Nothing waits of a host that does not
 // answer, or of a client that registered itself: any number of these would be in the way of the others.
+// One whose lease is about to expire is left to whoever claims it then.
 func (w *Worker) begin(t trial) {
-	w.mu.Lock()
-	if w.closed || w.start(t) {
-		w.mu.Unlock()
+	if registry.At(w.now().Add(leastLease)) > t.owed.Due {
 		return
 	}
+	w.mu.Lock()
 	_, silent := w.hosts.silent[t.host]
-	waits := !silent && !t.host.selfRegistered
-	if waits {
-		w.waiting = append(w.waiting, t)
-	}
-	w.mu.Unlock()
-	if !waits {
+	switch {
+	case w.closed:
+		w.mu.Unlock()
+		w.giveBack(t.owed, 0)
+	case w.start(t):
+		w.mu.Unlock()
+	case silent || t.host.selfRegistered:
+		w.mu.Unlock()
 		w.putOff(t)
+	default:
+		w.waiting = append(w.waiting, t)
+		w.mu.Unlock()
 	}
 }
 
-// putOff gives a notice back that was not tried.
+// putOff gives a notice back whose host has no room.
 func (w *Worker) putOff(t trial) {
 	w.mu.Lock()
 	by := w.hosts.putOff(t.host)
 	w.mu.Unlock()
-	w.record(registry.Outcome{
-		Owed: t.owed, Attempts: t.owed.Attempts, Why: t.owed.Why, Due: registry.At(w.now().Add(by)),
-	})
+	w.giveBack(t.owed, by)
+}
+
+// giveBack gives a notice back that was not sent.
+func (w *Worker) giveBack(o registry.Owed, due time.Duration) {
+	w.record(registry.Outcome{Owed: o, Attempts: o.Attempts, Why: o.Why, Due: registry.At(w.now().Add(due))})
 }
 
 // start begins a try if its host has room. The caller holds the lock.
@@ -120,7 +128,8 @@ func (w *Worker) try(t trial) {
 	}
 	w.mu.Unlock()
 	if w.ctx.Err() != nil && result.Status == 0 {
-		return // ended by Close: it does not count
+		w.giveBack(t.owed, 0) // ended by Close: it does not count
+		return
 	}
 	w.record(w.judge(t, result, took))
 	w.beginWaiting()

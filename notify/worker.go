@@ -28,6 +28,8 @@ const (
 	// owed already, within these bounds.
 	minAgain = 5 * time.Second
 	maxAgain = 5 * time.Minute
+	// leastLease is how much of its lease a notice needs, to wait and to be sent by its token.
+	leastLease = waitLimit + 2*TryTimeout + settleTimeout
 	// settleInterval is how long outcomes are gathered before they are recorded.
 	settleInterval = 50 * time.Millisecond
 )
@@ -187,13 +189,18 @@ func (w *Worker) Settled() <-chan struct{} {
 	return w.settled
 }
 
-// Close ends the tries under way, whose notices stay owed, and records the outcomes it has. It waits
+// Close ends the tries under way, gives back what was not sent, and records the outcomes it has. It waits
 // ten seconds at most. The worker cannot be used again.
 func (w *Worker) Close() error {
 	w.mu.Lock()
 	w.closed = true
+	waiting := w.waiting
+	w.waiting = nil
 	w.mu.Unlock()
 	w.cancel()
+	for _, t := range waiting {
+		w.giveBack(t.owed, 0)
+	}
 
 	done := make(chan struct{})
 	go func() {

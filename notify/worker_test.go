@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/registry/storetest"
 )
 
 func TestAThousandHostsAreToldManyAtATime(t *testing.T) {
@@ -136,13 +137,13 @@ func TestAHostThatDidNotAnswerIsTriedOneNoticeAtATimeUntilItDoes(t *testing.T) {
 		w.owe("rp", w.clock.Now())
 	}
 	w.Wake()
-	eventually(t, "more failures", func() bool { w.forward(time.Second); return len(r.tokens()) >= 3 })
+	eventually(t, "more failures", func() bool { w.Advance(time.Second); return len(r.tokens()) >= 3 })
 	if most := r.mostAtOnce(); most != 1 {
 		t.Errorf("%d tries at once of a host that does not answer", most)
 	}
 	up.Store(true)
 	eventually(t, "all delivered", func() bool {
-		w.forward(time.Second) // again and again: a try that is under way now may still fail
+		w.Advance(time.Second) // again and again: a try that is under way now may still fail
 		_, delivered, _ := w.count()
 		return delivered == 21
 	})
@@ -330,7 +331,7 @@ func TestCloseLeavesOwedWhatIsUnderWay(t *testing.T) {
 	if took := time.Since(begun); took > closeLimit-time.Second {
 		t.Errorf("took %v", took)
 	}
-	if n, ok := w.notice(down.ID()); !ok || n.Attempts != 0 {
+	if n, ok := w.notice(down.ID()); !ok || n.Attempts != 0 || n.Due > registry.At(w.clock.Now()) {
 		t.Errorf("got %+v, owed: %v", n, ok)
 	}
 	if !w.settlement(up.ID()).Delivered {
@@ -342,8 +343,7 @@ func TestCloseLeavesOwedWhatIsUnderWay(t *testing.T) {
 		t.Error(err)
 	}
 
-	// After the restart it is delivered, once its lease is over.
-	w.forward(registry.Lease)
+	// After the restart it is delivered at once.
 	again := NewWorker(w.store, w.clock.Now)
 	defer again.Close()
 	w.site.sender = senderTo(t, map[string]*receiver{"*": well})
@@ -354,7 +354,7 @@ func TestCloseLeavesOwedWhatIsUnderWay(t *testing.T) {
 }
 
 func TestAWorkerThatWasNeverUsedCanBeClosed(t *testing.T) {
-	w := NewWorker(newStore(newClock()), time.Now)
+	w := NewWorker(newStore(storetest.NewClock()), time.Now)
 	w.Wake()
 	if err := w.Close(); err != nil {
 		t.Error(err)
@@ -379,7 +379,7 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 		w.begin()
 		eventually(t, "all but one delivered", func() bool { _, delivered, _ := w.count(); return delivered == 99 })
 		eventually(t, "the loop and one try", func() bool {
-			w.forward(time.Second) // where the first one is over, the next is due
+			w.Advance(time.Second) // where the first one is over, the next is due
 			w.Worker.mu.Lock()
 			defer w.Worker.mu.Unlock()
 			return w.hosts.tries[0].tries == 1 && len(w.outcomes) == 0
@@ -475,4 +475,19 @@ func TestClaimsLeaveAsMuchTimeAsTheyTake(t *testing.T) {
 			t.Errorf("%d claims of 40 ms in a second", n)
 		}
 	})
+}
+
+// Another server claims it before long: two would send it.
+func TestANoticeIsNotSentAtTheEndOfItsLease(t *testing.T) {
+	r := newReceiver(t, answers(200))
+	w := newWorld(t, map[string]*receiver{"rp": r})
+	w.interval = time.Hour
+	w.begin()
+	eventually(t, "the first claim", func() bool { return w.claims.Load() > 0 })
+	late, early := w.owe("rp", w.clock.Now().Add(leastLease-time.Second)), w.owe("rp", w.clock.Now().Add(leastLease))
+	w.Deliver([]registry.Owed{late, early})
+	w.settles(t, early.ID(), 1)
+	if got := r.tokens(); len(got) != 1 || noticeOf(got[0]) != early.ID().String() {
+		t.Errorf("sent %q", got)
+	}
 }

@@ -160,7 +160,7 @@ func (m *model) browserOf(id sessionstate.SessionID) int {
 func (m *model) owe(s *registry.Session, client, sub, sid string, late bool) {
 	o := registry.Owed{Session: s.ID, Reason: s.Reason, ClientID: client, Sub: sub, Sid: sid}
 	o.Late = late
-	if n := m.owed[o.ID()]; n == nil || n.dead {
+	if n := m.owed[o.ID()]; n == nil || n.dead || late && n.lease != 0 {
 		m.owed[o.ID()] = &modelNotice{owed: o}
 	}
 }
@@ -429,7 +429,7 @@ func (m *model) settle() {
 			continue
 		case kind == 1:
 			outcome.Due = m.now().Add(time.Minute)
-			n.claimable = outcome.Due.Time()
+			n.claimable, n.lease = outcome.Due.Time(), 0
 		case kind == 2:
 			outcome.Dead, n.dead = true, true
 		default:

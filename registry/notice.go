@@ -157,7 +157,7 @@ func lease(sessions []*Session, now, until Time, token uint64) {
 }
 
 // settle records what became of claimed notices. What was delivered was, whoever has claimed it
-// since; for all else, only the word of who holds the lease counts.
+// since, unless it is owed anew; for all else, only the word of who holds the lease counts.
 func (r *record) settle(outcomes []Outcome, now Time) {
 	for _, outcome := range outcomes {
 		session := r.session(outcome.Owed.Session)
@@ -175,16 +175,17 @@ func (r *record) settle(outcomes []Outcome, now Time) {
 func (s *Subject) settle(outcome Outcome, now Time) {
 	n := s.Notice
 	switch {
-	case outcome.Delivered:
+	case outcome.Delivered && n.Until == outcome.Owed.Until:
 		s.Notice = nil
 		return
-	case n.Dead() || n.Lease != outcome.Owed.Lease:
+	case outcome.Delivered, n.Dead() || n.Lease != outcome.Owed.Lease:
 		return
 	case outcome.Dead:
 		n.Due, n.Until = 0, now.Add(DeadLetterLifetime)
 	default:
 		n.Due = max(outcome.Due, 1)
 	}
+	n.Lease = 0
 	n.Attempts, n.Why = outcome.Attempts, outcome.Why[:min(len(outcome.Why), MaxWhy)]
 	n.WithoutSid = n.WithoutSid || outcome.WithoutSid
 }

@@ -62,6 +62,21 @@ func TestClaims(t *testing.T) {
 			lease([]*Session{s}, b.now, b.now.Add(Lease), 5)
 			equal(b, "asked", s.Owed()[0].Lease, 0)
 		},
+		"who gets new tokens while its notice is under way is notified anew": func(b *browser) {
+			s := b.ended(ReasonLogout, "1")
+			first := b.claim(1)[0]
+			s.Clients[0].Subjects[0].owe(b.tick(), true)
+			b.rec.settle([]Outcome{{Owed: first, Delivered: true}}, b.tick())
+			again := b.claim(2)
+			equal(b, "claimed anew", len(again), 1)
+			b.rec.settle([]Outcome{{Owed: again[0], Delivered: true}}, b.tick())
+			equal(b, "owed", len(s.Owed()), 0)
+		},
+		"what was put off is nobody's": func(b *browser) {
+			s := b.ended(ReasonLogout, "1")
+			b.rec.settle([]Outcome{{Owed: b.claim(1)[0], Due: b.now + minute}}, b.now)
+			equal(b, "lease", s.Owed()[0].Lease, 0)
+		},
 		"what was delivered is, whoever has the lease; for all else only its holder's word counts": func(b *browser) {
 			s := b.ended(ReasonLogout, "1")
 			first := b.claim(1)[0]
