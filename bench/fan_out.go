@@ -95,6 +95,9 @@ func (s *owing) Claim(_ context.Context, limit int) (claimed []registry.Owed, no
 	defer s.mu.Unlock()
 	n := min(limit, len(s.due))
 	claimed, s.due = s.due[:n], s.due[n:]
+	for i := range claimed {
+		claimed[i].Due = registry.At(time.Now().Add(registry.Lease))
+	}
 	return claimed, n == 0, nil
 }
 
