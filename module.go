@@ -248,7 +248,7 @@ func (h *Handler) provisionProvider(app *App, env handlers.Env, clients *handler
 	}
 	var looked sync.Once // a walk over all routes is not for each refresh of the document
 	h.provider = &handlers.Provider{
-		Issuers: h.Issuers, Discovery: h.Discovery, Check: h.CheckSession, Tells: h.told.MayTell,
+		Issuers: h.Issuers, Discovery: h.Discovery, CheckSessionPath: h.CheckSession.Path, Tells: h.told.MayTell,
 		Discovered: func(op *handlers.OP) {
 			summary.Discovered(op)
 			looked.Do(func() { app.discovered(h) })

@@ -15,7 +15,7 @@ import (
 
 // warnOfChain logs what handlers outside of one of ours, or behind it, surely take away from it.
 func (a *App) warnOfChain(app *caddyhttp.App, h *Handler) {
-	found, all := passages(app, h.provider.Expects(h.EndSession).Host, "")
+	found, all := passages(app, handlers.Expects(h.provider.Named(), h.CheckSession, h.EndSession).Host, "")
 	at := found[h]
 	if !at.possible {
 		return

@@ -100,7 +100,7 @@ func resolve(op *OP, r *http.Request, address string) (*url.URL, bool) {
 // error writes nothing, and starts and ends nothing but what the OP has ended. It returns the session_state for the response: empty
 // for a client that has no web origin, whose pages could not ask. ok is false when the response answers none.
 func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationResponse) (sessionState string, ok bool) {
-	if v.from.carried.hasAnswer(a.values) || isCodeless(a.values) && asked == nil && v.mayBeOther(a.target) {
+	if v.from.carried.hasAnswer(a.values) || isCodeless(a.values) && asked == nil && mayBeOther(v, a.target) {
 		return "", false
 	}
 	origin, err := sessionstate.Origin(a.target.String())
@@ -130,7 +130,7 @@ func (b *Browser) answer(v *visit, asked *pendingRequest, a authorizationRespons
 
 // mayBeOther reports whether a redirect without code and token may be another thing than an answer: one after a sign-out, or by a
 // redirector.
-func (v *visit) mayBeOther(target *url.URL) bool {
+func mayBeOther(v *visit, target *url.URL) bool {
 	return v.op.endsAt(v.r.URL.Path) || v.from.carried.hasAnswerAt(target)
 }
 

@@ -177,7 +177,7 @@ func (b *Browser) observed(from arrival, asked *pendingRequest, status int, head
 		v.end(registry.ReasonLogout)
 	}
 	answered := answers && b.answerRedirect(v, asked, response, header)
-	if mayLeave && !answered && v.leaves(asked, header.Get("Location")) {
+	if mayLeave && !answered && leaves(v, asked, header.Get("Location")) {
 		v.end(registry.ReasonLogout)
 		answered = true
 	}
@@ -185,7 +185,7 @@ func (b *Browser) observed(from arrival, asked *pendingRequest, status int, head
 		b.await(v, *asked)
 	}
 	v.writeCookies(header)
-	if mayPost && v.expectsPost(asked) {
+	if mayPost && expectsPost(v, asked) {
 		return b.holdForm(v, asked)
 	}
 	return nil
@@ -198,7 +198,7 @@ func (b *Browser) answerRedirect(v *visit, asked *pendingRequest, response redir
 		return false
 	}
 	forbidCaching(header)
-	if sessionState != "" && b.SessionState.mayAdd(v.op, response.authorizationResponse) {
+	if sessionState != "" && b.SessionState.mayAdd(v.op, response.values) {
 		header.Set("Location", response.location.with(sessionState))
 	}
 	return true

@@ -55,8 +55,6 @@ type Env struct {
 
 // Bounds of what is read and kept. What is over a bound passes untouched.
 const (
-	maxJSON         = 1 << 20  // bytes of a JSON document of the OP
-	maxForm         = 64 << 10 // bytes of a form
 	maxLocation     = 32 << 10 // bytes of a Location
 	maxClientID     = 512      // bytes
 	maxState        = 8 << 10  // bytes of OAuth state

@@ -10,6 +10,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
+// Bounds of what is held, in bytes. What is over a bound passes untouched.
+const (
+	maxJSON = 1 << 20  // of a JSON document of the OP
+	maxForm = 64 << 10 // of a form
+)
+
 // An exchange is the one way in which responses are touched. It decides once, at the final header, before that goes out; then
 // the response streams on as it came, or its body is held, up to a bound, for an edit.
 //

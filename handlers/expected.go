@@ -19,18 +19,17 @@ func (e Expected) Paths() (paths []string) {
 	return paths
 }
 
-// Expects returns what must come to the site, or nothing while its issuer is not known. An OP may
+// Expects returns what must come to the site of an OP, or nothing while that is nil: not known. An OP may
 // have an end_session endpoint of its own, so that ours counts only if it is configured.
-func (p *Provider) Expects(end *EndSession) (e Expected) {
-	op := p.Named()
+func Expects(op *OP, check *CheckSession, end *EndSession) (e Expected) {
 	if op == nil {
 		return e
 	}
 	e.Host = op.hostname()
 	e.Discovery, e.Authorization = op.DiscoveryPath, op.AuthorizationPath
-	replaced := p.Check.SessionState.Replaces(op)
+	replaced := check.SessionState.Replaces(op)
 	if !op.checksSessions || replaced {
-		e.CheckSession = op.place(p.Check.Path, DefaultCheckSessionPath)
+		e.CheckSession = op.place(check.Path, DefaultCheckSessionPath)
 	}
 	e.MayHaveCheckSession = !op.learnt && !replaced
 	if end.Explicit {

@@ -108,7 +108,7 @@ func (f *postedForm) with(page []byte, sessionState string) []byte {
 }
 
 // expectsPost reports whether the request at hand or a pending one may be answered by a page that posts itself.
-func (v *visit) expectsPost(asked *pendingRequest) bool {
+func expectsPost(v *visit, asked *pendingRequest) bool {
 	if asked != nil && asked.is(posting) {
 		return true
 	}
@@ -133,7 +133,7 @@ func (b *Browser) holdForm(v *visit, asked *pendingRequest) *hold {
 			page := readPage(header, body)
 			forms := readForms(page)
 			if last := len(forms) - 1; last >= 0 && forms[last].open {
-				if v.leadsAway(forms[last].action) {
+				if leadsAway(v, forms[last].action) {
 					return nil, true
 				}
 				forms = forms[:last]
@@ -144,7 +144,7 @@ func (b *Browser) holdForm(v *visit, asked *pendingRequest) *hold {
 }
 
 // leadsAway reports whether an address is on another site than the OP.
-func (v *visit) leadsAway(address string) bool {
+func leadsAway(v *visit, address string) bool {
 	target, ok := resolve(v.op, v.r, address)
 	if !ok {
 		return false
@@ -175,7 +175,7 @@ func (b *Browser) answerForm(v *visit, asked *pendingRequest, header http.Header
 		}
 		forbidCaching(header)
 		v.writeCookies(header)
-		if sessionState == "" || !b.SessionState.mayAdd(v.op, response) {
+		if sessionState == "" || !b.SessionState.mayAdd(v.op, response.values) {
 			return nil
 		}
 		return form.with(page, sessionState)

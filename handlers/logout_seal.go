@@ -58,19 +58,19 @@ func openLogout(v *visit, purpose, sealed string) (s sealedLogout, ok bool) {
 func (s sealedLogout) isLive(now time.Time) bool { return now.Unix() < s.Expires }
 
 // confirmation returns what lets the user's next answer stand for this request: in this browser, for this session, once.
-func (v *visit) confirmation(q logoutRequest) string {
+func (l *leave) confirmation(q logoutRequest) string {
 	value := make([]byte, 16)
 	_, _ = rand.Read(value) // never fails: crypto/rand ends the program instead
-	return sealedLogout{Request: q, Browser: v.boundBrowser(), Session: v.sealed.session[:], Value: value}.seal(v, confirmationPurpose)
+	return sealedLogout{Request: q, Browser: l.boundBrowser(), Session: l.sealed.session[:], Value: value}.seal(l.visit, confirmationPurpose)
 }
 
 // boundBrowser is the ID of the browser, for what is sealed for it alone. A browser that has none is given one.
-func (v *visit) boundBrowser() []byte {
-	if v.sealed.browser.IsZero() {
-		v.browser()
-		v.giveSession()
+func (l *leave) boundBrowser() []byte {
+	if l.sealed.browser.IsZero() {
+		l.browser()
+		l.giveSession()
 	}
-	return v.sealed.browser[:]
+	return l.sealed.browser[:]
 }
 
 // isOf reports whether a confirmation was made for the browser and its session.

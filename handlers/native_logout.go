@@ -43,7 +43,7 @@ func (b *Browser) mayLeave(r *http.Request, status int) bool {
 
 // leaves reports whether a redirect goes where the OP's own end_session endpoint was asked to go after a sign-out, with the state
 // that came along. One whose address was in the request itself, elsewhere than at that endpoint, comes from a redirector.
-func (v *visit) leaves(asked *pendingRequest, location string) bool {
+func leaves(v *visit, asked *pendingRequest, location string) bool {
 	target, ok := resolve(v.op, v.r, location)
 	if !ok || len(location) > maxLocation || isAnswer(target) {
 		return false

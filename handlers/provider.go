@@ -30,9 +30,9 @@ type Provider struct {
 	// Discovery are the paths of documents that are not at their issuers' own places. One segment of each may be *.
 	Discovery []string
 
-	// Check is the check page: a request for it waits until the issuer is known, whose cookie the page reads. Nil: such
-	// requests do not wait.
-	Check *CheckSession
+	// CheckSessionPath is the configured path of the check page: a request for it waits until the issuer is known, whose cookie
+	// the page reads. Default: DefaultCheckSessionPath.
+	CheckSessionPath string
 
 	// Tells: clients are told by tokens that they verify by the OP's keys, to which ours are added. A request by no browser waits
 	// until it is known where the OP's keys are: a client that takes them without ours refuses a token for good.
@@ -127,7 +127,7 @@ func (p *Provider) mayBeForKeys(r *http.Request) bool {
 
 // isForCheckPage reports whether a request is for the check page, also before the issuer's path is known.
 func (p *Provider) isForCheckPage(r *http.Request) bool {
-	return p.Check != nil && p.Check.Serves(&OP{}, r.URL.Path)
+	return new(OP).isAt(r.URL.Path, p.CheckSessionPath, DefaultCheckSessionPath)
 }
 
 // Refresh has the document asked for again when it has become old. The request does not wait.

@@ -253,7 +253,7 @@ func TestMayBeInvolved(t *testing.T) {
 		{"check page", httptest.NewRequest("GET", DefaultCheckSessionPath, nil), true},
 		{"path below the check page", httptest.NewRequest("GET", DefaultCheckSessionPath+"/x", nil), false},
 	}
-	p := &Provider{Check: new(CheckSession)}
+	p := new(Provider)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := p.mayBeInvolved(tt.r); got != tt.want {
@@ -266,7 +266,6 @@ func TestMayBeInvolved(t *testing.T) {
 // After a restart, a frame that is opened in another site's page asks without cookies, and would stay broken after a 404 of the OP.
 func TestTheCheckPageWaitsForTheIssuerToBeLearnt(t *testing.T) {
 	p := newWorld(t).provide(t, "")
-	p.Check = new(CheckSession)
 	if op := p.Find(httptest.NewRequest("GET", checkPage, nil), serving(document(issuer))); op == nil || op.Issuer != issuer {
 		t.Errorf("got %+v", op)
 	}
@@ -591,8 +590,8 @@ func TestAnUnknownOPIsAskedAsTheCallerWasForwarded(t *testing.T) {
 	}
 }
 
-// passing has a client ask for a document, which the OP answers; our own questions it refuses.
-func (p *Provider) passing(t *testing.T, w *world, target, answer string) {
+// passDocument has a client ask for a document, which the OP answers; our own questions it refuses.
+func passDocument(t *testing.T, p *Provider, w *world, target, answer string) {
 	t.Helper()
 	r := involved(issuer)
 	r.URL.Path, r.URL.RawQuery, _ = strings.Cut(target, "?")
@@ -634,7 +633,7 @@ func TestADocumentThatPassesIsLearntFrom(t *testing.T) {
 			w := newWorld(t)
 			p, discovered := w.provide(t, tt.configured), 0
 			p.Discovered = func(*OP) { discovered++ }
-			p.passing(t, w, tt.target, tt.document)
+			passDocument(t, p, w, tt.target, tt.document)
 			op := p.Find(involved(issuer), hanging())
 			if got := op != nil && op.AuthorizationPath != ""; got != tt.want {
 				t.Errorf("got %+v", op)
@@ -652,14 +651,14 @@ func TestADocumentThatPassesIsNoNewsWhileTheOPAnswers(t *testing.T) {
 		p := w.provide(t, issuer)
 		p.Find(involved(issuer), serving(document(issuer)))
 		changed := strings.ReplaceAll(document(issuer), "/authorize", "/prefix/authorize") // by the client's X-Forwarded-Prefix
-		p.passing(t, w, wellKnown, changed)
+		passDocument(t, p, w, wellKnown, changed)
 		if op := p.Find(involved(issuer), hanging()); op.AuthorizationPath != "/authorize" {
 			t.Errorf("a client has the OP learnt anew: %+v", op)
 		}
 		time.Sleep(metadataMaxAge)
 		p.Refresh(involved(issuer), serving("nothing"))
 		synctest.Wait()
-		p.passing(t, w, wellKnown, changed)
+		passDocument(t, p, w, wellKnown, changed)
 		if op := p.Find(involved(issuer), hanging()); op.AuthorizationPath != "/prefix/authorize" {
 			t.Errorf("while the OP does not answer: %+v", op)
 		}

@@ -130,10 +130,10 @@ func (g *Registration) learn(op *OP, r *http.Request, request, answer []byte) ([
 	}
 	g.env.Logger.Info("learnt a client's registration", zap.String("issuer", op.Issuer), zap.String("client_id", client.ID),
 		zap.Bool("backchannel_logout", client.BackChannelLogoutURI != ""), zap.Bool("frontchannel_logout", client.FrontChannelLogoutURI != ""))
-	if dropped := namesWithout(answered.client(asked).logoutMembers(), client.logoutMembers()); len(dropped) > 0 {
+	if dropped := namesWithout(logoutMembers(answered.client(asked)), logoutMembers(client)); len(dropped) > 0 {
 		g.env.Logger.Warn("members of a registration cannot be used, and are not learnt", zap.String("client_id", client.ID), zap.Strings("members", dropped))
 	}
-	return appendMembers(answer, g.acted(op, client))
+	return addMembers(answer, g.acted(op, client))
 }
 
 // namesWithout returns the names of members that are not among others.
@@ -175,7 +175,7 @@ func (g *Registration) echo(ctx context.Context, op *OP, answer []byte) ([]byte,
 	if !known {
 		return answer, nil
 	}
-	return appendMembers(answer, g.acted(op, client))
+	return addMembers(answer, g.acted(op, client))
 }
 
 // forget forgets the client whose registration was deleted at its address (RFC 7592, section 2.3).
@@ -297,11 +297,11 @@ func (g *Registration) acted(op *OP, client Client) []Member {
 	if !g.EndSession.isServed(op) || op.framesClients {
 		client.FrontChannelLogoutURI, client.FrontChannelLogoutSessionRequired = "", false
 	}
-	return client.logoutMembers()
+	return logoutMembers(client)
 }
 
 // logoutMembers are the members of a registration that are about logout, as far as they are set.
-func (c Client) logoutMembers() []Member {
+func logoutMembers(c Client) []Member {
 	var members []Member
 	add := func(name string, value any, set bool) {
 		if set {

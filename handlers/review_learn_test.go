@@ -9,7 +9,7 @@ import (
 func TestAForgedPrefixNamesNoIssuer(t *testing.T) {
 	w := newWorld(t)
 	p := w.provide(t, "")
-	p.passing(t, w, wellKnown, document(issuer+"/forged"))
+	passDocument(t, p, w, wellKnown, document(issuer+"/forged"))
 	if op := p.known.Load(); op != nil && op.Issuer != issuer {
 		t.Errorf("learnt issuer %s, which is asked at %s from now on", op.Issuer, p.target(involved(issuer)).discoveryURL())
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"go.uber.org/zap"
@@ -44,15 +45,15 @@ func (s SessionState) at(op *OP) SessionState {
 // Replaces reports whether ours takes the place of the OP's own.
 func (s SessionState) Replaces(op *OP) bool { return s.at(op) == SessionStateReplace }
 
-// mayAdd reports whether ours is to be added to a response.
-func (s SessionState) mayAdd(op *OP, a authorizationResponse) bool {
+// mayAdd reports whether ours is to be added to a response with these parameters.
+func (s SessionState) mayAdd(op *OP, values url.Values) bool {
 	switch s.at(op) {
 	case SessionStateReplace:
 		return true
 	case sessionStateOwn:
 		return false
 	default:
-		return !a.values.Has("session_state")
+		return !values.Has("session_state")
 	}
 }
 

@@ -24,7 +24,7 @@ func (b *Browser) signIn(v *visit, request pendingRequest, origin string, respon
 		Sub: subject.Sub, Sid: subject.Sid, IDToken: like, AcrossClients: v.op.publicSubjects,
 		Lifetime: v.env.SessionLifetime, Idle: v.env.IdleTimeout, Tell: v.env.Tells(v.op),
 	}
-	handle.Until = v.join(join)
+	handle.Until = joinSession(v, join)
 	if v.sealed.session != before || v.sealed.state == "" {
 		v.sealed.state = v.keys.BrowserState(v.op.Issuer, v.sealed.session)
 	}
@@ -42,10 +42,10 @@ func (b *Browser) signIn(v *visit, request pendingRequest, origin string, respon
 	}
 }
 
-// join brings the visit's sealed cookie to the session that the registry says, and returns when that
+// joinSession brings the visit's sealed cookie to the session that the registry says, and returns when that
 // ends at the latest. Without the registry, the session of the cookie goes on, or one starts that is
 // not recorded: login does not wait for it.
-func (v *visit) join(join registry.Join) (until time.Time) {
+func joinSession(v *visit, join registry.Join) (until time.Time) {
 	ctx := recording(v.r)
 	joined, err := v.env.Registry.Join(ctx, join)
 	if err == nil {

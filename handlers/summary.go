@@ -59,7 +59,7 @@ func (s *Summary) log(op *OP) {
 	fields := []zap.Field{
 		zap.String("issuer", op.Issuer),
 		zap.String("authorization_endpoint", op.AuthorizationPath), zap.String("token_endpoint", op.TokenPath),
-		zap.Strings("op_has", op.has()),
+		zap.Strings("op_has", membersOf(op)),
 		zap.String("check_session", s.checkSession(op)), zap.String("session_state", s.sessionState(op)),
 		zap.String("end_session", s.endSession(op)),
 		zap.String("backchannel_logout", s.backChannel(op)), zap.String("frontchannel_logout", s.frontChannel(op)),
@@ -78,8 +78,8 @@ func (s *Summary) log(op *OP) {
 	s.Logger.Info("provider metadata discovered", fields...)
 }
 
-// has names what the OP has of session management and logout.
-func (op *OP) has() (names []string) {
+// membersOf names what the OP has of session management and logout.
+func membersOf(op *OP) (names []string) {
 	for name, has := range map[string]bool{
 		"check_session_iframe": op.checksSessions, "end_session_endpoint": op.endsSessions,
 		"backchannel_logout": op.tellsClients, "frontchannel_logout": op.framesClients,
