@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
 )
 
 // warnOfChain logs what handlers outside of one of ours, or behind it, surely take away from it.
