@@ -456,7 +456,7 @@ func TestWithoutTheRegistryLoginGoesOn(t *testing.T) {
 	if w.logs.FilterMessageSnippet("cookies only").Len() != 1 {
 		t.Errorf("logged %s", w.logged())
 	}
-	if got := w.check(t, check{clientID, state, rpOrigin, ""}); got != verdictUnknown {
+	if got := w.check(t, pageCheck{clientID, state, rpOrigin, ""}); got != "unknown" {
 		t.Errorf("the check says %s", got)
 	}
 	again := a.signIn("c2")
@@ -468,7 +468,7 @@ func TestWithoutTheRegistryLoginGoesOn(t *testing.T) {
 	if after := a.openS(); after.session != sealed.session || after.state != sealed.state || !w.live(t, sealed.session) {
 		t.Errorf("once the registry is back, the session is %+v", after)
 	}
-	if got := w.check(t, check{clientID, recorded, rpOrigin, ""}); got != verdictUnchanged {
+	if got := w.check(t, pageCheck{clientID, recorded, rpOrigin, ""}); got != "unchanged" {
 		t.Errorf("the check says %s of the recorded session", got)
 	}
 }
@@ -624,7 +624,7 @@ func TestInvolvedRequests(t *testing.T) {
 }
 
 // check asks the server about a session_state.
-func (w *world) check(t testing.TB, q check) verdict {
+func (w *world) check(t testing.TB, q pageCheck) string {
 	t.Helper()
 	var c CheckSession
 	c.Setup(w.env)
@@ -643,5 +643,5 @@ func (w *world) check(t testing.TB, q check) verdict {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return verdict(body)
+	return string(body)
 }

@@ -34,7 +34,11 @@ func question(form string) *http.Request {
 	return r
 }
 
-func checkForm(q check) string {
+// A pageCheck is what the page asks of one session_state.
+type pageCheck struct{ clientID, sessionState, origin, browserState string }
+
+// checkForm is the form that the page sends.
+func checkForm(q pageCheck) string {
 	form := url.Values{"client_id": {q.clientID}, "session_state": {q.sessionState}, "origin": {q.origin}}
 	if q.browserState != "" {
 		form.Set("browser_state", q.browserState)
@@ -226,109 +230,109 @@ func TestVerdicts(t *testing.T) {
 	}
 	tests := []struct {
 		name   string
-		change func(*testing.T, *world, *agent, *check)
-		want   verdict
+		change func(*testing.T, *world, *agent, *pageCheck)
+		want   string
 	}{
-		{"a live session", func(*testing.T, *world, *agent, *check) {}, verdictUnchanged},
-		{"a live session and its browser state", func(_ *testing.T, _ *world, a *agent, q *check) { q.browserState = a.stateCookie() }, verdictUnchanged},
-		{"a live session and a browser state that is none", func(_ *testing.T, _ *world, _ *agent, q *check) { q.browserState = "garbage" }, verdictUnchanged},
-		{"a live session after key rotation", func(t *testing.T, w *world, _ *agent, _ *check) { w.keys = keyring(t, secondSecret, firstSecret) }, verdictUnchanged},
-		{"a live session whose hash was changed", func(_ *testing.T, _ *world, _ *agent, q *check) {
+		{"a live session", func(*testing.T, *world, *agent, *pageCheck) {}, "unchanged"},
+		{"a live session and its browser state", func(_ *testing.T, _ *world, a *agent, q *pageCheck) { q.browserState = a.stateCookie() }, "unchanged"},
+		{"a live session and a browser state that is none", func(_ *testing.T, _ *world, _ *agent, q *pageCheck) { q.browserState = "garbage" }, "unchanged"},
+		{"a live session after key rotation", func(t *testing.T, w *world, _ *agent, _ *pageCheck) { w.keys = keyring(t, secondSecret, firstSecret) }, "unchanged"},
+		{"a live session whose hash was changed", func(_ *testing.T, _ *world, _ *agent, q *pageCheck) {
 			_, salt, _ := sessionstate.Split(q.sessionState)
 			q.sessionState = "x." + salt
-		}, verdictUnchanged},
-		{"just before it expires", func(t *testing.T, w *world, _ *agent, _ *check) {
+		}, "unchanged"},
+		{"just before it expires", func(t *testing.T, w *world, _ *agent, _ *pageCheck) {
 			w.redeem(t, codeForm("c"), answering(tokenResponse(claims("alice", clientID))))
 			w.clock.advance(lifetime - time.Second)
-		}, verdictUnchanged},
-		{"expired", func(t *testing.T, w *world, _ *agent, _ *check) {
+		}, "unchanged"},
+		{"expired", func(t *testing.T, w *world, _ *agent, _ *pageCheck) {
 			w.redeem(t, codeForm("c"), answering(tokenResponse(claims("alice", clientID))))
 			w.clock.advance(lifetime)
-		}, verdictChanged},
-		{"expired and removed", func(t *testing.T, w *world, a *agent, _ *check) {
+		}, "changed"},
+		{"expired and removed", func(t *testing.T, w *world, a *agent, _ *pageCheck) {
 			w.clock.advance(lifetime * 3)
 			if w.claim(t); w.session(t, a.openS().session) != nil {
 				t.Fatal("it is recorded still")
 			}
-		}, verdictChanged},
-		{"ended", func(t *testing.T, w *world, a *agent, _ *check) { end(t, w, a) }, verdictChanged},
-		{"ended and swept", func(t *testing.T, w *world, a *agent, _ *check) {
+		}, "changed"},
+		{"ended", func(t *testing.T, w *world, a *agent, _ *pageCheck) { end(t, w, a) }, "changed"},
+		{"ended and swept", func(t *testing.T, w *world, a *agent, _ *pageCheck) {
 			end(t, w, a)
 			w.forget(t)
-		}, verdictChanged},
-		{"forgotten, for nobody redeemed its code here", func(t *testing.T, w *world, _ *agent, _ *check) { w.forget(t) }, verdictUnknown},
-		{"forgotten, and its time over since", func(t *testing.T, w *world, _ *agent, _ *check) {
+		}, "changed"},
+		{"forgotten, for nobody redeemed its code here", func(t *testing.T, w *world, _ *agent, _ *pageCheck) { w.forget(t) }, "unknown"},
+		{"forgotten, and its time over since", func(t *testing.T, w *world, _ *agent, _ *pageCheck) {
 			w.forget(t)
 			w.clock.advance(lifetime)
-		}, verdictChanged},
-		{"forgotten, and gone on with by a later sign-in", func(t *testing.T, w *world, a *agent, _ *check) {
+		}, "changed"},
+		{"forgotten, and gone on with by a later sign-in", func(t *testing.T, w *world, a *agent, _ *pageCheck) {
 			w.forget(t)
 			a.signIn("d")
-		}, verdictUnchanged},
-		{"ended, whatever the browser state", func(t *testing.T, w *world, a *agent, q *check) {
+		}, "unchanged"},
+		{"ended, whatever the browser state", func(t *testing.T, w *world, a *agent, q *pageCheck) {
 			end(t, w, a)
 			q.browserState = a.stateCookie()
-		}, verdictChanged},
-		{"a browser that was told it is signed out", func(_ *testing.T, w *world, _ *agent, q *check) {
+		}, "changed"},
+		{"a browser that was told it is signed out", func(_ *testing.T, w *world, _ *agent, q *pageCheck) {
 			q.browserState = w.keys.AnonymousState(issuer)
-		}, verdictChanged},
-		{"a browser that was told so under an older key", func(t *testing.T, w *world, _ *agent, q *check) {
+		}, "changed"},
+		{"a browser that was told so under an older key", func(t *testing.T, w *world, _ *agent, q *pageCheck) {
 			q.browserState = w.keys.AnonymousState(issuer)
 			w.keys = keyring(t, secondSecret, firstSecret)
-		}, verdictChanged},
-		{"a browser that has gone on to a session of another server", func(_ *testing.T, w *world, _ *agent, q *check) {
+		}, "changed"},
+		{"a browser that has gone on to a session of another server", func(_ *testing.T, w *world, _ *agent, q *pageCheck) {
 			q.browserState = w.keys.BrowserState(issuer, sessionstate.SessionID{1})
-		}, verdictUnknown},
-		{"the browser state under an older key", func(t *testing.T, w *world, a *agent, q *check) {
+		}, "unknown"},
+		{"the browser state under an older key", func(t *testing.T, w *world, a *agent, q *pageCheck) {
 			q.browserState = a.stateCookie()
 			w.keys = keyring(t, secondSecret, firstSecret)
-		}, verdictUnchanged},
-		{"an error response, not signed in under another key", func(t *testing.T, w *world, _ *agent, q *check) {
+		}, "unchanged"},
+		{"an error response, not signed in under another key", func(t *testing.T, w *world, _ *agent, q *pageCheck) {
 			q.sessionState = sessionState(t, newAgent(t, w).get(authorize("s"), redirect(callback+"?error=e&state=s")))
 			w.keys = keyring(t, secondSecret, firstSecret)
 			q.browserState = w.keys.AnonymousState(issuer)
-		}, verdictUnchanged},
-		{"an error response of a browser that is not signed in any more", func(t *testing.T, w *world, a *agent, q *check) {
+		}, "unchanged"},
+		{"an error response of a browser that is not signed in any more", func(t *testing.T, w *world, a *agent, q *pageCheck) {
 			q.sessionState = sessionState(t, a.get(authorize("s"), redirect(callback+"?error=e&state=s")))
 			q.browserState = w.keys.AnonymousState(issuer)
-		}, verdictUnknown},
-		{"another client", func(_ *testing.T, _ *world, _ *agent, q *check) { q.clientID = "mail" }, verdictError},
-		{"another origin", func(_ *testing.T, _ *world, _ *agent, q *check) { q.origin = "https://evil.example" }, verdictError},
-		{"another origin of an ended session", func(t *testing.T, w *world, a *agent, q *check) {
+		}, "unknown"},
+		{"another client", func(_ *testing.T, _ *world, _ *agent, q *pageCheck) { q.clientID = "mail" }, "error"},
+		{"another origin", func(_ *testing.T, _ *world, _ *agent, q *pageCheck) { q.origin = "https://evil.example" }, "error"},
+		{"another origin of an ended session", func(t *testing.T, w *world, a *agent, q *pageCheck) {
 			end(t, w, a)
 			q.origin = "https://evil.example"
-		}, verdictError},
-		{"an error response", func(t *testing.T, _ *world, a *agent, q *check) {
+		}, "error"},
+		{"an error response", func(t *testing.T, _ *world, a *agent, q *pageCheck) {
 			q.sessionState = sessionState(t, a.get(authorize("s"), redirect(callback+"?error=e&state=s")))
-		}, verdictUnknown},
-		{"somebody else's state", func(_ *testing.T, _ *world, _ *agent, q *check) { q.sessionState = "h." + sessionstate.NewSalt() }, verdictUnknown},
-		{"a state without a salt", func(_ *testing.T, _ *world, _ *agent, q *check) { q.sessionState = "h" }, verdictUnknown},
-		{"a state with a space", func(_ *testing.T, _ *world, _ *agent, q *check) { q.sessionState += " " }, verdictUnknown},
-		{"sealed under other keys", func(t *testing.T, w *world, _ *agent, _ *check) { w.keys = keyring(t, secondSecret) }, verdictUnknown},
-		{"another issuer's", func(t *testing.T, w *world, _ *agent, _ *check) { w.op = knownOP(t, issuer+"/realm", metadata{}) }, verdictUnknown},
-		{"a handle of an earlier version", func(_ *testing.T, w *world, _ *agent, q *check) {
+		}, "unknown"},
+		{"somebody else's state", func(_ *testing.T, _ *world, _ *agent, q *pageCheck) { q.sessionState = "h." + sessionstate.NewSalt() }, "unknown"},
+		{"a state without a salt", func(_ *testing.T, _ *world, _ *agent, q *pageCheck) { q.sessionState = "h" }, "unknown"},
+		{"a state with a space", func(_ *testing.T, _ *world, _ *agent, q *pageCheck) { q.sessionState += " " }, "unknown"},
+		{"sealed under other keys", func(t *testing.T, w *world, _ *agent, _ *pageCheck) { w.keys = keyring(t, secondSecret) }, "unknown"},
+		{"another issuer's", func(t *testing.T, w *world, _ *agent, _ *pageCheck) { w.op = knownOP(t, issuer+"/realm", metadata{}) }, "unknown"},
+		{"a handle of an earlier version", func(_ *testing.T, w *world, _ *agent, q *pageCheck) {
 			q.sessionState = "h." + w.keys.Seal("handle", issuer, make([]byte, 16+8+16+16+4))
-		}, verdictUnknown},
-		{"lost", func(_ *testing.T, w *world, _ *agent, _ *check) { w.lose() }, verdictUnknown},
-		{"lost, its end too", func(t *testing.T, w *world, a *agent, _ *check) {
+		}, "unknown"},
+		{"lost", func(_ *testing.T, w *world, _ *agent, _ *pageCheck) { w.lose() }, "unknown"},
+		{"lost, its end too", func(t *testing.T, w *world, a *agent, _ *pageCheck) {
 			end(t, w, a)
 			w.lose()
-		}, verdictUnknown},
-		{"lost, and its time over since", func(_ *testing.T, w *world, _ *agent, _ *check) {
+		}, "unknown"},
+		{"lost, and its time over since", func(_ *testing.T, w *world, _ *agent, _ *pageCheck) {
 			w.lose()
 			w.clock.advance(lifetime + time.Minute)
-		}, verdictChanged},
-		{"lost, and gone on with by a later sign-in", func(_ *testing.T, w *world, a *agent, _ *check) {
+		}, "changed"},
+		{"lost, and gone on with by a later sign-in", func(_ *testing.T, w *world, a *agent, _ *pageCheck) {
 			w.lose()
 			a.signIn("d")
-		}, verdictUnchanged},
-		{"the registry away", func(_ *testing.T, w *world, _ *agent, _ *check) { w.down() }, verdictUnknown},
+		}, "unchanged"},
+		{"the registry away", func(_ *testing.T, w *world, _ *agent, _ *pageCheck) { w.down() }, "unknown"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			a := newAgent(t, w)
-			q := check{clientID, a.signIn("c"), rpOrigin, ""}
+			q := pageCheck{clientID, a.signIn("c"), rpOrigin, ""}
 			tt.change(t, w, a, &q)
 			if got := w.check(t, q); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
@@ -339,7 +343,7 @@ func TestVerdicts(t *testing.T) {
 
 func TestACheckWhoseBrowserHasGoneIsNoFailure(t *testing.T) {
 	w := newWorld(t)
-	q := check{clientID, newAgent(t, w).signIn("c"), rpOrigin, ""}
+	q := pageCheck{clientID, newAgent(t, w).signIn("c"), rpOrigin, ""}
 	w.store.do(func(ctx context.Context, _ string, _ ...registry.Key) error { return ctx.Err() })
 	ctx, leave := context.WithCancel(t.Context())
 	leave()
@@ -370,8 +374,8 @@ func TestAppsWhoseCodesNobodyRedeemsHereSeeNoChange(t *testing.T) {
 	check := func(i int) {
 		t.Helper()
 		for _, state := range states { // as the page judges it
-			got := w.check(t, check{clientID, state, rpOrigin, a.stateCookie()})
-			if got != verdictUnchanged && got != verdictUnknown || !sessionstate.Verify(state, clientID, rpOrigin, a.stateCookie()) {
+			got := w.check(t, pageCheck{clientID, state, rpOrigin, a.stateCookie()})
+			if got != "unchanged" && got != "unknown" || !sessionstate.Verify(state, clientID, rpOrigin, a.stateCookie()) {
 				t.Fatalf("at sign-in %d the check says %s", i, got)
 			}
 		}
@@ -399,7 +403,7 @@ func TestWithoutKeysTheCheckIsNotAnswered(t *testing.T) {
 	state := newAgent(t, w).signIn("c")
 	w.withoutKeys()
 	recorder := httptest.NewRecorder()
-	err := w.checker().Serve(w.op, recorder, question(checkForm(check{clientID, state, rpOrigin, ""})))
+	err := w.checker().Serve(w.op, recorder, question(checkForm(pageCheck{clientID, state, rpOrigin, ""})))
 	if got := status(t, err, recorder); got != 503 || !errors.Is(err, errNoKeys) {
 		t.Errorf("got %d, %v", got, err)
 	}
@@ -409,7 +413,7 @@ func TestTheServerAsksNoMoreThanItMust(t *testing.T) {
 	w := newWorld(t)
 	w.env.Registry = nil // a question that its handle answers does not reach it
 	for _, state := range []string{"h." + sessionstate.NewSalt(), "h." + w.keys.SealHandle(issuer, sessionstate.NewHandle("mail", rpOrigin))} {
-		if got := w.check(t, check{clientID, state, rpOrigin, ""}); got == verdictChanged || got == verdictUnchanged {
+		if got := w.check(t, pageCheck{clientID, state, rpOrigin, ""}); got == "changed" || got == "unchanged" {
 			t.Errorf("got %s", got)
 		}
 	}
@@ -419,7 +423,7 @@ func TestTooManyQuestionsAreRefused(t *testing.T) {
 	w := newWorld(t)
 	c := w.checker()
 	ask := func(address, state string) int {
-		r := question(checkForm(check{clientID, state, rpOrigin, ""}))
+		r := question(checkForm(pageCheck{clientID, state, rpOrigin, ""}))
 		r.RemoteAddr = address
 		r.TLS.HandshakeComplete = true
 		recorder := httptest.NewRecorder()
@@ -539,7 +543,7 @@ func TestValidateThePathOfTheCheckPage(t *testing.T) {
 }
 
 func FuzzReadCheck(f *testing.F) {
-	f.Add(checkForm(check{clientID, "h.s", rpOrigin, "b"}), formType)
+	f.Add(checkForm(pageCheck{clientID, "h.s", rpOrigin, "b"}), formType)
 	f.Add("client_id=a&client_id=b&session_state=s&origin=o", formType)
 	f.Add("client_id=a;session_state=s", formType+"; charset=x")
 	f.Add("%zz", "text/plain")
@@ -556,8 +560,8 @@ func FuzzReadCheck(f *testing.F) {
 		if q.clientID == "" || q.sessionState == "" || q.origin == "" || len(q.sessionState) > maxSessionState || len(body) > maxCheck {
 			t.Fatalf("%q was read as %+v", body, q)
 		}
-		again, err := readCheck(httptest.NewRecorder(), question(checkForm(q)))
-		if err != nil && len(checkForm(q)) <= maxCheck || err == nil && again != q {
+		again, err := readCheck(httptest.NewRecorder(), question(checkForm(pageCheck{q.clientID, q.sessionState, q.origin, q.browserState})))
+		if err != nil && len(checkForm(pageCheck{q.clientID, q.sessionState, q.origin, q.browserState})) <= maxCheck || err == nil && again != q {
 			t.Fatalf("%+v is %+v after it was written again, %v", q, again, err)
 		}
 	})

@@ -92,6 +92,9 @@ func newWorld(t testing.TB) *world {
 
 // backChannel tells clients when the test has them told: nothing is sent.
 func (w *world) backChannel(clients *Clients) *BackChannel {
+	if err := clients.Setup(w.env); err != nil {
+		panic(err)
+	}
 	b := &BackChannel{
 		Clients: clients, Adopt: func(string) {}, RedirectWait: time.Millisecond, RetryFor: DefaultRetryFor,
 		Settled: func() <-chan struct{} { return nil },

@@ -257,12 +257,10 @@ func TestADocumentThatIsRefusedToOneCallerIsAskedForByAnother(t *testing.T) {
 
 func TestWhatIsKnownOfManyIssuersIsBounded(t *testing.T) {
 	c := newCrowd(t, slugs)
-	keys := &Keys{As: c.p.As}
-	keys.Setup(c.w.env)
 	r := httptest.NewRequest("GET", issuer+"/", nil)
 	for i := range 3 * maxViews {
 		op := c.find(fmt.Sprintf("/application/o/client%d%s", i, wellKnown))
-		keys.Find(keys.as(op, fmt.Sprintf("%s/application/o/client%d/", issuer, i), r, c), r, c, "")
+		c.p.As(op, fmt.Sprintf("%s/application/o/client%d/", issuer, i), r, c)
 	}
 	op := c.p.known.Load()
 	if len(op.views) != maxViews || op.keysAt(fmt.Sprintf("/application/o/client%d/jwks/", 3*maxViews-1)) == nil || op.keysAt("/application/o/client0/jwks/") != nil {
@@ -270,8 +268,7 @@ func TestWhatIsKnownOfManyIssuersIsBounded(t *testing.T) {
 	}
 	d := &c.p.documents
 	for what, n := range map[string]int{
-		"key sets": len(keys.sets.values), "documents that were asked for": len(d.asked.values), "questions": d.flights,
-		"names of key sets": len(keys.sets.names),
+		"documents that were asked for": len(d.asked.values), "questions": d.flights,
 	} {
 		if n > maxLately {
 			t.Errorf("%d %s are kept", n, what)
@@ -306,7 +303,7 @@ func TestQuestionsForDocumentsAreFew(t *testing.T) {
 
 func TestThePlaceOfADocumentIsRememberedInTheRegistry(t *testing.T) {
 	c := newCrowd(t, slugs)
-	b := c.w.backChannel(&Clients{env: c.w.env})
+	b := c.w.backChannel(new(Clients))
 	for _, step := range []struct {
 		after     time.Duration
 		sees, has string
@@ -358,7 +355,10 @@ func TestAHintOfAnIssuerWhoseDocumentIsAwayCountsAsNone(t *testing.T) {
 	op := c.find("/application/o/shop" + wellKnown)
 	keys := &Keys{As: c.p.As}
 	keys.Setup(c.w.env)
-	e := &EndSession{Keys: keys, env: c.w.env}
+	e := &EndSession{Keys: keys}
+	if err := e.Setup(c.w.env); err != nil {
+		t.Fatal(err)
+	}
 	respond, asked := c.respond, ""
 	c.respond = func(w http.ResponseWriter, r *http.Request) error {
 		asked = r.URL.Path
@@ -389,7 +389,7 @@ func TestWhatTheIDTokensOfOneIssuerLackIsNothingToAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newCrowd(t, slugs)
-	b := c.w.backChannel(&Clients{env: c.w.env})
+	b := c.w.backChannel(new(Clients))
 	b.Configured, b.OPKeys, b.Keys = true, new(Keys), func(context.Context) (*tokens.SigningKeys, error) { return keys, nil }
 	b.OPKeys.Setup(c.w.env)
 	j := &JWKS{BackChannel: b}
@@ -397,7 +397,7 @@ func TestWhatTheIDTokensOfOneIssuerLackIsNothingToAnother(t *testing.T) {
 	for _, client := range []string{"shop", "wiki"} {
 		b.See(c.find("/application/o/" + client + wellKnown))
 	}
-	op := c.p.known.Load()
+	op := c.p.Named()
 	for client, token := range map[string]tokens.IDToken{
 		"shop": {Issuer: issuer + "/application/o/shop/", KeyID: "1", SessionID: "a"}, "wiki": {Issuer: issuer + "/application/o/wiki/"},
 	} {
@@ -438,7 +438,7 @@ func TestNoTokenIsSignedInTheNameOfAPattern(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newCrowd(t, slugs)
-	b := c.w.backChannel(&Clients{List: []Client{{ID: "shop", BackChannelLogoutURI: "https://rp.example.com/back"}}, env: c.w.env})
+	b := c.w.backChannel(&Clients{List: []Client{{ID: "shop", BackChannelLogoutURI: "https://rp.example.com/back"}}})
 	b.Configured, b.Keys = true, func(context.Context) (*tokens.SigningKeys, error) { return keys, nil }
 	if err := b.Clients.Setup(c.w.env); err != nil {
 		t.Fatal(err)

@@ -152,7 +152,7 @@ func TestTheDeletionOfTheLoginCookieEndsTheSession(t *testing.T) {
 				t.Errorf("recorded is %+v", session)
 			}
 			for _, browserState := range []string{"", stateBefore, a.stateCookie()} {
-				if got := w.check(t, check{clientID, state, rpOrigin, browserState}); got != verdictChanged {
+				if got := w.check(t, pageCheck{clientID, state, rpOrigin, browserState}); got != "changed" {
 					t.Errorf("the check says %s", got)
 				}
 			}
@@ -205,7 +205,7 @@ func TestWhatIsNoDeletionEndsNothing(t *testing.T) {
 			if a.openS() != before || a.stateCookie() != stateBefore || !w.live(t, before.session) || response.Header.Get("Cache-Control") != "" {
 				t.Errorf("the session ended: %+v, header %v", a.openS(), response.Header)
 			}
-			if got := w.check(t, check{clientID, state, rpOrigin, stateBefore}); got != verdictUnchanged {
+			if got := w.check(t, pageCheck{clientID, state, rpOrigin, stateBefore}); got != "unchanged" {
 				t.Errorf("the check says %s", got)
 			}
 		})
@@ -290,7 +290,7 @@ func TestWithoutTheRegistryASignOutIsInTheCookies(t *testing.T) {
 		t.Errorf("the browser has %v, logged %s", a.cookies, w.logged())
 	}
 	up() // it does not know that the session ended, but the browser does
-	if got := w.check(t, check{clientID, state, rpOrigin, a.stateCookie()}); got != verdictChanged {
+	if got := w.check(t, pageCheck{clientID, state, rpOrigin, a.stateCookie()}); got != "changed" {
 		t.Errorf("the check says %s", got)
 	}
 }
@@ -316,7 +316,7 @@ func TestASignOutThatAlsoAnswersARequestStartsANewSession(t *testing.T) {
 			t.Errorf("%s is set %d times", name, n)
 		}
 	}
-	if w.check(t, check{clientID, state, rpOrigin, ""}) != verdictChanged {
+	if w.check(t, pageCheck{clientID, state, rpOrigin, ""}) != "changed" {
 		t.Error("the check does not say that the old session changed")
 	}
 }

@@ -15,7 +15,13 @@ func loginPlaceOf(t *testing.T, lines ...string) *LoginPlace {
 	b := Browser{LoginCookie: "login", LoginPlace: place, Issuers: func() [][]string { return [][]string{{issuer + "/realms/a"}, {issuer + "/realms/b"}} }}
 	b.Setup(w.env)
 	r := httptest.NewRequest(http.MethodGet, issuer+"/realms/a/login", nil)
-	b.observed(arrival{op: w.op, r: r}, nil, http.StatusOK, http.Header{"Set-Cookie": lines})
+	err := b.Serve(w.op, httptest.NewRecorder(), r, handler(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header()["Set-Cookie"] = lines
+		rw.WriteHeader(http.StatusOK)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
 	return place
 }
 

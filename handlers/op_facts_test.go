@@ -59,7 +59,7 @@ func TestTheDaysOfWhatIDTokensHaveAreRecorded(t *testing.T) {
 // restart.
 func TestThatATokenHasNoKidIsRecordedBeforeTheClientHasIt(t *testing.T) {
 	w := newWorld(t)
-	b := w.backChannel(&Clients{env: w.env})
+	b := w.backChannel(new(Clients))
 	w.env.SawIDToken = b.SawIDToken
 	a := newAgent(t, w)
 	a.signIn("c")

@@ -41,7 +41,8 @@ func TestOnlyNavigationsAreRead(t *testing.T) {
 			var got, cookies string
 			var wrapped bool
 			a.send(r, func(w http.ResponseWriter, r *http.Request) {
-				_, wrapped = w.(*exchange)
+				_, plain := w.(*httptest.ResponseRecorder)
+				wrapped = !plain
 				got, cookies = r.Header.Get("Accept-Encoding"), r.Header.Get("Cookie")
 				respondPage(posted(callback, field("code", "c")+field("state", "s")))(w, r)
 			})

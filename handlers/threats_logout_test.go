@@ -248,7 +248,9 @@ func TestASignedOutBrowserIsKnownByTheIDThatItIsGiven(t *testing.T) {
 		t.Fatal(err)
 	}
 	sealed, ok := openLogout(v, parkedPurpose, location.Query().Get(parkedParameter))
-	if given := v.give; !ok || len(given) != 1 || given[0].Name != w.op.cookies.session || !sealed.isOfBrowser(v.sealed.browser) {
+	recorder := httptest.NewRecorder()
+	v.writeCookies(recorder.Header())
+	if given := recorder.Result().Cookies(); !ok || len(given) != 1 || given[0].Name != w.op.cookies.session || !sealed.isOfBrowser(v.sealed.browser) {
 		t.Errorf("a browser without an ID is given %v for %+v", given, sealed)
 	}
 }

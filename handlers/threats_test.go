@@ -159,7 +159,7 @@ func TestThreat19NoSecretIsLogged(t *testing.T) {
 			w.redeem(t, codeForm("verysecretcode"), answering(body))
 		}
 		w.redeem(t, codeForm("verysecretcode"), responding(200, "application/json", "br", []byte(token)))
-		w.check(t, check{clientID, state, rpOrigin, a.stateCookie()})
+		w.check(t, pageCheck{clientID, state, rpOrigin, a.stateCookie()})
 		a.cookies["sid"] = "verysecretlogin"
 		a.get("/logout", signOut)
 	}
@@ -226,7 +226,7 @@ func TestThreat21WhatIsNotKnownIsAnsweredAlikeToTheByte(t *testing.T) {
 		c := CheckSession{Path: DefaultCheckSessionPath}
 		c.Setup(env)
 		recorder := httptest.NewRecorder()
-		r := question(checkForm(check{clientID, state, rpOrigin, ""}))
+		r := question(checkForm(pageCheck{clientID, state, rpOrigin, ""}))
 		r.TLS.HandshakeComplete = true
 		if err := c.Serve(w.op, recorder, r); err != nil {
 			t.Fatal(err)
@@ -295,7 +295,7 @@ func TestThreatCVE202421492AnOldCookieRevivesNoSession(t *testing.T) {
 	if a.signIn("c2"); a.openS().session == before.session || w.live(t, before.session) {
 		t.Error("the session lives again")
 	}
-	if got := w.check(t, check{clientID, state, rpOrigin, old[w.op.cookies.state]}); got != verdictChanged {
+	if got := w.check(t, pageCheck{clientID, state, rpOrigin, old[w.op.cookies.state]}); got != "changed" {
 		t.Errorf("the check says %s", got)
 	}
 	if session := w.session(t, before.session); session.Reason != registry.ReasonLoginCookie {
@@ -317,7 +317,7 @@ func TestThreatCVE202421492AnOldCookieRevivesNoSession(t *testing.T) {
 	if w.session(t, before.session) != nil {
 		t.Error("its end is recorded still")
 	}
-	if got := w.check(t, check{clientID, state, rpOrigin, ""}); got != verdictUnknown {
+	if got := w.check(t, pageCheck{clientID, state, rpOrigin, ""}); got != "unknown" {
 		t.Errorf("then, the check says %s", got)
 	}
 }

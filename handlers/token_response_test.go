@@ -132,7 +132,7 @@ func TestATokenResponseSaysWhoSignedIn(t *testing.T) {
 			if tt.want != (len(subjects) == 1 && subjects[0].Sub == "alice" && subjects[0].Sid == "sid of alice") || !tt.want && len(subjects) > 0 {
 				t.Errorf("recorded are %v", subjects)
 			}
-			if got := w.check(t, check{clientID, state, rpOrigin, ""}); got != verdictUnchanged {
+			if got := w.check(t, pageCheck{clientID, state, rpOrigin, ""}); got != "unchanged" {
 				t.Errorf("the check says %s", got)
 			}
 			for _, secret := range []string{idToken(claims("alice", clientID))[:30], "alice"} {
@@ -317,11 +317,11 @@ func TestAUserSwitchEndsTheSession(t *testing.T) {
 			second := signIn(tt.secondClient, "c2")
 			w.redeem(t, codeForm("c2"), answering(tokenResponse(claims(tt.secondSub, tt.secondClient))))
 
-			want := map[bool]verdict{true: verdictChanged, false: verdictUnchanged}[tt.want]
-			if got := w.check(t, check{tt.firstClient, first, rpOrigin, ""}); got != want {
+			want := map[bool]string{true: "changed", false: "unchanged"}[tt.want]
+			if got := w.check(t, pageCheck{tt.firstClient, first, rpOrigin, ""}); got != want {
 				t.Errorf("the check says %s of the first sign-in", got)
 			}
-			if got := w.check(t, check{tt.secondClient, second, rpOrigin, ""}); got != verdictUnchanged {
+			if got := w.check(t, pageCheck{tt.secondClient, second, rpOrigin, ""}); got != "unchanged" {
 				t.Errorf("the check says %s of the second sign-in", got)
 			}
 			signIn(tt.secondClient, "c3")

@@ -1,0 +1,23 @@
+package handlers
+
+import (
+	"encoding/binary"
+	"testing"
+)
+
+func TestTheLatestAreRememberedAndNotMore(t *testing.T) {
+	var r recent[int]
+	key := func(i int) (k [16]byte) {
+		binary.BigEndian.PutUint32(k[:], uint32(i))
+		return k
+	}
+	for i := range 3 * maxRecent {
+		r.put(key(i), i)
+	}
+	if got, known := r.get(key(3*maxRecent - 1)); !known || got != 3*maxRecent-1 {
+		t.Errorf("of the last, %d is known", got)
+	}
+	if r.has(key(0)) || len(r.young)+len(r.old) > 2*maxRecent {
+		t.Errorf("%d are remembered", len(r.young)+len(r.old))
+	}
+}
