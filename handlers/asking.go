@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -21,8 +22,63 @@ const (
 	maxRefused = 1 << 10                // callers that are remembered
 )
 
-// asking bounds how often the OP is asked for a document: one question at a time, and none for a
-// while after one has failed. Its zero value is ready. The lock of who has it guards it.
+// A refresher asks the OP for a document: one question at a time, whose answer all wait for, and
+// none for a while after one has failed. Its zero value is ready.
+type refresher[T any] struct {
+	mu sync.Mutex // of what an answer changes, also that of who has the refresher
+	asking
+}
+
+// An inquiry is one question for a document.
+type inquiry[T any] struct {
+	fetch  func() (T, error)           // in another goroutine, without the lock
+	every  time.Duration               // how soon after an answer the OP may be asked again
+	keep   func(T) (then func())       // takes an answer; then, unless nil, runs without the lock
+	failed func(err error, worse bool) // there is none; worse: the log is to say so
+}
+
+// ask starts a question unless one is under way or it is too early for one, or there is nothing to
+// ask. It returns a channel that is closed when there is nothing more to wait for, and whether that
+// is the caller's own question.
+func (f *refresher[T]) ask(
+	now func() time.Time, who caller, prepare func() *inquiry[T],
+) (flight <-chan struct{}, own bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if wait := f.blocked(now(), who); wait != nil {
+		return wait, false
+	}
+	q := prepare()
+	if q == nil {
+		return over, false
+	}
+	done := f.begin(now())
+	go func() {
+		defer close(done)
+		value, err := q.fetch()
+		f.finish(now(), who, q, value, err)
+	}()
+	return done, true
+}
+
+// finish ends a question. It keeps the answer at once: who asks in between would ask the OP again.
+func (f *refresher[T]) finish(now time.Time, who caller, q *inquiry[T], value T, err error) {
+	var then func()
+	f.mu.Lock()
+	f.flight = nil
+	if err != nil {
+		q.failed(err, f.failed(now, who, err))
+	} else {
+		then = q.keep(value)
+		f.answered(now.Add(q.every))
+	}
+	f.mu.Unlock()
+	if then != nil {
+		then()
+	}
+}
+
+// asking bounds how often the OP is asked. Its zero value is ready. The lock of who has it guards it.
 //
 // A question goes through the site as its caller came, and a site refuses some callers: by
 // address, by User-Agent, or who is not signed in at its own wall. That says nothing of the OP,

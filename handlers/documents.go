@@ -26,9 +26,9 @@ type documents struct {
 	recalled  time.Time // when the registry was asked
 
 	mu      sync.Mutex
-	asked   lately[*asking] // by path
-	flights int             // how many questions are under way
-	known   string          // the path of the document that the registry remembers; empty: it does not
+	asked   lately[*refresher[discovered]] // by path
+	flights int                            // how many questions are under way
+	known   string                         // the path of the document that the registry remembers; empty: it does not
 }
 
 // place is the path to ask for a document where the configuration does not say it; empty: none was
@@ -141,16 +141,38 @@ func (p *Provider) refreshAt(path string, r *http.Request, next caddyhttp.Handle
 	if base == nil || !base.hasSeveralDocuments() || !base.HasDocument(path) {
 		return
 	}
-	d := &p.documents
-	d.mu.Lock()
-	old := p.env.Now().Sub(d.asked.get(path, newAsking).began) >= metadataMaxAge
-	d.mu.Unlock()
+	f := p.documents.at(path)
+	f.mu.Lock()
+	old := p.env.Now().Sub(f.began) >= metadataMaxAge
+	f.mu.Unlock()
 	if old {
 		p.askAt(path, r, next)
 	}
 }
 
-func newAsking() *asking { return new(asking) }
+// at returns what asks for a document.
+func (d *documents) at(path string) *refresher[discovered] {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.asked.get(path, func() *refresher[discovered] { return new(refresher[discovered]) })
+}
+
+// take reports whether another question may be asked, which is over when give is called.
+func (d *documents) take() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.flights >= maxAsked {
+		return false
+	}
+	d.flights++
+	return true
+}
+
+func (d *documents) give() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.flights--
+}
 
 // awaitAt waits for one of the OP's documents, at most two seconds.
 func (p *Provider) awaitAt(path string, r *http.Request, next caddyhttp.Handler) {
@@ -160,51 +182,29 @@ func (p *Provider) awaitAt(path string, r *http.Request, next caddyhttp.Handler)
 	})
 }
 
-// askAt starts a question for one of the OP's documents unless it is under way or it is too early
-// for one, or too many are. It returns a channel that is closed when there is nothing more to wait
-// for, and whether that is the request's own question.
+// askAt asks for one of the OP's documents, unless too many are asked for: see [refresher.ask].
 func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
-	target, who := p.base().at(path), callerOf(r, next)
-	d := &p.documents
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	a := d.asked.get(path, newAsking)
-	if wait := a.blocked(p.env.Now(), who); wait != nil {
-		return wait, false
-	}
-	if d.flights >= maxAsked {
-		return over, false
-	}
-	question, err := newSubRequest(p.env, r, next, target.discoveryURL())
-	if err != nil {
-		return over, false
-	}
-	done := a.begin(p.env.Now())
-	d.flights++
-	go func() {
-		defer close(done)
-		p.finishAt(target, question, a, who)
-	}()
-	return done, true
-}
-
-func (p *Provider) finishAt(target *OP, question *subRequest, a *asking, who caller) {
-	op, elsewhere, err := p.fetch(target, question)
-	d, now := &p.documents, p.env.Now()
-	d.mu.Lock()
-	a.flight = nil
-	d.flights--
-	if err != nil {
-		a.failed(now, who, err)
-	} else {
-		a.answered(now)
-	}
-	d.mu.Unlock()
-	if err != nil {
-		p.env.Logger.Debug("discovery document unavailable", failureFields(err, zap.String("url", target.discoveryURL()))...)
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.learnt(op, elsewhere)
+	return p.documents.at(path).ask(p.env.Now, callerOf(r, next), func() *inquiry[discovered] {
+		target := p.base().at(path)
+		sub, err := newSubRequest(p.env, r, next, target.discoveryURL())
+		if err != nil || !p.documents.take() {
+			return nil
+		}
+		return &inquiry[discovered]{
+			fetch: func() (discovered, error) {
+				defer p.documents.give()
+				return p.fetch(target, sub)
+			},
+			keep: func(d discovered) func() {
+				return func() {
+					p.mu.Lock()
+					defer p.mu.Unlock()
+					p.learnt(d)
+				}
+			},
+			failed: func(err error, _ bool) {
+				p.env.Logger.Debug("discovery document unavailable", failureFields(err, zap.String("url", target.discoveryURL()))...)
+			},
+		}
+	})
 }

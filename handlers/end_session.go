@@ -84,7 +84,6 @@ type EndSession struct {
 
 	env   Env
 	pages *assets.Pages
-	turns turns
 
 	brought sync.Map         // of brought: see noteLogin
 	fetched recent[struct{}] // clients whose scripts ask, as the log has said
@@ -208,7 +207,6 @@ func (e *EndSession) serve(op *OP, w http.ResponseWriter, r *http.Request, next 
 		return
 	}
 	l := &leave{visit: newVisit(e.env, op, keys, r), op: op, w: w, r: r, next: next}
-	defer l.endTurn(false)
 	l.settle()
 	e.noteLogin(l)
 	switch {

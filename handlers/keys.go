@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -39,8 +38,7 @@ type Keys struct {
 
 	env Env
 
-	mu sync.Mutex
-	asking
+	refresher[keyDocument]
 	current  tokens.KeySet
 	retired  tokens.KeySet // as the registry has kept them; those in use are among them
 	all      tokens.KeySet // both: computed when they change, not with each request
@@ -52,6 +50,12 @@ type Keys struct {
 	latest   [32]byte  // of the document that was learnt last
 
 	sets lately[*Keys] // of an OP with several documents: those of each
+}
+
+// A keyDocument is a document of keys, and those that can be used.
+type keyDocument struct {
+	document []byte
+	set      tokens.KeySet
 }
 
 // Setup gives the keys their world.
@@ -181,47 +185,45 @@ func (k *Keys) recall(ctx context.Context, op *OP) {
 	k.retired, k.all = set, k.current.With(set)
 }
 
-// ask starts a question unless one is under way or it is too early for one. It returns a channel
-// that is closed when there is nothing more to wait for, and whether that is the request's own
-// question.
+// ask asks the OP for its keys: see [refresher.ask].
 func (k *Keys) ask(op *OP, r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	who := callerOf(r, next)
-	if wait := k.blocked(k.env.Now(), who); wait != nil {
-		return wait, false
-	}
-	fetch, err := k.question(op, r, next)
-	if err != nil {
-		k.complain(op, who, err)
-		return over, false
-	}
-	done := k.begin(k.env.Now())
-	go func() {
-		defer close(done)
-		k.finish(op, who, fetch)
-	}()
-	return done, true
+	return k.refresher.ask(k.env.Now, who, func() *inquiry[keyDocument] {
+		fetch, err := k.prepare(op, r, next)
+		if err != nil {
+			k.complain(op, err, k.failed(k.env.Now(), who, err))
+			return nil
+		}
+		return &inquiry[keyDocument]{
+			fetch: fetch, every: keysInterval,
+			keep:   func(d keyDocument) func() { return k.keep(op, d) },
+			failed: func(err error, worse bool) { k.complain(op, err, worse) },
+		}
+	})
 }
 
-// question prepares the fetch of the document, which may run in another goroutine.
-func (k *Keys) question(op *OP, r *http.Request, next caddyhttp.Handler) (func() ([]byte, error), error) {
+// prepare prepares the fetch of the document, which may run in another goroutine.
+func (k *Keys) prepare(op *OP, r *http.Request, next caddyhttp.Handler) (func() (keyDocument, error), error) {
 	if k.URI != "" {
-		return func() ([]byte, error) { return fetchDirectly(k.URI) }, nil
+		return func() (keyDocument, error) { return fetchDirectly(k.URI) }, nil
 	}
 	if origin, err := sessionstate.Origin(op.jwksURI); err != nil || origin != op.Origin {
 		return nil, errors.New("the jwks_uri is missing or not on the issuer's origin: configure jwks_uri")
 	}
-	asking, err := newSubRequest(k.env, r, next, op.jwksURI)
+	sub, err := newSubRequest(k.env, r, next, op.jwksURI)
 	if err != nil {
 		return nil, err
 	}
-	return func() ([]byte, error) {
-		document, err := asking.document(func(http.Header) bool { return true }) // clients take any type
-		if _, unread := tokens.ParseKeySet(document); err == nil && unread != nil {
-			err = asking.failure(&answerError{err: unread, status: http.StatusOK, refused: true}) // it may be the page of a wall
+	return func() (keyDocument, error) {
+		document, err := sub.document(func(http.Header) bool { return true }) // clients take any type
+		if err != nil {
+			return keyDocument{}, err
 		}
-		return document, err
+		set, err := tokens.ParseKeySet(document)
+		if err != nil {
+			err = sub.failure(&answerError{err: err, status: http.StatusOK, refused: true}) // it may be the page of a wall
+		}
+		return keyDocument{document, set}, err
 	}, nil
 }
 
@@ -231,43 +233,27 @@ var direct = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-func fetchDirectly(uri string) ([]byte, error) {
+func fetchDirectly(uri string) (d keyDocument, err error) {
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, uri, http.NoBody)
 	if err != nil {
-		return nil, err
+		return d, err
 	}
 	response, err := direct.Do(r)
 	if err != nil {
-		return nil, &answerError{err: err}
+		return d, &answerError{err: err}
 	}
 	defer response.Body.Close()
 	if status := response.StatusCode; status != http.StatusOK {
-		return nil, &answerError{err: fmt.Errorf("it is answered with status %d", status), status: status}
+		return d, &answerError{err: fmt.Errorf("it is answered with status %d", status), status: status}
 	}
-	document, err := io.ReadAll(io.LimitReader(response.Body, maxJSON+1))
-	if len(document) > maxJSON {
-		return nil, errTooLarge
+	d.document, err = io.ReadAll(io.LimitReader(response.Body, maxJSON+1))
+	switch {
+	case len(d.document) > maxJSON:
+		return d, errTooLarge
+	case err == nil:
+		d.set, err = tokens.ParseKeySet(d.document)
 	}
-	return document, err
-}
-
-// finish fetches the keys and keeps them.
-func (k *Keys) finish(op *OP, who caller, fetch func() ([]byte, error)) {
-	document, err := fetch()
-	var set tokens.KeySet
-	if err == nil {
-		set, err = tokens.ParseKeySet(document)
-	}
-	k.mu.Lock()
-	k.flight = nil
-	if err != nil {
-		k.complain(op, who, err)
-		k.mu.Unlock()
-		return
-	}
-	record := k.keep(op, document, set) // at once: who asks in between would ask the OP again
-	k.mu.Unlock()
-	record()
+	return d, err
 }
 
 // Wants reports whether a document that passes through to a client is news, as far as can be told
@@ -292,7 +278,8 @@ func (k *Keys) Learn(op *OP, r *http.Request, document []byte) {
 	if set, err := tokens.ParseKeySet(document); err == nil && set.Len() > 0 {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		go k.keep(op, document, set)()
+		k.answered(k.env.Now().Add(keysInterval))
+		go k.keep(op, keyDocument{document, set})()
 	}
 }
 
@@ -305,30 +292,29 @@ func (k *Keys) isLatest(document []byte) bool {
 }
 
 // keep keeps the keys of a document, and returns what has them recorded. The caller holds the lock.
-func (k *Keys) keep(op *OP, document []byte, set tokens.KeySet) (record func()) {
+func (k *Keys) keep(op *OP, d keyDocument) (record func()) {
 	now := k.env.Now()
-	k.latest = sha256.Sum256(document)
+	k.latest = sha256.Sum256(d.document)
 	k.retired = k.current.With(k.retired)
-	k.current, k.known, k.fetched = set, true, now
+	k.current, k.known, k.fetched = d.set, true, now
 	k.all = k.current.With(k.retired)
-	k.answered(now.Add(keysInterval))
-	return func() { k.settle(op, document, set, now) }
+	return func() { k.settle(op, d, now) }
 }
 
 // settle tells of a document that was learnt, and has its keys recorded.
-func (k *Keys) settle(op *OP, document []byte, set tokens.KeySet, now time.Time) {
-	digest := sha256.Sum256(document)
+func (k *Keys) settle(op *OP, d keyDocument, now time.Time) {
+	digest := sha256.Sum256(d.document)
 	k.mu.Lock()
 	due := digest != k.digest || now.Sub(k.recorded) >= keysRecorded
 	k.mu.Unlock()
 	if k.Learnt != nil {
-		k.Learnt(op, document)
+		k.Learnt(op, d.document)
 	}
-	if n := set.TooLarge(); n > 0 && due {
+	if n := d.set.TooLarge(); n > 0 && due {
 		k.env.Logger.Warn("RSA keys of the OP with more than 4096 bits are not used: no token signed by them is verified",
 			zap.String("issuer", op.Issuer), zap.Int("keys", n))
 	}
-	if due && k.record(op, set, now) {
+	if due && k.record(op, d.set, now) {
 		k.mu.Lock()
 		k.digest, k.recorded = digest, now
 		k.mu.Unlock()
@@ -359,9 +345,9 @@ func (k *Keys) record(op *OP, set tokens.KeySet, now time.Time) bool {
 	return err == nil
 }
 
-// complain notes that the keys are unavailable. The caller holds the lock.
-func (k *Keys) complain(op *OP, who caller, err error) {
-	if k.failed(k.env.Now(), who, err) {
+// complain says that the keys are unavailable, if the log has not said so. The caller holds the lock.
+func (k *Keys) complain(op *OP, err error, worse bool) {
+	if worse {
 		k.env.Logger.Warn("the OP's keys are unavailable: no id_token_hint can be verified, so users are asked before they are signed out",
 			failureFields(err, zap.String("issuer", op.Issuer))...)
 	}

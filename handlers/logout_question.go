@@ -57,11 +57,12 @@ func (e *EndSession) serveAnswer(l *leave) {
 		e.askAgain(l)
 		return
 	}
-	e.takeTurn(l, confirmation.subject())
-	switch first, answer := e.spend(l, confirmation), form.Get("answer"); {
-	case first && answer == answerSignOut, !first && e.isRepeated(l):
+	answer := form.Get("answer")
+	l.confirmedBy = [16]byte(confirmation.Value)
+	switch first, before := e.spend(l, answer); {
+	case first && answer == answerSignOut, before == answerSignOut && e.mayRepeat(l):
 		e.signOut(l)
-	case first && answer == answerStay:
+	case answer == answerStay && (first || before == answerStay):
 		e.log(l, "stayed")
 		e.show(l, http.StatusOK, assets.View{Page: assets.PageSignedIn})
 	default:
@@ -69,15 +70,20 @@ func (e *EndSession) serveAnswer(l *leave) {
 	}
 }
 
-// spend marks an answer as given. While the registry is away it may be given again: it is still that of this browser and session, and
-// expires.
-func (e *EndSession) spend(l *leave, s sealedLogout) bool {
-	first, _, err := e.env.Registry.Once(recording(l.r), l.op.Issuer, [16]byte(s.Value), "", l.now.Add(confirmationLifetime))
+// spend marks a question as answered, and returns whether it is the first answer; else, what that
+// was. While the registry is unavailable an answer may be given again: it is still that of this
+// browser and session, and expires.
+func (e *EndSession) spend(l *leave, answer string) (first bool, before string) {
+	if answer != answerSignOut && answer != answerStay {
+		answer = "" // the registry keeps none of what else a form may say
+	}
+	until := l.now.Add(confirmationLifetime)
+	first, before, err := e.env.Registry.Once(recording(l.r), l.op.Issuer, l.confirmedBy, answer, until)
 	if err != nil {
 		unrecorded(e.env.Logger, "that a sign-out was confirmed is not recorded", err)
-		return true
+		return true, ""
 	}
-	return first
+	return first, before
 }
 
 // show shows a page.

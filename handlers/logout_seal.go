@@ -78,14 +78,6 @@ func (s sealedLogout) isOf(v *visit) bool {
 	return s.isOfBrowser(v.sealed.browser) && bytes.Equal(s.Session, v.sealed.session[:]) && len(s.Value) == 16
 }
 
-// subject is what a confirmation is about: the session, or, in a browser that has none here, the question itself.
-func (s sealedLogout) subject() sessionstate.SessionID {
-	if session := sessionstate.SessionID(s.Session); !session.IsZero() {
-		return session
-	}
-	return sessionstate.SessionID(s.Value)
-}
-
 func (s sealedLogout) isOfBrowser(browser sessionstate.BrowserID) bool {
 	return !browser.IsZero() && bytes.Equal(s.Browser, browser[:])
 }

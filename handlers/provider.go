@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,10 +45,15 @@ type Provider struct {
 
 	named *OP // by Issuer alone; nil where that is to be learnt
 
-	mu sync.Mutex
-	asking
+	refresher[discovered]
 
 	documents documents
+}
+
+// A discovered is what a document says of its OP, and which endpoints cannot be observed.
+type discovered struct {
+	op        *OP
+	elsewhere []string
 }
 
 // Setup gives the provider its world.
@@ -136,34 +140,35 @@ func (p *Provider) Refresh(r *http.Request, next caddyhttp.Handler) {
 	p.refreshAt(r.URL.Path, r, next)
 }
 
-// ask starts a question to the OP unless one is under way or it is too early for one. It returns a
-// channel that is closed when there is nothing more to wait for, and whether that is the request's
-// own question.
+// ask asks the OP for its document: see [refresher.ask].
 func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	who := callerOf(r, next)
-	if wait := p.blocked(p.env.Now(), who); wait != nil {
-		return wait, false
-	}
-	target := p.target(r)
-	if target == nil {
-		return over, false
-	}
-	question, err := newSubRequest(p.env, r, next, target.discoveryURL())
-	if err != nil {
-		p.env.Logger.Error("cannot ask the OP for its discovery document", zap.Error(err))
-		return over, false
-	}
-	if p.named == nil {
-		question.forwardAs(r)
-	}
-	done := p.begin(p.env.Now())
-	go func() {
-		defer close(done)
-		p.finish(target, question, who)
-	}()
-	return done, true
+	return p.refresher.ask(p.env.Now, callerOf(r, next), func() *inquiry[discovered] {
+		target := p.target(r)
+		if target == nil {
+			return nil
+		}
+		sub, err := newSubRequest(p.env, r, next, target.discoveryURL())
+		if err != nil {
+			p.env.Logger.Error("cannot ask the OP for its discovery document", zap.Error(err))
+			return nil
+		}
+		if p.named == nil {
+			sub.forwardAs(r)
+		}
+		return &inquiry[discovered]{
+			fetch: func() (discovered, error) { return p.fetch(target, sub) },
+			every: metadataMaxAge,
+			keep: func(d discovered) func() {
+				p.learnt(d)
+				return nil
+			},
+			failed: func(err error, worse bool) {
+				if worse {
+					p.logFailure(target, err)
+				}
+			},
+		}
+	})
 }
 
 // target returns the OP to ask: the one known by name, or the one that the request's host would be; nil if that cannot be, since
@@ -197,23 +202,6 @@ func isListenersPort(r *http.Request) bool {
 	return err == nil && port == listening
 }
 
-// finish asks the OP and keeps what it says.
-func (p *Provider) finish(target *OP, question *subRequest, who caller) {
-	op, elsewhere, err := p.fetch(target, question)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.flight = nil
-	now := p.env.Now()
-	if err != nil {
-		if p.failed(now, who, err) {
-			p.logFailure(target, err)
-		}
-		return
-	}
-	p.learnt(op, elsewhere)
-	p.answered(now.Add(metadataMaxAge))
-}
-
 // Candidate returns the OP that an answer to a request would be the document of, while no OP was
 // found for it; nil: none.
 func (p *Provider) Candidate(r *http.Request) *OP {
@@ -241,16 +229,17 @@ func (p *Provider) Learn(target *OP, r *http.Request, document []byte) *OP {
 	if known != nil && p.trouble == 0 && known.hasSeen(r.URL.Path) {
 		return known
 	}
-	op, elsewhere, err := p.read(target.at(r.URL.Path), document)
-	if err != nil || op.AuthorizationPath == "" || r.URL.RawQuery != "" || !op.HasDocument(r.URL.Path) {
+	d, err := p.read(target.at(r.URL.Path), document)
+	if err != nil || d.op.AuthorizationPath == "" || r.URL.RawQuery != "" || !d.op.HasDocument(r.URL.Path) {
 		return cmp.Or(known, p.named)
 	}
-	p.learnt(op, elsewhere)
+	p.learnt(d)
 	return p.known.Load()
 }
 
 // learnt keeps what a document of the OP says. The caller holds the lock.
-func (p *Provider) learnt(op *OP, elsewhere []string) {
+func (p *Provider) learnt(d discovered) {
+	op := d.op
 	if p.named != nil && p.named.DiscoveryPath != "" {
 		op.DiscoveryPath = p.named.DiscoveryPath // wherever this document was
 	}
@@ -263,9 +252,9 @@ func (p *Provider) learnt(op *OP, elsewhere []string) {
 	if before != nil && p.trouble != 0 {
 		p.env.Logger.Info("provider metadata available again", zap.String("issuer", op.Issuer))
 	}
-	if (before == nil || p.trouble != 0) && len(elsewhere) > 0 {
+	if (before == nil || p.trouble != 0) && len(d.elsewhere) > 0 {
 		p.env.Logger.Warn("endpoints of the OP are missing or not on the issuer's origin, and cannot be observed",
-			zap.String("issuer", op.Issuer), zap.Strings("endpoints", elsewhere))
+			zap.String("issuer", op.Issuer), zap.Strings("endpoints", d.elsewhere))
 	}
 	if p.named == nil && before == nil {
 		p.warnOfPlainHTTP(op)
@@ -284,10 +273,10 @@ func (p *Provider) logFailure(target *OP, err error) {
 	}
 }
 
-func (p *Provider) fetch(target *OP, question *subRequest) (op *OP, elsewhere []string, err error) {
-	document, err := question.document(isJSON)
+func (p *Provider) fetch(target *OP, sub *subRequest) (discovered, error) {
+	document, err := sub.document(isJSON)
 	if err != nil {
-		return nil, nil, p.advise(err)
+		return discovered{}, p.advise(err)
 	}
 	return p.read(target, document)
 }
@@ -309,21 +298,21 @@ func (p *Provider) advise(err error) error {
 }
 
 // read reads the OP's document, which must be that of the OP that was asked for.
-func (p *Provider) read(target *OP, document []byte) (op *OP, elsewhere []string, err error) {
+func (p *Provider) read(target *OP, document []byte) (d discovered, err error) {
 	m, err := parseMetadata(document)
 	if err != nil {
-		return nil, nil, err
+		return d, err
 	}
 	if !target.issues(m.Issuer) {
 		if len(p.Issuers) > 0 {
-			return nil, nil, fmt.Errorf("the document is that of issuer %q, but issuer %q is configured", m.Issuer, strings.Join(p.Issuers, " "))
+			return d, fmt.Errorf("the document is that of issuer %q, but issuer %q is configured", m.Issuer, strings.Join(p.Issuers, " "))
 		}
 		if target, err = p.learntIssuer(m.Issuer, target); err != nil {
-			return nil, nil, err
+			return d, err
 		}
 	}
-	op, elsewhere = target.with(m)
-	return op, elsewhere, nil
+	d.op, d.elsewhere = target.with(m)
+	return d, nil
 }
 
 // learntIssuer takes the issuer of a document that was found at a host. Its own host must be the same; its scheme is its own,

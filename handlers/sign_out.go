@@ -12,6 +12,7 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
 	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 // A leave is one request of a browser that is to be signed out.
@@ -24,9 +25,9 @@ type leave struct {
 	next    caddyhttp.Handler
 	request logoutRequest
 
-	proved    bool  // the OP's answer shows that its own session has ended
-	confirmed bool  // the user has said so to a page of ours, in this browser
-	turn      *turn // to sign out; nil: it is not taken
+	proved      bool     // the OP's answer shows that its own session has ended
+	confirmed   bool     // the user has said so to a page of ours, in this browser
+	confirmedBy [16]byte // the one-time value of the question that was answered; zero: none was
 
 	looked bool              // found is what is recorded of the browser's session
 	found  *registry.Session // nil: it is not known
@@ -180,21 +181,20 @@ func (e *EndSession) countCleared(r *http.Request) []int {
 }
 
 // session returns the browser's session, or the one that took its place when the user switched. known is false when the registry has
-// not recorded it, or cannot be asked. It is asked once, until this request has the turn to sign out.
+// not recorded it, or cannot be asked. It is asked once.
 func (e *EndSession) session(l *leave) (session *registry.Session, known bool) {
 	if !l.looked {
-		l.looked, l.found = true, e.lookUp(l)
+		l.looked, l.found = true, e.lookUp(l, l.sealed.session)
 	}
 	return l.found, l.found != nil
 }
 
-func (e *EndSession) lookUp(l *leave) *registry.Session {
-	recorded, err := e.env.Registry.Browser(l.r.Context(), registry.PlaceOfSession(l.sealed.session))
+func (e *EndSession) lookUp(l *leave, next sessionstate.SessionID) *registry.Session {
+	recorded, err := e.env.Registry.Browser(l.r.Context(), registry.PlaceOfSession(next))
 	if err != nil {
 		return nil
 	}
 	var found *registry.Session
-	next := l.sealed.session
 	for range recorded {
 		i := slices.IndexFunc(recorded, func(s *registry.Session) bool { return s.ID == next })
 		if i < 0 || next.IsZero() {
@@ -238,8 +238,7 @@ func (q logoutRequest) fits(client *registry.Client) bool {
 // signOut ends the OP's own session, then ours, and sends the browser on. If the OP's part fails, ours ends all the same, and the
 // user is told.
 func (e *EndSession) signOut(l *leave) {
-	e.takeTurn(l, l.sealed.session)
-	before := e.endedBefore(l)
+	session := l.sealed.session
 	err := e.endAtOPOnce(l)
 	looks := e.clearCookies(l)
 	if err == nil && !looks {
@@ -250,14 +249,13 @@ func (e *EndSession) signOut(l *leave) {
 		l.askedWait = askedWait
 	}
 	l.end(registry.ReasonLogout)
-	l.endTurn(true)
 	if !e.endsAtOP() && l.hasOthersCookie() {
 		e.unended.Do(func() { // by one of the cookies, the user may still be signed in there
 			e.env.Logger.Warn("end_session ends no session at the OP itself", zap.String("issuer", l.op.Issuer),
 				zap.String("advice", "if the OP signs users in by a cookie, set login_cookie, clear_cookies or upstream"))
 		})
 	}
-	signedOut := sealedLogout{Request: l.request, Ended: true, Failed: err != nil, Sessions: append(sessionIDs(l.ended), before.Sessions...)}
+	signedOut := sealedLogout{Request: l.request, Ended: true, Failed: err != nil, Sessions: e.endedSessions(l, session)}
 	signedOut.Carried = e.countCleared(l.r)
 	if err != nil {
 		e.logFailed(l, err)

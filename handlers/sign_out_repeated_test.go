@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
@@ -53,8 +54,10 @@ func TestTheSecondClickIsAnsweredAsTheFirst(t *testing.T) {
 		"on yes, and the OP's cookie has gone":    {confirmed, withoutLogin, 1},
 		"on yes, then on no":                      {confirmed, func(_ *exit, c click) { c.form.Set("answer", answerStay) }, 1},
 		"on yes, at an OP that refuses it twice":  {confirmed, func(x *exit, _ click) { x.status = http.StatusForbidden }, 1},
-		"on yes, and Caddy was restarted":         {confirmed, func(x *exit, _ click) { x.e.turns = turns{} }, 2},
+		"on yes, and Caddy was restarted":         {confirmed, func(x *exit, _ click) { x.setUp() }, 1},
+		"on yes, at another server":               {confirmed, func(x *exit, _ click) { x.e = x.anotherServer() }, 1},
 		"on a link":                               {hinted, nothing, 1},
+		"on a link, at another server":            {hinted, func(x *exit, _ click) { x.e = x.anotherServer() }, 1},
 		"on a link, and the OP's cookie has gone": {hinted, withoutLogin, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -162,27 +165,23 @@ func TestWhoIsSignedOutIsNotAskedAgain(t *testing.T) {
 	}
 }
 
-// watched is a context that tells when something begins to wait for its end, too.
-type watched struct {
-	context.Context
-
-	waits chan struct{}
-	once  sync.Once
-}
-
-func (w *watched) Done() <-chan struct{} {
-	w.once.Do(func() { close(w.waits) })
-	return w.Context.Done()
-}
-
 // The second click comes while the OP has not answered the first one yet.
 func TestTheSecondClickWaitsForTheFirst(t *testing.T) {
-	for name, click := range map[string]func(x *exit) click{"on yes": confirmed, "on a link": hinted} {
+	here := func(x *exit) *EndSession { return x.e }
+	for name, tt := range map[string]struct {
+		click  func(x *exit) click
+		second func(x *exit) *EndSession
+	}{
+		"on yes":                       {confirmed, here},
+		"on yes, at another server":    {confirmed, (*exit).anotherServer},
+		"on a link":                    {hinted, here},
+		"on a link, at another server": {hinted, (*exit).anotherServer},
+	} {
 		t.Run(name, func(t *testing.T) {
 			x := newExit(t, framed)
 			x.signedIn(clientID, "alice")
 			x.ask(values("id_token_hint", x.hint("nobody", "alice"))) // the OP's keys are known
-			c := click(x)
+			c, second := tt.click(x), tt.second(x)
 			reached, answer := make(chan struct{}), make(chan struct{})
 			op := handler(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/logout" {
@@ -195,23 +194,23 @@ func TestTheSecondClickWaitsForTheFirst(t *testing.T) {
 				x.op(w, r)
 			})
 			pages := make(chan string, 2)
-			send := func(ctx context.Context) {
-				r := c.request().WithContext(ctx)
+			send := func(e *EndSession) {
+				r := c.request()
 				for name, value := range x.cookies {
 					r.AddCookie(&http.Cookie{Name: name, Value: value})
 				}
 				go func() {
 					recorder := httptest.NewRecorder()
-					_ = x.e.Serve(x.w.op, recorder, r, op)
+					_ = e.Serve(x.w.op, recorder, r, op)
 					pages <- recorder.Body.String()
 				}()
 			}
-			send(t.Context())
+			send(x.e)
 			<-reached
-			second := &watched{Context: t.Context(), waits: make(chan struct{})}
+			waits := x.waiting()
 			send(second)
 			select {
-			case <-second.waits:
+			case <-waits:
 			case <-reached: // it does not wait
 			case page := <-pages:
 				pages <- page
@@ -227,6 +226,89 @@ func TestTheSecondClickWaitsForTheFirst(t *testing.T) {
 			}
 		})
 	}
+}
+
+// waiting is closed when a request looks for what the OP has answered another.
+func (x *exit) waiting() <-chan struct{} {
+	waits := make(chan struct{})
+	looked := sync.OnceFunc(func() { close(waits) })
+	x.w.store.do(func(_ context.Context, call string, keys ...registry.Key) error {
+		if call == "get" && keys[0][0] == 'p' { // a pointer: what a one-time value leads to
+			looked()
+		}
+		return nil
+	})
+	return waits
+}
+
+// The server that asked the OP stopped before it could record the answer.
+func TestTheSecondClickAsksTheOPItselfIfTheFirstIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newExit(t, framed)
+		x.signedIn(clientID, "alice")
+		session, _, _ := openSessionCookie(x.w.keys, issuer, x.cookies[x.w.op.cookies.session])
+		claim, _ := (&leave{visit: &visit{sealed: session}}).onceValues()
+		until := x.w.clock.Now().Add(repeatedWithin)
+		if first, _, err := x.w.env.Registry.Once(t.Context(), issuer, claim, "", until); !first || err != nil {
+			t.Fatal(first, err)
+		}
+		if page := readAll(t, x.do(hinted(x).request()).Body); len(addresses(page)) != 1 {
+			t.Errorf("got %s", page)
+		}
+		if x.mustBe(false); x.logouts.Load() != 1 {
+			t.Errorf("the OP was asked %d times", x.logouts.Load())
+		}
+	})
+}
+
+// While the registry is unavailable, sign-outs go on: nothing tells the first from the second.
+func TestASignOutGoesOnWhileTheRegistryIsUnavailable(t *testing.T) {
+	x := newExit(t)
+	x.signedIn(clientID, "alice")
+	c := confirmed(x)
+	up := x.w.down()
+	x.do(c.request())
+	up()
+	if x.logouts.Load() != 1 {
+		t.Errorf("the OP was asked %d times", x.logouts.Load())
+	}
+	if _, atOP := x.isSignedIn(); atOP {
+		t.Error("still signed in at the OP")
+	}
+}
+
+// Who clicks twice on no is told twice that the session goes on; who then clicks on yes is asked again.
+func TestTheSecondClickOnNoIsAnsweredAsTheFirst(t *testing.T) {
+	x := newExit(t)
+	x.signedIn(clientID, "alice")
+	value := confirmation(t, x.ask(nil))
+	for _, want := range []string{"stayed", "stayed"} {
+		if got := outcome(t, x.confirm(value, answerStay)); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	if got := outcome(t, x.confirm(value, answerSignOut)); got != "error" {
+		t.Errorf("got %s", got)
+	}
+	x.mustBe(true)
+}
+
+// anotherServer has the same configuration and the same registry, and no memory in common.
+func (x *exit) anotherServer() *EndSession {
+	x.t.Helper()
+	env := x.w.env
+	env.Registry = registry.Open(x.w.store, x.w.hearEnds, env.Logger)
+	e := &EndSession{
+		LoginCookie: x.e.LoginCookie, LoginPlace: new(LoginPlace), Upstream: x.e.Upstream,
+		Clients: x.e.Clients, Keys: new(Keys), BackChannel: x.w.backChannel(x.e.Clients),
+		FrontChannel: x.e.FrontChannel, FrontChannelTimeout: x.e.FrontChannelTimeout,
+	}
+	e.BackChannel.See(x.w.op)
+	e.Keys.Setup(env)
+	if err := e.Setup(env); err != nil {
+		x.t.Fatal(err)
+	}
+	return e
 }
 
 func TestASignOutIsRepeatedForAMinuteAndByItsOwnBrowserOnly(t *testing.T) {
@@ -267,17 +349,5 @@ func TestASessionThatEndedOtherwiseIsNoSignOutToRepeat(t *testing.T) {
 		if got := outcome(t, x.do(hinted(x).request())); got != "to "+bye {
 			t.Errorf("%s: not signed in: %s", reason, got)
 		}
-	}
-}
-
-func TestTurnsAreForgottenWhenNobodyRepeatsThem(t *testing.T) {
-	x := newExit(t)
-	for range 3 {
-		x.signedIn(clientID, "alice")
-		x.do(hinted(x).request())
-		x.w.clock.advance(repeatedWithin)
-	}
-	if n := len(x.e.turns.byID); n != 1 {
-		t.Errorf("%d turns are kept", n)
 	}
 }
