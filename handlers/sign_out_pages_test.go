@@ -309,7 +309,7 @@ func TestOnlyTheHostOfAnAddressIsShownAsBrowsersReadIt(t *testing.T) {
 
 func TestTheLogHasNothingSecretOfAnAddress(t *testing.T) {
 	for address, want := range map[string]string{
-		elsewhere: "https://rp.example.com:8443/elsewhere", "javascript:secret": "javascript:", "/a?secret#secret": "/a", "https://secret@rp.example.com": "https://rp.example.com",
+		"https://user:pw@rp.example.com:8443/elsewhere?token=secret-1#secret-2": "https://rp.example.com:8443/elsewhere", "javascript:secret": "javascript:", "/a?secret#secret": "/a", "https://secret@rp.example.com": "https://rp.example.com",
 		"https://rp.example.com/%zz?secret": "not a URL", "mailto:secret": "mailto:", "//user:secret@host/x": "//host/x",
 	} {
 		if got := loggedAddress(address); got != want {
