@@ -88,11 +88,11 @@ func (e *EndSession) endAtOP(l *leave) error {
 	if err != nil {
 		return &notEndedError{err.Error(), "see whether the OP answers the upstream request"}
 	}
-	e.relayCookies(l.w.Header(), a.header["Set-Cookie"], e.Upstream.Path)
+	e.relayCookies(l.w.Header(), a.Header()["Set-Cookie"], e.Upstream.Path)
 	if !e.Upstream.succeeded(a.status) {
 		return &notEndedError{fmt.Sprintf("it answered with status %d", a.status), "check the upstream request: it must be the one by which the OP's own pages sign out"}
 	}
-	l.proved = e.proves(l.op, l.r, a.status, a.header)
+	l.proved = e.proves(l.op, l.r, a.status, a.Header())
 	return nil
 }
 
