@@ -18,11 +18,11 @@ func (a *awaited) put(p pendingRequest) {
 }
 
 // find returns the request of a browser that such an answer fits. Without a browser there is none: the request might be another's.
-func (a *awaited) find(browser sessionstate.BrowserID, answer [16]byte) (p pendingRequest, known bool) {
-	if browser.IsZero() {
+func (a *awaited) find(id sessionstate.BrowserID, answer [16]byte) (p pendingRequest, known bool) {
+	if id.IsZero() {
 		return pendingRequest{}, false
 	}
-	return a.requests.get(awaitedKey(browser, answer))
+	return a.requests.get(awaitedKey(id, answer))
 }
 
 func awaitedKey(browser sessionstate.BrowserID, answer [16]byte) [16]byte {

@@ -329,9 +329,9 @@ func (a *agent) browser() *Browser {
 }
 
 // knows makes clients known at the OP's site.
-func (a *agent) knows(clients ...Client) {
+func (a *agent) knows(configured ...Client) {
 	a.t.Helper()
-	a.clients = &Clients{List: clients}
+	a.clients = &Clients{List: configured}
 	if err := a.clients.Setup(a.w.env); err != nil {
 		a.t.Fatal(err)
 	}

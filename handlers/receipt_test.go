@@ -101,12 +101,12 @@ func TestOfClientsThatTheOPTellsItselfNothingIsSaid(t *testing.T) {
 }
 
 func TestFramesThatThePageHasNoPlaceForAreNotCounted(t *testing.T) {
-	clients := new(Clients)
+	listed := new(Clients)
 	for i := range 17 { // 16 of 32 sids and one of one: of the last client's, one has no place
-		clients.List = append(clients.List, Client{ID: fmt.Sprintf("app%02d", i), FrontChannelLogoutURI: fmt.Sprintf("https://app%d.example/", i)})
+		listed.List = append(listed.List, Client{ID: fmt.Sprintf("app%02d", i), FrontChannelLogoutURI: fmt.Sprintf("https://app%d.example/", i)})
 	}
-	x := newExit(t, func(e *EndSession) { e.Clients, e.FrontChannelTimeout = clients, time.Second })
-	for _, client := range clients.List {
+	x := newExit(t, func(e *EndSession) { e.Clients, e.FrontChannelTimeout = listed, time.Second })
+	for _, client := range listed.List {
 		x.signedIn(client.ID, "alice")
 		for i := 1; i < registry.MaxSubjects && client.ID != "app00"; i++ {
 			x.redeem(client.ID, "alice", fmt.Sprint(i))

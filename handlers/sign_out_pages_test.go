@@ -168,7 +168,7 @@ func TestTheLogSaysWhyNobodyIsSentBackByARequestThatNamesNoClient(t *testing.T) 
 
 func TestPagesLinkBackToTheApp(t *testing.T) {
 	const app = "https://app.example.com/bye"
-	clients := []Client{
+	listed := []Client{
 		{ID: clientID, Name: "The Shop", PostLogoutRedirectURIs: []string{bye}},
 		{ID: "plain", PostLogoutRedirectURIs: []string{app}},
 		{ID: "native", Name: "Native", PostLogoutRedirectURIs: []string{"com.example.app:/bye"}},
@@ -193,7 +193,7 @@ func TestPagesLinkBackToTheApp(t *testing.T) {
 		{"to one that registered itself, by a hint", "self", "https://self.example/bye", true, "https://self.example/bye", "self.example"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			x := newExit(t, func(e *EndSession) { e.Clients, e.Confirm = &Clients{List: clients}, ConfirmAlways })
+			x := newExit(t, func(e *EndSession) { e.Clients, e.Confirm = &Clients{List: listed}, ConfirmAlways })
 			x.w.register(t, "self", `{"client_id":"self","client_name":"Your Bank","post_logout_redirect_uris":["https://self.example/bye"]}`)
 			x.signedIn(clientID, "alice")
 			request := values("client_id", tt.client, "post_logout_redirect_uri", tt.redirect, "state", "1")

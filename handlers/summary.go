@@ -66,13 +66,13 @@ func (s *Summary) log(op *OP) {
 		zap.String("login_cookie", cmp.Or(s.LoginCookie, "none")),
 	}
 	if !op.tellsClients {
-		clients := s.Clients.known()
-		unnotified := slices.DeleteFunc(slices.Clone(clients), func(client Client) bool { return s.notifies(op, client) })
+		known := s.Clients.known()
+		unnotified := slices.DeleteFunc(slices.Clone(known), func(client Client) bool { return s.notifies(op, client) })
 		var ids []string
 		for _, client := range unnotified[:min(len(unnotified), maxUnnotified)] {
 			ids = append(ids, client.ID)
 		}
-		fields = append(fields, zap.Int("clients_notified", len(clients)-len(unnotified)),
+		fields = append(fields, zap.Int("clients_notified", len(known)-len(unnotified)),
 			zap.Int("clients_not_notified", len(unnotified)), zap.Strings("not_notified", ids))
 	}
 	s.Logger.Info("provider metadata discovered", fields...)
