@@ -32,7 +32,7 @@ var architecture = []row{
 	{packages: "./handlers/...", imports: []string{
 		"./handlers/...", "./registry", "./tokens/...", "./notify/...", "./assets/...", "./sessionstate/...",
 		"github.com/caddyserver/caddy/v2/modules/caddyhttp",
-		"go.uber.org/zap/...", "golang.org/x/...",
+		"go.uber.org/zap/...", "golang.org/x/...", "github.com/hashicorp/golang-lru/v2/...",
 	}},
 
 	// The level below the endpoints: these do not know each other, but that notices are the registry's.

@@ -501,22 +501,20 @@ func TestTheAddressThatQuestionsAreCountedBy(t *testing.T) {
 func TestTheLimiterKeepsABoundedNumber(t *testing.T) {
 	w := newWorld(t)
 	l := newLimiter(w.clock.Now)
-	for i := range 3*maxLimited + 5 {
+	for i := range 2*maxLimited + 5 {
 		if !l.allow(fmt.Sprint(i), fmt.Sprint(i)) {
 			t.Fatal("the first check of an address was refused")
 		}
 	}
-	for _, g := range []generations{l.addresses, l.handles} {
-		if len(g.young) > maxLimited || len(g.old) > maxLimited {
-			t.Errorf("%d and %d are kept", len(g.young), len(g.old))
-		}
+	if addresses, handles := l.addresses.kept.Len(), l.handles.kept.Len(); addresses > maxLimited || handles > maxLimited {
+		t.Errorf("%d and %d are kept", addresses, handles)
 	}
 }
 
 func TestTheLimiterDoesNotForgetWhoKeepsAsking(t *testing.T) {
 	l := newLimiter(newWorld(t).clock.Now)
 	taken := 0
-	for i := range 3 * maxLimited {
+	for i := range 2 * maxLimited {
 		if i%(maxLimited/4) == 0 {
 			for range burstPerHandle {
 				if l.handles.get(1).AllowN(l.now(), 1) {

@@ -268,7 +268,7 @@ func TestWhatIsKnownOfManyIssuersIsBounded(t *testing.T) {
 	}
 	d := &c.p.documents
 	for what, n := range map[string]int{
-		"documents that were asked for": len(d.asked.values), "questions": d.flights,
+		"documents that were asked for": d.asked.values.Len(), "questions": d.flights,
 	} {
 		if n > maxLately {
 			t.Errorf("%d %s are kept", n, what)

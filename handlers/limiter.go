@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/time/rate"
 )
 
@@ -16,7 +17,7 @@ const (
 	checksPerHandle  = rate.Limit(2)
 	burstPerHandle   = 20
 
-	maxLimited = 1 << 14 // how many addresses, and handles, one generation of counts keeps
+	maxLimited = 1 << 15 // how many addresses, and handles, are counted
 )
 
 // A limiter bounds how many checks are answered for an address and for a handle.
@@ -25,16 +26,16 @@ type limiter struct {
 	seed maphash.Seed
 
 	mu        sync.Mutex
-	addresses generations
-	handles   generations
+	addresses counts
+	handles   counts
 }
 
 func newLimiter(now func() time.Time) *limiter {
 	return &limiter{
 		now:       now,
 		seed:      maphash.MakeSeed(),
-		addresses: generations{limit: checksPerAddress, burst: burstPerAddress},
-		handles:   generations{limit: checksPerHandle, burst: burstPerHandle},
+		addresses: newCounts(checksPerAddress, burstPerAddress),
+		handles:   newCounts(checksPerHandle, burstPerHandle),
 	}
 }
 
@@ -47,25 +48,24 @@ func (l *limiter) allow(address, handle string) bool {
 		l.handles.get(maphash.String(l.seed, handle)).AllowN(now, 1)
 }
 
-// generations keeps counts by hash, in bounded memory: when the young ones are many, the old ones are forgotten and the young
-// grow old. Who is forgotten begins anew, so an attacker needs thousands of addresses to gain a burst.
-type generations struct {
-	limit      rate.Limit
-	burst      int
-	young, old map[uint64]*rate.Limiter
+// counts are kept by hash, of the latest callers. Who is forgotten begins anew, so that an attacker
+// needs thousands of addresses to gain a burst.
+type counts struct {
+	limit rate.Limit
+	burst int
+	kept  *simplelru.LRU[uint64, *rate.Limiter]
 }
 
-func (g *generations) get(key uint64) *rate.Limiter {
-	if limiter, ok := g.young[key]; ok {
-		return limiter
+func newCounts(limit rate.Limit, burst int) counts {
+	kept, _ := simplelru.NewLRU[uint64, *rate.Limiter](maxLimited, nil) // fails for no size alone
+	return counts{limit, burst, kept}
+}
+
+func (c counts) get(key uint64) *rate.Limiter {
+	limiter, found := c.kept.Get(key)
+	if !found {
+		limiter = rate.NewLimiter(c.limit, c.burst)
+		c.kept.Add(key, limiter)
 	}
-	limiter, ok := g.old[key]
-	if !ok {
-		limiter = rate.NewLimiter(g.limit, g.burst)
-	}
-	if len(g.young) >= maxLimited || g.young == nil {
-		g.old, g.young = g.young, make(map[uint64]*rate.Limiter)
-	}
-	g.young[key] = limiter
 	return limiter
 }

@@ -1,24 +1,28 @@
 package handlers
 
-import "sync"
+import (
+	"sync"
 
-// maxRecent is how many values are kept in one generation.
-const maxRecent = 1 << 12
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
 
-// recent keeps the values that were put last, at least maxRecent and at most twice as many of them, in memory. The zero value is
-// empty, and it is safe for concurrent use.
+// maxRecent is how many values one recent keeps.
+const maxRecent = 1 << 13
+
+// recent keeps the values that were put or got last, at most maxRecent, in memory. The zero value
+// is empty, and it is safe for concurrent use.
 type recent[V any] struct {
-	mu         sync.Mutex
-	young, old map[[16]byte]V
+	mu     sync.Mutex
+	values *simplelru.LRU[[16]byte, V]
 }
 
 func (m *recent[V]) put(key [16]byte, value V) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.young == nil || len(m.young) >= maxRecent {
-		m.old, m.young = m.young, make(map[[16]byte]V)
+	if m.values == nil {
+		m.values, _ = simplelru.NewLRU[[16]byte, V](maxRecent, nil) // fails for no size alone
 	}
-	m.young[key] = value
+	m.values.Add(key, value)
 }
 
 func (m *recent[V]) has(key [16]byte) bool {
@@ -29,8 +33,8 @@ func (m *recent[V]) has(key [16]byte) bool {
 func (m *recent[V]) get(key [16]byte) (value V, found bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if value, found = m.young[key]; !found {
-		value, found = m.old[key]
+	if m.values == nil {
+		return value, false
 	}
-	return value, found
+	return m.values.Get(key)
 }

@@ -11,13 +11,13 @@ func TestTheLatestAreRememberedAndNotMore(t *testing.T) {
 		binary.BigEndian.PutUint32(k[:], uint32(i))
 		return k
 	}
-	for i := range 3 * maxRecent {
+	for i := range 2 * maxRecent {
 		r.put(key(i), i)
 	}
-	if got, known := r.get(key(3*maxRecent - 1)); !known || got != 3*maxRecent-1 {
+	if got, known := r.get(key(2*maxRecent - 1)); !known || got != 2*maxRecent-1 {
 		t.Errorf("of the last, %d is known", got)
 	}
-	if r.has(key(0)) || len(r.young)+len(r.old) > 2*maxRecent {
-		t.Errorf("%d are remembered", len(r.young)+len(r.old))
+	if r.has(key(0)) || r.values.Len() > maxRecent {
+		t.Errorf("%d are remembered", r.values.Len())
 	}
 }
