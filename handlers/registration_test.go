@@ -256,7 +256,8 @@ func TestARegisteredNameIsNotShown(t *testing.T) {
 			t.Errorf("%s: known %v: %+v", name, known, client)
 		}
 		end := &EndSession{Clients: o.g.Clients}
-		l := &leave{op: o.w.op, r: httptest.NewRequest("GET", issuer+"/", nil), request: logoutRequest{ClientID: id, Hinted: true}}
+		r := httptest.NewRequest("GET", issuer+"/", nil)
+		l := leaveOf(newVisit(o.w.env, o.w.op, o.w.keys, r), r, logoutRequest{ClientID: id, Hinted: true})
 		page := assets.View{Page: assets.PageQuestion}
 		if end.showClient(l, &page); page.Client != id {
 			t.Errorf("the question names %q", page.Client)

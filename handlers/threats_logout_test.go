@@ -243,7 +243,7 @@ func TestASignedOutBrowserIsKnownByTheIDThatItIsGiven(t *testing.T) {
 	}
 	w := newWorld(t)
 	v := newVisit(w.env, w.op, w.keys, httptest.NewRequest(http.MethodGet, issuer+"/", nil))
-	location, err := url.Parse((&EndSession{}).next(&leave{visit: v, op: w.op}, sealedLogout{Ended: true}))
+	location, err := url.Parse(new(EndSession).next(leaveOf(v, nil, logoutRequest{}), sealedLogout{Ended: true}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,6 +253,11 @@ func TestASignedOutBrowserIsKnownByTheIDThatItIsGiven(t *testing.T) {
 	if given := recorder.Result().Cookies(); !ok || len(given) != 1 || given[0].Name != w.op.cookies.session || !sealed.isOfBrowser(v.sealed.browser) {
 		t.Errorf("a browser without an ID is given %v for %+v", given, sealed)
 	}
+}
+
+// leaveOf is a request of the endpoint by a browser.
+func leaveOf(v *visit, r *http.Request, request logoutRequest) *leave {
+	return &leave{visit: v, op: v.op, r: r, request: request}
 }
 
 // Anybody may register a client where registration is open: the OP must not send browsers to an address of that client's for a mere link.
