@@ -94,7 +94,7 @@ func TestThreatFramesDoNotEvictASignInUnderWay(t *testing.T) {
 	if n := a.cookieBytes(); n > maxCookies {
 		t.Errorf("the cookies have %d bytes", n)
 	}
-	a.b.awaited = new(awaited) // another server
+	a.b = nil // another server
 	for i := range navigationSlots {
 		if sessionState(t, a.get("/login", redirect(callback+"?code=c&state="+fmt.Sprint("mine", i)))) == "" {
 			t.Errorf("sign-in %d has no session_state", i)
@@ -109,7 +109,7 @@ func TestAnAnsweredRequestCanBeAnsweredAgainForFiveMinutes(t *testing.T) {
 		a.get(authorize("s"), page)
 		answered := func() bool {
 			if forget {
-				a.b.awaited = new(awaited)
+				a.b = nil // another server
 			}
 			return sessionState(t, a.get("/login", redirect(callback+"?code=c&state=s"))) != ""
 		}
@@ -140,7 +140,7 @@ func TestAnAnsweredRequestGivesWayFirst(t *testing.T) {
 	}
 	a.get("/login", redirect(callback+"?code=c&state=3"))
 	a.get(authorize("more"), page)
-	a.b.awaited = new(awaited)
+	a.b = nil // another server
 	if sessionState(t, a.get("/login", redirect(callback+"?code=c&state=first"))) == "" {
 		t.Error("the oldest request gave way to one that was answered")
 	}
@@ -173,7 +173,7 @@ func TestClientIDsThatDoNotFitIntoTheCookie(t *testing.T) {
 			}
 			a.get(asClient(tt.id, "s"), page)
 			if tt.otherServer {
-				a.b.awaited = new(awaited)
+				a.b = nil // another server
 			}
 			const location = callback + "?code=c&state=s"
 			response := a.get("/login", redirect(location))
