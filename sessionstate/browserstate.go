@@ -51,11 +51,11 @@ func IsBrowserState(value string) bool {
 	return ok && len(raw) == 32
 }
 
-func (k derivedKey) browserState(issuer string, id SessionID) string {
+func (k sharedKey) browserState(issuer string, id SessionID) string {
 	return encodeState(k.derive(32, "browser state", issuer, string(id[:])))
 }
 
-func (k derivedKey) anonymousState(issuer string) string {
+func (k sharedKey) anonymousState(issuer string) string {
 	return encodeState(k.derive(32, "anonymous", issuer))
 }
 
