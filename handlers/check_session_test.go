@@ -306,7 +306,7 @@ func TestVerdicts(t *testing.T) {
 		{"a state with a space", func(_ *testing.T, _ *world, _ *agent, q *check) { q.sessionState += " " }, verdictUnknown},
 		{"sealed under other keys", func(t *testing.T, w *world, _ *agent, _ *check) { w.keys = keyring(t, secondSecret) }, verdictUnknown},
 		{"another issuer's", func(t *testing.T, w *world, _ *agent, _ *check) { w.op = knownOP(t, issuer+"/realm", metadata{}) }, verdictUnknown},
-		{"a handle of an earlier version", func(_ *testing.T, w *world, _ *agent, q *check) {
+		{"a handle of another size", func(_ *testing.T, w *world, _ *agent, q *check) {
 			q.sessionState = "h." + w.keys.Seal("handle", issuer, make([]byte, 16+8+16+16+4))
 		}, verdictUnknown},
 		{"lost", func(_ *testing.T, w *world, _ *agent, _ *check) { w.lose() }, verdictUnknown},
