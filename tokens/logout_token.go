@@ -2,7 +2,6 @@ package tokens
 
 import (
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -67,12 +66,10 @@ func (k *SigningKeys) Sign(token LogoutToken, alg string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id := make([]byte, 16)
-	_, _ = rand.Read(id) // never fails: crypto/rand ends the program instead
 	return jwt.Signed(signer).Claims(logoutClaims{
 		Issuer: token.Issuer, Audience: token.ClientID,
 		IssuedAt: token.IssuedAt.Unix(), Expires: token.IssuedAt.Add(LogoutTokenLifetime).Unix(),
-		ID: base64.RawURLEncoding.EncodeToString(id), Events: map[string]struct{}{logoutEvent: {}},
+		ID: rand.Text(), Events: map[string]struct{}{logoutEvent: {}},
 		Subject: token.Subject, SessionID: token.SessionID,
 	}).Serialize()
 }
