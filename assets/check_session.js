@@ -114,11 +114,13 @@
 		q.rank = 2;
 	}
 
-	// browserState returns the value of the cookie, or nothing. Reading it throws in a sandboxed frame.
+	// browserState returns the value of the cookie, '' without one. Reading it throws in a sandboxed frame.
 	function browserState() {
 		try {
-			return ('; ' + document.cookie).split('; ' + cookieName + '=')[1].split(';')[0];
-		} catch (x) {}
+			return (('; ' + document.cookie).split('; ' + cookieName + '=')[1] || '').split(';')[0];
+		} catch (x) {
+			return '';
+		}
 	}
 
 	// ask sends the next question. Each sender has its turn, whatever the others send. Questions behind a reply give way to those
@@ -130,7 +132,7 @@
 		var q = waiting.splice(i % waiting.length, 1)[0], asked = Date.now(), state = browserState();
 		waiting.push(q);
 		busy = true;
-		post(q.body + '&browser_state=' + encode(state || ''), function (word) {
+		post(q.body + '&browser_state=' + encode(state), function (word) {
 			if (word) {
 				failures = 0;
 				if (!answers[q.key] && keys.push(q.key) > 64) delete answers[keys.shift()];
