@@ -127,8 +127,8 @@ func TestOpenHandleRefuses(t *testing.T) {
 	}
 }
 
-// An RP sees the handle, and every script of the OP's origin sees the browser state: neither may say which session it is, nor may
-// one of them lead to the other.
+// An RP sees the handle, and every script of the OP's origin sees the browser state: neither may
+// say which session it is, nor may one of them lead to the other.
 func TestBrowserStateSessionIDAndHandleShareNoPart(t *testing.T) {
 	ring := mustKeyring(t, oldSecret)
 	h := someHandle()

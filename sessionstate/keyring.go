@@ -26,11 +26,12 @@ var (
 )
 
 // A Keyring holds the shared keys. The first one seals and makes new values; all of them open and
-// verify, so that a key can be rotated: first new behind old on all servers, then before it, then
-// alone.
+// verify. To rotate a key, add the new one behind the old one on all servers, then move it to the
+// front, then remove the old one.
 //
-// Each use has a key of its own, derived by HKDF (RFC 5869) with SHA-256 and a label that names the
-// use. Servers with the same keys compute the same values. A Keyring is safe for concurrent use.
+// Each use has a key of its own, derived by HKDF (RFC 5869) with SHA-256 and a label that names
+// the use. Servers with the same keys compute the same values. A Keyring is safe for concurrent
+// use.
 type Keyring struct {
 	keys []sharedKey // never empty
 
@@ -41,12 +42,12 @@ type Keyring struct {
 // A sharedKey is what HKDF extracted from one secret.
 type sharedKey []byte
 
-// extractSalt separates this package's keys from whatever else the same secret may serve for.
+// extractSalt separates this package's keys from other uses of the same secret.
 const extractSalt = "caddy-oidc-session v1"
 
-// NewKeyring makes a keyring of one or several secrets, at least [MinKeyLength] bytes each, which are taken as they are: no
-// encoding is undone. It fails with ErrNoKey, ErrEmptyKey, ErrShortKey or ErrDuplicateKey; the error names the key by its
-// place, never by its content.
+// NewKeyring returns a keyring of one or several secrets of at least [MinKeyLength] bytes. They
+// are used as they are, without any decoding. It fails with ErrNoKey, ErrEmptyKey, ErrShortKey or
+// ErrDuplicateKey. The error names the key by its position, never by its content.
 func NewKeyring(secrets ...[]byte) (*Keyring, error) {
 	if len(secrets) == 0 {
 		return nil, ErrNoKey
@@ -57,7 +58,8 @@ func NewKeyring(secrets ...[]byte) (*Keyring, error) {
 		case len(bytes.TrimSpace(secret)) == 0:
 			return nil, fmt.Errorf("%w (key %d)", ErrEmptyKey, i+1)
 		case len(secret) < MinKeyLength:
-			return nil, fmt.Errorf("%w (key %d has %d bytes, at least %d are needed)", ErrShortKey, i+1, len(secret), MinKeyLength)
+			return nil, fmt.Errorf("%w (key %d has %d bytes, at least %d are needed)",
+				ErrShortKey, i+1, len(secret), MinKeyLength)
 		}
 		key, err := newSharedKey(secret)
 		if err != nil {

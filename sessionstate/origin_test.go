@@ -156,8 +156,8 @@ func TestOriginRefuses(t *testing.T) {
 	}
 }
 
-// What Origin accepts must be what a browser has as e.origin, or every check would answer "changed". Node.js has the same parser
-// as browsers (WHATWG URL).
+// What Origin accepts must be what a browser has as e.origin, or every check would answer
+// "changed". Node.js has the same parser as browsers (WHATWG URL).
 func TestOriginIsWhatABrowserNames(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it starts Node.js")
@@ -196,7 +196,7 @@ func tableURIs() []string {
 	return uris
 }
 
-// assembledURIs puts together, always the same way, whatever parsers have been found to disagree on.
+// assembledURIs combines parts that parsers disagree on, the same way in each run.
 func assembledURIs(n int) []string {
 	schemes := []string{"https://", "http://", "HTTPS://"}
 	ends := []string{"", "/", "/cb", "?x", "#f", ":", ":80", ":443/", ":0443", ":0", ":65535", ":65536", ":8443/x"}

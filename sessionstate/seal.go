@@ -17,19 +17,19 @@ var ErrSeal = errors.New("not sealed here for this use")
 // shorter (browsers keep 4096); a value in a form or URL may be as long.
 const MaxSealed = 32 << 10
 
-// A sealed value is the format (1 byte), a random nonce, and what XChaCha20-Poly1305 makes of the
-// value. With nonces of 192 bits, a key seals any number of values.
+// A sealed value is the format (1 byte), a random nonce, and the XChaCha20-Poly1305 ciphertext.
+// With nonces of 192 bits, one key can seal any number of values.
 const (
 	sealFormat   = 2
 	sealText     = 1 + chacha20poly1305.NonceSizeX
 	sealOverhead = sealText + chacha20poly1305.Overhead
 )
 
-// base64url has no padding and one text only for each value, but for line ends, which it ignores.
+// base64url is unpadded. Each value has one encoding only, except that line ends are ignored.
 var base64url = base64.RawURLEncoding.Strict()
 
-// Seal encrypts and authenticates a value under the first key. It returns unpadded base64url, of a
-// value 41 bytes longer. Only [Keyring.Open] with the same purpose and issuer opens it.
+// Seal encrypts and authenticates a value under the first key: unpadded base64url, 41 bytes longer
+// than the value before encoding. Only [Keyring.Open] with the same purpose and issuer opens it.
 func (k *Keyring) Seal(purpose, issuer string, value []byte) string {
 	out := make([]byte, sealText, sealOverhead+len(value))
 	out[0] = sealFormat
@@ -58,10 +58,10 @@ func (k *Keyring) Open(purpose, issuer, sealed string) (value []byte, current bo
 	return nil, false, ErrSeal
 }
 
-// A sealUse is what one key of each shared key is for. What is sealed for one use opens for no other.
+// A sealUse has sealing keys of its own, so that a value sealed for one use opens for no other.
 type sealUse struct{ purpose, issuer string }
 
-// maxSealUses bounds the keys that are kept. More uses are slower, not refused.
+// maxSealUses bounds how many uses have their ciphers kept. Beyond it, ciphers are derived anew.
 const maxSealUses = 256
 
 // aeads returns one cipher for each shared key, in their order.
@@ -74,7 +74,8 @@ func (k *Keyring) aeads(purpose, issuer string) []cipher.AEAD {
 		return aeads
 	}
 	for _, key := range k.keys {
-		aead, err := chacha20poly1305.NewX(key.derive(chacha20poly1305.KeySize, "seal", purpose, issuer))
+		sealing := key.derive(chacha20poly1305.KeySize, "seal", purpose, issuer)
+		aead, err := chacha20poly1305.NewX(sealing)
 		if err != nil {
 			panic(err) // only for a wrong key length: NewKeyring has tried
 		}
@@ -89,7 +90,7 @@ func (k *Keyring) aeads(purpose, issuer string) []cipher.AEAD {
 	return aeads
 }
 
-// decode undoes base64url without line ends.
+// decode decodes base64url, and rejects line ends.
 func decode(text string) (value []byte, ok bool) {
 	value, err := base64url.DecodeString(text)
 	return value, err == nil && len(text) == base64url.EncodedLen(len(value))

@@ -12,8 +12,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// Seals under oldSecret for the purpose "cookie" and the issuer, with the nonce a0 a1 ... b7, computed
-// in Python by libsodium (PyNaCl), and by hashlib and hmac:
+// Seals under oldSecret for the purpose "cookie" and the issuer, with the nonce a0 a1 ... b7,
+// computed in Python by libsodium (PyNaCl), and by hashlib and hmac:
 //
 //	mac = lambda key, text: hmac.new(key, text, hashlib.sha256).digest()
 //	label = b"".join(len(p).to_bytes(2, "big") + p for p in (b"seal", b"cookie", issuer))
@@ -146,7 +146,8 @@ func TestOpenRefusesATruncatedOrExtendedSeal(t *testing.T) {
 	}
 }
 
-// The last character of a base64url text may hold bits that mean nothing: they must be zero, or one value had several texts.
+// The last character of base64url may have unused bits. They must be zero, so that each value has
+// one encoding only.
 func TestOpenRefusesBase64ThatIsNotCanonical(t *testing.T) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	ring := mustKeyring(t, oldSecret)
@@ -173,7 +174,8 @@ func rawSeal(t *testing.T) []byte {
 	return raw
 }
 
-// The steps are those of Keyring's doc comment. During each, some servers have made it and some have not yet.
+// The steps are those of Keyring's doc comment. During each, servers before and after it run
+// together.
 func TestAKeyIsRotatedWithoutAServerThatCannotOpen(t *testing.T) {
 	steps := [][]string{{oldSecret}, {oldSecret, newSecret}, {newSecret, oldSecret}, {newSecret}}
 	for i := range len(steps) - 1 {
