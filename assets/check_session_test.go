@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// longName is as long as the name of the browser state cookie gets.
+// longName is a name of the browser state cookie of the maximum length.
 const longName = "__Host-op_browser_state_0123abcd"
 
 func TestCheckSessionHasAtMost4096Bytes(t *testing.T) {
@@ -107,7 +107,7 @@ func TestCheckSessionScriptIsES5(t *testing.T) {
 	}
 }
 
-// Node's own parser says what the words above cannot: that it is all of it ES5.
+// Node's own parser finds any syntax newer than ES5.
 func TestCheckSessionScriptParsesAsES5(t *testing.T) {
 	const parse = `const scripts = JSON.parse(require('fs').readFileSync(0, 'utf8'));
 let acorn;
@@ -131,7 +131,7 @@ for (const script of scripts) acorn.parse(script, {ecmaVersion: 5});`
 	}
 }
 
-// scenarios holds the results of testdata/scenarios.js, which run once: they take seconds.
+// scenarios has the results of testdata/scenarios.js. They run once, since they take seconds.
 var scenarios []result
 
 func runScenarios(t *testing.T) []result {
@@ -177,7 +177,8 @@ type vector struct {
 	SessionState string `json:"session_state"`
 }
 
-// vectors returns inputs of every length around the borders of SHA-256's blocks, and 1000 random ones.
+// vectors returns inputs of every length around the borders of SHA-256's blocks, and 1000 random
+// ones.
 func vectors() []vector {
 	random := rand.New(rand.NewPCG(1, 2))
 	alphabet := []rune("ab z09~.&%+\"'\\éßΩж中\u2028\uffff\U0001f600\U0010fffd")
@@ -232,8 +233,8 @@ func runScript(t *testing.T, input any) []result {
 	return results
 }
 
-// node runs node for at most a minute, and returns its standard output. It skips the test where there is no node, other than in
-// CI.
+// node runs node for at most a minute, and returns its standard output. Without node, it skips the
+// test, except in CI.
 func node(t *testing.T, stdin string, args ...string) []byte {
 	t.Helper()
 	path, err := exec.LookPath("node")
@@ -264,7 +265,8 @@ func TestThreatCVE20241249FloodsOfMessagesAreBounded(t *testing.T) {
 	threatScenarios(t, "flood", 2)
 }
 
-// threatScenarios reports whether the scenarios with a word in their names, of which there are some, pass.
+// threatScenarios checks that the scenarios with a word in their names pass, and how many there
+// are.
 func threatScenarios(t *testing.T, word string, atLeast int) {
 	t.Helper()
 	ran := 0
