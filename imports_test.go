@@ -49,8 +49,12 @@ var architecture = []row{
 	// The arithmetic, which an OP written in Go imports too, so that what it pulls in is counted as well.
 	{
 		packages: "./sessionstate/...",
-		imports:  []string{"./sessionstate/...", "golang.org/x/net/idna"},
-		tree:     []string{"./sessionstate/...", "golang.org/x/net/idna", "golang.org/x/text/..."},
+		imports:  []string{"./sessionstate/...", "golang.org/x/net/idna", "golang.org/x/crypto/chacha20poly1305"},
+		tree: []string{
+			"./sessionstate/...", "golang.org/x/net/idna", "golang.org/x/text/...",
+			"golang.org/x/crypto/chacha20poly1305", "golang.org/x/crypto/chacha20", "golang.org/x/crypto/internal/...",
+			"golang.org/x/sys/cpu",
+		},
 	},
 }
 

@@ -1,4 +1,4 @@
-// Package assets holds the pages that browsers are given, with the Content-Security-Policy that fits each.
+// Package assets has the pages for browsers, with a Content-Security-Policy for each.
 package assets
 
 import (
@@ -11,14 +11,14 @@ import (
 
 // Page is a page that is the same for all requests.
 type Page struct {
-	// Body is HTML in UTF-8. It is shared: not to be changed.
+	// Body is HTML in UTF-8. Do not change it: it is shared.
 	Body []byte
 
 	// ETag is a strong entity tag of Body, with its quotes (RFC 9110, section 8.8.3).
 	ETag string
 
-	// ContentSecurityPolicy is the value of the header of that name. It names the page's script by its hash, and says nothing
-	// of who may frame the page.
+	// ContentSecurityPolicy is the value of that header. It allows the page's script by its hash,
+	// and every site to frame the page.
 	ContentSecurityPolicy string
 }
 
@@ -29,19 +29,20 @@ var checkSessionHTML string
 //go:embed check_session.min.js
 var checkSessionMinified string
 
-// checkSessionScript is the script as served: the same for every issuer, so that its hash is too. Its source, to be read, is
-// check_session.js.
+// checkSessionScript is the script as served. It is the same for every issuer, and so is its hash.
+// Its source is check_session.js.
 var checkSessionScript = strings.TrimSpace(checkSessionMinified)
 
-// CheckSession returns the check page, the "OP iframe" of OpenID Connect Session Management 1.0 (section 3.2), for an issuer
-// whose browser state is in the cookie of the given name.
+// CheckSession returns the check page, the "OP iframe" of OpenID Connect Session Management 1.0
+// (section 3.2), for an issuer that has the browser state in the cookie of the given name.
 //
-// The page asks the server by POST to the page's own path, with the form fields client_id, session_state, origin, and
-// browser_state (the cookie's value; empty where it cannot be read), without cookies where the browser has fetch. It takes a 200 with a body of exactly "unchanged", "changed", "error" or "unknown" for
-// an answer, and anything else for none. check_session.js says what it makes of them.
+// The page asks the server by POST to its own path, without cookies where the browser has fetch.
+// The form fields are client_id, session_state, origin, and browser_state (the cookie's value;
+// empty if it cannot be read). An answer is a 200 with a body of exactly "unchanged", "changed",
+// "error" or "unknown". The comments of check_session.js describe the replies.
 //
-// Every site may have to frame the page, so it must not be served with X-Frame-Options. With a cookie name of up to 64 bytes it
-// has no more than 4096 bytes.
+// Any site may frame the page, so do not serve it with X-Frame-Options. With a cookie name of at
+// most 64 bytes, it has at most 4096 bytes.
 func CheckSession(cookieName string) Page {
 	body := strings.NewReplacer(
 		"{{cookie}}", html.EscapeString(cookieName),
@@ -55,10 +56,16 @@ func CheckSession(cookieName string) Page {
 	}
 }
 
-// policy returns a Content-Security-Policy that allows one inline script (Content Security Policy Level 3, section 8.3) and
-// requests to the page's own origin. There is no frame-ancestors: relying parties may be anywhere.
+// policy returns a Content-Security-Policy that allows one inline script and requests to the
+// page's own origin. There is no frame-ancestors: RPs may be at any origin.
 func policy(script string) string {
-	sum := sha256.Sum256([]byte(script))
-	return "default-src 'none'; script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; connect-src 'self'; base-uri 'none'; form-action 'none'"
+	return "default-src 'none'; script-src " + hashSource([]byte(script)) +
+		"; connect-src 'self'; base-uri 'none'; form-action 'none'"
+}
+
+// hashSource returns the source expression for an inline script or style (Content Security Policy
+// Level 3, section 2.3.1).
+func hashSource(content []byte) string {
+	sum := sha256.Sum256(content)
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }

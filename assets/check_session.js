@@ -1,12 +1,15 @@
-// The script of the check page, the "OP iframe" of OpenID Connect Session Management 1.0 (section 3.2).
+// The script of the check page, the "OP iframe" of OpenID Connect Session Management 1.0 (section
+// 3.2).
 //
-// A relying party (RP) posts "<client_id> <session_state>"; the page replies `unchanged`, `changed` or `error`, and never posts
-// anything else, nor unasked. The browser state cookie decides while it agrees with the session_state; the server decides
-// where it does not agree or cannot be read, because browsers hide or partition the cookies of other sites' frames. Where
-// neither knows, the page is silent: some RPs sign the user out on a wrong word, others stop for good.
+// A relying party (RP) posts "<client_id> <session_state>", and the page replies `unchanged`,
+// `changed` or `error`. It never posts anything else, nor without a message. The browser state
+// cookie decides while it matches the session_state. If it does not match or cannot be read, the
+// server decides, because browsers hide or partition the cookies of other sites' frames. If
+// neither knows, the page does not reply: on a wrong reply, some RPs sign the user out, and others
+// stop permanently.
 //
-// This is ECMAScript 5, and uses no newer API without a substitute. What is served is check_session.min.js, which `go generate`
-// makes of it.
+// This is ECMAScript 5, and has a substitute for each newer API. The page has
+// check_session.min.js, which `go generate` makes from this file.
 (function () {
 	'use strict';
 
@@ -14,18 +17,20 @@
 	var encode = encodeURIComponent;
 	var cookieName = document.documentElement.getAttribute('data-cookie');
 
-	// What the server answered, by question, and the questions in the order of their first answers. Only an answer makes an
-	// entry, so that a flood of messages pushes out no more than one entry a second.
+	// The server's answers by question, and the questions in the order of their first answers.
+	// Only an answer makes an entry, so that a flood of messages evicts at most one entry a
+	// second.
 	var answers = {}, keys = [];
 
-	// The latest message of each sender for which the server has to be asked, in the order of their turns.
+	// The latest message of each sender that needs the server, in the order of their turns.
 	var waiting = [];
 
-	// A request is under way or was just now.
+	// A request is in flight, or was less than a second ago.
 	var busy;
 	var failures = 0;
 
-	// The constants of SHA-256 (FIPS 180-4, sections 4.2.2 and 5.3.3): the fractions of the square and cube roots of primes.
+	// The constants of SHA-256 (FIPS 180-4, sections 4.2.2 and 5.3.3): the fractions of the square
+	// and cube roots of primes.
 	var squareRoots = [], cubeRoots = [], number, divisor;
 	for (number = 2; cubeRoots.length < 64; number++) {
 		for (divisor = 2; number % divisor; divisor++) {}
@@ -43,22 +48,23 @@
 		if (!q.rank) {
 			waiting.splice(i, 1);
 		} else if (i < 8 || q.source === window.parent) {
-			// However many frames crowd the page, the page itself, which is the RP as a rule, has its place.
+			// The page around this frame, usually the RP, has its place even if many frames ask.
 			q.since = waiting[i] ? waiting[i].since : Date.now();
 			waiting[i] = q;
 			ask();
 		}
 	};
 
-	// inThisTree tells whether a window is another frame of the page that this frame is in. Others, such as a page that opened
-	// that page, have no business here, and may not make the browser send requests.
+	// inThisTree reports whether a window is another frame of the page that this frame is in.
+	// Others, for example a page that opened that page, must not make the browser send requests.
 	function inThisTree(source) {
 		try {
 			return source && source !== window && source.top === window.top;
 		} catch (x) {}
 	}
 
-	// parse makes a question of a message. verdict is what to say of one that needs no deciding; '' says nothing.
+	// parse returns the question of a message. Its verdict is a reply that needs no decision; ''
+	// means no reply.
 	function parse(e) {
 		var text = typeof e.data === 'string' ? e.data : '';
 		var space = text.lastIndexOf(' '), state = text.slice(space + 1), dot = state.indexOf('.');
@@ -80,13 +86,13 @@
 		try {
 			q.body = 'client_id=' + encode(q.client) + '&session_state=' + encode(state) + '&origin=' + encode(q.origin);
 		} catch (x) {
-			// Half of a surrogate pair is no text.
+			// It has half of a surrogate pair.
 			q.verdict = 'error';
 		}
 		return q;
 	}
 
-	// reply answers a question if it can be decided now.
+	// reply replies to a question if it can be decided now.
 	function reply(q) {
 		var word = decide(q);
 		if (word) {
@@ -98,8 +104,8 @@
 		}
 	}
 
-	// decide returns the reply to a question; none is silence. rank says how urgently the server is to be asked then: 0 not at
-	// all, 1 behind the reply, 2 before it.
+	// decide returns the reply to a question, if there is one. It sets rank: 0 if the server need
+	// not be asked, 1 if it is asked after the reply, 2 if before it.
 	function decide(q) {
 		var known = answers[q.key] || {}, word = known.word, current = browserState();
 		q.rank = 0;
@@ -109,20 +115,23 @@
 			q.rank = recent(known.asked, 60000) ? 0 : 1;
 			return 'unchanged';
 		}
-		// The server's word holds for what the cookie was then.
+		// The server's answer is for the cookie at that time.
 		if (recent(known.asked, known.kept) && known.state === current) return word === 'unknown' ? current && 'changed' : word;
 		q.rank = 2;
 	}
 
-	// browserState returns the value of the cookie, or nothing. Reading it throws in a sandboxed frame.
+	// browserState returns the value of the cookie, '' without one. Reading it throws in a
+	// sandboxed frame.
 	function browserState() {
 		try {
-			return ('; ' + document.cookie).split('; ' + cookieName + '=')[1].split(';')[0];
-		} catch (x) {}
+			return (('; ' + document.cookie).split('; ' + cookieName + '=')[1] || '').split(';')[0];
+		} catch (x) {
+			return '';
+		}
 	}
 
-	// ask sends the next question. Each sender has its turn, whatever the others send. Questions behind a reply give way to those
-	// before one, for ten seconds.
+	// ask sends the next question. Senders take turns, even if some send more than others.
+	// Questions of rank 1 wait for those of rank 2, but at most ten seconds.
 	function ask() {
 		if (busy || !waiting.length) return;
 		var i = 0;
@@ -130,13 +139,13 @@
 		var q = waiting.splice(i % waiting.length, 1)[0], asked = Date.now(), state = browserState();
 		waiting.push(q);
 		busy = true;
-		post(q.body + '&browser_state=' + encode(state || ''), function (word) {
+		post(q.body + '&browser_state=' + encode(state), function (word) {
 			if (word) {
 				failures = 0;
 				if (!answers[q.key] && keys.push(q.key) > 64) delete answers[keys.shift()];
 				answers[q.key] = {word: word, asked: asked, kept: spread(8000), state: state};
 			}
-			// The reply goes to the latest message of each sender, be it the one that was asked for or not.
+			// The latest message of each sender gets the reply, even if another one was asked for.
 			waiting = waiting.filter(function (other) {
 				if (other.rank > 1) {
 					reply(other);
@@ -152,7 +161,7 @@
 		});
 	}
 
-	// post calls report once, with the server's word if there is one.
+	// post calls report once, with the server's answer if there is one.
 	function post(body, report) {
 		var type = 'application/x-www-form-urlencoded', path = location.pathname, xhr, abort, limit = setTimeout(finish, 5000);
 		function finish(status, text) {
@@ -191,19 +200,20 @@
 		}
 	}
 
-	// recent tells whether a time was less than so many milliseconds ago. One to come, by a clock that was set back, was not.
+	// recent reports whether a time was less than so many milliseconds ago. A time in the future,
+	// after the clock was set back, was not.
 	function recent(time, length) {
 		var age = Date.now() - time;
 		return age >= 0 && age < length;
 	}
 
-	// spread lengthens a time by up to a half, so that browsers do not ask in step.
+	// spread lengthens a time by up to a half, so that browsers do not ask at the same time.
 	function spread(length) {
 		return length * (1 + Math.random() / 2);
 	}
 
-	// sha256 returns the unpadded base64url of the SHA-256 (FIPS 180-4, section 6.2.2) of a text in UTF-8. The engine's own needs
-	// a secure context and is asynchronous.
+	// sha256 returns the unpadded base64url of the SHA-256 (FIPS 180-4, section 6.2.2) of a text
+	// in UTF-8. The browser's own is asynchronous, and needs a secure context.
 	function sha256(text) {
 		var bytes = unescape(encode(text)) + '\x80', size = (bytes.length + 71 >> 6) * 16;
 		var words = [], w = [], h = squareRoots.slice(0, 8), out = '', block, i, v, a, e;

@@ -12,14 +12,15 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/net/html"
 )
 
-// telling is a page that tells one app; change makes it another.
-func telling(change func(*FrontChannel)) FrontChannel {
+// frontChannel returns a page for one app, after a change.
+func frontChannel(change func(*FrontChannel)) FrontChannel {
 	f := FrontChannel{
 		Language: "en", Issuer: "op.example.com", Frames: []string{"https://rp.example.com/out?iss=https%3A%2F%2Fop.example.com&sid=1"},
 		Next: "/oidc/end-session?parked=x", Timeout: 2500 * time.Millisecond,
@@ -30,10 +31,16 @@ func telling(change func(*FrontChannel)) FrontChannel {
 	return f
 }
 
-// tell renders the page with the templates of a directory; "" is the built-in one.
-func tell(t *testing.T, dir string, f FrontChannel) (body, policy string) {
+// builtInPages are loaded once: each is rendered with all texts.
+var builtInPages = sync.OnceValues(func() (*Pages, error) { return LoadPages("") })
+
+// render renders the page with the templates of a directory; "" means the built-in one.
+func render(t *testing.T, dir string, f FrontChannel) (body, policy string) {
 	t.Helper()
-	pages, err := LoadPages(dir)
+	pages, err := builtInPages()
+	if dir != "" {
+		pages, err = LoadPages(dir)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,10 +51,10 @@ func tell(t *testing.T, dir string, f FrontChannel) (body, policy string) {
 	return string(page), policy
 }
 
-// refuse tells which error the page is.
-func refuse(t *testing.T, f FrontChannel) error {
+// renderError returns the error of the page.
+func renderError(t *testing.T, f FrontChannel) error {
 	t.Helper()
-	pages, err := LoadPages("")
+	pages, err := builtInPages()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +65,8 @@ func refuse(t *testing.T, f FrontChannel) error {
 	return err
 }
 
-// tags are the elements of a name, with their attributes. noscript is what a browser without scripts finds.
+// tags returns the attributes of each element of a name, as a browser with or without scripts has
+// them.
 func tags(t *testing.T, body, name string, scripting bool) []map[string]string {
 	t.Helper()
 	document, err := html.ParseWithOptions(strings.NewReader(body), html.ParseOptionEnableScripting(scripting))
@@ -86,8 +94,8 @@ func hash(element, body string) string {
 }
 
 func TestFrontChannelHasAHiddenFrameForEachApp(t *testing.T) {
-	f := telling(func(f *FrontChannel) { f.Frames = append(f.Frames, "http://localhost:8080/out?a=b&c") })
-	body, _ := tell(t, "", f)
+	f := frontChannel(func(f *FrontChannel) { f.Frames = append(f.Frames, "http://localhost:8080/out?a=b&c") })
+	body, _ := render(t, "", f)
 	for scripting, attribute := range map[bool]string{true: "data-src", false: "src"} {
 		found := tags(t, body, "iframe", scripting)
 		found = slices.DeleteFunc(found, func(a map[string]string) bool { return a[attribute] == "" })
@@ -105,7 +113,7 @@ func TestFrontChannelHasAHiddenFrameForEachApp(t *testing.T) {
 
 func TestFrontChannelHasALinkAndARefreshForBrowsersWithoutScripts(t *testing.T) {
 	for timeout, seconds := range map[time.Duration]string{time.Millisecond: "1", 2 * time.Second: "2", 2500 * time.Millisecond: "3", 30 * time.Second: "30"} {
-		body, _ := tell(t, "", telling(func(f *FrontChannel) { f.Timeout = timeout }))
+		body, _ := render(t, "", frontChannel(func(f *FrontChannel) { f.Timeout = timeout }))
 		refresh := slices.DeleteFunc(tags(t, body, "meta", false), func(a map[string]string) bool { return a["http-equiv"] != "refresh" })
 		if len(refresh) != 1 || refresh[0]["content"] != seconds+";url=/oidc/end-session?parked=x" {
 			t.Errorf("after %s: %v", timeout, refresh)
@@ -116,7 +124,7 @@ func TestFrontChannelHasALinkAndARefreshForBrowsersWithoutScripts(t *testing.T) 
 			}
 		}
 	}
-	body, _ := tell(t, "", telling(nil))
+	body, _ := render(t, "", frontChannel(nil))
 	if links := tags(t, body, "a", true); len(links) != 1 || links[0]["href"] != "/oidc/end-session?parked=x" {
 		t.Errorf("the links are %v", links)
 	}
@@ -125,7 +133,7 @@ func TestFrontChannelHasALinkAndARefreshForBrowsersWithoutScripts(t *testing.T) 
 func TestFrontChannelHasAllTextsInEveryLanguage(t *testing.T) {
 	seen := make(map[string]string)
 	for language := range texts {
-		body, _ := tell(t, "", telling(func(f *FrontChannel) { f.Language = language }))
+		body, _ := render(t, "", frontChannel(func(f *FrontChannel) { f.Language = language }))
 		title := tags(t, body, "iframe", true)[0]["title"]
 		heading := regexp.MustCompile(`<h1>(.+)…</h1>`).FindStringSubmatch(body)
 		link := regexp.MustCompile(`<a [^>]*>(.+)</a>`).FindStringSubmatch(body)
@@ -146,7 +154,7 @@ func TestFrontChannelHasAllTextsInEveryLanguage(t *testing.T) {
 }
 
 func TestFrontChannelPolicyAllowsItsScriptItsStyleAndItsFrames(t *testing.T) {
-	body, policy := tell(t, "", telling(func(f *FrontChannel) {
+	body, policy := render(t, "", frontChannel(func(f *FrontChannel) {
 		f.Frames = []string{"https://b.example.com/1", "https://A.example.com:443/", "http://localhost:8080/?x=;,", "https://b.example.com/2", "https://b.example.com:8443/"}
 	}))
 	if strings.Count(body, "<script") != 1 || strings.Count(body, "<style") != 1 || strings.Contains(body, " style=") {
@@ -160,8 +168,8 @@ func TestFrontChannelPolicyAllowsItsScriptItsStyleAndItsFrames(t *testing.T) {
 }
 
 func TestFrontChannelScriptIsTheSameForAllPages(t *testing.T) {
-	body, _ := tell(t, "", telling(nil))
-	other, policy := tell(t, "", telling(func(f *FrontChannel) { f.Language, f.Next, f.Timeout = "fr", "/elsewhere", time.Second }))
+	body, _ := render(t, "", frontChannel(nil))
+	other, policy := render(t, "", frontChannel(func(f *FrontChannel) { f.Language, f.Next, f.Timeout = "fr", "/elsewhere", time.Second }))
 	if body == other || hash("script", body) != hash("script", other) || !strings.Contains(policy, hash("script", body)) {
 		t.Error("the script depends on what the page is about")
 	}
@@ -185,7 +193,7 @@ func TestFrontChannelFallsBackToSchemesWhereOriginsAreTooMany(t *testing.T) {
 		{"many frames of one origin", slices.Repeat([]string{"https://rp.example.com/"}, MaxFrames), "frame-src https://rp.example.com;"},
 		{"no frames", nil, "frame-src 'none';"},
 	} {
-		_, policy := tell(t, "", telling(func(f *FrontChannel) { f.Frames = tt.frames }))
+		_, policy := render(t, "", frontChannel(func(f *FrontChannel) { f.Frames = tt.frames }))
 		if !strings.Contains(policy, "; "+tt.want) {
 			t.Errorf("%s: the policy is %.300s", tt.name, policy)
 		}
@@ -199,12 +207,12 @@ func TestFrontChannelListsOriginsUpToTheBound(t *testing.T) {
 		frames = append(frames, fmt.Sprintf("https://%0*d.example/", 64-fixed, i)) // 64 bytes with the space after it
 	}
 	frames[0] = strings.Replace(frames[0], "https://", "https://x", 1) // makes up for the space that the last one lacks
-	_, policy := tell(t, "", telling(func(f *FrontChannel) { f.Frames = frames }))
+	_, policy := render(t, "", frontChannel(func(f *FrontChannel) { f.Frames = frames }))
 	if strings.Count(policy, ".example") != len(frames) {
 		t.Errorf("at the bound: %.300s", policy)
 	}
 	frames[0] = strings.Replace(frames[0], "https://", "https://x", 1)
-	_, policy = tell(t, "", telling(func(f *FrontChannel) { f.Frames = frames }))
+	_, policy = render(t, "", frontChannel(func(f *FrontChannel) { f.Frames = frames }))
 	if strings.Contains(policy, ".example") {
 		t.Errorf("one byte over it: %.300s", policy)
 	}
@@ -222,7 +230,7 @@ func TestFrontChannelRefusesWhatCannotBeAFrame(t *testing.T) {
 		if CanFrame(frame) {
 			t.Errorf("%q is said to be good for a frame", frame)
 		}
-		err := refuse(t, telling(func(f *FrontChannel) { f.Frames = append(f.Frames, frame) }))
+		err := renderError(t, frontChannel(func(f *FrontChannel) { f.Frames = append(f.Frames, frame) }))
 		if !errors.Is(err, ErrFrame) || strings.Contains(err.Error(), "rp.example.com") {
 			t.Errorf("%q: %v", frame, err)
 		}
@@ -234,7 +242,7 @@ func TestWhatCanBeAFrameMakesAPage(t *testing.T) {
 		"https://rp.example.com/out?a=b", "https://RP.example.com", "https://rp.example.com./", "https://rp.example.com:65535/", "https://rp.example.com:/", "http://localhost:3000/",
 		"https://192.0.2.1/", "https://xn--bcher-kva.example/", "https://rp-1.example.com/a;b,c?d;e=f,g",
 	} {
-		if err := refuse(t, telling(func(f *FrontChannel) { f.Frames = []string{frame} })); err != nil || !CanFrame(frame) {
+		if err := renderError(t, frontChannel(func(f *FrontChannel) { f.Frames = []string{frame} })); err != nil || !CanFrame(frame) {
 			t.Errorf("%q: %v", frame, err)
 		}
 	}
@@ -245,7 +253,7 @@ func TestFrontChannelDoesNotSayThatTheOPsSessionHasEndedIfItMayGoOn(t *testing.T
 	for language, texts := range texts {
 		claim := strings.ReplaceAll(texts.signedOutAtOP, "{issuer}", "op.example.com")
 		for _, failed := range []bool{false, true} {
-			body, _ := tell(t, "", telling(func(f *FrontChannel) { f.Language, f.OPFailed = language, failed }))
+			body, _ := render(t, "", frontChannel(func(f *FrontChannel) { f.Language, f.OPFailed = language, failed }))
 			if strings.Contains(html.UnescapeString(body), claim) == failed || !strings.Contains(body, ">"+texts.signingOutMore) {
 				t.Errorf("%s, failed %t: %s", language, failed, body)
 			}
@@ -259,7 +267,7 @@ func TestFrontChannelDoesNotSayThatTheOPsSessionHasEndedIfItMayGoOn(t *testing.T
 
 func TestFrontChannelGoesOnlyToPathsAndWebAddresses(t *testing.T) {
 	for _, next := range []string{"/", "/a?b=c", "https://op.example.com/a", "http://localhost:9000/"} {
-		if err := refuse(t, telling(func(f *FrontChannel) { f.Next = next })); err != nil {
+		if err := renderError(t, frontChannel(func(f *FrontChannel) { f.Next = next })); err != nil {
 			t.Errorf("%q: %v", next, err)
 		}
 	}
@@ -267,7 +275,7 @@ func TestFrontChannelGoesOnlyToPathsAndWebAddresses(t *testing.T) {
 		"", "a", "?a", "//evil.example/", "///evil.example", `/\evil.example`, `\\evil.example`, "/\t/evil.example", "javascript:alert(1)", "JAVASCRIPT:alert(1)",
 		" javascript:alert(1)", "java\nscript:alert(1)", "data:text/html,x", "https:", "https:///", "https://op.example.com@evil.example/",
 	} {
-		if err := refuse(t, telling(func(f *FrontChannel) { f.Next = next })); !errors.Is(err, ErrNext) {
+		if err := renderError(t, frontChannel(func(f *FrontChannel) { f.Next = next })); !errors.Is(err, ErrNext) {
 			t.Errorf("%q: %v", next, err)
 		}
 	}
@@ -287,16 +295,16 @@ func TestFrontChannelIsBounded(t *testing.T) {
 		{"no time", func(f *FrontChannel) { f.Timeout = 0 }, ErrTimeout},
 		{"less than none", func(f *FrontChannel) { f.Timeout = -1 }, ErrTimeout},
 	} {
-		if err := refuse(t, telling(tt.change)); !errors.Is(err, tt.want) {
+		if err := renderError(t, frontChannel(tt.change)); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 }
 
 func TestFrontChannelLetsNothingOutOfItsPlace(t *testing.T) {
-	plain, policy := tell(t, "", telling(nil))
+	plain, policy := render(t, "", frontChannel(nil))
 	for _, payload := range []string{`"><script>alert(1)</script>`, `'-alert(1)-'`, `</script><img src=x onerror=alert(1)>`, `</noscript><b>`, `{{.Next}}`, "--><b>"} {
-		body, hostile := tell(t, "", telling(func(f *FrontChannel) {
+		body, hostile := render(t, "", frontChannel(func(f *FrontChannel) {
 			f.Issuer, f.Frames, f.Next = payload, []string{"https://rp.example.com/?x=" + payload}, "/?x="+payload
 		}))
 		for _, scripting := range []bool{true, false} {
@@ -320,7 +328,7 @@ func TestFrontChannelTemplateOfOnesOwnMayHaveAScript(t *testing.T) {
 		}
 	}
 	write(`<title>{{.GoOn}} {{.FrameTitle}} {{.Seconds}} {{.Timeout}}</title><style>p {}</style><script>go()</script>{{.Next}}{{range .Frames}}<iframe src="{{.}}"></iframe>{{end}}`)
-	body, policy := tell(t, dir, telling(nil))
+	body, policy := render(t, dir, frontChannel(nil))
 	if !strings.HasPrefix(body, "<title>Continue Signing out of an app 3 2500</title>") || len(tags(t, body, "iframe", true)) != 1 {
 		t.Errorf("the page is %s", body)
 	}
@@ -333,11 +341,11 @@ func TestFrontChannelTemplateOfOnesOwnMayHaveAScript(t *testing.T) {
 		}
 	}
 	write(`<p>{{.Heading}}</p>`)
-	if _, policy := tell(t, dir, telling(nil)); !strings.Contains(policy, "script-src 'none'") {
+	if _, policy := render(t, dir, frontChannel(nil)); !strings.Contains(policy, "script-src 'none'") {
 		t.Errorf("without a script: %s", policy)
 	}
 	write(`<script>go("{{.Next}}")</script>`)
-	if body, policy := tell(t, dir, telling(nil)); strings.Contains(policy, hash("script", body)) {
+	if body, policy := render(t, dir, frontChannel(nil)); strings.Contains(policy, hash("script", body)) {
 		t.Error("a script runs that what the page is about is a part of")
 	}
 }
@@ -347,16 +355,16 @@ func TestFrontChannelHidesItsFramesWhateverTheLayout(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "layout.html"), []byte(`{{define "head"}}<title>ours</title>{{end}}{{define "foot"}}{{end}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	body, _ := tell(t, dir, telling(nil))
+	body, _ := render(t, dir, frontChannel(nil))
 	if _, hidden := tags(t, body, "iframe", true)[0]["hidden"]; !hidden {
 		t.Errorf("the page is %s", body)
 	}
 }
 
-// frontChannelScript is the script of the page.
+// frontChannelScript returns the script of the page.
 func frontChannelScript(t *testing.T) string {
 	t.Helper()
-	body, _ := tell(t, "", telling(nil))
+	body, _ := render(t, "", frontChannel(nil))
 	_, rest, _ := strings.Cut(body, "<script>")
 	script, _, found := strings.Cut(rest, "</script>")
 	if !found {
@@ -366,8 +374,9 @@ func frontChannelScript(t *testing.T) string {
 }
 
 func TestFrontChannelScriptIsES5(t *testing.T) {
+	script := frontChannelScript(t)
 	for _, token := range []string{"let ", "const ", "=>", "`", "class ", "...", "?.", " of ", "eval", "innerHTML", "document.write"} {
-		if strings.Contains(frontChannelScript(t), token) {
+		if strings.Contains(script, token) {
 			t.Errorf("the script has %q", token)
 		}
 	}

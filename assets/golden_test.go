@@ -15,13 +15,13 @@ import (
 
 var update = flag.Bool("update", false, "write the golden pages anew")
 
-// aCase is a page, as far as it differs from others.
+// aCase is a page without the fields that all have.
 type aCase struct {
 	name string
 	view assets.View
 }
 
-// cases are pages of all kinds.
+// cases returns pages of all kinds.
 func cases() []aCase {
 	const confirm = "/oidc/end-session/confirm"
 	back := func(v assets.View) assets.View {
@@ -73,7 +73,7 @@ var (
 	body          = regexp.MustCompile(`(?s)<title>(.*)</title>.*<main>\n(.*)</main>`)
 )
 
-// What users read is looked at as a whole: in each language, on each page, with each problem.
+// The texts are compared as a whole: in each language, on each page, with each problem.
 func TestGoldenPages(t *testing.T) {
 	pages := load(t, "")
 	for _, language := range allLanguages {

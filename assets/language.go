@@ -6,17 +6,19 @@ import (
 	"golang.org/x/text/language"
 )
 
-// languages are those that the texts are in; the first is the default.
-var languages = []language.Tag{language.English, language.German, language.Spanish, language.French}
+// languages are the languages of the texts; the first is the default.
+var languages = []language.Tag{
+	language.English, language.German, language.Spanish, language.French,
+}
 
 var matcher = language.NewMatcher(languages)
 
-// maxLanguages is how much of what a client asks for is looked at, in bytes.
+// maxLanguages is the longest list of languages that is read, in bytes.
 const maxLanguages = 1 << 10
 
-// ChooseLanguage returns the language to use (BCP 47): the first of ui_locales, which are separated by spaces, that there are texts
-// in (RP-Initiated Logout 1.0, section 2), else the best by the Accept-Language field, else English. What cannot be read counts as not
-// given.
+// ChooseLanguage returns the language to use (BCP 47): the first supported one of ui_locales,
+// which are separated by spaces (RP-Initiated Logout 1.0, section 2), else the best for
+// Accept-Language, else English. It ignores invalid values.
 func ChooseLanguage(uiLocales, acceptLanguage string) string {
 	if len(uiLocales) <= maxLanguages {
 		for locale := range strings.FieldsSeq(uiLocales) {

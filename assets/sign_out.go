@@ -2,9 +2,7 @@ package assets
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"embed"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"html/template"
@@ -20,68 +18,73 @@ import (
 // A PageName names a page of sign-out.
 type PageName string
 
-// The pages of sign-out. Each is a template of that name with .html behind it.
+// The pages of sign-out. Each is a template with its name and .html.
 const (
 	PageQuestion  PageName = "question"   // asks the user whether to sign out
-	PageSignedOut PageName = "signed_out" // says that the user is signed out, with ProblemUnknownRedirect why they were not sent on
+	PageSignedOut PageName = "signed_out" // says that the user is signed out
 	PageSignedIn  PageName = "signed_in"  // says that the user is still signed in
 	PageError     PageName = "error"      // says what is wrong, and may offer to sign out
 
-	PageFrontChannel PageName = "front_channel" // tells apps in frames, and goes on
+	PageFrontChannel PageName = "front_channel" // notifies apps in frames, and continues
 )
 
 var pageNames = []PageName{PageQuestion, PageSignedOut, PageSignedIn, PageError, PageFrontChannel}
 
-// A Problem is what the error page is about.
+// A Problem is the reason for the error page. With ProblemUnknownRedirect, the signed-out page
+// says why there was no redirect.
 type Problem string
 
 // The problems.
 const (
-	ProblemInvalidRequest  Problem = "invalid_request"  // the request is not as the specification wants it
-	ProblemUnknownRedirect Problem = "unknown_redirect" // the app may not have users sent there
-	ProblemTooLarge        Problem = "too_large"        // the request is over a bound
-	ProblemExpired         Problem = "expired"          // the answer came too late, or from another window
+	ProblemInvalidRequest  Problem = "invalid_request"  // the request violates the specification
+	ProblemUnknownRedirect Problem = "unknown_redirect" // the redirect URI is not registered
+	ProblemTooLarge        Problem = "too_large"        // the request is larger than allowed
+	ProblemExpired         Problem = "expired"          // the user answered late or in another window
 	ProblemOPFailed        Problem = "op_failed"        // the OP has not ended its own session
 )
 
-var problems = []Problem{ProblemInvalidRequest, ProblemUnknownRedirect, ProblemTooLarge, ProblemExpired, ProblemOPFailed}
+var problems = []Problem{
+	ProblemInvalidRequest, ProblemUnknownRedirect, ProblemTooLarge, ProblemExpired,
+	ProblemOPFailed,
+}
 
-// Signed says whether the user is signed in while an error page is shown.
+// Signed says whether the user is signed in while an error page is shown. The zero value means
+// unknown.
 type Signed string
 
-// The zero value says that it is not known.
+// Values of [Signed].
 const (
 	SignedIn  Signed = "in"
 	SignedOut Signed = "out"
 )
 
-// A View is what a page of sign-out shows. Names on it are shown as [PlainName] has them.
+// A View is the content of a page of sign-out. Pages show its names as [PlainName] returns them.
 type View struct {
 	Page PageName
-	// Language is that of the texts (BCP 47), as ChooseLanguage returns it.
+	// Language is that of the texts (BCP 47), as [ChooseLanguage] returns it.
 	Language string
-	// Issuer is the name of the OP, Client that of the app that asks. Client may be empty: it is not known.
+	// Issuer is the name of the OP, Client that of the app that asks; empty if unknown.
 	Issuer, Client string
-	// Back is an address of the app, http or https, and BackName what it is called by. For all pages but the question; may be empty.
+	// Back is an https or http URL of the app, BackName the app's name. Both may be empty. The
+	// question does not show them.
 	Back, BackName string
-	// Action is where the form of the page posts to, Confirmation the value of its field of that name. Action may be empty on
-	// error pages: there is nothing to offer.
+	// Action is the URL that the page's form posts to, Confirmation the value of the field of that
+	// name. On error pages, Action may be empty: there is no form then.
 	Action, Confirmation string
-	// Problem and Detail are for error pages: what is wrong, and with which parameter, if with one.
+	// Problem and Detail are for error pages: the problem, and the parameter that has it, if any.
 	Problem Problem
 	Detail  string
 	Signed  Signed
-	// Host is that of the address of a ProblemUnknownRedirect; may be empty.
+	// Host is the host of the URL of a ProblemUnknownRedirect; may be empty.
 	Host string
-	// Told, Asked, Retrying, Failed and Untold are the names of apps that were told of the sign-out and said so, that were asked in
-	// frames, of which nothing comes back, that could not be reached yet and are still tried, that refused or were given up, and
-	// that cannot be told. For the page that says the user is signed out, and for the error page.
+	// These are names of apps, for the signed-out page and the error page. Told have confirmed the
+	// notification. Asked were notified in frames, which confirms nothing. Retrying were not
+	// reachable yet. Failed refused, or were given up. Untold cannot be notified.
 	Told, Asked, Retrying, Failed, Untold []string
-	// Unrecorded: apps could not be told of the sign-out yet, whichever they are. For the page that says the user is signed out, and
-	// for the error page.
+	// Unrecorded, on the same pages: it is not known yet which apps to notify.
 	Unrecorded bool
-	// Continue is where the user may go on from the page that says the user is signed out; empty: nowhere. It must be an address that
-	// is registered for an app.
+	// Continue is the URL of a link on the signed-out page; empty: none. It must be registered for
+	// an app.
 	Continue string
 	// Frames, Next, Timeout and OPFailed are those of a [FrontChannel], Timeout in milliseconds.
 	Frames   []string
@@ -93,34 +96,34 @@ type View struct {
 // maxReceipt is how many apps a group of the receipt names.
 const maxReceipt = 20
 
-// A Group is one part of the receipt: what it says of some apps, their names, and what it says of those that are not named; empty: all
-// are.
+// A Group is one part of the receipt: a sentence, the names of the apps it is about, and how many
+// more there are; More is empty if there are none.
 type Group struct {
 	Text  string
 	Names []string
 	More  string
 }
 
-// A filledView is what a template gets: the fields of the View, and its texts.
+// A filledView has the fields of a template: those of the View, and its texts.
 type filledView struct {
 	View
 
 	Heading string // what the page says, in short
 	Message string // and at length
 	SignOut string // label of the button that signs out: name "answer", value "sign_out"
-	Stay    string // label of the button that does not: name "answer", value "stay"; for the question
+	Stay    string // label of the question's other button: name "answer", value "stay"
 
 	Continue template.URL // as the View's; native apps have schemes of their own
-	NotYet   string       // that apps could not be told yet; empty: there is nothing to say
+	NotYet   string       // says that apps could not be notified yet; empty: they could
 	BackTo   string       // label of the link to Back
 
-	Receipt []Group // which apps were told; empty: there is nothing to say
+	Receipt []Group // which apps were notified; may be empty
 
-	// For the page that tells apps in frames.
+	// For the front-channel page.
 	GoOn       string // label of the link to Next
 	FrameTitle string // title of each frame
 	Seconds    int64  // Timeout in seconds, rounded up
-	Progress   string // how many frames have loaded, {n}, of all
+	Progress   string // how many frames, {n}, of all have loaded
 }
 
 //go:embed pages/*.html
@@ -130,40 +133,40 @@ var builtIn embed.FS
 type Pages struct {
 	templates map[PageName]*template.Template
 	policy    string
-	own       bool // some are the directory's
+	custom    bool // at least one template is custom
 
-	// The sources of the styles of all pages, and of the scripts of the page that tells apps in frames: no other has any.
+	// Sources for policies: the styles of all pages, and the scripts of the front-channel page.
+	// Other pages have no scripts.
 	styles, scripts []string
 }
 
-// layoutFile defines what the pages have in common, for templates that want it: "head" and "foot".
-const layoutFile = "layout.html"
+const (
+	layoutFile  = "layout.html"  // defines "head" and "foot", common to the pages
+	receiptFile = "receipt.html" // defines "receipt": which apps were notified
+)
 
-// receiptFile defines "receipt": which apps were told.
-const receiptFile = "receipt.html"
-
-// LoadPages takes the built-in templates, and in their place those of the same file name in a directory: question.html, signed_out.html,
-// signed_in.html, error.html, front_channel.html, and layout.html and receipt.html, which define what the built-in ones have in
-// common. dir "" is none. Templates are Go's html/template; they get the fields of [View] and Heading, Message, SignOut, Stay,
-// BackTo and Receipt. front_channel.html gets more: see [Pages.FrontChannel]. Each is tried with all texts, so that what is broken is an error
-// here and not later.
+// LoadPages loads the built-in templates, and replaces those that have a file of the same name in
+// a directory: question.html, signed_out.html, signed_in.html, error.html, front_channel.html, and
+// layout.html and receipt.html, which the built-in ones share. An empty dir means no directory.
+//
+// Templates are Go's html/template. They get the fields of [View], and Heading, Message, SignOut,
+// Stay, BackTo and Receipt; for front_channel.html, see [Pages.FrontChannel]. LoadPages renders
+// each with all texts, so that a broken template is an error now.
 func LoadPages(dir string) (*Pages, error) {
-	layout, own, err := source(dir, layoutFile)
-	if err != nil {
-		return nil, err
-	}
-	receipt, given, err := source(dir, receiptFile)
-	if err != nil {
-		return nil, err
-	}
-	own = own || given
 	p := &Pages{templates: make(map[PageName]*template.Template)}
+	layout, err := p.source(dir, layoutFile)
+	if err != nil {
+		return nil, err
+	}
+	receipt, err := p.source(dir, receiptFile)
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range pageNames {
-		text, given, err := source(dir, string(name)+".html")
+		text, err := p.source(dir, string(name)+".html")
 		if err != nil {
 			return nil, err
 		}
-		own = own || given
 		page, err := template.New(string(name) + ".html").Option("missingkey=error").Parse(text)
 		if err == nil {
 			_, err = page.New(receiptFile).Parse(receipt)
@@ -176,60 +179,56 @@ func LoadPages(dir string) (*Pages, error) {
 		}
 		p.templates[name] = page
 	}
-	if dir != "" && !own {
+	if dir != "" && !p.custom {
 		return nil, fmt.Errorf("directory %s has none of the templates", dir)
 	}
-	return p, p.try(own)
+	return p, p.renderAll()
 }
 
-// source returns the text of a template; own: it is the directory's.
-func source(dir, file string) (text string, own bool, err error) {
+// source returns the text of a template: the directory's, or the built-in one.
+func (p *Pages) source(dir, file string) (string, error) {
 	if dir != "" {
 		content, err := os.ReadFile(filepath.Join(dir, file))
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return string(content), true, err
+			p.custom = true
+			return string(content), err
 		}
 	}
 	content, err := builtIn.ReadFile("pages/" + file)
-	return string(content), false, err
+	return string(content), err
 }
 
-// try renders each page with all texts, and allows the styles that it finds in them, and the scripts of the one page that has some.
-func (p *Pages) try(own bool) error {
-	p.own = own
-	var styles, scripts []string
+// customSources lets the pages load images and fonts if templates are custom.
+const customSources = "; img-src 'self' data:; font-src 'self'"
+
+// renderAll renders each page with all texts, and sets the policies for the styles and scripts
+// found.
+func (p *Pages) renderAll() error {
 	for _, tag := range languages {
 		for _, view := range samples(tag.String()) {
 			body, err := p.Render(view)
 			if err != nil {
 				return err
 			}
-			styles = append(styles, stylesOf(body)...)
+			p.styles = append(p.styles, hashSources(styleElement, body)...)
 			if view.Page == PageFrontChannel {
-				scripts = append(scripts, scriptsOf(body)...)
+				p.scripts = append(p.scripts, hashSources(scriptElement, body)...)
 			}
 		}
 	}
-	slices.Sort(styles)
-	styles = slices.Compact(styles)
-	slices.Sort(scripts)
-	p.scripts = slices.Compact(scripts)
-	policy := "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; style-src"
-	if own {
-		policy = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; img-src 'self' data:; font-src 'self'; style-src 'self'"
-	} else if len(styles) == 0 {
-		policy += " 'none'"
+	p.styles, p.scripts = sortedSet(p.styles), sortedSet(p.scripts)
+	p.policy = "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+	if p.custom {
+		p.styles = append([]string{"'self'"}, p.styles...)
+		p.policy += customSources
 	}
-	for _, style := range styles {
-		policy += " 'sha256-" + style + "'"
-		p.styles = append(p.styles, "'sha256-"+style+"'")
-	}
-	// There is no form-action: browsers apply it to the redirect that follows the form, which leads to the app.
-	p.policy = policy
+	// There is no form-action: browsers apply it to the redirect to the app after the form as
+	// well.
+	p.policy += "; style-src " + sourceList(p.styles)
 	return nil
 }
 
-// samples are views of all kinds.
+// samples returns views of all kinds.
 func samples(language string) []View {
 	var views []View
 	for _, name := range pageNames {
@@ -239,8 +238,10 @@ func samples(language string) []View {
 					Page: name, Language: language, Issuer: "op.example.com", Client: client,
 					Action: "/", Confirmation: "x", Problem: problem, Detail: "state",
 					Unrecorded: true, Continue: "/",
-					Told: []string{"Shop"}, Asked: []string{"Forum"}, Retrying: []string{"Mail"}, Failed: []string{"Chat"}, Untold: []string{"Wiki"},
-					Frames: []string{"https://rp.example.com/"}, Next: "/", Timeout: 1000, OPFailed: problem == ProblemOPFailed,
+					Told: []string{"Shop"}, Asked: []string{"Forum"}, Retrying: []string{"Mail"},
+					Failed: []string{"Chat"}, Untold: []string{"Wiki"},
+					Frames: []string{"https://rp.example.com/"}, Next: "/", Timeout: 1000,
+					OPFailed: problem == ProblemOPFailed,
 				})
 			}
 		}
@@ -248,22 +249,29 @@ func samples(language string) []View {
 	return views
 }
 
-var styleElement = regexp.MustCompile(`(?s)<style[^>]*>(.*?)</style>`)
+var (
+	styleElement  = regexp.MustCompile(`(?is)<style[^>]*>(.*?)</style>`)
+	scriptElement = regexp.MustCompile(`(?is)<script[^>]*>(.*?)</script>`)
+)
 
-// stylesOf returns the hashes of the style elements of a page (Content Security Policy Level 3, section 2.3.1).
-func stylesOf(body []byte) []string {
-	var hashes []string
-	for _, style := range styleElement.FindAllSubmatch(body, -1) {
-		sum := sha256.Sum256(style[1])
-		hashes = append(hashes, base64.StdEncoding.EncodeToString(sum[:]))
+// hashSources returns the sources for the inline elements of a page.
+func hashSources(element *regexp.Regexp, body []byte) []string {
+	var sources []string
+	for _, found := range element.FindAllSubmatch(body, -1) {
+		sources = append(sources, hashSource(found[1]))
 	}
-	return hashes
+	return sources
 }
 
-// ContentSecurityPolicy is the value of the header of that name, for each of the pages.
+func sortedSet(texts []string) []string {
+	slices.Sort(texts)
+	return slices.Compact(texts)
+}
+
+// ContentSecurityPolicy returns the policy of all pages but the front-channel page.
 func (p *Pages) ContentSecurityPolicy() string { return p.policy }
 
-// Render returns a page as HTML in UTF-8. It fails only where a template of one's own does.
+// Render returns a page as HTML in UTF-8. It fails only if a custom template does.
 func (p *Pages) Render(view View) ([]byte, error) {
 	page := p.templates[view.Page]
 	if page == nil {
@@ -276,7 +284,7 @@ func (p *Pages) Render(view View) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// filled puts the texts to a view.
+// filled adds the texts to a view.
 func filled(view View) filledView {
 	t, known := texts[view.Language]
 	if !known {
@@ -290,11 +298,11 @@ func filled(view View) filledView {
 		BackTo:   strings.ReplaceAll(t.backTo, "{client}", view.BackName),
 		Progress: strings.ReplaceAll(t.progress, "{total}", strconv.Itoa(len(view.Frames))),
 	}
-	f.Continue = template.URL(view.Continue) // #nosec G203 -- registered for an app, and checked then
+	f.Continue = template.URL(view.Continue) // #nosec G203 -- checked when it was registered
 	if view.Unrecorded {
 		f.NotYet = t.notYet
 	}
-	f.Heading, f.Message = t.say(view)
+	f.Heading, f.Message = t.headingAndMessage(view)
 	f.Message = t.fill(view, f.Message)
 	if view.Problem == ProblemOPFailed || view.Problem == ProblemExpired {
 		f.SignOut = t.again
@@ -302,8 +310,8 @@ func filled(view View) filledView {
 	return f
 }
 
-// say returns what a page says, with the names left to fill in.
-func (t text) say(view View) (heading, message string) {
+// headingAndMessage returns the texts of a page, without the names.
+func (t text) headingAndMessage(view View) (heading, message string) {
 	switch view.Page {
 	case PageQuestion:
 		if view.Client != "" {
@@ -328,29 +336,38 @@ func (t text) say(view View) (heading, message string) {
 	return problem.heading, problem.message
 }
 
-// fill puts names into a text. {at} and {state} stand for texts with names.
+// fill puts names into a text. {at} and {state} stand for texts that may have names.
 func (t text) fill(view View, message string) string {
 	at := t.at
 	if view.Host == "" {
 		at = ""
 	}
-	state := map[Signed]string{SignedIn: t.stillIn, SignedOut: t.alreadyOut, "": t.unchanged}[view.Signed]
+	state := t.unchanged
+	switch view.Signed {
+	case SignedIn:
+		state = t.stillIn
+	case SignedOut:
+		state = t.alreadyOut
+	}
 	message = strings.NewReplacer("{at}", at, "{state}", state).Replace(message)
-	return strings.NewReplacer("{issuer}", view.Issuer, "{client}", view.Client, "{host}", view.Host).Replace(message)
+	names := strings.NewReplacer(
+		"{issuer}", view.Issuer, "{client}", view.Client, "{host}", view.Host)
+	return names.Replace(message)
 }
 
-// receipt is what a page says of the apps.
+// receipt returns which apps were notified.
 func receipt(view View, t text) []Group {
 	var groups []Group
 	for _, group := range []Group{
-		{Text: t.told, Names: view.Told},
+		{Text: t.notified, Names: view.Told},
 		{Text: t.askedInFrames, Names: view.Asked},
 		{Text: t.retrying, Names: view.Retrying},
 		{Text: t.failed, Names: view.Failed},
-		{Text: t.untold, Names: view.Untold},
+		{Text: t.notNotifiable, Names: view.Untold},
 	} {
 		if n := len(group.Names) - maxReceipt; n > 0 {
-			group.Names, group.More = group.Names[:maxReceipt], strings.ReplaceAll(t.more, "{n}", strconv.Itoa(n))
+			group.Names = group.Names[:maxReceipt]
+			group.More = strings.ReplaceAll(t.more, "{n}", strconv.Itoa(n))
 		}
 		if len(group.Names) > 0 {
 			groups = append(groups, group)

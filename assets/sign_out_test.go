@@ -54,7 +54,8 @@ func each(t *testing.T, pages *assets.Pages, check func(t *testing.T, view asset
 	}
 }
 
-// elements counts the elements of a page by their names, and returns its attributes and texts in one string.
+// elements counts the elements of a page by their names, and returns its attributes and texts in
+// one string.
 func elements(t *testing.T, body []byte) (count map[string]int, rest string) {
 	t.Helper()
 	document, err := html.Parse(bytes.NewReader(body))
@@ -140,7 +141,7 @@ func TestThePolicyAllowsTheStyleOfThePagesAndNothingElse(t *testing.T) {
 	}
 }
 
-// ZITADEL's logout page ran scripts that it was given.
+// ZITADEL's logout page ran injected scripts.
 func TestThreatCVE202567495NothingGetsOutOfItsPlace(t *testing.T) {
 	pages := load(t, "")
 	for _, payload := range []string{
@@ -161,7 +162,7 @@ func TestThreatCVE202567495NothingGetsOutOfItsPlace(t *testing.T) {
 	}
 }
 
-// listed are the names of a page's lists, each list with the sentence before it.
+// listed returns the names in a page's lists, and the sentence before each list.
 func listed(t *testing.T, body []byte) (sentences []string, lists [][]string) {
 	t.Helper()
 	document, err := html.Parse(bytes.NewReader(body))
@@ -183,7 +184,7 @@ func listed(t *testing.T, body []byte) (sentences []string, lists [][]string) {
 	return sentences, lists
 }
 
-// receiptPages are the pages that a receipt is on.
+// receiptPages are the pages with a receipt.
 var receiptPages = []assets.View{{Page: assets.PageSignedOut}, {Page: assets.PageError, Problem: assets.ProblemOPFailed, Action: "/x"}}
 
 func TestTheReceiptListsEachGroupUnderASentenceOfItsOwn(t *testing.T) {

@@ -1,7 +1,8 @@
 package assets
 
-// texts are those of the pages, by language. {issuer} stands for the name of the OP, {client} for that of the app, {host} for the
-// host of an address, {at} for where an address is, {state} for one of stillIn, alreadyOut and unchanged.
+// texts has the texts of the pages, by language. {issuer} stands for the name of the OP, {client}
+// for that of the app, {host} for the host of a URL, {at} for the text of that name, {state} for
+// one of stillIn, alreadyOut and unchanged.
 var texts = map[string]text{
 	"en": {
 		question: "Sign out?",
@@ -12,11 +13,11 @@ var texts = map[string]text{
 		signedOutMore:  "You are no longer signed in to {issuer}. On a computer that others use, too, close the browser now.",
 		signedIn:       "You are still signed in",
 		signedInMore:   "Nothing was changed. You can close this page.",
-		told:           "You were signed out of these apps:",
+		notified:       "You were signed out of these apps:",
 		askedInFrames:  "These apps were asked to sign you out. Whether they did is not known:",
 		retrying:       "These apps could not be reached yet. They will be told of it as soon as they can be:",
 		failed:         "These apps could not be signed out of:",
-		untold:         "These apps cannot be told. Sign out there yourself, or close the browser:",
+		notNotifiable:  "These apps cannot be told. Sign out there yourself, or close the browser:",
 		notYet:         "Your apps could not be told of it yet. Sign out there yourself, or close the browser.",
 		more:           "and {n} more",
 		signingOut:     "Signing you out of your apps…",
@@ -43,11 +44,11 @@ var texts = map[string]text{
 		signedOutMore:  "Sie sind nicht mehr bei {issuer} angemeldet. Wenn auch andere diesen Computer benutzen, schließen Sie jetzt den Browser.",
 		signedIn:       "Sie sind weiterhin angemeldet",
 		signedInMore:   "Es wurde nichts geändert. Sie können diese Seite schließen.",
-		told:           "Von diesen Apps wurden Sie abgemeldet:",
+		notified:       "Von diesen Apps wurden Sie abgemeldet:",
 		askedInFrames:  "Diese Apps wurden gebeten, Sie abzumelden. Ob sie es getan haben, ist nicht bekannt:",
 		retrying:       "Diese Apps waren noch nicht erreichbar. Sie erfahren davon, sobald sie es sind:",
 		failed:         "Von diesen Apps konnten Sie nicht abgemeldet werden:",
-		untold:         "Diesen Apps kann es nicht mitgeteilt werden. Melden Sie sich dort selbst ab, oder schließen Sie den Browser:",
+		notNotifiable:  "Diesen Apps kann es nicht mitgeteilt werden. Melden Sie sich dort selbst ab, oder schließen Sie den Browser:",
 		notYet:         "Ihren Apps konnte es noch nicht mitgeteilt werden. Melden Sie sich dort selbst ab, oder schließen Sie den Browser.",
 		more:           "und {n} weitere",
 		signingOut:     "Sie werden von Ihren Apps abgemeldet…",
@@ -74,11 +75,11 @@ var texts = map[string]text{
 		signedOutMore:  "Su sesión en {issuer} está cerrada. Si otras personas usan este equipo, cierre ahora el navegador.",
 		signedIn:       "Su sesión sigue abierta",
 		signedInMore:   "No se ha cambiado nada. Puede cerrar esta página.",
-		told:           "Se ha cerrado su sesión en estas aplicaciones:",
+		notified:       "Se ha cerrado su sesión en estas aplicaciones:",
 		askedInFrames:  "Se ha pedido a estas aplicaciones que cierren su sesión. No se sabe si lo han hecho:",
 		retrying:       "Todavía no se ha podido contactar con estas aplicaciones. Se les avisará en cuanto sea posible:",
 		failed:         "No se ha podido cerrar su sesión en estas aplicaciones:",
-		untold:         "No es posible avisar a estas aplicaciones. Cierre la sesión en ellas usted mismo o cierre el navegador:",
+		notNotifiable:  "No es posible avisar a estas aplicaciones. Cierre la sesión en ellas usted mismo o cierre el navegador:",
 		notYet:         "Todavía no se ha podido avisar a sus aplicaciones. Cierre la sesión en ellas usted mismo o cierre el navegador.",
 		more:           "y {n} más",
 		signingOut:     "Cerrando su sesión en sus aplicaciones…",
@@ -105,11 +106,11 @@ var texts = map[string]text{
 		signedOutMore:  "Vous n’êtes plus connecté à {issuer}. Si d’autres personnes utilisent cet ordinateur, fermez maintenant le navigateur.",
 		signedIn:       "Vous êtes toujours connecté",
 		signedInMore:   "Rien n’a été modifié. Vous pouvez fermer cette page.",
-		told:           "Vous avez été déconnecté de ces applications :",
+		notified:       "Vous avez été déconnecté de ces applications :",
 		askedInFrames:  "Il a été demandé à ces applications de vous déconnecter. Impossible de savoir si elles l’ont fait :",
 		retrying:       "Ces applications n’ont pas encore pu être jointes. Elles seront averties dès que possible :",
 		failed:         "Ces applications n’ont pas pu vous déconnecter :",
-		untold:         "Ces applications ne peuvent pas être averties. Déconnectez-vous-y vous-même, ou fermez le navigateur :",
+		notNotifiable:  "Ces applications ne peuvent pas être averties. Déconnectez-vous-y vous-même, ou fermez le navigateur :",
 		notYet:         "Vos applications n’ont pas encore pu être averties. Déconnectez-vous-y vous-même, ou fermez le navigateur.",
 		more:           "et {n} de plus",
 		signingOut:     "Déconnexion de vos applications…",
@@ -129,14 +130,14 @@ var texts = map[string]text{
 	},
 }
 
-// text holds the texts of one language.
+// text has the texts of one language.
 type text struct {
 	question, asked, askedBy                  string // askedBy: by an app that is known
 	signOut, stay, again                      string
 	signedOut, signedOutMore                  string
 	signedIn, signedInMore                    string
-	told, askedInFrames, retrying             string
-	failed, untold, more, notYet              string
+	notified, askedInFrames, retrying         string
+	failed, notNotifiable, more, notYet       string
 	signingOut, signingOutMore, signedOutAtOP string
 	goOn, frameTitle, progress, backTo        string
 	notSent, at                               string

@@ -310,7 +310,7 @@ func TestVerdicts(t *testing.T) {
 		{"a state with a space", func(_ *testing.T, _ *world, _ *agent, q *pageCheck) { q.sessionState += " " }, "unknown"},
 		{"sealed under other keys", func(t *testing.T, w *world, _ *agent, _ *pageCheck) { w.keys = keyring(t, secondSecret) }, "unknown"},
 		{"another issuer's", func(t *testing.T, w *world, _ *agent, _ *pageCheck) { w.op = knownOP(t, issuer+"/realm", metadata{}) }, "unknown"},
-		{"a handle of an earlier version", func(_ *testing.T, w *world, _ *agent, q *pageCheck) {
+		{"a handle of another size", func(_ *testing.T, w *world, _ *agent, q *pageCheck) {
 			q.sessionState = "h." + w.keys.Seal("handle", issuer, make([]byte, 16+8+16+16+4))
 		}, "unknown"},
 		{"lost", func(_ *testing.T, w *world, _ *agent, _ *pageCheck) { w.lose() }, "unknown"},

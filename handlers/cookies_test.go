@@ -1,11 +1,7 @@
 package handlers
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/binary"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -114,22 +110,6 @@ func TestTheSealedCookieOpensAsItWasSealed(t *testing.T) {
 				t.Errorf("after rotation: %+v, current: %v, ok: %v", got, current, ok)
 			}
 		})
-	}
-}
-
-// A cookie of earlier versions names the registry behind its session.
-func TestTheSealedCookieOfAnEarlierVersionGoesOnUnderANewSessionID(t *testing.T) {
-	w := newWorld(t)
-	a := newAgent(t, w)
-	a.signIn("c")
-	before := a.openS()
-	state, _ := base64.RawURLEncoding.DecodeString(before.state)
-	old := slices.Concat([]byte{0}, before.browser[:], bytes.Repeat([]byte{9}, 16), make([]byte, 8), state, binary.BigEndian.AppendUint32(nil, uint32(before.expires.Unix())))
-	a.cookies[w.op.cookies.session] = w.keys.Seal(sessionPurpose, issuer, old)
-	a.signIn("d")
-	after := a.openS()
-	if after.session == before.session || !w.live(t, after.session) || after.browser != before.browser || after.state != before.state || !after.expires.Equal(before.expires) {
-		t.Errorf("the cookie was %+v and is %+v", before, after)
 	}
 }
 

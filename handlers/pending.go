@@ -55,7 +55,7 @@ const (
 	pendingHead = 16 + 16 + 1 + 2 + 4
 	// maxSealedID is the length in bytes up to which a client ID is in the cookie itself, so that any server with the key knows it:
 	// the longest with which the value stays within 160 characters. UUIDs and most others are shorter.
-	maxSealedID = 44
+	maxSealedID = 40
 )
 
 // Each pending request has one of a few cookies, since all of a site's cookies must fit into a request: servers refuse those with

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"time"
 
-	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -40,7 +39,6 @@ const (
 	sessionPurpose  = "session cookie"
 	sessionSizeNone = 16
 	sessionSizeFull = 16 + 16 + 32 + 4
-	sessionSizeOld  = sessionSizeFull + 8 // of earlier versions, which named the registry behind the session
 	maxOwed         = 4
 )
 
@@ -69,7 +67,7 @@ func openSessionCookie(keys *sessionstate.Keyring, issuer, sealed string) (c ses
 	for i := range owed {
 		value = value[copy(c.owed[i][:], value):]
 	}
-	if n := len(value); n != sessionSizeNone && n != sessionSizeFull && n != sessionSizeOld {
+	if n := len(value); n != sessionSizeNone && n != sessionSizeFull {
 		return sessionCookie{}, false, false
 	}
 	value = value[copy(c.browser[:], value):]
@@ -77,10 +75,6 @@ func openSessionCookie(keys *sessionstate.Keyring, issuer, sealed string) (c ses
 		return c, current, true
 	}
 	value = value[copy(c.session[:], value):]
-	if len(value) == sessionSizeOld-16-16 {
-		// No record is found by that session's ID: it goes on under another, with its browser state.
-		c.session, value, current = registry.NewSessionID(issuer, c.browser), value[8:], false
-	}
 	c.state = base64.RawURLEncoding.EncodeToString(value[:32])
 	c.expires = time.Unix(int64(binary.BigEndian.Uint32(value[32:])), 0).UTC()
 	return c, current, true

@@ -194,9 +194,9 @@ func TestThreat20WhatIsGivenToBrowsersAndRPsSharesNoPart(t *testing.T) {
 	parts := map[string]string{
 		"session ID":    string(sealed.session[:]),
 		"browser ID":    string(sealed.browser[:]),
-		"sealed cookie": unbase(a.cookies[w.op.cookies.session])[5:], // behind version and key ID
+		"sealed cookie": unbase(a.cookies[w.op.cookies.session]),
 		"state cookie":  unbase(a.stateCookie()),
-		"salt":          unbase(salt)[5:],
+		"salt":          unbase(salt),
 		"code":          "authorization-code",
 		"login cookie":  "login-cookie-value",
 	}

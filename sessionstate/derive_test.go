@@ -2,13 +2,12 @@ package sessionstate
 
 import (
 	"bytes"
-	"crypto/hkdf"
-	"crypto/sha256"
+	"fmt"
 	"testing"
 )
 
 func TestDeriveKeepsThePartsOfALabelApart(t *testing.T) {
-	key, err := newDerivedKey([]byte("0123456789abcdef0123456789abcdef"))
+	key, err := newSharedKey([]byte("0123456789abcdef0123456789abcdef"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,36 +38,19 @@ func TestDeriveKeepsThePartsOfALabelApart(t *testing.T) {
 	}
 }
 
-func TestDerivePanicsBeyondWhatHKDFCanGive(t *testing.T) {
-	key, err := newDerivedKey([]byte("0123456789abcdef0123456789abcdef"))
+func TestTheKeysThatAreKeptAreBounded(t *testing.T) {
+	ring, err := NewKeyring([]byte("0123456789abcdef0123456789abcdef"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := len(key.derive(255 * 32)); got != 255*32 { // RFC 5869, section 2.3
-		t.Fatalf("got %d bytes", got)
+	first := ring.Seal("cookie", "https://0.example", nil)
+	for i := range 3 * maxSealUses {
+		ring.Seal("cookie", fmt.Sprint("https://", i, ".example"), nil)
 	}
-	defer func() {
-		if recover() == nil {
-			t.Error("one byte more was given")
-		}
-	}()
-	key.derive(255*32 + 1)
-}
-
-func TestExpandIsHKDFExpand(t *testing.T) {
-	key, err := newDerivedKey([]byte("0123456789abcdef0123456789abcdef"))
-	if err != nil {
-		t.Fatal(err)
+	if n := len(ring.sealing); n > maxSealUses || n == 0 {
+		t.Errorf("%d are kept", n)
 	}
-	for _, info := range []string{"", "a", "a longer label than one block of the hash, which has 64 bytes of its own, and more"} {
-		for _, n := range []int{1, 4, 31, 32, 33, 44, 64, 65, 255} {
-			want, err := hkdf.Expand(sha256.New, key.prk, info, n)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := key.expand([]byte(info), n); !bytes.Equal(got, want) {
-				t.Errorf("%d bytes for %q: got %x, want %x", n, info, got, want)
-			}
-		}
+	if _, _, err := ring.Open("cookie", "https://0.example", first); err != nil {
+		t.Error("one that is kept no longer does not open what it sealed")
 	}
 }

@@ -51,8 +51,9 @@ func ExampleOrigin() {
 	// refuse the request: invalid URI: it has user information
 }
 
-// An OpenID Provider that returns a session_state of its own needs a browser state, which it keeps in a cookie that its check
-// page can read, and a fresh salt for each response. It needs no [sessionstate.Keyring].
+// An OpenID Provider that returns a session_state of its own needs a browser state, which it keeps
+// in a cookie that its check page can read, and a fresh salt for each response. It needs no
+// [sessionstate.Keyring].
 func Example_provider() {
 	authorize := func(w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query() // of a request that was validated, by an End-User who is signed in

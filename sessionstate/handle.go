@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// A Handle is the salt of a session_state: a sealed note to ourselves that says which session the state belongs to. Nothing is
-// stored for it anywhere.
+// A Handle is the salt of a session_state. It holds, sealed, the session that the state belongs
+// to, so that nothing has to be stored for it.
 type Handle struct {
-	// Session is the session. Zero: the response was an error, or the browser was not signed in.
+	// Session is zero if the response was an error, or the browser was not signed in.
 	Session SessionID
-	// Response is the authorization response the handle was made for; zero if it had no code.
+	// Response is the authorization response that carries the handle; zero if it has no code.
 	Response ResponseID
-	// Until is when the session ends at the latest, as far as was known when the handle was made, in
-	// whole seconds. Before that, a session that is not recorded may live; after it, none does.
+	// Until is when the session expires at the latest, in whole seconds, as known when the handle
+	// was made. A session without a record may be live until then.
 	Until time.Time
 
 	audience [16]byte
@@ -31,13 +31,14 @@ func NewHandle(clientID, origin string) Handle {
 	return Handle{audience: audience(clientID, origin)}
 }
 
-// IsFor tells in constant time whether the handle was made for the client at the origin.
+// IsFor reports in constant time whether the handle was made for the client at the origin.
 func (h Handle) IsFor(clientID, origin string) bool {
 	want := audience(clientID, origin)
 	return hmac.Equal(h.audience[:], want[:])
 }
 
-// SealHandle returns the handle as a salt for [Compute]: unpadded base64url of fixed length, different each time.
+// SealHandle returns the handle as a salt for [Compute]: unpadded base64url of fixed length,
+// different each time.
 func (k *Keyring) SealHandle(issuer string, h Handle) string {
 	value := make([]byte, 0, handleSize)
 	value = append(value, h.Session[:]...)
@@ -47,7 +48,8 @@ func (k *Keyring) SealHandle(issuer string, h Handle) string {
 	return k.Seal(handlePurpose, issuer, value)
 }
 
-// OpenHandle opens what [Keyring.SealHandle] sealed under any of the keys. Its only error is [ErrSeal].
+// OpenHandle opens a handle that [Keyring.SealHandle] sealed under any of the keys. Its only error
+// is [ErrSeal].
 func (k *Keyring) OpenHandle(issuer, salt string) (Handle, error) {
 	value, _, err := k.Open(handlePurpose, issuer, salt)
 	if err != nil || len(value) != handleSize {
@@ -66,7 +68,8 @@ func audience(clientID, origin string) [16]byte {
 	return [16]byte(sum[:16])
 }
 
-// NewResponseID returns the ID of the authorization response that carries a code. An empty code has the zero ID.
+// NewResponseID returns the ID of the authorization response that carries a code. An empty code
+// has the zero ID.
 func NewResponseID(code string) ResponseID {
 	if code == "" {
 		return ResponseID{}

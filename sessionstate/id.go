@@ -1,23 +1,21 @@
 package sessionstate
 
-import (
-	"crypto/rand"
-	"encoding/base64"
-)
+import "crypto/rand"
 
-// A SessionID names one sign-in of one End-User in one browser at one issuer. The registry draws it:
-// the first 80 bits name the browser's record, the others are random. The zero value names none. It
-// is no secret by itself: nothing can be derived from it without the shared key.
+// A SessionID names one sign-in of one End-User in one browser at one issuer. The registry
+// generates it: the first 80 bits name the browser's record, the others are random. The zero value
+// names no session. The ID is not a secret: nothing can be derived from it without the shared key.
 type SessionID [16]byte
 
-// A BrowserID names one browser at one issuer: 128 random bits, kept in that browser's sealed cookie. The zero value names none.
+// A BrowserID names one browser at one issuer: 128 random bits, kept in that browser's sealed
+// cookie. The zero value names no browser.
 type BrowserID [16]byte
 
-// A ResponseID names one authorization response: the first 128 bits of the hash of its code. The zero value stands for a
-// response without a code.
+// A ResponseID names one authorization response: the first 128 bits of the hash of its code. The
+// zero value stands for a response without a code.
 type ResponseID [16]byte
 
-// NewBrowserID draws a BrowserID.
+// NewBrowserID returns a random BrowserID.
 func NewBrowserID() BrowserID {
 	var id BrowserID
 	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the program instead
@@ -33,5 +31,5 @@ func (id BrowserID) IsZero() bool { return id == BrowserID{} }
 // IsZero reports whether the ID names no response.
 func (id ResponseID) IsZero() bool { return id == ResponseID{} }
 
-// String is the ID in unpadded base64url, for logs.
-func (id SessionID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+// String returns the ID in unpadded base64url, for logs.
+func (id SessionID) String() string { return base64url.EncodeToString(id[:]) }

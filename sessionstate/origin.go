@@ -12,23 +12,25 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// ErrNoOrigin says that a URI has no origin that a browser would name: its scheme is neither http nor https. A session_state
-// means nothing there (RFC 6454, section 4: such origins are globally unique and serialise to "null").
+// ErrNoOrigin says that a URI is neither http nor https. Its origin is opaque and serializes to
+// "null" (RFC 6454, section 4), so a session_state has no meaning there.
 var ErrNoOrigin = errors.New("URI has no web origin")
 
-// ErrInvalidURI says that a string is no absolute URI that a browser would go to.
+// ErrInvalidURI says that a string is not an absolute URI that a browser would navigate to.
 var ErrInvalidURI = errors.New("invalid URI")
 
-// Origin returns the origin of a redirect URI as browsers serialise it, which is what an RP's page has as e.origin at the check
-// page: scheme and host in lower case, "://" between, and the port unless it is the scheme's default (RFC 6454, section 6.2).
-// Host names in other scripts become A-labels (UTS #46); IP addresses take their shortest form.
+// Origin returns the origin of a redirect URI as browsers serialize it, which is the e.origin of
+// an RP's messages at the check page. It is scheme and host in lower case, with "://" between, and
+// the port unless it is the scheme's default (RFC 6454, section 6.2). Host names in other scripts
+// become A-labels (UTS #46); IP addresses take their shortest form.
 //
-// It fails with [ErrNoOrigin] for a custom scheme, and with [ErrInvalidURI] for anything a browser would read otherwise than
-// Go does: user information, a zone, a number that is no plain IPv4 address, a backslash.
+// It fails with [ErrNoOrigin] for a custom scheme. It fails with [ErrInvalidURI] where browsers
+// and Go's parser differ: user information, a zone, a number that is not a plain IPv4 address, a
+// backslash.
 func Origin(redirectURI string) (string, error) {
 	u, err := url.Parse(redirectURI)
 	if err != nil {
-		return "", ErrInvalidURI // the parser's error repeats the URI, which may hold what no log should
+		return "", ErrInvalidURI // without the parser's error, which has the URI: it may be secret
 	}
 	defaultPort, ok := map[string]string{"http": "80", "https": "443"}[u.Scheme]
 	if !ok {
@@ -64,7 +66,8 @@ var hostProfile = idna.New(
 	idna.BidiRule(),
 )
 
-// forbiddenInHost are the WHATWG's forbidden domain code points that Go's parser and idna let through.
+// forbiddenInHost has the forbidden domain code points (WHATWG URL) that Go's parser and idna
+// accept.
 const forbiddenInHost = " #%/:<>?@[\\]^|\x7f"
 
 func canonicalHost(u *url.URL) (string, error) {
@@ -72,11 +75,12 @@ func canonicalHost(u *url.URL) (string, error) {
 	if strings.HasPrefix(u.Host, "[") {
 		return canonicalIPv6(name)
 	}
-	if !utf8.ValidString(name) || hasBrokenALabel(name) { // idna encodes these, browsers refuse them
+	if !utf8.ValidString(name) || hasBrokenALabel(name) { // idna encodes these, browsers do not
 		return "", fmt.Errorf("%w: its host is no host name", ErrInvalidURI)
 	}
 	host, err := hostProfile.ToASCII(name)
-	if err != nil || strings.ContainsAny(host, forbiddenInHost) || hasControl(host) || !isParsedAs(host) {
+	if err != nil || strings.ContainsAny(host, forbiddenInHost) || hasControl(host) ||
+		!isParsedAs(host) {
 		return "", fmt.Errorf("%w: its host is no host name", ErrInvalidURI)
 	}
 	if !endsInNumber(host) {
@@ -88,7 +92,8 @@ func canonicalHost(u *url.URL) (string, error) {
 	return host, nil
 }
 
-// isParsedAs reports whether Go reads a mapped host name as the same: some signs it refuses have wide forms that it does not.
+// isParsedAs reports whether Go's parser accepts a mapped host name unchanged. It rejects some
+// characters, but not their full-width forms, which idna maps to them.
 func isParsedAs(host string) bool {
 	u, err := url.Parse("http://" + host)
 	return err == nil && host != "" && u.Host == host
@@ -119,12 +124,12 @@ func canonicalPort(u *url.URL) (string, error) {
 	return strconv.FormatUint(n, 10), nil
 }
 
-// hasBrokenALabel reports whether a label claims to be an A-label, but encodes nothing or is not ASCII once it is mapped. To see
-// it mapped and not yet decoded, a letter is put before it.
+// hasBrokenALabel reports whether a label looks like an A-label, but encodes nothing, or is not
+// ASCII once it is mapped. A letter in front keeps idna from decoding the mapped label.
 func hasBrokenALabel(name string) bool {
-	isDot := func(r rune) bool { return strings.ContainsRune(".。．｡", r) } // UTS #46 maps all of them to a dot
+	isDot := func(r rune) bool { return strings.ContainsRune(".。．｡", r) } // as mapped by UTS #46
 	for label := range strings.FieldsFuncSeq(name, isDot) {
-		mapped, _ := hostProfile.ToASCII("x" + label) // an error shows when the name itself is mapped
+		mapped, _ := hostProfile.ToASCII("x" + label) // canonicalHost maps the name and gets the error
 		if mapped == "xxn--" || strings.HasPrefix(mapped, "xn--xxn--") {
 			return true
 		}
@@ -132,7 +137,8 @@ func hasBrokenALabel(name string) bool {
 	return false
 }
 
-// endsInNumber reports whether a browser would read the host as an IPv4 address (WHATWG URL, "ends in a number checker").
+// endsInNumber reports whether a browser would read the host as an IPv4 address (WHATWG URL, "ends
+// in a number checker").
 func endsInNumber(host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	last := host[strings.LastIndexByte(host, '.')+1:]

@@ -156,8 +156,8 @@ func TestOriginRefuses(t *testing.T) {
 	}
 }
 
-// What Origin accepts must be what a browser has as e.origin, or every check would answer "changed". Node.js has the same parser
-// as browsers (WHATWG URL).
+// What Origin accepts must be what a browser has as e.origin, or every check would answer
+// "changed". Node.js has the same parser as browsers (WHATWG URL).
 func TestOriginIsWhatABrowserNames(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it starts Node.js")
@@ -196,7 +196,7 @@ func tableURIs() []string {
 	return uris
 }
 
-// assembledURIs puts together, always the same way, whatever parsers have been found to disagree on.
+// assembledURIs combines parts that parsers disagree on, the same way in each run.
 func assembledURIs(n int) []string {
 	schemes := []string{"https://", "http://", "HTTPS://"}
 	ends := []string{"", "/", "/cb", "?x", "#f", ":", ":80", ":443/", ":0443", ":0", ":65535", ":65536", ":8443/x"}
@@ -259,20 +259,26 @@ func FuzzOrigin(f *testing.F) {
 			}
 			return
 		}
-		for _, c := range []byte(origin) {
-			if c <= ' ' || c >= 0x7f || c >= 'A' && c <= 'Z' {
-				t.Fatalf("%q gave %q, which is not lower-case ASCII", uri, origin)
-			}
-		}
-		if again, err := sessionstate.Origin(origin); err != nil || again != origin {
-			t.Fatalf("%q gave %q, which gives %q, %v", uri, origin, again, err)
-		}
-		scheme, host, ok := strings.Cut(origin, "://")
-		if !ok || scheme != "http" && scheme != "https" || host == "" || strings.ContainsAny(host, "/?#@\\%") {
-			t.Fatalf("%q gave %q, which is more or less than an origin", uri, origin)
-		}
-		if with, err := sessionstate.Origin(origin + "/cb?q#f"); err != nil || with != origin {
-			t.Fatalf("%q with a path gave %q, %v", origin, with, err)
-		}
+		isOrigin(t, uri, origin)
 	})
+}
+
+// isOrigin checks the origin of a URI.
+func isOrigin(t *testing.T, uri, origin string) {
+	t.Helper()
+	for _, c := range []byte(origin) {
+		if c <= ' ' || c >= 0x7f || c >= 'A' && c <= 'Z' {
+			t.Fatalf("%q gave %q, which is not lower-case ASCII", uri, origin)
+		}
+	}
+	if again, err := sessionstate.Origin(origin); err != nil || again != origin {
+		t.Fatalf("%q gave %q, which gives %q, %v", uri, origin, again, err)
+	}
+	scheme, host, ok := strings.Cut(origin, "://")
+	if !ok || scheme != "http" && scheme != "https" || host == "" || strings.ContainsAny(host, "/?#@\\%") {
+		t.Fatalf("%q gave %q, which is more or less than an origin", uri, origin)
+	}
+	if with, err := sessionstate.Origin(origin + "/cb?q#f"); err != nil || with != origin {
+		t.Fatalf("%q with a path gave %q, %v", origin, with, err)
+	}
 }

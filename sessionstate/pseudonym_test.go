@@ -26,7 +26,7 @@ func TestAPseudonymIsOneOfAUserAtAnIssuerUnderTheFirstKey(t *testing.T) {
 	}
 }
 
-// As the README computes it.
+// The README has the same computation as a script.
 func TestAPseudonymIsAnHMACByAKeyThatIsExtractedFromTheShared(t *testing.T) {
 	key, err := hkdf.Extract(sha256.New, []byte(newSecret), []byte("caddy-oidc-session v1"))
 	if err != nil {

@@ -1,7 +1,8 @@
-// Package sessionstate computes and verifies the session_state of OpenID Connect Session Management 1.0, and what it is made
-// of: the origin of a redirect URI, the browser state, and the sealed values that carry them.
+// Package sessionstate computes and verifies the session_state of OpenID Connect Session
+// Management 1.0 and its parts: the origin of a redirect URI, the browser state, and the sealed
+// values that carry them.
 //
-// All functions are pure. An OpenID Provider written in Go can import the package to compute the same values as the plugin:
+// It does no I/O. An OpenID Provider written in Go can import it to compute the plugin's values:
 //
 //	session_state = base64url(SHA-256(client_id SP origin SP browser_state SP salt)) "." salt
 package sessionstate
@@ -10,22 +11,22 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"strings"
 )
 
-// Compute returns the session_state of one client at one origin (Session Management 1.0, section 3.2): the unpadded base64url
-// of a SHA-256, a dot, and the salt.
+// Compute returns the session_state of one client at one origin (Session Management 1.0, section
+// 3.2): the unpadded base64url of a SHA-256, a dot, and the salt.
 //
-// origin is what [Origin] returns, browserState the value of the browser state cookie. Neither these nor salt may contain a
-// space: the check page splits at spaces, and session_state must not contain one (section 2). A client ID may.
+// The origin is a result of [Origin], browserState the value of the browser state cookie. A client
+// ID may contain spaces, but the others must not: the check page splits at spaces, and section 2
+// forbids them in a session_state.
 func Compute(clientID, origin, browserState, salt string) string {
 	sum := sha256.Sum256([]byte(clientID + " " + origin + " " + browserState + " " + salt))
-	return base64.RawURLEncoding.EncodeToString(sum[:]) + "." + salt
+	return base64url.EncodeToString(sum[:]) + "." + salt
 }
 
-// Verify tells in constant time whether sessionState is the one that [Compute] returns for the client, the origin, the browser
-// state, and the salt that sessionState itself carries.
+// Verify reports in constant time whether [Compute] returns sessionState for the client, the
+// origin, the browser state, and the salt in sessionState.
 func Verify(sessionState, clientID, origin, browserState string) bool {
 	_, salt, ok := Split(sessionState)
 	if !ok {
@@ -35,7 +36,8 @@ func Verify(sessionState, clientID, origin, browserState string) bool {
 	return subtle.ConstantTimeCompare([]byte(sessionState), []byte(want)) == 1
 }
 
-// Split cuts a session_state at its first dot. ok is false when either part is empty or when it contains a space.
+// Split cuts a session_state at its first dot. ok is false when a part is empty or contains a
+// space.
 func Split(sessionState string) (hash, salt string, ok bool) {
 	hash, salt, found := strings.Cut(sessionState, ".")
 	if !found || hash == "" || salt == "" || strings.ContainsRune(sessionState, ' ') {
@@ -44,6 +46,6 @@ func Split(sessionState string) (hash, salt string, ok bool) {
 	return hash, salt, true
 }
 
-// NewSalt draws a salt with at least 128 bits of randomness: base32 letters and digits. Session Management 1.0 (section 3.2)
-// asks for a fresh one in each response, so that an End-User cannot be told across calls.
+// NewSalt returns a random salt of at least 128 bits, in base32. Session Management 1.0, section
+// 3.2, asks for a new one in each response, so that calls cannot be linked to one End-User.
 func NewSalt() string { return rand.Text() }

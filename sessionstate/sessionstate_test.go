@@ -7,7 +7,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// The hashes were computed by openssl: printf %s 'shop https://rp.example.com B salt' | openssl dgst -sha256 -binary | base64.
+// The hashes were computed by openssl: printf %s 'shop https://rp.example.com B salt' | openssl
+// dgst -sha256 -binary | base64.
 var knownStates = []struct {
 	name, clientID, origin, browserState, salt, want string
 }{
@@ -128,7 +129,8 @@ func TestNewSaltIsFreshAndFitsIntoASessionState(t *testing.T) {
 	}
 }
 
-// A session_state must not contain a space (Session Management 1.0, section 2), whatever the client is called.
+// A session_state must not contain a space (Session Management 1.0, section 2), even if the client
+// ID does.
 func TestASessionStateNeverContainsASpace(t *testing.T) {
 	ring := mustKeyring(t, oldSecret)
 	for range 100 {

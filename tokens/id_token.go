@@ -10,28 +10,29 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/json" // by exact names, duplicates refused: two readers must not read two things
+	"github.com/go-jose/go-jose/v4/json" // exact names, no duplicates: two readers must agree
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// An IDToken is what is used of an ID token's claims (OpenID Connect Core 1.0, section 2).
+// An IDToken holds the claims of an ID token that are used here (OpenID Connect Core 1.0, section
+// 2).
 type IDToken struct {
 	Issuer          string
 	Subject         string   // never empty
 	Audience        []string // client IDs, at least one
 	AuthorizedParty string   // azp; empty: it has none
-	// SessionID is the sid claim (Front-Channel Logout 1.0, section 3): the OP's own name of its session; empty where the OP
-	// does not give one.
+	// SessionID is the sid claim (Front-Channel Logout 1.0, section 3), the OP's ID of its
+	// session; empty if the OP sends none.
 	SessionID string
-	// KeyID is the kid of the header, which an OP may leave out while it has one key (section 10.1); empty: it names no key.
-	KeyID string
-	// Algorithm is the alg of the header.
-	Algorithm string
-	// Expiry is the exp claim; zero: it has none.
-	Expiry time.Time
+	// KeyID is the kid of the header; empty if the OP leaves it out, as it may while it has one
+	// key (section 10.1).
+	KeyID     string
+	Algorithm string    // the alg of the header
+	Expiry    time.Time // exp; zero: it has none
 }
 
-// ClientID returns the client that the token was issued to; empty where that cannot be known from several.
+// ClientID returns the client that the token was issued to; empty if its audience has several and
+// azp names none.
 func (t IDToken) ClientID() string {
 	switch {
 	case t.AuthorizedParty != "":
@@ -51,17 +52,19 @@ func (t IDToken) IsFor(clientID string) bool {
 	return slices.Contains(t.Audience, clientID)
 }
 
-// Symmetric reports whether the token is signed by a secret of the client's, so that none of the OP's keys has to do with it.
+// Symmetric reports whether the token is signed with the client's secret instead of a key of the
+// OP.
 func (t IDToken) Symmetric() bool { return strings.HasPrefix(t.Algorithm, "HS") }
 
-// ErrUnreadable says that a token's claims cannot be read: it is encrypted, or not an ID token.
+// ErrUnreadable says that a token is encrypted or not an ID token.
 var ErrUnreadable = errors.New("unreadable ID token")
 
-// Errors of verification. Their texts are short reasons that hold nothing of the token.
+// Errors of verification. Their texts contain nothing of the token.
 var (
-	// ErrSignature says that the key which the token names has not signed it.
+	// ErrSignature says that the key that the token names has not signed it.
 	ErrSignature = errors.New("its signature is wrong")
-	// ErrUnknownKey says that no known key of the OP fits: the token may be the OP's all the same.
+	// ErrUnknownKey says that no known key of the OP matches. The OP may still have signed the
+	// token.
 	ErrUnknownKey = errors.New("it is signed by an unknown key")
 )
 
@@ -69,28 +72,30 @@ var (
 const (
 	// MaxIDToken is the longest ID token that is read.
 	MaxIDToken = 64 << 10
-	// maxHeader is the longest header, in base64url as it stands in the token: 4 KiB of JSON. What is longer is not parsed.
+	// maxHeader is the longest header that is parsed: 4 KiB of JSON, in base64url.
 	maxHeader = (4<<10)*4/3 + 2
-	// maxClaim is the longest subject or sid that is used. OpenID Connect Core 1.0, section 2, allows a subject 255.
+	// maxClaim is the longest sub or sid that is accepted. OpenID Connect Core 1.0, section 2,
+	// limits sub to 255.
 	maxClaim = 255
 )
 
-// expiryLeeway is for clocks that differ.
+// expiryLeeway allows for clocks that differ.
 const expiryLeeway = 5 * time.Minute
 
-// signatureAlgorithms are those an OP may sign ID tokens with (RFC 7518, RFC 8037); none is not among them.
+// signatureAlgorithms are those an OP may sign ID tokens with (RFC 7518, RFC 8037), without
+// "none".
 var signatureAlgorithms = append(slices.Clone(asymmetric), jose.HS256, jose.HS384, jose.HS512)
 
-// asymmetric are the algorithms by which an OP alone can have signed (RFC 7518, section 3.1; RFC 8037). none is not among them, nor are
-// those whose key the client knows too.
+// asymmetric are the algorithms by which only the OP can have signed (RFC 7518, section 3.1; RFC
+// 8037): neither "none" nor those whose key the client has as well.
 var asymmetric = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
 	jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
 }
 
-// ReadIDToken reads the claims of an ID token, and what its header names, WITHOUT verifying its signature. It is for tokens that were
-// taken from the OP's own token endpoint, where OpenID Connect Core 1.0, section 3.1.3.7 (6), lets the connection stand for the
-// signature; a token from anywhere else must not be read with it. Its errors wrap ErrUnreadable and hold nothing of the token.
+// ReadIDToken reads an ID token WITHOUT verifying its signature. It is only for tokens from the
+// OP's own token endpoint, where OpenID Connect Core 1.0, section 3.1.3.7 (6), lets the connection
+// replace the signature. Its errors wrap [ErrUnreadable] and contain nothing of the token.
 func ReadIDToken(token string) (IDToken, error) {
 	signed, err := parse(token, MaxIDToken, signatureAlgorithms)
 	if err != nil {
@@ -103,13 +108,13 @@ func ReadIDToken(token string) (IDToken, error) {
 	return claims, nil
 }
 
-// VerifyIDToken returns what an ID token says if one of the keys has signed it and it has not expired by now, give or take five
-// minutes. Whose keys they are, and so the issuer, and the audience are for the caller to compare. Its errors wrap
+// VerifyIDToken returns the claims of an ID token that one of the keys has signed and that has not
+// expired, with five minutes of leeway. The caller compares issuer and audience. Its errors wrap
 // [ErrUnreadable], [ErrSignature] or [ErrUnknownKey], or say that the token has expired.
 func (s KeySet) VerifyIDToken(token string, now time.Time) (IDToken, error) {
 	signed, err := parse(token, MaxIDToken, asymmetric)
 	if err == nil {
-		err = signed.unfit()
+		err = signed.checkHeader()
 	}
 	if err != nil {
 		return IDToken{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
@@ -128,14 +133,14 @@ func (s KeySet) VerifyIDToken(token string, now time.Time) (IDToken, error) {
 	return claims, nil
 }
 
-// A signedToken has the shape of an ID token.
+// A signedToken is a parsed token whose signature is not verified yet.
 type signedToken struct {
 	*jose.JSONWebSignature
 
 	header jose.Header
 }
 
-// parse reads a token as far as that goes without a key.
+// parse parses a token, without any key.
 func parse(token string, limit int, algorithms []jose.SignatureAlgorithm) (signedToken, error) {
 	header, _, _ := strings.Cut(token, ".")
 	switch {
@@ -153,12 +158,13 @@ func parse(token string, limit int, algorithms []jose.SignatureAlgorithm) (signe
 	return signedToken{signed, signed.Signatures[0].Protected}, nil
 }
 
-// unfit says why a token with this header is no ID token; nil: it may be one. Tokens of other kinds say so by their type (RFC 8725,
-// section 3.11), as access tokens (RFC 9068) and logout tokens (Back-Channel Logout 1.0, section 2.4) do.
-func (t signedToken) unfit() error {
+// checkHeader returns why a token with this header is not an ID token. Tokens of other kinds have
+// a type of their own (RFC 8725, section 3.11), for example access tokens (RFC 9068) and logout
+// tokens (Back-Channel Logout 1.0, section 2.4).
+func (t signedToken) checkHeader() error {
 	if kind, given := t.header.ExtraHeaders[jose.HeaderType]; given {
-		name, isText := kind.(string)
-		if name = strings.ToLower(name); !isText || strings.TrimPrefix(name, "application/") != "jwt" {
+		name, _ := kind.(string)
+		if strings.TrimPrefix(strings.ToLower(name), "application/") != "jwt" {
 			return errOtherType
 		}
 	}
@@ -175,7 +181,7 @@ func (t signedToken) unfit() error {
 
 var errOtherType = errors.New("it is a token of another type")
 
-// verify returns the payload. The token's own header never says where a key is.
+// verify returns the payload if one of the keys has signed it. Keys in the header are ignored.
 func (t signedToken) verify(keys KeySet) ([]byte, error) {
 	candidates := keys.candidates(t.header.KeyID, jose.SignatureAlgorithm(t.header.Algorithm))
 	for _, key := range candidates {
@@ -201,7 +207,7 @@ func (t signedToken) read(payload []byte) (IDToken, error) {
 		Events          json.RawMessage  `json:"events"` // which no ID token has (RFC 8417)
 	}
 	if json.Unmarshal(payload, &claims) != nil {
-		return IDToken{}, errors.New("its claims have other types than an ID token's, or stand there twice")
+		return IDToken{}, errors.New("a claim has another type than an ID token's, or is repeated")
 	}
 	switch {
 	case len(claims.Events) > 0:
@@ -222,8 +228,8 @@ func (t signedToken) read(payload []byte) (IDToken, error) {
 	return token, nil
 }
 
-// IssuerOf returns the iss that a token names, WITHOUT verifying anything; empty: it cannot be read. It says whose keys to verify the
-// token by, and no more.
+// IssuerOf returns the iss of a token WITHOUT verifying it; empty if it cannot be read. Use it
+// only to choose the keys for verification.
 func IssuerOf(token string) string {
 	if len(token) > MaxIDToken {
 		return ""
@@ -234,7 +240,7 @@ func IssuerOf(token string) string {
 	if err != nil {
 		return ""
 	}
-	var claims map[string]json.RawMessage // not a struct: the name is to be exact
+	var claims map[string]json.RawMessage // unlike a struct, this needs the exact name
 	var issuer string
 	if json.Unmarshal(decoded, &claims) != nil || json.Unmarshal(claims["iss"], &issuer) != nil {
 		return ""

@@ -8,26 +8,30 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// MaxHint is the longest id_token_hint that is read, in bytes: ID tokens may list hundreds of groups.
+// MaxHint is the longest id_token_hint that is accepted, in bytes. ID tokens may list hundreds of
+// groups.
 const MaxHint = 32 << 10
 
-// Errors of hints. Their texts are short reasons that hold nothing of the token.
+// Errors of hints. Their texts contain nothing of the token.
 var (
-	// ErrHintInvalid says that a token is none that the OP could have issued as an ID token: the request is a bad one.
+	// ErrHintInvalid says that the OP cannot have issued the token as an ID token. The request is
+	// invalid.
 	ErrHintInvalid = errors.New("invalid id_token_hint")
-	// ErrHintUnknownKey says that no known key of the OP fits: the token may be the OP's all the same. It counts as no hint.
+	// ErrHintUnknownKey says that no known key of the OP matches. The OP may still have signed the
+	// token, so that the request counts as one without a hint.
 	ErrHintUnknownKey = errors.New("id_token_hint signed by an unknown key")
 )
 
-// An UnverifiedHint has the shape of an ID token.
+// An UnverifiedHint is a parsed id_token_hint whose signature is not verified yet.
 type UnverifiedHint struct{ signed signedToken }
 
-// ParseHint reads a token as far as that goes without a key. advertised are the algorithms that the OP signs ID tokens with
-// (id_token_signing_alg_values_supported); none advertised means RS256, which every OP has. Its errors wrap ErrHintInvalid.
+// ParseHint parses a hint, without any key. advertised are the OP's
+// id_token_signing_alg_values_supported; without any, RS256 is meant, which every OP has. Its
+// errors wrap [ErrHintInvalid].
 func ParseHint(token string, advertised []string) (*UnverifiedHint, error) {
 	signed, err := parse(token, MaxHint, allowed(advertised))
 	if err == nil {
-		err = signed.unfit()
+		err = signed.checkHeader()
 	}
 	if err != nil {
 		return nil, invalidHint(err)
@@ -45,11 +49,11 @@ func allowed(advertised []string) []jose.SignatureAlgorithm {
 	})
 }
 
-// KeyID returns the name of the key that it says it was signed with; empty: none.
+// KeyID returns the kid of the header; empty if it has none.
 func (u *UnverifiedHint) KeyID() string { return u.signed.header.KeyID }
 
-// Verify returns what the token says, if the issuer signed it. One that has expired is good (RP-Initiated Logout 1.0, section 2). Its
-// errors wrap ErrHintInvalid or ErrHintUnknownKey.
+// Verify returns the claims if the issuer signed the token. Expired tokens are accepted
+// (RP-Initiated Logout 1.0, section 2). Its errors wrap [ErrHintInvalid] or [ErrHintUnknownKey].
 func (u *UnverifiedHint) Verify(issuer string, keys KeySet) (IDToken, error) {
 	payload, err := u.signed.verify(keys)
 	if errors.Is(err, ErrUnknownKey) {

@@ -13,7 +13,7 @@ import (
 
 func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// jwt is a signed JWT whose signature nobody looks at.
+// jwt returns a JWT whose signature is not verified.
 func jwt(header, claims string) string {
 	return encode(header) + "." + encode(claims) + "." + encode("signature")
 }
@@ -55,7 +55,7 @@ func TestReadIDToken(t *testing.T) {
 	}
 }
 
-func TestReadIDTokenTellsByWhichKeyItIsSigned(t *testing.T) {
+func TestReadIDTokenReturnsTheKeyID(t *testing.T) {
 	for header, want := range map[string]tokens.IDToken{
 		`{"alg":"RS256","kid":"1"}`: {KeyID: "1"}, `{"alg":"ES256"}`: {}, `{"alg":"EdDSA","kid":""}`: {}, `{"alg":"PS256","KID":"1"}`: {},
 		`{"alg":"HS256"}`: {Algorithm: "HS256"}, `{"alg":"HS512","kid":"1"}`: {KeyID: "1", Algorithm: "HS512"},

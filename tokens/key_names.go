@@ -6,22 +6,24 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 )
 
-// A KeyName is what a JWK Set calls one of its keys for signatures (RFC 7517, section 4).
+// A KeyName identifies a signature key in a JWK Set (RFC 7517, section 4).
 type KeyName struct {
 	ID         string // kid; empty: it has none
-	Thumbprint string // RFC 7638 with SHA-256, unpadded base64url; empty: of a kind that is not known here
-	Algorithm  string // alg; empty: any that fits it
+	Thumbprint string // RFC 7638 with SHA-256, unpadded base64url; empty: unknown type of key
+	Algorithm  string // alg; empty: any that fits the key
 }
 
-// KeyNames are those of the keys of an OP.
+// KeyNames are the names of an OP's keys.
 type KeyNames []KeyName
 
-// ParseKeyNames reads what a JWK Set calls its keys for signatures. What is in the set and no key has no name. Its errors wrap ErrKeySet:
-// it is none, or has more than MaxKeys keys.
+// ParseKeyNames returns the names of the signature keys in a JWK Set. Elements that are not keys
+// have the zero name. Its errors wrap [ErrKeySet]: the document is not a JWK Set, or has more than
+// [MaxKeys] keys.
 func ParseKeyNames(document []byte) (KeyNames, error) {
 	elements, _, err := keysMember(document)
 	if err != nil {
@@ -39,9 +41,9 @@ func ParseKeyNames(document []byte) (KeyNames, error) {
 	return names, nil
 }
 
-// nameOf reads what a key is called and what it is for.
+// nameOf returns the name of a JWK, and its use.
 func nameOf(element json.RawMessage) (name KeyName, use string) {
-	var members map[string]json.RawMessage // not a struct: the names are to be exact
+	var members map[string]json.RawMessage // unlike a struct, this needs the exact names
 	if json.Unmarshal(element, &members) != nil {
 		return KeyName{}, ""
 	}
@@ -49,14 +51,15 @@ func nameOf(element json.RawMessage) (name KeyName, use string) {
 		_ = json.Unmarshal(members[member], &value)
 		return value
 	}
-	return KeyName{ID: text("kid"), Thumbprint: bareThumbprint(members), Algorithm: text("alg")}, text("use")
+	name = KeyName{ID: text("kid"), Thumbprint: bareThumbprint(members), Algorithm: text("alg")}
+	return name, text("use")
 }
 
-// bareThumbprint is that of the key alone: a certificate beside it that Go cannot read makes it no other key.
+// bareThumbprint returns the thumbprint of the key alone, even if Go cannot read its certificate.
 func bareThumbprint(members map[string]json.RawMessage) string {
 	bare := make(map[string]json.RawMessage)
 	for _, name := range []string{"kty", "n", "e", "crv", "x", "y"} {
-		if member, there := members[name]; there {
+		if member, found := members[name]; found {
 			bare[name] = member
 		}
 	}
@@ -72,7 +75,7 @@ func bareThumbprint(members map[string]json.RawMessage) string {
 	return thumbprint
 }
 
-// thumbprintOf is the thumbprint of a key (RFC 7638) with SHA-256, unpadded base64url.
+// thumbprintOf returns the thumbprint of a key (RFC 7638) with SHA-256, in unpadded base64url.
 func thumbprintOf(jwk jose.JSONWebKey) (string, error) {
 	sum, err := jwk.Thumbprint(crypto.SHA256)
 	if err != nil {
@@ -82,27 +85,15 @@ func thumbprintOf(jwk jose.JSONWebKey) (string, error) {
 }
 
 // Complete reports whether every key has a kid.
-func (n KeyNames) Complete() bool {
-	for _, name := range n {
-		if name.ID == "" {
-			return false
-		}
-	}
-	return true
-}
+func (n KeyNames) Complete() bool { return !n.has("") }
 
 // has reports whether a key has a kid.
 func (n KeyNames) has(kid string) bool {
-	for _, name := range n {
-		if name.ID == kid {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(n, func(name KeyName) bool { return name.ID == kid })
 }
 
-// find returns what a key is called; if it is there more than once, the entry that fits an algorithm and has a kid, as far as there
-// is one.
+// find returns the name of a key. If there are several, it prefers one that fits the algorithm,
+// then one with a kid.
 func (n KeyNames) find(thumbprint, algorithm string) (found KeyName, ok bool) {
 	best := -1
 	for _, name := range n {
@@ -123,7 +114,7 @@ func (n KeyNames) find(thumbprint, algorithm string) (found KeyName, ok bool) {
 	return found, ok
 }
 
-// same reports whether two JWKs are one key: equal byte for byte, or by their thumbprints, in whatever order their members are.
+// same reports whether two JWKs are the same key: they are equal, or their thumbprints are.
 func same(a, b json.RawMessage) bool {
 	if bytes.Equal(a, b) {
 		return true

@@ -3,13 +3,14 @@ package tokens
 import (
 	"crypto/rsa"
 	"errors"
-	"fmt"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json"
 )
 
-// A KeySet holds public keys of an OP (RFC 7517, section 5). It never changes. The zero value has none.
+// A KeySet holds public keys of an OP (RFC 7517, section 5). It never changes. The zero value is
+// empty.
 type KeySet struct {
 	keys     []setKey
 	tooLarge int
@@ -20,29 +21,31 @@ type setKey struct {
 	jwk jose.JSONWebKey
 }
 
-// A Key is one public key in a form that can be kept.
+// A Key is a public key in a form that can be stored.
 type Key struct {
 	ID  string // its thumbprint (RFC 7638) with SHA-256, unpadded base64url
 	JWK []byte // the public key as JSON (RFC 7517)
 }
 
-// MaxKeys is how many keys of one document are used; what is beyond is passed over.
+// MaxKeys is how many keys of one document are used. The others are ignored.
 const MaxKeys = 64
 
 // maxSetKeys is how many keys a set holds, those of several documents together.
 const maxSetKeys = 4 * MaxKeys
 
-// The sizes of RSA keys that are used: RFC 7518, section 3.3, asks for 2048 bits at least; verification gets slow with more than 4096.
+// Bounds of RSA keys. RFC 7518, section 3.3, requires at least 2048 bits. With more than 4096,
+// verification is too slow.
 const (
 	minRSABits = 2048
-	maxModulus = 4096/8*4/3 + 1 // characters of base64url
+	maxRSABits = 4096
+	maxModulus = maxRSABits/8*4/3 + 1 // characters of base64url
 )
 
-// ErrKeySet says that a document is no key set.
+// ErrKeySet says that a document is not a key set.
 var ErrKeySet = errors.New("no JSON Web Key Set")
 
-// ParseKeySet reads a document with public keys. A key that is private, symmetric, invalid, not for signatures, or of a size that is
-// not used, is passed over. Its only error is [ErrKeySet].
+// ParseKeySet reads a document with public keys. It ignores keys that are private, symmetric,
+// invalid, not for signatures, too small or too large. Its only error is [ErrKeySet].
 func ParseKeySet(document []byte) (KeySet, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -57,7 +60,7 @@ func ParseKeySet(document []byte) (KeySet, error) {
 	return set, nil
 }
 
-// NewKeySet makes a set of keys that were kept. One that cannot be read is passed over.
+// NewKeySet returns a set of stored keys. It ignores those that cannot be read.
 func NewKeySet(keys []Key) KeySet {
 	var set KeySet
 	for _, key := range keys {
@@ -95,28 +98,25 @@ func isUsable(jwk jose.JSONWebKey) bool {
 	return true
 }
 
-// TooLarge returns how many RSA keys were passed over because they have more than 4096 bits: their signatures take too long to verify.
+// TooLarge returns how many RSA keys were ignored because they have more than 4096 bits.
 func (s KeySet) TooLarge() int { return s.tooLarge }
 
 // Len returns the number of keys.
 func (s KeySet) Len() int { return len(s.keys) }
 
-// Has reports whether there is a key of that kid.
+// Has reports whether a key has the kid.
 func (s KeySet) Has(kid string) bool {
-	for _, key := range s.keys {
-		if key.jwk.KeyID == kid {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.keys, func(key setKey) bool { return key.jwk.KeyID == kid })
 }
 
-// Keys returns the keys in a form that can be kept.
+// Keys returns the keys in a form that can be stored.
 func (s KeySet) Keys() []Key {
 	var keys []Key
 	for _, key := range s.keys {
-		bare := jose.JSONWebKey{Key: key.jwk.Key, KeyID: key.jwk.KeyID, Algorithm: key.jwk.Algorithm, Use: key.jwk.Use}
-		if document, err := bare.MarshalJSON(); err == nil { // without its certificates
+		bare := jose.JSONWebKey{ // without certificates
+			Key: key.jwk.Key, KeyID: key.jwk.KeyID, Algorithm: key.jwk.Algorithm, Use: key.jwk.Use,
+		}
+		if document, err := bare.MarshalJSON(); err == nil {
 			keys = append(keys, Key{ID: key.id, JWK: document})
 		}
 	}
@@ -135,30 +135,24 @@ func (s KeySet) With(more KeySet) KeySet {
 }
 
 func (s KeySet) holds(id, kid string) bool {
-	for _, key := range s.keys {
-		if key.id == id && key.jwk.KeyID == kid {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.keys, func(key setKey) bool {
+		return key.id == id && key.jwk.KeyID == kid
+	})
 }
 
-// maxTried is how many keys a signature without a kid is tried with.
+// maxTried is how many keys are tried for one signature.
 const maxTried = 8
 
-// candidates are the keys that may have signed: those of the kid, or, where the token names none, all of the algorithm's kind.
+// candidates returns the keys that may have signed: those of the kid, or all if the token has
+// none.
 func (s KeySet) candidates(kid string, algorithm jose.SignatureAlgorithm) []jose.JSONWebKey {
 	var fitting []jose.JSONWebKey
 	for _, key := range s.keys {
-		if kid != "" && key.jwk.KeyID != kid || key.jwk.Algorithm != "" && key.jwk.Algorithm != string(algorithm) {
-			continue
-		}
-		if len(fitting) < maxTried {
+		named := kid == "" || key.jwk.KeyID == kid
+		fits := key.jwk.Algorithm == "" || key.jwk.Algorithm == string(algorithm)
+		if named && fits && len(fitting) < maxTried {
 			fitting = append(fitting, key.jwk)
 		}
 	}
 	return fitting
 }
-
-// String tells how many keys there are.
-func (s KeySet) String() string { return fmt.Sprintf("%d keys", len(s.keys)) }

@@ -2,7 +2,6 @@ package tokens
 
 import (
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,33 +11,35 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// LogoutTokenLifetime is how long a logout token is valid: "preferably at most two minutes" (Back-Channel Logout 1.0, section 4).
+// LogoutTokenLifetime is how long a logout token is valid: "preferably at most two minutes"
+// (Back-Channel Logout 1.0, section 4).
 const LogoutTokenLifetime = 2 * time.Minute
 
-// logoutEvent is the member of events that makes a JWT a logout token (section 2.4).
+// logoutEvent is the member of events that marks a JWT as a logout token (section 2.4).
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
-// A LogoutToken is what a logout token says (Back-Channel Logout 1.0, section 2.4).
+// A LogoutToken holds the claims of a logout token (Back-Channel Logout 1.0, section 2.4).
 type LogoutToken struct {
 	Issuer   string // iss
 	ClientID string // aud
-	// Subject and SessionID are sub and sid as the client's own ID tokens named them. One of them may be empty, and is left out.
+	// Subject and SessionID are sub and sid of the client's ID tokens. One of them may be empty,
+	// and is left out.
 	Subject, SessionID string
-	// IssuedAt is iat; exp is LogoutTokenLifetime later.
-	IssuedAt time.Time
+	IssuedAt           time.Time // iat; exp is LogoutTokenLifetime later
 }
 
 // Errors of signing.
 var (
-	// ErrNoSigningKey says that no key fits an algorithm.
+	// ErrNoSigningKey says that no key signs by an algorithm.
 	ErrNoSigningKey = errors.New("no signing key for the algorithm")
-	// ErrWithheld says that the keys that fit an algorithm are not among the OP's, and cannot be added to them.
+	// ErrWithheld says that no key that signs by an algorithm is published: clients could not
+	// verify it.
 	ErrWithheld = errors.New("the OP's keys have no signing key for the algorithm")
-	// ErrLogoutToken says that a token would not be valid.
+	// ErrLogoutToken says that a logout token lacks a required claim.
 	ErrLogoutToken = errors.New("invalid logout token")
 )
 
-// logoutClaims are the claims of a logout token, and no others: above all no nonce.
+// logoutClaims are all claims of a logout token. A nonce is prohibited (section 2.4).
 type logoutClaims struct {
 	Issuer    string              `json:"iss"`
 	Audience  string              `json:"aud"`
@@ -50,14 +51,16 @@ type logoutClaims struct {
 	SessionID string              `json:"sid,omitempty"`
 }
 
-// Sign returns a logout token as a compact JWS with a jti of its own, signed by the first key that fits alg (RFC 7518, section 3.1) and
-// is among the OP's; empty: RS256. Its errors wrap ErrNoSigningKey, ErrWithheld or ErrLogoutToken.
+// Sign returns a logout token as a compact JWS with a new jti. The first published key for alg
+// (RFC 7518, section 3.1; empty: RS256) signs. Its errors wrap [ErrNoSigningKey], [ErrWithheld] or
+// [ErrLogoutToken].
 func (k *SigningKeys) Sign(token LogoutToken, alg string) (string, error) {
 	if token.Issuer == "" || token.ClientID == "" || token.Subject == "" && token.SessionID == "" {
 		return "", fmt.Errorf("%w: it needs iss, aud, and sub or sid", ErrLogoutToken)
 	}
-	if !k.Supports(alg) {
-		return "", fmt.Errorf("%w %q: there are keys for %s", ErrNoSigningKey, alg, strings.Join(k.Algorithms(), ", "))
+	if !k.supports(alg) {
+		return "", fmt.Errorf("%w %q: there are keys for %s",
+			ErrNoSigningKey, alg, strings.Join(k.Algorithms(), ", "))
 	}
 	key, found := k.first(algorithm(alg))
 	if !found {
@@ -67,17 +70,16 @@ func (k *SigningKeys) Sign(token LogoutToken, alg string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id := make([]byte, 16)
-	_, _ = rand.Read(id) // never fails: crypto/rand ends the program instead
 	return jwt.Signed(signer).Claims(logoutClaims{
 		Issuer: token.Issuer, Audience: token.ClientID,
 		IssuedAt: token.IssuedAt.Unix(), Expires: token.IssuedAt.Add(LogoutTokenLifetime).Unix(),
-		ID: base64.RawURLEncoding.EncodeToString(id), Events: map[string]struct{}{logoutEvent: {}},
+		ID: rand.Text(), Events: map[string]struct{}{logoutEvent: {}},
 		Subject: token.Subject, SessionID: token.SessionID,
 	}).Serialize()
 }
 
-// algorithm is what an id_token_signed_response_alg stands for (OpenID Connect Dynamic Client Registration 1.0, section 2).
+// algorithm applies the default of id_token_signed_response_alg (OpenID Connect Dynamic Client
+// Registration 1.0, section 2).
 func algorithm(alg string) jose.SignatureAlgorithm {
 	if alg == "" {
 		return jose.RS256

@@ -7,11 +7,12 @@ import (
 	"slices"
 )
 
-// errMerge says that a document is no JWK Set to which keys can be added.
+// errMerge says that keys cannot be added to a document.
 var errMerge = fmt.Errorf("%w: it must be a JSON object with one array \"keys\"", ErrKeySet)
 
-// MergeKeys adds keys at the end of the OP's JWK Set (RFC 7517, section 5). All other bytes stay as they are. A key that is there
-// already is not added again; one whose kid a different key of the OP has is left out. Its errors wrap ErrKeySet.
+// MergeKeys appends keys to the OP's JWK Set (RFC 7517, section 5). All other bytes stay as they
+// are. It leaves out keys that the set has, and those whose kid another key has. Its errors wrap
+// [ErrKeySet].
 func MergeKeys(document []byte, keys []PublishedKey) (merged []byte, err error) {
 	elements, end, err := keysMember(document)
 	if err != nil {
@@ -30,7 +31,7 @@ func MergeKeys(document []byte, keys []PublishedKey) (merged []byte, err error) 
 	return slices.Concat(document[:end], added, document[end:]), nil
 }
 
-// has reports whether a set has a key, by whatever kid, or another one by its kid.
+// has reports whether a set has the key, under any kid, or another key under its kid.
 func has(elements []json.RawMessage, key PublishedKey) bool {
 	own, _ := nameOf(key.JWK)
 	for _, element := range elements {
@@ -43,7 +44,7 @@ func has(elements []json.RawMessage, key PublishedKey) bool {
 	return false
 }
 
-// keysMember finds the elements of the array "keys", and where it ends: the offset of its closing bracket.
+// keysMember returns the elements of the array "keys", and the offset of its closing bracket.
 func keysMember(document []byte) (elements []json.RawMessage, end int64, err error) {
 	if !json.Valid(document) {
 		return nil, 0, errMerge
@@ -64,7 +65,8 @@ func keysMember(document []byte) (elements []json.RawMessage, end int64, err err
 		if name != "keys" {
 			continue
 		}
-		if end != 0 || len(value) == 0 || value[0] != '[' || json.Unmarshal(value, &elements) != nil {
+		repeated, isArray := end != 0, bytes.HasPrefix(value, []byte("["))
+		if repeated || !isArray || json.Unmarshal(value, &elements) != nil {
 			return nil, 0, errMerge
 		}
 		end = decoder.InputOffset() - 1

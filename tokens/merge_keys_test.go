@@ -9,7 +9,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-func TestKeysJoinTheOPsOwn(t *testing.T) {
+func TestMergeKeysAppendsToTheOPs(t *testing.T) {
 	ours := []PublishedKey{{ID: "a", JWK: json.RawMessage(`{"kid":"a"}`)}, {ID: "b", JWK: json.RawMessage(`{"kid":"b"}`)}}
 	for name, tt := range map[string]struct{ document, want string }{
 		"behind the OP's":        {`{"keys":[{"kid":"1","n":1e400}]}`, `{"keys":[{"kid":"1","n":1e400},{"kid":"a"},{"kid":"b"}]}`},
@@ -26,7 +26,7 @@ func TestKeysJoinTheOPsOwn(t *testing.T) {
 	}
 }
 
-// The OP's own key is the same in whatever order its members are, and whatever else it says.
+// Neither the order of members nor additional ones make another key of the OP's.
 func TestAKeyThatTheOPHasIsNotAddedAgain(t *testing.T) {
 	ours := must(ParseSigningKeys(jwkOf(jose.JSONWebKey{Key: p256TestKey(), KeyID: "1"}))).Published()
 	for name, change := range map[string]func(members map[string]any){
@@ -86,7 +86,7 @@ func FuzzMergeKeys(f *testing.F) {
 	})
 }
 
-// keysOf are the elements of the member "keys", by its exact name.
+// keysOf returns the elements of the member "keys", by its exact name.
 func keysOf(document []byte) (keys []json.RawMessage) {
 	var members map[string]json.RawMessage
 	_ = json.Unmarshal(document, &members)

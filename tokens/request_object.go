@@ -7,16 +7,18 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 )
 
-// requestParameters are the members of a request object that ReadRequestObject returns.
+// requestParameters are the members of a request object that [ReadRequestObject] returns.
 var requestParameters = []string{"client_id", "redirect_uri", "state", "prompt", "response_mode"}
 
-// requestAlgorithms are those a client may sign request objects with: any, and none (RFC 9101, section 10.1).
+// requestAlgorithms are those a client may sign request objects with: any, and "none" (RFC 9101,
+// section 10.1).
 var requestAlgorithms = append([]jose.SignatureAlgorithm{"none"}, signatureAlgorithms...)
 
-// ReadRequestObject reads the parameters of an authorization request from its request object (RFC 9101; OpenID Connect Core 1.0,
-// section 6.1) WITHOUT verifying it: parameters in a query are not verified either, and the OP judges both. It returns
-// client_id, redirect_uri, state, prompt and response_mode, as far as they are there. Its errors wrap ErrUnreadable: the object
-// is encrypted, too long, or none.
+// ReadRequestObject reads the parameters of an authorization request from its request object (RFC
+// 9101; OpenID Connect Core 1.0, section 6.1) WITHOUT verifying it. Parameters in a query are not
+// verified either; the OP judges both. It returns those of client_id, redirect_uri, state, prompt
+// and response_mode that the object has. Its errors wrap [ErrUnreadable]: the object is encrypted,
+// too long, or not a request object.
 func ReadRequestObject(object string) (map[string]string, error) {
 	parsed, err := parse(object, MaxIDToken, requestAlgorithms)
 	if err != nil {

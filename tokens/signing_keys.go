@@ -22,50 +22,52 @@ import (
 const (
 	maxSigningKeys     = 16
 	maxSigningDocument = 64 << 10 // bytes
-	minRSA             = 2048     // bits (RFC 7518, section 3.3)
-	maxRSA             = 4096     // bits: more takes clients longer than it is worth
 )
 
 // logoutTyp is the typ of logout tokens (Back-Channel Logout 1.0, section 2.4).
 const logoutTyp = "logout+jwt"
 
-// SigningKeys are the private keys that sign logout tokens. Of those that fit an algorithm the first one signs; the public parts of all
-// are published. They never change, and may be used by many goroutines at once. Use ParseSigningKeys or GenerateSigningKeys.
+// SigningKeys are the private keys that sign logout tokens. The first one for an algorithm signs;
+// the public parts of all are published. They never change, and are safe for concurrent use. Use
+// [ParseSigningKeys] or [GenerateSigningKeys].
 type SigningKeys struct {
 	keys []signingKey
 }
 
-// A signingKey is a key that signs by one algorithm: a key has one purpose (RFC 8017, section 6; NIST SP 800-57, section 5.2).
+// A signingKey signs by one algorithm, since a key should have one purpose (RFC 8017, section 6;
+// NIST SP 800-57, section 5.2).
 type signingKey struct {
 	private, public any
 	algorithm       jose.SignatureAlgorithm
-	kid             string          // empty: it is the OP's, which has none for it
-	thumbprint      string          // of the key, and a kid that no other key can have
-	document        json.RawMessage // what is published
-	place           place
+	kid             string          // empty: the OP owns the key, and gives it none
+	thumbprint      string          // a kid that no other key has by chance
+	document        json.RawMessage // the public JWK
+	status          keyStatus
 }
 
-// place says whether a key is among those of the OP.
-type place int
+// A keyStatus is how a key relates to the OP's JWK Set.
+type keyStatus int
 
 const (
-	added    place = iota // it is added to them
-	there                 // it is one of them
-	withheld              // it cannot be added
+	published   keyStatus = iota // added to the set
+	opOwned                      // in the OP's own set
+	unpublished                  // cannot be added; does not sign
 )
 
 // A PublishedKey is the public part of a signing key.
 type PublishedKey struct {
-	ID  string          // kid: the key's own, or its thumbprint (RFC 7638, unpadded base64url)
+	ID  string          // kid; by default the thumbprint (RFC 7638, unpadded base64url)
 	JWK json.RawMessage // JSON (RFC 7517), with kid, use and alg
 }
 
-// ErrSigningKey says that a document holds no keys that can sign. The error texts hold nothing of the document.
+// ErrSigningKey says that a document has no usable signing keys. The error texts contain nothing
+// of the document.
 var ErrSigningKey = errors.New("invalid signing key")
 
-// ParseSigningKeys reads private keys: each document is one or several blocks of PEM (PKCS #8, PKCS #1, SEC 1), a JWK, or a JWK Set. They
-// must be RSA of 2048 to 4096 bits, EC on P-256, P-384 or P-521, or Ed25519. An RSA key signs by RS256, unless it is a JWK whose alg is
-// PS256; it never signs by both. Its errors wrap ErrSigningKey.
+// ParseSigningKeys reads private keys. Each document is one or several blocks of PEM (PKCS #8,
+// PKCS #1, SEC 1), a JWK, or a JWK Set. Keys must be RSA of 2048 to 4096 bits, EC on P-256, P-384
+// or P-521, or Ed25519. An RSA key signs by RS256, or by PS256 if it is a JWK with that alg, but
+// never by both. Its errors wrap [ErrSigningKey].
 func ParseSigningKeys(documents ...[]byte) (*SigningKeys, error) {
 	k := new(SigningKeys)
 	seen := make(map[string]jose.SignatureAlgorithm) // by thumbprint
@@ -132,15 +134,17 @@ func parsePEM(document []byte) ([]jose.JSONWebKey, error) {
 	for len(bytes.TrimSpace(document)) > 0 {
 		block, rest := pem.Decode(document)
 		if block == nil || len(keys) >= maxSigningKeys {
-			return nil, fmt.Errorf("%w: broken PEM, or more than %d blocks", ErrSigningKey, maxSigningKeys)
+			return nil, fmt.Errorf("%w: broken PEM, or more than %d blocks",
+				ErrSigningKey, maxSigningKeys)
 		}
 		document = rest
-		if block.Type == "EC PARAMETERS" { // openssl ecparam writes it in front of the key
+		if block.Type == "EC PARAMETERS" { // openssl ecparam writes it before the key
 			continue
 		}
 		private, err := parseBlock(block)
 		if err != nil {
-			return nil, fmt.Errorf("%w: PEM block %d is no unencrypted private key", ErrSigningKey, len(keys)+1)
+			return nil, fmt.Errorf("%w: PEM block %d is no unencrypted private key",
+				ErrSigningKey, len(keys)+1)
 		}
 		keys = append(keys, jose.JSONWebKey{Key: private})
 	}
@@ -160,7 +164,7 @@ func parseBlock(block *pem.Block) (any, error) {
 	}
 }
 
-// add takes a key into use.
+// add adds a key.
 func (k *SigningKeys) add(key jose.JSONWebKey, seen map[string]jose.SignatureAlgorithm) error {
 	algs, err := algorithmsOf(key.Key)
 	if err != nil {
@@ -180,37 +184,43 @@ func (k *SigningKeys) add(key jose.JSONWebKey, seen map[string]jose.SignatureAlg
 	if earlier, given := seen[thumbprint]; given && earlier == alg {
 		return nil // given twice
 	} else if given {
-		return fmt.Errorf("%w: one key is given for %s and %s: give each a key of its own", ErrSigningKey, earlier, alg)
+		return fmt.Errorf("%w: one key is given for %s and %s: give each a key of its own",
+			ErrSigningKey, earlier, alg)
 	}
 	if seen[thumbprint] = alg; len(seen) > maxSigningKeys {
 		return fmt.Errorf("%w: more than %d keys", ErrSigningKey, maxSigningKeys)
 	}
-	return k.addFor(signingKey{
-		private: key.Key, public: public.Key, algorithm: alg, kid: cmp.Or(key.KeyID, thumbprint), thumbprint: thumbprint,
+	return k.addChecked(signingKey{
+		private: key.Key, public: public.Key, algorithm: alg,
+		kid: cmp.Or(key.KeyID, thumbprint), thumbprint: thumbprint,
 	})
 }
 
-// algorithmsOf are the algorithms that a private key can sign by, the usual one first.
+// algorithmsOf returns the algorithms that a private key can sign by, the default first.
 func algorithmsOf(private any) ([]jose.SignatureAlgorithm, error) {
 	switch key := private.(type) {
 	case *rsa.PrivateKey:
-		if bits := key.N.BitLen(); bits < minRSA || bits > maxRSA {
-			return nil, fmt.Errorf("%w: RSA of %d bits: it must have %d to %d", ErrSigningKey, bits, minRSA, maxRSA)
+		if bits := key.N.BitLen(); bits < minRSABits || bits > maxRSABits {
+			return nil, fmt.Errorf("%w: RSA of %d bits: it must have %d to %d",
+				ErrSigningKey, bits, minRSABits, maxRSABits)
 		}
 		return []jose.SignatureAlgorithm{jose.RS256, jose.PS256}, nil
 	case *ecdsa.PrivateKey:
-		byCurve := map[elliptic.Curve]jose.SignatureAlgorithm{elliptic.P256(): jose.ES256, elliptic.P384(): jose.ES384, elliptic.P521(): jose.ES512}
+		byCurve := map[elliptic.Curve]jose.SignatureAlgorithm{
+			elliptic.P256(): jose.ES256, elliptic.P384(): jose.ES384, elliptic.P521(): jose.ES512,
+		}
 		if alg, found := byCurve[key.Curve]; found {
 			return []jose.SignatureAlgorithm{alg}, nil
 		}
 	case ed25519.PrivateKey:
 		return []jose.SignatureAlgorithm{jose.EdDSA}, nil
 	}
-	return nil, fmt.Errorf("%w: it is no private key of RSA, EC (P-256, P-384, P-521) or Ed25519", ErrSigningKey)
+	return nil, fmt.Errorf("%w: it is no private key of RSA, EC (P-256, P-384, P-521) or Ed25519",
+		ErrSigningKey)
 }
 
-// addFor takes a key into use for one algorithm, if it can sign and be published.
-func (k *SigningKeys) addFor(key signingKey) error {
+// addChecked adds a key if it can sign and be published.
+func (k *SigningKeys) addChecked(key signingKey) error {
 	if k.hasKid(key.kid) {
 		return fmt.Errorf("%w: two keys have one kid", ErrSigningKey)
 	}
@@ -230,16 +240,19 @@ func (k *SigningKeys) hasKid(kid string) bool {
 }
 
 func (k signingKey) signer() (jose.Signer, error) {
-	return jose.NewSigner(
-		jose.SigningKey{Algorithm: k.algorithm, Key: jose.JSONWebKey{Key: k.private, KeyID: k.kid}}, (&jose.SignerOptions{}).WithType(logoutTyp),
-	)
+	key := jose.JSONWebKey{Key: k.private, KeyID: k.kid}
+	options := (&jose.SignerOptions{}).WithType(logoutTyp)
+	return jose.NewSigner(jose.SigningKey{Algorithm: k.algorithm, Key: key}, options)
 }
 
 func (k signingKey) publicJWK() (json.RawMessage, error) {
-	return json.Marshal(jose.JSONWebKey{Key: k.public, KeyID: k.kid, Algorithm: string(k.algorithm), Use: "sig"})
+	return json.Marshal(jose.JSONWebKey{
+		Key: k.public, KeyID: k.kid, Algorithm: string(k.algorithm), Use: "sig",
+	})
 }
 
-// isPair reports whether what is signed can be verified: a JWK may hold the parts of two keys.
+// isPair reports whether the public key verifies the signer's signatures. A JWK may have the parts
+// of two keys.
 func isPair(signer jose.Signer, public any) bool {
 	message := []byte("a pair")
 	signed, err := signer.Sign(message)
@@ -250,11 +263,12 @@ func isPair(signer jose.Signer, public any) bool {
 	return err == nil
 }
 
-// GenerateSigningKeys makes keys for RS256, PS256, ES256 and EdDSA. document is the JWK Set to keep, secret, which ParseSigningKeys reads.
+// GenerateSigningKeys generates keys for RS256, PS256, ES256 and EdDSA. document is their JWK Set,
+// for [ParseSigningKeys]. Keep it secret.
 func GenerateSigningKeys() (keys *SigningKeys, document []byte, err error) {
 	var set jose.JSONWebKeySet
 	for _, alg := range []jose.SignatureAlgorithm{jose.RS256, jose.PS256} {
-		key, err := rsa.GenerateKey(rand.Reader, minRSA)
+		key, err := rsa.GenerateKey(rand.Reader, minRSABits)
 		if err != nil {
 			return nil, nil, fmt.Errorf("generating signing keys: %w", err)
 		}
@@ -268,7 +282,8 @@ func GenerateSigningKeys() (keys *SigningKeys, document []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("generating signing keys: %w", err)
 	}
-	set.Keys = append(set.Keys, jose.JSONWebKey{Key: ecKey, Use: "sig"}, jose.JSONWebKey{Key: edKey, Use: "sig"})
+	set.Keys = append(set.Keys,
+		jose.JSONWebKey{Key: ecKey, Use: "sig"}, jose.JSONWebKey{Key: edKey, Use: "sig"})
 	if document, err = json.Marshal(set); err != nil {
 		return nil, nil, fmt.Errorf("generating signing keys: %w", err)
 	}
@@ -276,10 +291,11 @@ func GenerateSigningKeys() (keys *SigningKeys, document []byte, err error) {
 	return keys, document, err
 }
 
-// GeneratedAlgorithms are those that generated keys sign by, in the order of Algorithms.
+// GeneratedAlgorithms returns the algorithms of generated keys, in the order of
+// [SigningKeys.Algorithms].
 func GeneratedAlgorithms() []string { return []string{"ES256", "EdDSA", "PS256", "RS256"} }
 
-// Algorithms lists the algorithms that can be signed by, in a fixed order.
+// Algorithms returns the algorithms of the keys, sorted.
 func (k *SigningKeys) Algorithms() []string {
 	var algs []string
 	for _, key := range k.keys {
@@ -289,27 +305,31 @@ func (k *SigningKeys) Algorithms() []string {
 	return slices.Compact(algs)
 }
 
-// Supports reports whether there is a key for an algorithm; empty: RS256.
-func (k *SigningKeys) Supports(alg string) bool {
-	return slices.ContainsFunc(k.keys, func(key signingKey) bool { return key.algorithm == algorithm(alg) })
+// supports reports whether there is a key for an algorithm; empty: RS256.
+func (k *SigningKeys) supports(alg string) bool {
+	return slices.ContainsFunc(k.keys, func(key signingKey) bool {
+		return key.algorithm == algorithm(alg)
+	})
 }
 
-// first returns the first key that signs by an algorithm and is among the OP's.
+// first returns the first key for an algorithm that clients can get.
 func (k *SigningKeys) first(alg jose.SignatureAlgorithm) (signingKey, bool) {
-	i := slices.IndexFunc(k.keys, func(key signingKey) bool { return key.algorithm == alg && key.place != withheld })
+	i := slices.IndexFunc(k.keys, func(key signingKey) bool {
+		return key.algorithm == alg && key.status != unpublished
+	})
 	if i < 0 {
 		return signingKey{}, false
 	}
 	return k.keys[i], true
 }
 
-// Published returns the public parts that are added to the OP's, in the order of the keys.
+// Published returns the public keys to add to the OP's JWK Set, in their order.
 func (k *SigningKeys) Published() []PublishedKey {
-	var published []PublishedKey
+	var keys []PublishedKey
 	for _, key := range k.keys {
-		if key.place == added {
-			published = append(published, PublishedKey{ID: key.kid, JWK: key.document})
+		if key.status == published {
+			keys = append(keys, PublishedKey{ID: key.kid, JWK: key.document})
 		}
 	}
-	return published
+	return keys
 }

@@ -98,7 +98,8 @@ func TestTheFirstKeyThatFitsSignsAndAllArePublished(t *testing.T) {
 	}
 }
 
-// One key, one purpose: a client that takes RS256 must not be shown what the same key signed by PS256.
+// One key, one purpose: a client that takes RS256 must not be shown what the same key signed by
+// PS256.
 func TestThreatNoKeySignsByTwoAlgorithms(t *testing.T) {
 	generated := must(ParseSigningKeys(func() []byte { _, document, _ := GenerateSigningKeys(); return document }()))
 	for name, keys := range map[string]*SigningKeys{

@@ -67,7 +67,8 @@ func with(claims map[string]any, name string, value any) map[string]any {
 	return claims
 }
 
-// Two readers must not read two things in one token: the OP's library takes exact names, another the last of several.
+// Two readers must not read two things in one token: the OP's library takes exact names, another
+// the last of several.
 func TestThreatClaimsAreReadByExactNamesAndOnce(t *testing.T) {
 	key := rsaKey(t, 2048)
 	keys := setOf(t, map[string]any{"1": key.Public()})

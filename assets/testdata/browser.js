@@ -1,5 +1,5 @@
-// A browser as far as the check page sees one: windows, the cookie, requests, timers and the clock. Nothing here waits: time
-// passes by advance alone.
+// A browser as far as the check page sees one: windows, the cookie, requests, timers and the
+// clock. Nothing here waits: time passes by advance alone.
 'use strict';
 
 const crypto = require('crypto');
@@ -33,9 +33,10 @@ class Frame {
 	}
 }
 
-// Browser has one page with the check page in a frame. Options: cookie (the browser state; null for none), unreadable
-// (document.cookie throws), server (a function from a request to a word, null to leave it open), without (globals that are
-// missing), random (what Math.random returns), script.
+// Browser has one page with the check page in a frame. Options: cookie (the browser state; null
+// for none), unreadable (document.cookie throws), server (a function from a request to a word,
+// null to leave it open), without (globals that are missing), random (what Math.random returns),
+// script.
 class Browser {
 	constructor(options) {
 		Object.assign(this, {cookie: 'B', unreadable: false, server: null, without: [], random: () => 0.5}, options);
@@ -85,7 +86,8 @@ class Browser {
 		this.window.onmessage(e);
 	}
 
-	// begin records a request, however it was made. finish(status, text) and fail() end it, as abort does.
+	// begin records a request, however it was made. finish(status, text) and fail() end it, as
+	// abort does.
 	begin(request) {
 		request.at = this.time;
 		request.open = true;

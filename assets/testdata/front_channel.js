@@ -1,5 +1,5 @@
-// Runs the script of the page that tells apps in frames. Standard input: the script. Standard output: a line {name, error} for
-// each scenario.
+// Runs the script of the front-channel page. Standard input: the script. Standard output: a line
+// {name, error} for each scenario.
 'use strict';
 
 const assert = require('assert');

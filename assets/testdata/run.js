@@ -1,5 +1,5 @@
-// Runs the scenarios of check_session_test.js, or compares session_state with given vectors. Standard input: {script, vectors}.
-// Standard output: a line {name, error} for each.
+// Runs the scenarios of check_session_test.js, or compares session_state with given vectors.
+// Standard input: {script, vectors}. Standard output: a line {name, error} for each.
 'use strict';
 
 const assert = require('assert');
@@ -21,7 +21,8 @@ async function main() {
 	}
 }
 
-// vectors posts each vector's message with its cookie: the page replies `unchanged` at once if it computes the same.
+// vectors posts each vector's message with its cookie: the page replies `unchanged` at once if it
+// computes the same.
 function vectors({script, vectors}) {
 	const browser = new Browser({script, server: () => null});
 	for (const v of vectors) {

@@ -1,4 +1,5 @@
-// What the check page does, one sentence each. Each scenario gets open, which loads the page in a new browser.
+// What the check page does, one sentence each. Each scenario gets open, which loads the page in a
+// new browser.
 'use strict';
 
 const assert = require('assert');
@@ -7,7 +8,8 @@ const {sessionState, PAGE_PATH} = require('./browser.js');
 const RP = 'https://rp.example';
 const OTHER = 'https://other.example';
 
-// message returns the message of a client whose session_state was made for the given browser state.
+// message returns the message of a client whose session_state was made for the given browser
+// state.
 const message = (browserState, {client = 'shop', origin = RP, salt = 'salt'} = {}) =>
 	`${client} ${sessionState(client, origin, browserState, salt)}`;
 const FITS = message('B');

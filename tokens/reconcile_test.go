@@ -11,7 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// namesOf are those of a JWK Set.
+// namesOf returns the names in a JWK Set.
 func namesOf(t *testing.T, keys ...jose.JSONWebKey) KeyNames {
 	t.Helper()
 	names, err := ParseKeyNames(must(json.Marshal(jose.JSONWebKeySet{Keys: keys})))
@@ -21,13 +21,13 @@ func namesOf(t *testing.T, keys ...jose.JSONWebKey) KeyNames {
 	return names
 }
 
-// publicJWK is the public part of a key with a name.
+// publicJWK returns the public part of a key, with a name.
 func publicJWK(key any, kid, alg string) jose.JSONWebKey {
 	private := jose.JSONWebKey{Key: key, KeyID: kid, Algorithm: alg, Use: "sig"}
 	return private.Public()
 }
 
-func TestKeysKnowTheirPlaceBesideTheOPs(t *testing.T) {
+func TestKeysAreReconciledWithTheOPs(t *testing.T) {
 	ours := must(ParseSigningKeys(
 		jwkOf(jose.JSONWebKey{Key: rsaTestKey(), KeyID: "rsa"}), jwkOf(jose.JSONWebKey{Key: p256TestKey(), KeyID: "ec"}),
 	))
@@ -35,30 +35,30 @@ func TestKeysKnowTheirPlaceBesideTheOPs(t *testing.T) {
 	for name, tt := range map[string]struct {
 		op        []jose.JSONWebKey
 		add       bool
-		signs     string // alg and kid, or "withheld"
+		signs     string // alg and kid, or "unpublished"
 		published string
 		clashes   string
 	}{
 		"beside others":            {[]jose.JSONWebKey{publicJWK(edTestKey(), "1", "")}, true, "RS256 rsa, ES256 ec", "rsa ec", ""},
-		"where nothing is added":   {[]jose.JSONWebKey{publicJWK(edTestKey(), "1", "")}, false, "RS256 withheld, ES256 withheld", "", ""},
+		"where nothing is added":   {[]jose.JSONWebKey{publicJWK(edTestKey(), "1", "")}, false, "RS256 unpublished, ES256 unpublished", "", ""},
 		"one of the OP's":          {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "1", "")}, true, "RS256 1, ES256 ec", "ec", ""},
-		"one of the OP's alone":    {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "1", "")}, false, "RS256 1, ES256 withheld", "", ""},
-		"one without a kid":        {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "", "")}, false, "RS256 , ES256 withheld", "", ""},
+		"one of the OP's alone":    {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "1", "")}, false, "RS256 1, ES256 unpublished", "", ""},
+		"one without a kid":        {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "", "")}, false, "RS256 , ES256 unpublished", "", ""},
 		"one for an algorithm":     {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "rsa", "RS256")}, true, "RS256 rsa, ES256 ec", "ec", ""},
 		"one for another one":      {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "rsa", "PS256")}, true, "PS256 rsa, ES256 ec", "ec", ""},
-		"one that is there twice":  {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "", ""), publicJWK(rsaTestKey(), "1", "")}, false, "RS256 1, ES256 withheld", "", ""},
+		"one that is there twice":  {[]jose.JSONWebKey{publicJWK(rsaTestKey(), "", ""), publicJWK(rsaTestKey(), "1", "")}, false, "RS256 1, ES256 unpublished", "", ""},
 		"a kid that the OP has":    {[]jose.JSONWebKey{publicJWK(edTestKey(), "rsa", "")}, true, "RS256 " + rsaThumbprint + ", ES256 ec", rsaThumbprint + " ec", "rsa"},
-		"a thumbprint it has, too": {[]jose.JSONWebKey{publicJWK(edTestKey(), "rsa", ""), publicJWK(edTestKey(), rsaThumbprint, "")}, true, "RS256 withheld, ES256 ec", "ec", "rsa"},
+		"a thumbprint it has, too": {[]jose.JSONWebKey{publicJWK(edTestKey(), "rsa", ""), publicJWK(edTestKey(), rsaThumbprint, "")}, true, "RS256 unpublished, ES256 ec", "ec", "rsa"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			beside, clashes := ours.Beside(namesOf(t, tt.op...), tt.add)
+			reconciled, clashes := ours.Beside(namesOf(t, tt.op...), tt.add)
 			var signs, published []string
 			for _, alg := range []string{"RS256", "PS256", "ES256"} {
-				if beside.Supports(alg) {
-					signs = append(signs, alg+" "+kidOf(t, beside, alg))
+				if reconciled.supports(alg) {
+					signs = append(signs, alg+" "+kidOf(t, reconciled, alg))
 				}
 			}
-			for _, key := range beside.Published() {
+			for _, key := range reconciled.Published() {
 				published = append(published, key.ID)
 				var jwk jose.JSONWebKey
 				if err := jwk.UnmarshalJSON(key.JWK); err != nil || jwk.KeyID != key.ID || !jwk.IsPublic() {
@@ -71,7 +71,7 @@ func TestKeysKnowTheirPlaceBesideTheOPs(t *testing.T) {
 			if got := strings.Join(published, " "); got != tt.published || strings.Join(clashes, " ") != tt.clashes {
 				t.Errorf("published are %s, clashes %q", got, clashes)
 			}
-			if _, err := beside.Sign(aLogoutToken(), "HS256"); !errors.Is(err, ErrNoSigningKey) {
+			if _, err := reconciled.Sign(aLogoutToken(), "HS256"); !errors.Is(err, ErrNoSigningKey) {
 				t.Errorf("by HS256: %v", err)
 			}
 		})
@@ -81,12 +81,12 @@ func TestKeysKnowTheirPlaceBesideTheOPs(t *testing.T) {
 	}
 }
 
-// kidOf is the kid of a token by an algorithm.
+// kidOf returns the kid of a token signed by an algorithm.
 func kidOf(t *testing.T, keys *SigningKeys, alg string) string {
 	t.Helper()
 	signed, err := keys.Sign(aLogoutToken(), alg)
 	if errors.Is(err, ErrWithheld) {
-		return "withheld"
+		return "unpublished"
 	}
 	parsed, err := jose.ParseSignedCompact(signed, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(alg)})
 	if err != nil {
@@ -95,7 +95,7 @@ func kidOf(t *testing.T, keys *SigningKeys, alg string) string {
 	return parsed.Signatures[0].Header.KeyID
 }
 
-func TestWhetherAKeyIsTheOPsOwn(t *testing.T) {
+func TestAreThereReportsWhetherTheOPHasAKey(t *testing.T) {
 	other := jose.JSONWebKey{Key: edTestKey(), KeyID: "new"}
 	ours := must(ParseSigningKeys(jwkOf(other), jwkOf(jose.JSONWebKey{Key: p256TestKey(), KeyID: "a"})))
 	for name, want := range map[string]bool{"the OP's": true, "another": false} {
@@ -109,7 +109,7 @@ func TestWhetherAKeyIsTheOPsOwn(t *testing.T) {
 	}
 }
 
-func TestWhatASetCallsItsKeys(t *testing.T) {
+func TestParseKeyNames(t *testing.T) {
 	thumbprint := must(thumbprintOf(publicJWK(edTestKey(), "", "")))
 	var bare map[string]any
 	if err := json.Unmarshal(jwkOf(publicJWK(edTestKey(), "", "")), &bare); err != nil {
@@ -153,8 +153,8 @@ func FuzzParseKeyNames(f *testing.F) {
 		if err != nil {
 			return
 		}
-		beside, _ := generated().Beside(names, names.Complete())
-		if _, err := MergeKeys(document, beside.Published()); err != nil {
+		reconciled, _ := generated().Beside(names, names.Complete())
+		if _, err := MergeKeys(document, reconciled.Published()); err != nil {
 			t.Errorf("it has names, and cannot be merged: %v", err)
 		}
 	})
