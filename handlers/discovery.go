@@ -38,7 +38,7 @@ func (d *Discovery) Serve(op *OP, w http.ResponseWriter, r *http.Request, next c
 			if err != nil {
 				return nil, err
 			}
-			return addMembers(document, view.issuer, members(view))
+			return addMembers(document, members(view))
 		},
 		failed: func(err error) {
 			d.env.Logger.Warn("the OP's discovery document passes as it came", zap.String("issuer", op.Issuer), zap.Error(err))
@@ -139,28 +139,11 @@ func (op *OP) ofDocument(document []byte) (*OP, error) {
 
 // addMembers writes members at the end of a document that has none of their names. All other bytes stay as they are, so that
 // numbers, order and what is unknown here are kept exactly.
-func addMembers(document []byte, issuer string, members []Member) ([]byte, error) {
+func addMembers(document []byte, members []Member) ([]byte, error) {
 	var has map[string]json.RawMessage
 	if err := json.Unmarshal(document, &has); err != nil || has == nil {
 		return nil, errNoDocument
 	}
-	var named string
-	if json.Unmarshal(has["issuer"], &named) != nil || named != issuer {
-		return nil, errForeignIssuer
-	}
-	return edited(document, has, members)
-}
-
-// appendMembers writes members at the end of a document that has none of their names.
-func appendMembers(document []byte, members []Member) ([]byte, error) {
-	var has map[string]json.RawMessage
-	if err := json.Unmarshal(document, &has); err != nil || has == nil {
-		return nil, errNoDocument
-	}
-	return edited(document, has, members)
-}
-
-func edited(document []byte, has map[string]json.RawMessage, members []Member) ([]byte, error) {
 	var added []byte
 	for _, m := range members {
 		if _, there := has[m.Name]; there && m.Replace {

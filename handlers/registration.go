@@ -133,7 +133,7 @@ func (g *Registration) learn(op *OP, r *http.Request, request, answer []byte) ([
 	if dropped := namesWithout(answered.client(asked).logoutMembers(), client.logoutMembers()); len(dropped) > 0 {
 		g.env.Logger.Warn("members of a registration cannot be used, and are not learnt", zap.String("client_id", client.ID), zap.Strings("members", dropped))
 	}
-	return appendMembers(answer, g.acted(op, client))
+	return addMembers(answer, g.acted(op, client))
 }
 
 // namesWithout returns the names of members that are not among others.
@@ -175,7 +175,7 @@ func (g *Registration) echo(ctx context.Context, op *OP, answer []byte) ([]byte,
 	if !known {
 		return answer, nil
 	}
-	return appendMembers(answer, g.acted(op, client))
+	return addMembers(answer, g.acted(op, client))
 }
 
 // forget forgets the client whose registration was deleted at its address (RFC 7592, section 2.3).
@@ -183,7 +183,7 @@ func (g *Registration) forget(op *OP, r *http.Request) {
 	ctx := recording(r)
 	client, found, err := g.env.Registry.RegisteredAt(ctx, op.Issuer, r.URL.RequestURI())
 	if err == nil && found {
-		err = g.Clients.forget(ctx, op.Issuer, client.ID)
+		err = g.env.Registry.Deregister(ctx, op.Issuer, client.ID)
 	}
 	if err != nil {
 		unrecorded(g.env.Logger, "a client that was deleted is still known", err)

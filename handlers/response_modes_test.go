@@ -484,7 +484,7 @@ func TestASignOutWhileTheRegistryIsAwayIsMadeGood(t *testing.T) {
 func TestDiscoveryReplacesTheOPsOwnCheckPage(t *testing.T) {
 	document := `{"issuer":"` + issuer + `", "x":{"check_session_iframe":"inner"}, "y":"check_session_iframe", "check_session_iframe" : "https://op/own" ,"z":1e400}`
 	want := strings.Replace(document, `"https://op/own"`, `"https://op.example.com/c"`, 1)
-	got, err := addMembers([]byte(document), issuer, []Member{{Name: "check_session_iframe", Value: "https://op.example.com/c", Replace: true}})
+	got, err := addMembers([]byte(document), []Member{{Name: "check_session_iframe", Value: "https://op.example.com/c", Replace: true}})
 	if err != nil || string(got) != want {
 		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
 	}
