@@ -52,6 +52,9 @@ func (e *EndSession) endAtOPOnce(l *leave) error {
 		answered := opOutcome{Ended: failed == nil, Proved: l.proved, Cookies: header["Set-Cookie"][given:]}
 		value, _ := json.Marshal(answered) // strings and booleans: it cannot fail
 		sealed := l.keys.Seal(outcomePurpose, l.op.Issuer, value)
+		if len(sealed) > sessionstate.MaxSealed {
+			sealed = "" // as if the OP had refused: a repetition asks it again
+		}
 		_, _, err = e.env.Registry.Once(recording(l.r), l.op.Issuer, outcome, sealed, until)
 	}
 	if err != nil {
