@@ -86,13 +86,16 @@ func (a *Arrivals) isForOP(op *OP, r *http.Request) bool {
 }
 
 // isOthers reports whether the OP of another handler is of a kind.
-func (a *Arrivals) isOthers(is func(*OP) bool) bool {
-	return slices.ContainsFunc(a.Issuers(), func(issuers []string) bool {
+func (a *Arrivals) isOthers(is func(*OP) bool) bool { return anyOP(a.Issuers(), is) }
+
+// anyOP reports whether any of some OPs, by their issuers, is of a kind. One without has none.
+func anyOP(all [][]string, is func(*OP) bool) bool {
+	return slices.ContainsFunc(all, func(issuers []string) bool {
 		if len(issuers) == 0 {
 			return false
 		}
-		other, err := newOP(issuers...)
-		return err == nil && is(other)
+		op, err := newOP(issuers...)
+		return err == nil && is(op)
 	})
 }
 

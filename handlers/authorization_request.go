@@ -60,12 +60,12 @@ func (b *Browser) resolveRequest(op *OP, parameters url.Values) (p pendingReques
 
 // isRepeated reports whether a parameter that counts is given twice: the OP might take the other one.
 func isRepeated(parameters url.Values) bool {
-	for _, name := range []string{"client_id", "redirect_uri", "state", "prompt", "response_mode", "request", "request_uri"} {
-		if len(parameters[name]) > 1 {
-			return true
-		}
-	}
-	return false
+	return isTwice(parameters, []string{"client_id", "redirect_uri", "state", "prompt", "response_mode", "request", "request_uri"})
+}
+
+// isTwice reports whether one of some parameters is given more than once.
+func isTwice(parameters url.Values, names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return len(parameters[name]) > 1 })
 }
 
 // readRequestParameters notes the request that has these parameters.

@@ -71,14 +71,7 @@ func isCodeless(values url.Values) bool {
 }
 
 // isAmbiguous reports whether a parameter is given twice: two readers might take different ones.
-func isAmbiguous(values url.Values) bool {
-	for _, name := range []string{"state", "code", "error", "id_token", "access_token", "session_state", "iss"} {
-		if len(values[name]) > 1 {
-			return true
-		}
-	}
-	return false
-}
+func isAmbiguous(values url.Values) bool { return isTwice(values, responseNames) }
 
 // resolve makes the address of a response absolute, as the browser does.
 func resolve(op *OP, r *http.Request, address string) (*url.URL, bool) {

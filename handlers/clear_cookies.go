@@ -59,7 +59,7 @@ func (e *EndSession) clearCookies(l *leave) bool {
 			l.w.Header().Add("Set-Cookie", line)
 		}
 	}
-	return e.keepsCleared(l.r)
+	return e.survived(l.r, nil)
 }
 
 // relayCookies passes on the cookies of an answer to a request for another path than the browser's own. A cookie without a path is for

@@ -22,11 +22,9 @@ type Clients struct {
 	// File is the path of the file; empty: none.
 	File string
 
-	env         Env
-	configured  map[string]Client
-	anyTellable bool                        // of those
-	anyFramed   bool                        // of those
-	loaded      atomic.Pointer[clientsFile] // the last good one; nil without a file
+	env        Env
+	configured clientsFile
+	loaded     atomic.Pointer[clientsFile] // the last good one; nil without a file
 
 	mu      sync.Mutex // of those who look
 	looked  time.Time
@@ -37,19 +35,13 @@ type Clients struct {
 // Setup checks the clients and reads the file, which must be there and be good at start.
 func (c *Clients) Setup(env Env) error {
 	c.env = env
-	c.configured = make(map[string]Client)
+	c.configured = clientsFile{clients: make(map[string]Client)}
 	for _, client := range c.List {
-		if err := client.ValidateConfigured(); err != nil {
+		if err := c.configured.add(client); err != nil {
 			return err
 		}
-		if _, given := c.configured[client.ID]; given {
-			return fmt.Errorf("%w %q: it is given twice", ErrClient, client.ID)
-		}
-		c.configured[client.ID] = client
-		c.anyFramed = c.anyFramed || client.FrontChannelLogoutURI != ""
-		c.anyTellable = c.anyTellable || client.BackChannelLogoutURI != ""
 	}
-	c.warnOfPatterns(c.configured)
+	c.warnOfPatterns(c.configured.clients)
 	if c.File == "" {
 		return nil
 	}
@@ -75,7 +67,7 @@ func (c *Clients) Find(ctx context.Context, issuer, id string) (client Client, k
 
 // lookUp is Find for those who must not take a client for unknown while the registry is away.
 func (c *Clients) lookUp(ctx context.Context, issuer, id string) (client Client, known bool, err error) {
-	if client, known = c.configured[id]; known {
+	if client, known = c.configured.clients[id]; known {
 		return client, true, nil
 	}
 	if client, known = c.listed().clients[id]; known {
@@ -86,7 +78,7 @@ func (c *Clients) lookUp(ctx context.Context, issuer, id string) (client Client,
 
 // idOf returns the ID that has a hash, of a client of the configuration or the file.
 func (c *Clients) idOf(hash [16]byte) (id string, known bool) {
-	for _, clients := range []map[string]Client{c.configured, c.listed().clients} {
+	for _, clients := range []map[string]Client{c.configured.clients, c.listed().clients} {
 		for id := range clients {
 			if hash16(id) == hash {
 				return id, true
@@ -97,10 +89,10 @@ func (c *Clients) idOf(hash [16]byte) (id string, known bool) {
 }
 
 // tellable reports whether any client of the configuration or the file can be told by back channel.
-func (c *Clients) tellable() bool { return c.anyTellable || c.listed().anyTellable }
+func (c *Clients) tellable() bool { return c.configured.anyTellable || c.listed().anyTellable }
 
 // framed reports whether any client of the configuration or the file can be told by front channel.
-func (c *Clients) framed() bool { return c.anyFramed || c.listed().anyFramed }
+func (c *Clients) framed() bool { return c.configured.anyFramed || c.listed().anyFramed }
 
 // listed returns what the file holds, which is read again if it has changed. Without a file that is nothing.
 func (c *Clients) listed() *clientsFile {

@@ -15,12 +15,26 @@ const (
 	maxClients     = 100_000
 )
 
-// A clientsFile holds the clients of a file, by their IDs.
+// A clientsFile holds the clients of a file, or those of the configuration, by their IDs.
 type clientsFile struct {
 	clients     map[string]Client
 	anyTellable bool
 	anyFramed   bool
 	unknown     []unknownMember // of their metadata
+}
+
+// add takes in a client that can be used and is not there yet.
+func (f *clientsFile) add(client Client) error {
+	if err := client.ValidateConfigured(); err != nil {
+		return err
+	}
+	if _, given := f.clients[client.ID]; given {
+		return fmt.Errorf("%w %q: it is given twice", ErrClient, client.ID)
+	}
+	f.clients[client.ID] = client
+	f.anyFramed = f.anyFramed || client.FrontChannelLogoutURI != ""
+	f.anyTellable = f.anyTellable || client.BackChannelLogoutURI != ""
+	return nil
 }
 
 // sameState reports whether two looks at a file saw it unchanged: neither written nor replaced. A nil look saw nothing.
@@ -58,10 +72,6 @@ func readClientsFile(path string) (*clientsFile, os.FileInfo, error) {
 	if err != nil {
 		return nil, info, err
 	}
-	for _, client := range loaded.clients {
-		loaded.anyFramed = loaded.anyFramed || client.FrontChannelLogoutURI != ""
-		loaded.anyTellable = loaded.anyTellable || client.BackChannelLogoutURI != ""
-	}
 	return loaded, info, nil
 }
 
@@ -90,13 +100,9 @@ func parseClients(document []byte) (*clientsFile, error) {
 		if err := decoder.Decode(&client); err != nil {
 			return nil, fmt.Errorf("client %d: %w", n, placed(document, start, err))
 		}
-		if err := client.ValidateConfigured(); err != nil {
+		if err := loaded.add(client); err != nil {
 			return nil, fmt.Errorf("client %d: %w", n, err)
 		}
-		if _, given := loaded.clients[client.ID]; given {
-			return nil, fmt.Errorf("client %d: %w %q: it is given twice", n, ErrClient, client.ID)
-		}
-		loaded.clients[client.ID] = client
 		loaded.unknown = unknownMembers(loaded.unknown, client.ID, document[start:decoder.InputOffset()])
 	}
 	return loaded, nil

@@ -12,10 +12,7 @@ import (
 // As a configuration manager does it: a new file in place of the old one, which keeps its time and happens to be as long.
 func TestAClientsFileThatIsReplacedWithTheSameTimeAndSize(t *testing.T) {
 	w := newWorld(t)
-	c, path, err := clientsAt(t, w, `[{"client_id": "wiki"}]`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, path := goodClientsAt(t, w, `[{"client_id": "wiki"}]`)
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
@@ -36,10 +33,7 @@ func TestAClientsFileThatIsReplacedWithTheSameTimeAndSize(t *testing.T) {
 
 func TestAClientsFileThatIsWrittenInPlaceWithTheSameTime(t *testing.T) {
 	w := newWorld(t)
-	c, path, err := clientsAt(t, w, `[{"client_id": "wiki"}]`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, path := goodClientsAt(t, w, `[{"client_id": "wiki"}]`)
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
@@ -56,10 +50,7 @@ func TestAClientsFileThatIsWrittenInPlaceWithTheSameTime(t *testing.T) {
 
 func TestAnUnchangedClientsFileIsNotReadAgain(t *testing.T) {
 	w := newWorld(t)
-	c, _, err := clientsAt(t, w, `[{"client_id": "wiki"}]`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, _ := goodClientsAt(t, w, `[{"client_id": "wiki"}]`)
 	before := c.loaded.Load()
 	w.clock.advance(time.Hour)
 	if _, known := c.Find(t.Context(), issuer, "wiki"); !known || c.loaded.Load() != before {
@@ -69,10 +60,7 @@ func TestAnUnchangedClientsFileIsNotReadAgain(t *testing.T) {
 
 func TestRequestsDoNotWaitForTheOneThatReadsTheClientsFile(t *testing.T) {
 	w := newWorld(t)
-	c, path, err := clientsAt(t, w, `[{"client_id": "wiki"}]`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, path := goodClientsAt(t, w, `[{"client_id": "wiki"}]`)
 	rewrite(t, path, `[{"client_id": "mail"}]`)
 	w.clock.advance(clientsFileLook)
 	c.mu.Lock() // as one that reads from a slow disk
@@ -111,10 +99,7 @@ func TestTheLogShowsNothingOfABrokenClientsFile(t *testing.T) {
 		"a secret in another type":   `[{"client_id": ["hunter2"]}]`,
 	} {
 		w := newWorld(t)
-		c, path, err := clientsAt(t, w, `[{"client_id": "wiki"}]`)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c, path := goodClientsAt(t, w, `[{"client_id": "wiki"}]`)
 		rewrite(t, path, content)
 		w.clock.advance(clientsFileLook)
 		c.Find(t.Context(), issuer, "wiki")

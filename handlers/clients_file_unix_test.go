@@ -36,10 +36,7 @@ func TestAClientsFileThatMayBeReadAgain(t *testing.T) {
 		t.Skip("root may read every file")
 	}
 	w := newWorld(t)
-	c, path, err := clientsAt(t, w, `[{"client_id": "wiki"}]`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, path := goodClientsAt(t, w, `[{"client_id": "wiki"}]`)
 	rewrite(t, path, `[{"client_id": "mail"}]`)
 	if err := os.Chmod(path, 0); err != nil {
 		t.Fatal(err)

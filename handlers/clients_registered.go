@@ -37,8 +37,3 @@ func (c *Clients) learn(ctx context.Context, issuer, uri string, client Client) 
 	}
 	return c.env.Registry.Register(ctx, issuer, registry.Registered{ID: client.ID, URI: uri, Metadata: metadata})
 }
-
-// forget forgets a client that has registered itself.
-func (c *Clients) forget(ctx context.Context, issuer, id string) error {
-	return c.env.Registry.Deregister(ctx, issuer, id)
-}

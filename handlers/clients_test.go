@@ -98,6 +98,16 @@ func TestClientsThatCannotBe(t *testing.T) {
 	}
 }
 
+// goodClientsAt is clientsAt for clients that can be used.
+func goodClientsAt(t *testing.T, w *world, content string) (*Clients, string) {
+	t.Helper()
+	c, path, err := clientsAt(t, w, content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, path
+}
+
 // clientsAt sets up clients with a file.
 func clientsAt(t *testing.T, w *world, content string) (*Clients, string, error) {
 	t.Helper()
@@ -124,10 +134,7 @@ func rewrite(t *testing.T, path, content string) {
 
 func TestTheClientsFileIsReadAgainWhenItChanges(t *testing.T) {
 	w := newWorld(t)
-	c, path, err := clientsAt(t, w, `[{"client_id": "wiki", "client_name": "Wiki", "post_logout_redirect_uris": ["https://wiki.example.com/"], "token_endpoint_auth_method": "none"}, {"client_id": "shop"}]`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, path := goodClientsAt(t, w, `[{"client_id": "wiki", "client_name": "Wiki", "post_logout_redirect_uris": ["https://wiki.example.com/"], "token_endpoint_auth_method": "none"}, {"client_id": "shop"}]`)
 	if wiki, known := c.Find(t.Context(), issuer, "wiki"); !known || wiki.Name != "Wiki" || !wiki.MayReturnTo("https://wiki.example.com/") {
 		t.Errorf("wiki is %+v, %v", wiki, known)
 	}

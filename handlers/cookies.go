@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -49,12 +48,7 @@ func (n cookieNames) isPending(name string) bool {
 
 // isTrustworthy reports whether browsers treat an origin as potentially trustworthy (W3C Secure Contexts, section 3.1).
 func isTrustworthy(origin *url.URL) bool {
-	host := origin.Hostname()
-	if origin.Scheme == "https" || host == "localhost" || strings.HasSuffix(host, ".localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return origin.Scheme == "https" || isLoopback(origin.Hostname())
 }
 
 // cookie returns a cookie for the issuer's origin. SameSite=None, because the check page and hidden prompt=none frames are in

@@ -288,9 +288,9 @@ func FuzzAddMembers(f *testing.F) {
 			}
 			return
 		}
-		added := `,"check_session_iframe":"` + checkPage + `"}`
-		if len(was) == 0 {
-			added = added[1:]
+		added := `"check_session_iframe":"` + checkPage + `"}`
+		if len(was) > 0 {
+			added = "," + added
 		}
 		head, ok := bytes.CutSuffix(out, []byte(added))
 		if rest, kept := bytes.CutPrefix(document, head); !ok || !kept || strings.Trim(string(rest), " \t\r\n") != "}" {

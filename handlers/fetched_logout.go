@@ -28,8 +28,7 @@ func (e *EndSession) refuseFetch(op *OP, w http.ResponseWriter, r *http.Request)
 	writeText(w, http.StatusBadRequest, "Nobody was signed out. Send the browser's tab here, by a link, a form or "+
 		"location.assign(): not by fetch(), XMLHttpRequest or sendBeacon().\n")
 	client := e.askingClient(op, r)
-	if key := hash16(client); !e.fetched.has(key) {
-		e.fetched.put(key, struct{}{})
+	if e.fetched.first(hash16(client)) {
 		e.env.Logger.Warn("logout request by script refused", zap.String("issuer", op.Issuer), zap.String("client_id", client),
 			zap.String("origin", originOf(r)), zap.String("client_ip", clientAddress(r)),
 			zap.String("advice", "have the app send the browser's tab to the end_session endpoint, by a link or a form"))

@@ -153,7 +153,7 @@ func TestAClientWhoseFrameNoPolicyCanAllowIsRefused(t *testing.T) {
 func TestAClientThatCannotBeFramedDoesNotTakeThePageFromTheOthers(t *testing.T) {
 	for _, uri := range []string{"https://evil_app.example.com/x", "https://[2001:db8::1]/x", "https://a;b.example/x", "https://a.example:99999/x"} {
 		x := newExit(t, framed)
-		x.e.Clients.configured["evil"] = Client{ID: "evil", FrontChannelLogoutURI: uri}
+		x.e.Clients.configured.clients["evil"] = Client{ID: "evil", FrontChannelLogoutURI: uri}
 		for _, client := range []string{clientID, "wiki", "evil"} {
 			x.signedIn(client, "alice")
 		}

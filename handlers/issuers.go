@@ -50,9 +50,7 @@ func isSegment(text string) bool {
 		return false
 	}
 	for i := range len(text) {
-		switch c := text[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
-		default:
+		if !isUnreserved(text[i]) {
 			return false
 		}
 	}

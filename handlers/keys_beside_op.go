@@ -76,11 +76,9 @@ func (b *BackChannel) checkAlgorithm(ctx context.Context, op *OP, clientID, algo
 	if algorithm == "" || !b.wouldTell(op) || slices.Contains(b.algorithms(), algorithm) {
 		return
 	}
-	key := hash16(algorithm + " " + clientID)
-	if _, warned := b.warned.get(key); warned {
+	if !b.warned.first(hash16(algorithm + " " + clientID)) {
 		return
 	}
-	b.warned.put(key, struct{}{})
 	client, _ := b.Clients.Find(ctx, op.Issuer, clientID)
 	if client.BackChannelLogoutURI == "" || client.IDTokenSignedResponseAlg != "" {
 		return

@@ -30,12 +30,10 @@ var fullSessions recent[struct{}]
 
 // logFull logs, once, that something of a session's sign-ins was not recorded for want of room.
 func (env Env) logFull(session *registry.Session) {
-	if fullSessions.has(session.ID) {
-		return
+	if fullSessions.first(session.ID) {
+		env.Logger.Warn("a session has more clients or subjects than are recorded", zap.String("issuer", session.Issuer),
+			zap.Stringer("session", session.ID))
 	}
-	fullSessions.put(session.ID, struct{}{})
-	env.Logger.Warn("a session has more clients or subjects than are recorded", zap.String("issuer", session.Issuer),
-		zap.Stringer("session", session.ID))
 }
 
 // LogEnd logs that a session has ended, and why.

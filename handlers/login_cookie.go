@@ -77,12 +77,8 @@ func (b *Browser) isAnotherIssuers(op *OP, line, requestPath string) bool {
 		return false
 	}
 	where := cookiePath(c.Path, requestPath)
-	return slices.ContainsFunc(b.Issuers(), func(issuers []string) bool {
-		if len(issuers) == 0 {
-			return false
-		}
-		other, err := newOP(issuers...)
-		return err == nil && other.Origin == op.Origin && slices.ContainsFunc(other.issuers, func(name issuerName) bool {
+	return anyOP(b.Issuers(), func(other *OP) bool {
+		return other.Origin == op.Origin && slices.ContainsFunc(other.issuers, func(name issuerName) bool {
 			return isBelow(where, name.path) && !op.hasPathBelow(name.path)
 		})
 	})

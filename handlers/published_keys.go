@@ -2,8 +2,6 @@ package handlers
 
 import (
 	"context"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/registry"
@@ -21,9 +19,7 @@ const (
 // publishedKeys records which public keys are published, when they are and when they sign: one that is replaced may have signed a moment
 // ago. The zero value is ready.
 type publishedKeys struct {
-	mu       sync.Mutex
-	recorded time.Time
-	digest   string
+	recorded recent[time.Time] // when which keys of an issuer were
 }
 
 // signedBy is what our own published keys are recorded under: an issuer has no space in it.
@@ -31,38 +27,22 @@ func signedBy(issuer string) string { return issuer + " logout tokens" }
 
 // record records the keys, now and then. Each stays published for publishedFor after its last use at least.
 func (p *publishedKeys) record(ctx context.Context, env Env, issuer string, published []tokens.PublishedKey) {
-	now := env.Now()
-	if len(published) == 0 || !p.due(issuer, published, now) {
+	if len(published) == 0 {
 		return
 	}
+	now, all := env.Now(), issuer
 	var keys []registry.PublicKey
 	for _, key := range published {
+		all += " " + key.ID
 		keys = append(keys, registry.PublicKey{ID: key.ID, JWK: key.JWK, Until: registry.At(now.Add(publishedFor + publishedAgain))})
 	}
+	at, known := p.recorded.get(hash16(all))
+	if known && now.Sub(at) < publishedAgain {
+		return
+	}
+	p.recorded.put(hash16(all), now)
 	if err := env.Registry.KeepKeys(ctx, signedBy(issuer), keys); err != nil {
 		unrecorded(env.Logger, "the signing keys are not recorded for the time after they are replaced", err)
-		p.forget()
+		p.recorded.put(hash16(all), time.Time{})
 	}
-}
-
-// due reports whether it has to be recorded which keys are published.
-func (p *publishedKeys) due(issuer string, published []tokens.PublishedKey, now time.Time) bool {
-	kids := []string{issuer}
-	for _, key := range published {
-		kids = append(kids, key.ID)
-	}
-	digest := strings.Join(kids, " ")
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if digest == p.digest && now.Sub(p.recorded) < publishedAgain {
-		return false
-	}
-	p.digest, p.recorded = digest, now
-	return true
-}
-
-func (p *publishedKeys) forget() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.digest = ""
 }

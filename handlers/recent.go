@@ -19,22 +19,31 @@ type recent[V any] struct {
 func (m *recent[V]) put(key [16]byte, value V) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.values == nil {
-		m.values, _ = simplelru.NewLRU[[16]byte, V](maxRecent, nil) // fails for no size alone
-	}
-	m.values.Add(key, value)
+	m.kept().Add(key, value)
 }
 
-func (m *recent[V]) has(key [16]byte) bool {
-	_, found := m.get(key)
-	return found
+// first reports whether a key is put for the first time, as far as is remembered: what is logged
+// once goes by it.
+func (m *recent[V]) first(key [16]byte) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, found := m.kept().Get(key); found {
+		return false
+	}
+	var none V
+	m.values.Add(key, none)
+	return true
 }
 
 func (m *recent[V]) get(key [16]byte) (value V, found bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.kept().Get(key)
+}
+
+func (m *recent[V]) kept() *simplelru.LRU[[16]byte, V] {
 	if m.values == nil {
-		return value, false
+		m.values, _ = simplelru.NewLRU[[16]byte, V](maxRecent, nil) // fails for no size alone
 	}
-	return m.values.Get(key)
+	return m.values
 }

@@ -17,7 +17,7 @@ func TestTheLatestAreRememberedAndNotMore(t *testing.T) {
 	if got, known := r.get(key(2*maxRecent - 1)); !known || got != 2*maxRecent-1 {
 		t.Errorf("of the last, %d is known", got)
 	}
-	if r.has(key(0)) || r.values.Len() > maxRecent {
+	if _, known := r.get(key(0)); known || r.values.Len() > maxRecent {
 		t.Errorf("%d are remembered", r.values.Len())
 	}
 }

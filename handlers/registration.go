@@ -63,7 +63,7 @@ func isRegistration(op *OP, path string) bool {
 func (g *Registration) Serve(op *OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	switch r.Method {
 	case http.MethodGet:
-		return g.serve(w, r, next, []int{http.StatusOK}, func(answer []byte) ([]byte, error) { return g.echo(recording(r), op, answer) })
+		return g.serve(w, r, next, func(answer []byte) ([]byte, error) { return g.echo(recording(r), op, answer) })
 	case http.MethodDelete:
 		sent := asSent(r, next)
 		return observe(w, r, next, func(status int, _ http.Header) *hold {
@@ -74,15 +74,10 @@ func (g *Registration) Serve(op *OP, w http.ResponseWriter, r *http.Request, nex
 		})
 	}
 	body, r := readBody(r, maxForm)
-	if r.Method == http.MethodPut {
-		return g.serve(w, r, next, []int{http.StatusOK}, func(answer []byte) ([]byte, error) {
-			if !g.isUpdate(op, r, answer) {
-				return answer, nil
-			}
-			return g.learn(op, r, body, answer)
-		})
-	}
-	return g.serve(w, r, next, []int{http.StatusOK, http.StatusCreated}, func(answer []byte) ([]byte, error) {
+	return g.serve(w, r, next, func(answer []byte) ([]byte, error) {
+		if r.Method == http.MethodPut && !g.isUpdate(op, r, answer) {
+			return answer, nil
+		}
 		return g.learn(op, r, body, answer)
 	})
 }
@@ -103,12 +98,12 @@ func (g *Registration) isUpdate(op *OP, r *http.Request, answer []byte) bool {
 }
 
 // serve holds an answer that says what is registered now.
-func (g *Registration) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, good []int, edit func([]byte) ([]byte, error)) error {
+func (g *Registration) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, edit func([]byte) ([]byte, error)) error {
 	e := documentEdit{edit: edit, failed: func(err error) {
 		g.env.Logger.Warn("the answer to a registration passes as it came", zap.Error(err))
 	}}
 	return observe(w, unencoded(r), next, func(status int, header http.Header) *hold {
-		if !slices.Contains(good, status) || !isJSON(header) {
+		if status != http.StatusOK && (status != http.StatusCreated || r.Method != http.MethodPost) || !isJSON(header) {
 			return nil
 		}
 		return &hold{limit: maxJSON, edit: e.applyPlain}
@@ -123,14 +118,15 @@ func (g *Registration) learn(op *OP, r *http.Request, request, answer []byte) ([
 		return nil, err
 	}
 	ctx := recording(r)
-	client := acceptable(answered, asked)
+	wanted := answered.client(asked)
+	client := acceptable(wanted, member[[]string]("redirect_uris", answered, asked))
 	if err := g.Clients.learn(ctx, op.Issuer, g.uri(ctx, op, client.ID, answered, asked), client); err != nil {
 		unrecorded(g.env.Logger, "a registration is not learnt", err)
 		return nil, err
 	}
 	g.env.Logger.Info("learnt a client's registration", zap.String("issuer", op.Issuer), zap.String("client_id", client.ID),
 		zap.Bool("backchannel_logout", client.BackChannelLogoutURI != ""), zap.Bool("frontchannel_logout", client.FrontChannelLogoutURI != ""))
-	if dropped := namesWithout(logoutMembers(answered.client(asked)), logoutMembers(client)); len(dropped) > 0 {
+	if dropped := namesWithout(logoutMembers(wanted), logoutMembers(client)); len(dropped) > 0 {
 		g.env.Logger.Warn("members of a registration cannot be used, and are not learnt", zap.String("client_id", client.ID), zap.Strings("members", dropped))
 	}
 	return addMembers(answer, g.acted(op, client))
@@ -183,7 +179,7 @@ func (g *Registration) forget(op *OP, r *http.Request) {
 	ctx := recording(r)
 	client, found, err := g.env.Registry.RegisteredAt(ctx, op.Issuer, r.URL.RequestURI())
 	if err == nil && found {
-		err = g.Clients.forget(ctx, op.Issuer, client.ID)
+		err = g.env.Registry.Deregister(ctx, op.Issuer, client.ID)
 	}
 	if err != nil {
 		unrecorded(g.env.Logger, "a client that was deleted is still known", err)
@@ -239,8 +235,7 @@ const maxRegisteredURIs = 8 << 10
 // acceptable leaves out what cannot be used. Of a client that registers itself nothing is plain
 // http but on loopback hosts. It has no name either: that is anybody's text, and would stand on
 // the OP's pages.
-func acceptable(answered, asked registration) Client {
-	d := answered.client(asked)
+func acceptable(d Client, redirectURIs []string) Client {
 	client := Client{ID: d.ID}
 	try := func(set func(*Client)) {
 		with := client
@@ -252,7 +247,6 @@ func acceptable(answered, asked registration) Client {
 	if len(strings.Join(d.PostLogoutRedirectURIs, "")) <= maxRegisteredURIs {
 		try(func(c *Client) { c.PostLogoutRedirectURIs = d.PostLogoutRedirectURIs })
 	}
-	redirectURIs := member[[]string]("redirect_uris", answered, asked)
 	if sharesHost(d.BackChannelLogoutURI, redirectURIs) {
 		try(func(c *Client) {
 			c.BackChannelLogoutURI, c.BackChannelLogoutSessionRequired = d.BackChannelLogoutURI, d.BackChannelLogoutSessionRequired

@@ -151,9 +151,6 @@ func (l *leave) hasOthersCookie() bool {
 	return false
 }
 
-// keepsCleared reports whether the browser has, or may have, what it was signed in by at the OP, of the cookies that are cleared.
-func (e *EndSession) keepsCleared(r *http.Request) bool { return e.survived(r, nil) }
-
 // survived reports whether the browser still has, or may have, what it was signed in by at the OP, of the cookies that were cleared: the
 // login cookie where that is known, for another may be that of a neighbour on the same domain. So may one more of its name: if the
 // browser has fewer of it than it had before, the OP's own is gone.

@@ -52,6 +52,9 @@ func (e *EndSession) endAtOPOnce(l *leave) error {
 		answered := opOutcome{Ended: failed == nil, Proved: l.proved, Cookies: header["Set-Cookie"][given:]}
 		value, _ := json.Marshal(answered) // strings and booleans: it cannot fail
 		sealed := l.keys.Seal(outcomePurpose, l.op.Issuer, value)
+		if len(sealed) > sessionstate.MaxSealed {
+			sealed = "" // as if the OP had refused: a repetition asks it again
+		}
 		_, _, err = e.env.Registry.Once(recording(l.r), l.op.Issuer, outcome, sealed, until)
 	}
 	if err != nil {
@@ -60,14 +63,15 @@ func (e *EndSession) endAtOPOnce(l *leave) error {
 	return failed
 }
 
-// onceValues are the one-time values of a sign-out, of the browser's session or, without one, of
-// the question that the user has answered: that the OP is asked, and what it has answered.
+// onceValues are the one-time values of a sign-out: that the OP is asked, and what it has answered.
+// They are of the browser and its session or, without one, of the question that was answered there.
 func (l *leave) onceValues() (claim, outcome [16]byte) {
-	of := string(l.sealed.session[:])
+	of := l.sealed.session[:]
 	if l.sealed.session.IsZero() {
-		of = string(l.confirmedBy[:])
+		of = l.confirmedBy[:]
 	}
-	return hash16("logout of " + of), hash16("outcome of " + of)
+	signOut := string(l.sealed.browser[:]) + string(of)
+	return hash16("logout of " + signOut), hash16("outcome of " + signOut)
 }
 
 // awaitOutcome waits for what the OP answers the first request of a sign-out. It is zero if that

@@ -163,7 +163,7 @@ func (s *Summary) notifies(op *OP, client Client) bool {
 func (c *Clients) known() []Client {
 	all := make(map[string]Client)
 	maps.Copy(all, c.listed().clients)
-	maps.Copy(all, c.configured)
+	maps.Copy(all, c.configured.clients)
 	var clients []Client
 	for _, id := range slices.Sorted(maps.Keys(all)) {
 		clients = append(clients, all[id])

@@ -105,9 +105,7 @@ func (t *Token) redeemed(from arrival, code, clientID string, header http.Header
 
 // warnOnce warns of something that is so with each sign-in at a client.
 func (t *Token) warnOnce(clientID, message string, fields ...zap.Field) {
-	key := hash16(clientID + " " + message)
-	if _, warned := t.warned.get(key); !warned {
-		t.warned.put(key, struct{}{})
+	if t.warned.first(hash16(clientID + " " + message)) {
 		t.env.Logger.Warn(message, fields...)
 	}
 }
