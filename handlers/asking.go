@@ -17,62 +17,62 @@ import (
 // Bounds of asking the OP for a document.
 const (
 	askTries   = 3                      // how many questions, its own or others', a request waits for
-	askPause   = 250 * time.Millisecond // after the OP was not there; at least as long as the question took
+	AskPause   = 250 * time.Millisecond // after the OP was not there; at least as long as the question took
 	askAgainIn = 5 * time.Second        // after any other failure
 	maxRefused = 1 << 10                // callers that are remembered
 )
 
-// A refresher asks the OP for a document: one question at a time, whose answer all wait for, and
+// A Refresher asks the OP for a document: one question at a time, whose answer all wait for, and
 // none for a while after one has failed. Its zero value is ready.
-type refresher[T any] struct {
-	mu sync.Mutex // of what an answer changes, also that of who has the refresher
+type Refresher[T any] struct {
+	Mu sync.Mutex // of what an answer changes, also that of who has the refresher
 	asking
 }
 
-// An inquiry is one question for a document.
-type inquiry[T any] struct {
-	fetch  func() (T, error)           // in another goroutine, without the lock
-	every  time.Duration               // how soon after an answer the OP may be asked again
-	keep   func(T) (then func())       // takes an answer; then, unless nil, runs without the lock
-	failed func(err error, worse bool) // there is none; worse: the log is to say so
+// An Inquiry is one question for a document.
+type Inquiry[T any] struct {
+	Fetch  func() (T, error)           // in another goroutine, without the lock
+	Every  time.Duration               // how soon after an answer the OP may be asked again
+	Keep   func(T) (then func())       // takes an answer; then, unless nil, runs without the lock
+	Failed func(err error, worse bool) // there is none; worse: the log is to say so
 }
 
-// ask starts a question unless one is under way or it is too early for one, or there is nothing to
+// Ask starts a question unless one is under way or it is too early for one, or there is nothing to
 // ask. It returns a channel that is closed when there is nothing more to wait for, and whether that
 // is the caller's own question.
-func (f *refresher[T]) ask(
-	now func() time.Time, who caller, prepare func() *inquiry[T],
+func (f *Refresher[T]) Ask(
+	now func() time.Time, who caller, prepare func() *Inquiry[T],
 ) (flight <-chan struct{}, own bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.Mu.Lock()
+	defer f.Mu.Unlock()
 	if wait := f.blocked(now(), who); wait != nil {
 		return wait, false
 	}
 	q := prepare()
 	if q == nil {
-		return over, false
+		return Closed, false
 	}
 	done := f.begin(now())
 	go func() {
 		defer close(done)
-		value, err := q.fetch()
+		value, err := q.Fetch()
 		f.finish(now(), who, q, value, err)
 	}()
 	return done, true
 }
 
 // finish ends a question. It keeps the answer at once: who asks in between would ask the OP again.
-func (f *refresher[T]) finish(now time.Time, who caller, q *inquiry[T], value T, err error) {
+func (f *Refresher[T]) finish(now time.Time, who caller, q *Inquiry[T], value T, err error) {
 	var then func()
-	f.mu.Lock()
-	f.flight = nil
+	f.Mu.Lock()
+	f.Flight = nil
 	if err != nil {
-		q.failed(err, f.failed(now, who, err))
+		q.Failed(err, f.Failed(now, who, err))
 	} else {
-		then = q.keep(value)
-		f.answered(now.Add(q.every))
+		then = q.Keep(value)
+		f.Answered(now.Add(q.Every))
 	}
-	f.mu.Unlock()
+	f.Mu.Unlock()
 	if then != nil {
 		then()
 	}
@@ -84,7 +84,7 @@ func (f *refresher[T]) finish(now time.Time, who caller, q *inquiry[T], value T,
 // address, by User-Agent, or who is not signed in at its own wall. That says nothing of the OP,
 // and is remembered of that caller alone. An OP that is not there may be starting.
 type asking struct {
-	flight    chan struct{} // closed at the end of the question under way; nil when none is
+	Flight    chan struct{} // closed at the end of the question under way; nil when none is
 	began     time.Time     // when that was asked
 	patience  time.Time     // until when it is worth waiting for
 	notBefore time.Time     // when the OP may be asked again
@@ -103,21 +103,21 @@ const (
 // A caller stands for requests that a site treats alike, as far as can be told.
 type caller [sha256.Size]byte
 
-// callerOf returns who a question is asked for, and how it goes to the OP.
-func callerOf(r *http.Request, next caddyhttp.Handler) caller {
-	return sha256.Sum256([]byte(clientAddress(r) + "\n" + strippedPrefix(next) + "\n" + r.UserAgent()))
+// CallerOf returns who a question is asked for, and how it goes to the OP.
+func CallerOf(r *http.Request, next caddyhttp.Handler) caller {
+	return sha256.Sum256([]byte(ClientAddress(r) + "\n" + strippedPrefix(next) + "\n" + r.UserAgent()))
 }
 
 // blocked returns nil if the OP may be asked now, and else a channel that is closed when there is
 // nothing more to wait for.
 func (a *asking) blocked(now time.Time, who caller) <-chan struct{} {
 	switch {
-	case a.flight != nil && now.Before(a.patience):
-		return a.flight
-	case a.flight != nil: // the handler behind hangs, whatever it is told
-		return over
+	case a.Flight != nil && now.Before(a.patience):
+		return a.Flight
+	case a.Flight != nil: // the handler behind hangs, whatever it is told
+		return Closed
 	case now.Before(a.notBefore) || now.Before(a.refused[who]):
-		return over
+		return Closed
 	default:
 		return nil
 	}
@@ -125,27 +125,27 @@ func (a *asking) blocked(now time.Time, who caller) <-chan struct{} {
 
 // begin notes a question. At its end, flight is nil again, and then the channel is closed.
 func (a *asking) begin(now time.Time) chan struct{} {
-	a.flight, a.began, a.patience = make(chan struct{}), now, now.Add(subRequestTimeout)
-	return a.flight
+	a.Flight, a.began, a.patience = make(chan struct{}), now, now.Add(SubRequestTimeout)
+	return a.Flight
 }
 
-// answered notes that the OP has answered, and when it may be asked again.
-func (a *asking) answered(notBefore time.Time) {
+// Answered notes that the OP has answered, and when it may be asked again.
+func (a *asking) Answered(notBefore time.Time) {
 	a.notBefore, a.trouble = notBefore, 0
 	clear(a.refused)
 }
 
-// failed notes that a question was not answered, and reports whether the log is to say so.
-func (a *asking) failed(now time.Time, who caller, err error) (news bool) {
-	found, failure := failedAll, new(answerError)
+// Failed notes that a question was not answered, and reports whether the log is to say so.
+func (a *asking) Failed(now time.Time, who caller, err error) (news bool) {
+	found, failure := failedAll, new(AnswerError)
 	switch {
 	case !errors.As(err, &failure):
 		a.notBefore = now.Add(askAgainIn)
-	case failure.refused:
+	case failure.Refused:
 		found = refusedSome
 		a.refuse(now, who)
 	default:
-		a.notBefore = now.Add(min(max(askPause, now.Sub(a.began)), askAgainIn))
+		a.notBefore = now.Add(min(max(AskPause, now.Sub(a.began)), askAgainIn))
 	}
 	news = found > a.trouble
 	a.trouble = max(found, a.trouble)
@@ -163,10 +163,10 @@ func (a *asking) refuse(now time.Time, who caller) {
 	a.refused[who] = now.Add(askAgainIn)
 }
 
-// await asks by ask until what was asked for is known, as long as a request may wait. The question
+// Await asks by ask until what was asked for is known, as long as a request may wait. The question
 // under way may be another caller's, who is refused: then the request asks one of its own.
-func await(r *http.Request, ask func() (flight <-chan struct{}, own bool), known func() bool) {
-	ctx, cancel := context.WithTimeout(r.Context(), metadataWait)
+func Await(r *http.Request, ask func() (flight <-chan struct{}, own bool), known func() bool) {
+	ctx, cancel := context.WithTimeout(r.Context(), MetadataWait)
 	defer cancel()
 	for range askTries {
 		flight, own := ask()
@@ -175,43 +175,43 @@ func await(r *http.Request, ask func() (flight <-chan struct{}, own bool), known
 		case <-ctx.Done():
 			return
 		}
-		if own || flight == over || known() {
+		if own || flight == Closed || known() {
 			return
 		}
 	}
 }
 
-// An answerError says that a question of ours got no document.
-type answerError struct {
-	err     error
-	status  int  // of the answer; zero: there was none
-	refused bool // for the sake of the caller, perhaps: the OP may well answer others
+// An AnswerError says that a question of ours got no document.
+type AnswerError struct {
+	Err     error
+	Status  int  // of the answer; zero: there was none
+	Refused bool // for the sake of the caller, perhaps: the OP may well answer others
 	advice  string
 }
 
-func (e *answerError) Error() string { return e.err.Error() }
+func (e *AnswerError) Error() string { return e.Err.Error() }
 
-func (e *answerError) Unwrap() error { return e.err }
+func (e *AnswerError) Unwrap() error { return e.Err }
 
 // isRefusal reports whether a status may be due to who asks.
 func isRefusal(status int) bool { return status >= 300 && status < 500 }
 
 // unanswered is the error of a handler that has no answer: a wall's, which refuses the caller, or
 // that of a proxy without an OP.
-func unanswered(err error) *answerError {
-	failure := &answerError{err: fmt.Errorf("asking the OP: %w", err)}
+func unanswered(err error) *AnswerError {
+	failure := &AnswerError{Err: fmt.Errorf("asking the OP: %w", err)}
 	if status := new(caddyhttp.HandlerError); errors.As(err, status) {
-		failure.status, failure.refused = status.StatusCode, isRefusal(status.StatusCode)
+		failure.Status, failure.Refused = status.StatusCode, isRefusal(status.StatusCode)
 	}
 	return failure
 }
 
-// failureFields are what the log says of a failure.
-func failureFields(err error, fields ...zap.Field) []zap.Field {
+// FailureFields are what the log says of a failure.
+func FailureFields(err error, fields ...zap.Field) []zap.Field {
 	fields = append(fields, zap.Error(err))
-	if failure := new(answerError); errors.As(err, &failure) {
-		if failure.status != 0 {
-			fields = append(fields, zap.Int("status", failure.status))
+	if failure := new(AnswerError); errors.As(err, &failure) {
+		if failure.Status != 0 {
+			fields = append(fields, zap.Int("status", failure.Status))
 		}
 		if failure.advice != "" {
 			fields = append(fields, zap.String("advice", failure.advice))
@@ -219,3 +219,10 @@ func failureFields(err error, fields ...zap.Field) []zap.Field {
 	}
 	return fields
 }
+
+// Closed is the channel of what needs no waiting for.
+var Closed = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()

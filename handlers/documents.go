@@ -26,7 +26,7 @@ type documents struct {
 	recalled  time.Time // when the registry was asked
 
 	mu      sync.Mutex
-	asked   lately[*refresher[discovered]] // by path
+	asked   Lately[*Refresher[discovered]] // by path
 	flights int                            // how many questions are under way
 	known   string                         // the path of the document that the registry remembers; empty: it does not
 }
@@ -81,11 +81,11 @@ func (p *Provider) recall(ctx context.Context) {
 		return
 	}
 	d.recalled = now
-	ctx, cancel := context.WithTimeout(registry.Patient(ctx), metadataWait) // the registry may just be opening
+	ctx, cancel := context.WithTimeout(registry.Patient(ctx), MetadataWait) // the registry may just be opening
 	defer cancel()
 	facts, err := p.env.Registry.Facts(ctx, p.named.Issuer)
 	if err != nil {
-		unrecorded(p.env.Logger, "where the OP's discovery document is, is not known", err)
+		LogUnrecorded(p.env.Logger, "where the OP's discovery document is, is not known", err)
 		return
 	}
 	if p.named.HasDocument(facts.Discovery) {
@@ -100,7 +100,7 @@ func (p *Provider) recall(ctx context.Context) {
 // alone. The request waits for it, at most two seconds.
 func (p *Provider) complete(op *OP, r *http.Request, next caddyhttp.Handler) *OP {
 	path := op.unseen(r.URL.Path)
-	if path == "" && op.hasSeveralDocuments() && op.HasDocument(r.URL.Path) && op.byDocument(r.URL.Path) == nil {
+	if path == "" && op.HasSeveralDocuments() && op.HasDocument(r.URL.Path) && op.byDocument(r.URL.Path) == nil {
 		path = r.URL.Path
 	}
 	if path == "" {
@@ -117,20 +117,20 @@ func (p *Provider) complete(op *OP, r *http.Request, next caddyhttp.Handler) *OP
 // issuer's document was not seen, it is asked for; the request waits for it, at most two seconds.
 // What is not found has no keys.
 func (p *Provider) As(op *OP, issuer string, r *http.Request, next caddyhttp.Handler) *OP {
-	if !op.hasSeveralDocuments() || !op.issues(issuer) {
+	if !op.HasSeveralDocuments() || !op.Issues(issuer) {
 		return op
 	}
-	if view := op.as(issuer); view != nil {
+	if view := op.As(issuer); view != nil {
 		return view
 	}
 	p.awaitAt(op.ownPlace(issuer), r, next)
 	if known := p.known.Load(); known != nil {
-		if view := known.as(issuer); view != nil {
+		if view := known.As(issuer); view != nil {
 			return view
 		}
 	}
 	unknown := *p.base()
-	unknown.issuer = issuer
+	unknown.DocumentIssuer = issuer
 	return &unknown
 }
 
@@ -138,23 +138,23 @@ func (p *Provider) As(op *OP, issuer string, r *http.Request, next caddyhttp.Han
 // has become old. The request does not wait.
 func (p *Provider) refreshAt(path string, r *http.Request, next caddyhttp.Handler) {
 	base := p.base()
-	if base == nil || !base.hasSeveralDocuments() || !base.HasDocument(path) {
+	if base == nil || !base.HasSeveralDocuments() || !base.HasDocument(path) {
 		return
 	}
 	f := p.documents.at(path)
-	f.mu.Lock()
+	f.Mu.Lock()
 	old := p.env.Now().Sub(f.began) >= metadataMaxAge
-	f.mu.Unlock()
+	f.Mu.Unlock()
 	if old {
 		p.askAt(path, r, next)
 	}
 }
 
 // at returns what asks for a document.
-func (d *documents) at(path string) *refresher[discovered] {
+func (d *documents) at(path string) *Refresher[discovered] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.asked.get(path, func() *refresher[discovered] { return new(refresher[discovered]) })
+	return d.asked.Get(path, func() *Refresher[discovered] { return new(Refresher[discovered]) })
 }
 
 // take reports whether another question may be asked, which is over when give is called.
@@ -176,7 +176,7 @@ func (d *documents) give() {
 
 // awaitAt waits for one of the OP's documents, at most two seconds.
 func (p *Provider) awaitAt(path string, r *http.Request, next caddyhttp.Handler) {
-	await(r, func() (<-chan struct{}, bool) { return p.askAt(path, r, next) }, func() bool {
+	Await(r, func() (<-chan struct{}, bool) { return p.askAt(path, r, next) }, func() bool {
 		known := p.known.Load()
 		return known != nil && known.hasSeen(path)
 	})
@@ -184,26 +184,26 @@ func (p *Provider) awaitAt(path string, r *http.Request, next caddyhttp.Handler)
 
 // askAt asks for one of the OP's documents, unless too many are asked for: see [refresher.ask].
 func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
-	return p.documents.at(path).ask(p.env.Now, callerOf(r, next), func() *inquiry[discovered] {
+	return p.documents.at(path).Ask(p.env.Now, CallerOf(r, next), func() *Inquiry[discovered] {
 		target := p.base().at(path)
-		sub, err := newSubRequest(p.env, r, next, target.discoveryURL())
+		sub, err := NewSubRequest(p.env, r, next, target.discoveryURL())
 		if err != nil || !p.documents.take() {
 			return nil
 		}
-		return &inquiry[discovered]{
-			fetch: func() (discovered, error) {
+		return &Inquiry[discovered]{
+			Fetch: func() (discovered, error) {
 				defer p.documents.give()
 				return p.fetch(target, sub)
 			},
-			keep: func(d discovered) func() {
+			Keep: func(d discovered) func() {
 				return func() {
-					p.mu.Lock()
-					defer p.mu.Unlock()
+					p.Mu.Lock()
+					defer p.Mu.Unlock()
 					p.learnt(d)
 				}
 			},
-			failed: func(err error, _ bool) {
-				p.env.Logger.Debug("discovery document unavailable", failureFields(err, zap.String("url", target.discoveryURL()))...)
+			Failed: func(err error, _ bool) {
+				p.env.Logger.Debug("discovery document unavailable", FailureFields(err, zap.String("url", target.discoveryURL()))...)
 			},
 		}
 	})

@@ -1,8 +1,3 @@
-// Package handlers serves the endpoints of OpenID Connect sessions and observes the exchanges of the OpenID Provider (OP)
-// behind them: one file per endpoint or observed exchange.
-//
-// Three rules stand behind all of it: fill the gaps of the OP and never fight it; never answer what is not known; never break a
-// login. Whatever cannot be read, opened or asked passes as it came.
 package handlers
 
 import (
@@ -43,7 +38,7 @@ type Env struct {
 	// Tells reports whether the clients of an OP's sessions are notified when those end. Wake has new
 	// notices looked for. SawIDToken is called with each ID token of a client, and may wait for the
 	// registry where that is news.
-	Tells      func(op *OP) bool
+	Notifies   func(op *OP) bool
 	Wake       func()
 	SawIDToken func(ctx context.Context, op *OP, clientID string, token tokens.IDToken)
 
@@ -55,14 +50,14 @@ type Env struct {
 
 // Bounds of what is read and kept. What is over a bound passes untouched.
 const (
-	maxLocation     = 32 << 10 // bytes of a Location
-	maxClientID     = 512      // bytes
-	maxState        = 8 << 10  // bytes of OAuth state
-	maxCode         = 4 << 10  // bytes
-	maxSessionState = 2 << 10  // bytes
-	maxCheck        = 8 << 10  // bytes of the form of one check
+	MaxLocation     = 32 << 10 // bytes of a Location
+	MaxClientID     = 512      // bytes
+	MaxState        = 8 << 10  // bytes of OAuth state
+	MaxCode         = 4 << 10  // bytes
+	MaxSessionState = 2 << 10  // bytes
+	MaxCheck        = 8 << 10  // bytes of the form of one check
 )
 
-// recording is the context for recording what the OP has done: it has happened, even if the client has gone meanwhile. The
+// RecordingContext is the context for recording what the OP has done: it has happened, even if the client has gone meanwhile. The
 // registry and the keys bound their own time.
-func recording(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }
+func RecordingContext(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }

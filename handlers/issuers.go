@@ -1,12 +1,47 @@
 package handlers
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
+
+// AnyOP reports whether any of some OPs, by their issuers, is of a kind. One without has none.
+func AnyOP(all [][]string, is func(*OP) bool) bool {
+	return slices.ContainsFunc(all, func(issuers []string) bool {
+		if len(issuers) == 0 {
+			return false
+		}
+		op, err := NewOP(issuers...)
+		return err == nil && is(op)
+	})
+}
+
+// errForeignIssuer says that a document is not the OP's.
+var errForeignIssuer = errors.New("it is the document of another issuer")
+
+// OfDocument returns the OP as the issuer of a document has it.
+func (op *OP) OfDocument(document []byte) (*OP, error) {
+	var has map[string]json.RawMessage
+	if err := json.Unmarshal(document, &has); err != nil || has == nil {
+		return nil, exchange.ErrNoDocument
+	}
+	var named string
+	if json.Unmarshal(has["issuer"], &named) != nil || !op.Issues(named) {
+		return nil, errForeignIssuer
+	}
+	if view := op.As(named); view != nil {
+		return view, nil
+	}
+	view := *op
+	view.DocumentIssuer = named
+	return &view, nil
+}
 
 const (
 	// maxIssuers is how many issuers of one OP may be configured.
@@ -50,18 +85,18 @@ func isSegment(text string) bool {
 		return false
 	}
 	for i := range len(text) {
-		if !isUnreserved(text[i]) {
+		if !exchange.IsUnreserved(text[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-// An issuerName is a configured issuer: one, or all that differ in their last path segment.
-type issuerName struct {
+// An IssuerName is a configured issuer: one, or all that differ in their last path segment.
+type IssuerName struct {
 	text   string
 	issuer pattern
-	path   string  // of the issuer, without a slash at its end and without what is left open
+	Path   string  // of the issuer, without a slash at its end and without what is left open
 	place  pattern // of its own document (OpenID Connect Discovery 1.0, section 4)
 }
 
@@ -69,32 +104,32 @@ type issuerName struct {
 var errWildcard = errors.New("a * may only be its last path segment")
 
 // parseIssuer reads an issuer of the configuration.
-func parseIssuer(text string) (issuerName, error) {
-	name := issuerName{text: text, issuer: pattern{before: text}}
+func parseIssuer(text string) (IssuerName, error) {
+	name := IssuerName{text: text, issuer: pattern{before: text}}
 	if before, after, open := strings.Cut(text, "/*"); open && (after == "" || after == "/") {
 		name.issuer = pattern{before: before + "/", after: after, open: true}
 	}
 	if strings.Contains(name.issuer.before, "*") {
-		return issuerName{}, errWildcard
+		return IssuerName{}, errWildcard
 	}
 	u, err := url.Parse(name.issuer.before)
 	if err != nil {
-		return issuerName{}, errors.New("it is no URL") // the parser's error repeats it
+		return IssuerName{}, errors.New("it is no URL") // the parser's error repeats it
 	}
-	name.path = strings.TrimSuffix(u.Path, "/")
+	name.Path = strings.TrimSuffix(u.Path, "/")
 	if name.issuer.open && u.Host == "" {
-		return issuerName{}, errWildcard
+		return IssuerName{}, errWildcard
 	}
-	name.place = pattern{before: name.path + wellKnown}
+	name.place = pattern{before: name.Path + WellKnown}
 	if name.issuer.open {
-		name.place = pattern{before: u.Path, after: wellKnown, open: true}
+		name.place = pattern{before: u.Path, after: WellKnown, open: true}
 	}
 	return name, nil
 }
 
 // covers reports whether another issuer is one of this name's, or has its document where this
 // one has it.
-func (n issuerName) covers(other issuerName) bool {
+func (n IssuerName) covers(other IssuerName) bool {
 	if other.issuer.open {
 		return n.place == other.place
 	}
@@ -107,16 +142,16 @@ func (n issuerName) covers(other issuerName) bool {
 // may be *, which stands for any. They must share one origin, and none may be named twice. Its
 // errors wrap ErrIssuer.
 func ValidateIssuers(issuers ...string) error {
-	_, err := newOP(issuers...)
+	_, err := NewOP(issuers...)
 	return err
 }
 
 // parseIssuers reads the issuers of one OP.
-func parseIssuers(issuers []string) ([]issuerName, error) {
+func parseIssuers(issuers []string) ([]IssuerName, error) {
 	if len(issuers) > maxIssuers {
 		return nil, fmt.Errorf("%w: there are more than %d", ErrIssuer, maxIssuers)
 	}
-	var names []issuerName
+	var names []IssuerName
 	for _, text := range issuers {
 		name, err := parseIssuer(text)
 		if err != nil {
@@ -138,10 +173,10 @@ func parseIssuers(issuers []string) ([]issuerName, error) {
 }
 
 // sharedPath is the longest path that all issuers are below, in whole segments.
-func sharedPath(names []issuerName) string {
-	shared := names[0].path
+func sharedPath(names []IssuerName) string {
+	shared := names[0].Path
 	for _, name := range names[1:] {
-		for !isBelow(name.path, shared) {
+		for !IsPathBelow(name.Path, shared) {
 			shared = shared[:strings.LastIndexByte(shared, '/')]
 		}
 	}
@@ -154,7 +189,7 @@ func parseDiscoveryPath(path string) (pattern, error) {
 	if path == "" {
 		return pattern{}, fmt.Errorf("%w: it is empty", ErrPath)
 	}
-	if err := validatePath("discovery", strings.ReplaceAll(path, "*", "x")); err != nil {
+	if err := ValidatePath("discovery", strings.ReplaceAll(path, "*", "x")); err != nil {
 		return pattern{}, err
 	}
 	before, after, open := strings.Cut(path, "*")
@@ -189,30 +224,30 @@ func ValidateDiscovery(paths ...string) error {
 // documents at these paths.
 func ValidateDiscoveryAlone(paths []string) error {
 	places, err := parseDiscoveryPaths(paths)
-	if err == nil && len(places) > 0 && (&OP{places: places}).asked() == "" {
+	if err == nil && len(places) > 0 && (&OP{places: places}).AskedPath() == "" {
 		err = fmt.Errorf("discovery: %w %q: without an issuer, the OP must be asked at a path without *", ErrPath, paths[0])
 	}
 	return err
 }
 
-// hasSeveralIssuers reports whether the OP has, or may have, more issuers than one.
-func (op *OP) hasSeveralIssuers() bool {
-	return len(op.issuers) > 1 || len(op.issuers) == 1 && op.issuers[0].issuer.open
+// HasSeveralIssuers reports whether the OP has, or may have, more issuers than one.
+func (op *OP) HasSeveralIssuers() bool {
+	return len(op.Names) > 1 || len(op.Names) == 1 && op.Names[0].issuer.open
 }
 
-// hasSeveralDocuments reports whether the OP has, or may have, more discovery documents than
+// HasSeveralDocuments reports whether the OP has, or may have, more discovery documents than
 // one, each with what is its own.
-func (op *OP) hasSeveralDocuments() bool {
-	return op.hasSeveralIssuers() || len(op.places) > 1 || len(op.places) == 1 && op.places[0].open
+func (op *OP) HasSeveralDocuments() bool {
+	return op.HasSeveralIssuers() || len(op.places) > 1 || len(op.places) == 1 && op.places[0].open
 }
 
-// issues reports whether an issuer identifier is one of the OP's. ID tokens and authorization
+// Issues reports whether an issuer identifier is one of the OP's. ID tokens and authorization
 // responses (RFC 9207) name any of them.
-func (op *OP) issues(issuer string) bool {
-	if issuer == "" || len(issuer) > maxClientID {
+func (op *OP) Issues(issuer string) bool {
+	if issuer == "" || len(issuer) > MaxClientID {
 		return false
 	}
-	return slices.ContainsFunc(op.issuers, func(name issuerName) bool {
+	return slices.ContainsFunc(op.Names, func(name IssuerName) bool {
 		_, ok := name.issuer.match(issuer)
 		return ok
 	})
@@ -220,7 +255,7 @@ func (op *OP) issues(issuer string) bool {
 
 // ownPlace returns the path of an issuer's own document; empty: it is none of the OP's.
 func (op *OP) ownPlace(issuer string) string {
-	for _, name := range op.issuers {
+	for _, name := range op.Names {
 		if segment, ok := name.issuer.match(issuer); ok {
 			return name.place.with(segment)
 		}
@@ -230,10 +265,10 @@ func (op *OP) ownPlace(issuer string) string {
 
 // HasDocument reports whether a discovery document of the OP is at a path.
 func (op *OP) HasDocument(path string) bool {
-	if !strings.HasSuffix(path, wellKnown) && len(op.places) == 0 {
+	if !strings.HasSuffix(path, WellKnown) && len(op.places) == 0 {
 		return false // most requests
 	}
-	for _, name := range op.issuers {
+	for _, name := range op.Names {
 		if _, ok := name.place.match(path); ok {
 			return true
 		}
@@ -244,23 +279,23 @@ func (op *OP) HasDocument(path string) bool {
 	})
 }
 
-// documentFor returns the issuer whose discovery document or keys are at a path, as far as the
+// DocumentFor returns the issuer whose discovery document or keys are at a path, as far as the
 // path says it; ok is false where there are none.
-func (op *OP) documentFor(path string) (issuer string, ok bool) {
-	for _, name := range op.issuers {
+func (op *OP) DocumentFor(path string) (issuer string, ok bool) {
+	for _, name := range op.Names {
 		if segment, ok := name.place.match(path); ok {
 			return name.issuer.with(segment), true
 		}
 	}
-	if view := op.keysAt(path); view != nil {
-		return view.issuer, true
+	if view := op.KeysAt(path); view != nil {
+		return view.DocumentIssuer, true
 	}
-	return op.issuer, op.HasDocument(path)
+	return op.DocumentIssuer, op.HasDocument(path)
 }
 
-// asked is where the OP is asked for a document; empty: the configuration does not say where
+// AskedPath is where the OP is asked for a document; empty: the configuration does not say where
 // one is. Clients find it out.
-func (op *OP) asked() string {
+func (op *OP) AskedPath() string {
 	places := op.places
 	if len(places) == 0 {
 		places = op.allPlaces()
@@ -273,10 +308,10 @@ func (op *OP) asked() string {
 	return ""
 }
 
-// as returns the OP as one of its issuers has it; nil: no document of that issuer was seen.
-func (op *OP) as(issuer string) *OP {
+// As returns the OP as one of its issuers has it; nil: no document of that issuer was seen.
+func (op *OP) As(issuer string) *OP {
 	for _, view := range op.views {
-		if view.issuer == issuer {
+		if view.DocumentIssuer == issuer {
 			return view
 		}
 	}
@@ -286,7 +321,7 @@ func (op *OP) as(issuer string) *OP {
 // byDocument returns the OP by the document at a path; nil: it was not seen.
 func (op *OP) byDocument(path string) *OP {
 	for _, view := range op.views {
-		if view.document == path {
+		if view.DocumentPath == path {
 			return view
 		}
 	}
@@ -295,7 +330,7 @@ func (op *OP) byDocument(path string) *OP {
 
 // hasSeen reports whether the document at a path is known, as far as an OP has several.
 func (op *OP) hasSeen(path string) bool {
-	return !op.hasSeveralDocuments() || op.byDocument(path) != nil
+	return !op.HasSeveralDocuments() || op.byDocument(path) != nil
 }
 
 // at returns the OP whose document is at a path, for what that document says.
@@ -311,7 +346,7 @@ const maxViews = 64
 // joined returns the OP by its latest document and those that were known before. Of too many,
 // the one that was seen the longest time ago is forgotten.
 func (op *OP) joined(before *OP) *OP {
-	if !op.hasSeveralDocuments() {
+	if !op.HasSeveralDocuments() {
 		return op
 	}
 	view := *op
@@ -320,13 +355,13 @@ func (op *OP) joined(before *OP) *OP {
 	all.views, all.guessed = []*OP{&view}, view.guesses()
 	if before != nil {
 		for _, other := range before.views {
-			if other.document != op.document && len(all.views) < maxViews {
+			if other.DocumentPath != op.DocumentPath && len(all.views) < maxViews {
 				all.views = append(all.views, other)
 			}
 		}
 	}
 	if all.DiscoveryPath == "" {
-		all.DiscoveryPath = op.document
+		all.DiscoveryPath = op.DocumentPath
 	}
 	return &all
 }
@@ -358,13 +393,13 @@ func (op *OP) IsPushedPath(path string) bool {
 	return op.viewAt(path, func(op *OP) string { return op.PushedPath }) != nil
 }
 
-// endsAt reports whether a path is that of an end_session endpoint of the OP's own.
-func (op *OP) endsAt(path string) bool {
+// EndsAt reports whether a path is that of an end_session endpoint of the OP's own.
+func (op *OP) EndsAt(path string) bool {
 	return op.viewAt(path, func(op *OP) string { return op.EndSessionPath }) != nil
 }
 
-// keysAt returns the OP by the document whose keys are at a path; nil: no keys are.
-func (op *OP) keysAt(path string) *OP {
+// KeysAt returns the OP by the document whose keys are at a path; nil: no keys are.
+func (op *OP) KeysAt(path string) *OP {
 	return op.viewAt(path, func(op *OP) string { return op.JWKSPath })
 }
 
@@ -374,7 +409,7 @@ type guess struct{ endpoint, document pattern }
 
 // guesses are those by one document of the OP.
 func (op *OP) guesses() (guesses []guess) {
-	base, ok := strings.CutSuffix(op.document, wellKnown)
+	base, ok := strings.CutSuffix(op.DocumentPath, WellKnown)
 	if !ok {
 		return nil
 	}
@@ -396,17 +431,17 @@ func (op *OP) guesses() (guesses []guess) {
 // document is below.
 func (p pattern) sibling(path string) (pattern, bool) {
 	if p.open {
-		after, ok := strings.CutSuffix(p.after, wellKnown)
+		after, ok := strings.CutSuffix(p.after, WellKnown)
 		return pattern{p.before, after + path, true}, ok
 	}
-	before, ok := strings.CutSuffix(p.before, wellKnown)
+	before, ok := strings.CutSuffix(p.before, WellKnown)
 	return pattern{before: before + path}, ok
 }
 
 // allPlaces are those of all of the OP's documents.
 func (op *OP) allPlaces() []pattern {
 	places := slices.Clone(op.places)
-	for _, name := range op.issuers {
+	for _, name := range op.Names {
 		places = append(places, name.place)
 	}
 	return places
@@ -424,4 +459,15 @@ func (op *OP) unseen(path string) string {
 		}
 	}
 	return ""
+}
+
+// HasPathBelow reports whether the path of one of the OP's issuers is a path, or below it.
+func (op *OP) HasPathBelow(path string) bool {
+	return slices.ContainsFunc(op.Names, func(name IssuerName) bool { return IsPathBelow(name.Path, path) })
+}
+
+// IsPathBelow reports whether a path is another one, or below it.
+func IsPathBelow(path, above string) bool {
+	rest, ok := strings.CutPrefix(path, above)
+	return ok && (rest == "" || rest[0] == '/')
 }

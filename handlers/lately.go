@@ -1,18 +1,22 @@
 package handlers
 
-import "github.com/hashicorp/golang-lru/v2/simplelru"
+import (
+	"crypto/sha256"
 
-// maxLately is how many values one lately keeps.
-const maxLately = 64
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
 
-// lately keeps the values that were used last, by name. The zero value is empty. It is not safe
+// MaxLately is how many values one lately keeps.
+const MaxLately = 64
+
+// Lately keeps the values that were used last, by name. The zero value is empty. It is not safe
 // for concurrent use.
-type lately[V any] struct{ values *simplelru.LRU[string, V] }
+type Lately[V any] struct{ values *simplelru.LRU[string, V] }
 
-// get returns the value of a name, which is made if it is not there.
-func (l *lately[V]) get(name string, fresh func() V) V {
+// Get returns the value of a name, which is made if it is not there.
+func (l *Lately[V]) Get(name string, fresh func() V) V {
 	if l.values == nil {
-		l.values, _ = simplelru.NewLRU[string, V](maxLately, nil) // fails for no size alone
+		l.values, _ = simplelru.NewLRU[string, V](MaxLately, nil) // fails for no size alone
 	}
 	value, found := l.values.Get(name)
 	if !found {
@@ -20,4 +24,9 @@ func (l *lately[V]) get(name string, fresh func() V) V {
 		l.values.Add(name, value)
 	}
 	return value
+}
+
+func Hash(s string) [16]byte {
+	sum := sha256.Sum256([]byte(s))
+	return [16]byte(sum[:16])
 }

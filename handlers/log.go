@@ -9,16 +9,16 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// logStart logs that a session has started: at which client, and with which user, if an ID token
+// LogStart logs that a session has started: at which client, and with which user, if an ID token
 // has said that already.
-func (env Env) logStart(ctx context.Context, issuer string, id sessionstate.SessionID, clientID, sub string) {
+func (env Env) LogStart(ctx context.Context, issuer string, id sessionstate.SessionID, clientID, sub string) {
 	env.Logger.Info("session started", zap.String("issuer", issuer), zap.Stringer("session", id),
 		zap.String("client_id", clientID), env.subject(ctx, issuer, sub))
 }
 
-// logUser logs who a client's user in a session is, which in the code flow is known only when the
+// LogUser logs who a client's user in a session is, which in the code flow is known only when the
 // code is redeemed. Without log_subject there is nothing to log.
-func (env Env) logUser(ctx context.Context, session *registry.Session, clientID, sub string) {
+func (env Env) LogUser(ctx context.Context, session *registry.Session, clientID, sub string) {
 	if env.LogSubject {
 		env.Logger.Info("user signed in", zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
 			zap.String("client_id", clientID), env.subject(ctx, session.Issuer, sub))
@@ -26,11 +26,11 @@ func (env Env) logUser(ctx context.Context, session *registry.Session, clientID,
 }
 
 // fullSessions are those of which logFull has said it.
-var fullSessions recent[struct{}]
+var fullSessions Recent[struct{}]
 
-// logFull logs, once, that something of a session's sign-ins was not recorded for want of room.
-func (env Env) logFull(session *registry.Session) {
-	if fullSessions.first(session.ID) {
+// LogFull logs, once, that something of a session's sign-ins was not recorded for want of room.
+func (env Env) LogFull(session *registry.Session) {
+	if fullSessions.First(session.ID) {
 		env.Logger.Warn("a session has more clients or subjects than are recorded", zap.String("issuer", session.Issuer),
 			zap.Stringer("session", session.ID))
 	}
@@ -72,8 +72,8 @@ func userOf(session *registry.Session) string {
 	return first.Sub
 }
 
-// unrecorded logs that the registry could not be asked: what is done instead is said in the message.
-func unrecorded(logger *zap.Logger, message string, err error) {
+// LogUnrecorded logs that the registry could not be asked: what is done instead is said in the message.
+func LogUnrecorded(logger *zap.Logger, message string, err error) {
 	if c := logger.Check(zap.WarnLevel, message); c != nil {
 		c.Write(zap.Error(err))
 	}

@@ -3,20 +3,17 @@ package handlers
 import (
 	"encoding/json"
 	"errors"
-	"mime"
-	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// wellKnown is where an OP's metadata stands, behind its issuer (OpenID Connect Discovery 1.0, section 4).
-const wellKnown = "/.well-known/openid-configuration"
+// WellKnown is where an OP's metadata stands, behind its issuer (OpenID Connect Discovery 1.0, section 4).
+const WellKnown = "/.well-known/openid-configuration"
 
-// metadata is what is used of the OP's own document (OpenID Connect Discovery 1.0, section 3).
-type metadata struct {
+// Metadata is what is used of the OP's own document (OpenID Connect Discovery 1.0, section 3).
+type Metadata struct {
 	Issuer                string   `json:"issuer"`
 	AuthorizationEndpoint string   `json:"authorization_endpoint"`
 	TokenEndpoint         string   `json:"token_endpoint"`
@@ -38,10 +35,10 @@ type metadata struct {
 }
 
 // parseMetadata reads the document.
-func parseMetadata(document []byte) (metadata, error) {
-	var m metadata
+func parseMetadata(document []byte) (Metadata, error) {
+	var m Metadata
 	if err := json.Unmarshal(document, &m); err != nil {
-		return metadata{}, errors.New("the discovery document is no JSON object as it should be")
+		return Metadata{}, errors.New("the discovery document is no JSON object as it should be")
 	}
 	_ = json.Unmarshal(document, &m.members) // which is one: see above
 	return m, nil
@@ -49,12 +46,12 @@ func parseMetadata(document []byte) (metadata, error) {
 
 // owners are the names of the members that name an address on the issuer's origin, by its path:
 // endpoints of the OP, and pages about it.
-func (m metadata) owners(issuerOrigin string) map[string]string {
+func (m Metadata) owners(issuerOrigin string) map[string]string {
 	owners := make(map[string]string)
 	for name, value := range m.members {
 		var address string
 		if name != "issuer" && json.Unmarshal(value, &address) == nil {
-			owners[endpointPath(address, issuerOrigin)] = name
+			owners[EndpointPath(address, issuerOrigin)] = name
 		}
 	}
 	delete(owners, "") // those elsewhere
@@ -63,12 +60,12 @@ func (m metadata) owners(issuerOrigin string) map[string]string {
 
 // publicSubjects reports whether equal End-Users have equal subs at all clients: the OP offers nothing but public subjects
 // (OpenID Connect Core 1.0, section 8).
-func (m metadata) publicSubjects() bool {
+func (m Metadata) publicSubjects() bool {
 	return slices.Equal(m.SubjectTypesSupported, []string{"public"})
 }
 
-// endpointPath returns the path of an endpoint, or "" when it is not on the issuer's origin, where it could not be observed.
-func endpointPath(endpoint, issuerOrigin string) string {
+// EndpointPath returns the path of an endpoint, or "" when it is not on the issuer's origin, where it could not be observed.
+func EndpointPath(endpoint, issuerOrigin string) string {
 	origin, err := sessionstate.Origin(endpoint)
 	if err != nil || origin != issuerOrigin {
 		return ""
@@ -81,10 +78,4 @@ func endpointPath(endpoint, issuerOrigin string) string {
 		return "/"
 	}
 	return u.Path
-}
-
-// isJSON reports whether a response is JSON by its media type.
-func isJSON(header http.Header) bool {
-	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
-	return err == nil && (mediaType == "application/json" || strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json"))
 }

@@ -58,8 +58,8 @@ func distance(a, b string) int {
 	return last[len(b)]
 }
 
-// oneOf reports why a value is none of those that an option may have. An empty one is the default.
-func oneOf(option, value string, allowed ...string) error {
+// OneOf reports why a value is none of those that an option may have. An empty one is the default.
+func OneOf(option, value string, allowed ...string) error {
 	if value == "" || slices.Contains(allowed, value) {
 		return nil
 	}

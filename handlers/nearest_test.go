@@ -1,6 +1,10 @@
-package handlers
+package handlers_test
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+)
 
 func TestTheNearestWordIsOneThatIsProbablyMeant(t *testing.T) {
 	known := []string{"issuer", "discovery", "login_cookie", "check_session", "end_session", "op_logout", "key", "store"}
@@ -9,7 +13,7 @@ func TestTheNearestWordIsOneThatIsProbablyMeant(t *testing.T) {
 		"login-cookie": "login_cookie", "logincookie": "login_cookie", "endsession": "end_session", "check": "check_session",
 		"session": "", "nope": "", "x": "", "": "", "a": "", "tls": "",
 	} {
-		if got := Nearest(word, known); got != want {
+		if got := handlers.Nearest(word, known); got != want {
 			t.Errorf("%q is near %q, want %q", word, got, want)
 		}
 	}

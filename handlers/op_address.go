@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
 // An OPAddress is where the OP is asked directly, past the site: no wall of the site's stands
@@ -42,7 +44,7 @@ func NewOPAddress(address string) (*OPAddress, error) {
 	// A redirect would lead elsewhere than what was configured; a proxy of the environment is not
 	// the way to a neighbour.
 	network := &http.Transport{
-		MaxIdleConnsPerHost: 2, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: maxForm, DisableCompression: true, ForceAttemptHTTP2: true,
+		MaxIdleConnsPerHost: 2, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: exchange.MaxForm, DisableCompression: true, ForceAttemptHTTP2: true,
 	}
 	client := &http.Client{Transport: network, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	if socket, ok := strings.CutPrefix(address, "unix/"); ok && socket != "" {

@@ -12,11 +12,13 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
 // Times of asking the OP for its document.
 const (
-	metadataWait   = 2 * time.Second  // how long a request waits for the first document
+	MetadataWait   = 2 * time.Second  // how long a request waits for the first document
 	metadataMaxAge = 10 * time.Minute // how old it gets before it is asked for again, behind the requests
 )
 
@@ -35,7 +37,7 @@ type Provider struct {
 
 	// Tells: clients are told by tokens that they verify by the OP's keys, to which ours are added. A request by no browser waits
 	// until it is known where the OP's keys are: a client that takes them without ours refuses a token for good.
-	Tells func() bool
+	Notifies func() bool
 
 	// Discovered is told the OP whenever a document of it was read. Nil: nobody is.
 	Discovered func(op *OP)
@@ -45,7 +47,7 @@ type Provider struct {
 
 	named *OP // by Issuer alone; nil where that is to be learnt
 
-	refresher[discovered]
+	Refresher[discovered]
 
 	documents documents
 }
@@ -73,7 +75,7 @@ func (p *Provider) Setup(env Env) error {
 
 // newOP returns what is known of an OP before anything is learnt.
 func (p *Provider) newOP(issuers ...string) (*OP, error) {
-	op, err := newOP(issuers...)
+	op, err := NewOP(issuers...)
 	if err != nil || len(p.Discovery) == 0 {
 		return op, err
 	}
@@ -94,23 +96,23 @@ func (p *Provider) Named() *OP {
 // not wait: see mayBeInvolved.
 func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 	if op := p.known.Load(); op != nil {
-		if op.serves(r) {
+		if op.Serves(r) {
 			return p.complete(op, r, next)
 		}
 		return nil
 	}
-	if p.named != nil && !p.named.serves(r) {
+	if p.named != nil && !p.named.Serves(r) {
 		return nil
 	}
 	if p.mayBeInvolved(r) {
 		p.recall(r.Context())
-		await(r, func() (<-chan struct{}, bool) { return p.ask(r, next) }, func() bool { return p.known.Load() != nil })
+		Await(r, func() (<-chan struct{}, bool) { return p.ask(r, next) }, func() bool { return p.known.Load() != nil })
 	}
 	op := p.known.Load()
 	if op == nil {
 		op = p.named
 	}
-	if op == nil || !op.serves(r) {
+	if op == nil || !op.Serves(r) {
 		return nil
 	}
 	return p.complete(op, r, next)
@@ -120,18 +122,18 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 // OAuth requests have parameters, what follows them has cookies, and documents and the check page have well-known paths.
 func (p *Provider) mayBeInvolved(r *http.Request) bool {
 	return r.Method != http.MethodGet || r.URL.RawQuery != "" || len(r.Header["Cookie"]) > 0 ||
-		strings.HasSuffix(r.URL.Path, wellKnown) || p.isForCheckPage(r) || p.mayBeForKeys(r)
+		strings.HasSuffix(r.URL.Path, WellKnown) || p.isForCheckPage(r) || p.mayBeForKeys(r)
 }
 
 // mayBeForKeys reports whether a request may be for the OP's keys, as far as can be told without the OP's document: browsers say what
 // they ask for (Fetch Metadata, section 2.1).
 func (p *Provider) mayBeForKeys(r *http.Request) bool {
-	return p.Tells != nil && r.Header.Get("Sec-Fetch-Dest") == "" && p.Tells()
+	return p.Notifies != nil && r.Header.Get("Sec-Fetch-Dest") == "" && p.Notifies()
 }
 
 // isForCheckPage reports whether a request is for the check page, also before the issuer's path is known.
 func (p *Provider) isForCheckPage(r *http.Request) bool {
-	return new(OP).isAt(r.URL.Path, p.CheckSessionPath, DefaultCheckSessionPath)
+	return new(OP).IsAt(r.URL.Path, p.CheckSessionPath, DefaultCheckSessionPath)
 }
 
 // Refresh has the document asked for again when it has become old. The request does not wait.
@@ -142,12 +144,12 @@ func (p *Provider) Refresh(r *http.Request, next caddyhttp.Handler) {
 
 // ask asks the OP for its document: see [refresher.ask].
 func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
-	return p.refresher.ask(p.env.Now, callerOf(r, next), func() *inquiry[discovered] {
+	return p.Refresher.Ask(p.env.Now, CallerOf(r, next), func() *Inquiry[discovered] {
 		target := p.target(r)
 		if target == nil {
 			return nil
 		}
-		sub, err := newSubRequest(p.env, r, next, target.discoveryURL())
+		sub, err := NewSubRequest(p.env, r, next, target.discoveryURL())
 		if err != nil {
 			p.env.Logger.Error("cannot ask the OP for its discovery document", zap.Error(err))
 			return nil
@@ -155,14 +157,14 @@ func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) (flight <-chan s
 		if p.named == nil {
 			sub.forwardAs(r)
 		}
-		return &inquiry[discovered]{
-			fetch: func() (discovered, error) { return p.fetch(target, sub) },
-			every: metadataMaxAge,
-			keep: func(d discovered) func() {
+		return &Inquiry[discovered]{
+			Fetch: func() (discovered, error) { return p.fetch(target, sub) },
+			Every: metadataMaxAge,
+			Keep: func(d discovered) func() {
 				p.learnt(d)
 				return nil
 			},
-			failed: func(err error, worse bool) {
+			Failed: func(err error, worse bool) {
 				if worse {
 					p.logFailure(target, err)
 				}
@@ -205,10 +207,10 @@ func isListenersPort(r *http.Request) bool {
 // Candidate returns the OP that an answer to a request would be the document of, while no OP was
 // found for it; nil: none.
 func (p *Provider) Candidate(r *http.Request) *OP {
-	if p.known.Load() != nil || !strings.HasSuffix(r.URL.Path, wellKnown) {
+	if p.known.Load() != nil || !strings.HasSuffix(r.URL.Path, WellKnown) {
 		return nil
 	}
-	if target := p.target(r); target != nil && target.serves(r) && target.HasDocument(r.URL.Path) {
+	if target := p.target(r); target != nil && target.Serves(r) && target.HasDocument(r.URL.Path) {
 		return target
 	}
 	return nil
@@ -223,8 +225,8 @@ func (p *Provider) Candidate(r *http.Request) *OP {
 // leave nothing to observe is not believed. Nor is one that names an issuer whose document is
 // elsewhere: our question would go there from then on.
 func (p *Provider) Learn(target *OP, r *http.Request, document []byte) *OP {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.Mu.Lock()
+	defer p.Mu.Unlock()
 	known := p.known.Load()
 	if known != nil && p.trouble == 0 && known.hasSeen(r.URL.Path) {
 		return known
@@ -262,7 +264,7 @@ func (p *Provider) learnt(d discovered) {
 }
 
 func (p *Provider) logFailure(target *OP, err error) {
-	fields := failureFields(err, zap.String("url", target.discoveryURL()))
+	fields := FailureFields(err, zap.String("url", target.discoveryURL()))
 	switch {
 	case p.known.Load() != nil:
 		p.env.Logger.Warn("the OP's discovery document cannot be refreshed; what is known of it stays in use", fields...)
@@ -274,7 +276,7 @@ func (p *Provider) logFailure(target *OP, err error) {
 }
 
 func (p *Provider) fetch(target *OP, sub *subRequest) (discovered, error) {
-	document, err := sub.document(isJSON)
+	document, err := sub.Document(exchange.IsJSON)
 	if err != nil {
 		return discovered{}, p.advise(err)
 	}
@@ -284,14 +286,14 @@ func (p *Provider) fetch(target *OP, sub *subRequest) (discovered, error) {
 // advise says what to do where something else than a discovery document is at its place, such as on
 // the site of an app.
 func (p *Provider) advise(err error) error {
-	failure := new(answerError)
-	if !errors.As(err, &failure) || failure.status != http.StatusNotFound && failure.status != http.StatusOK {
+	failure := new(AnswerError)
+	if !errors.As(err, &failure) || failure.Status != http.StatusNotFound && failure.Status != http.StatusOK {
 		return err
 	}
 	switch {
 	case p.named == nil:
 		failure.advice = "put oidc_session on the site of the OP, not of an app, and configure the issuer if it has a path"
-	case failure.status == http.StatusNotFound:
+	case failure.Status == http.StatusNotFound:
 		failure.advice = "correct the issuer, or set discovery to the path of the OP's document"
 	}
 	return err
@@ -303,7 +305,7 @@ func (p *Provider) read(target *OP, document []byte) (d discovered, err error) {
 	if err != nil {
 		return d, err
 	}
-	if !target.issues(m.Issuer) {
+	if !target.Issues(m.Issuer) {
 		if len(p.Issuers) > 0 {
 			return d, fmt.Errorf("the document is that of issuer %q, but issuer %q is configured", m.Issuer, strings.Join(p.Issuers, " "))
 		}
@@ -311,7 +313,7 @@ func (p *Provider) read(target *OP, document []byte) (d discovered, err error) {
 			return d, err
 		}
 	}
-	d.op, d.elsewhere = target.with(m)
+	d.op, d.elsewhere = target.With(m)
 	return d, nil
 }
 
@@ -322,11 +324,11 @@ func (p *Provider) learntIssuer(issuer string, found *OP) (*OP, error) {
 	if err != nil {
 		return nil, err
 	}
-	if op.hasSeveralIssuers() {
+	if op.HasSeveralIssuers() {
 		return nil, fmt.Errorf("%w %q: a * names issuers only where it is configured", ErrIssuer, issuer)
 	}
-	if op.host != found.host {
-		return nil, fmt.Errorf("the document is that of issuer %q, which is not at host %q: configure the issuer", issuer, found.host)
+	if op.Host != found.Host {
+		return nil, fmt.Errorf("the document is that of issuer %q, which is not at host %q: configure the issuer", issuer, found.Host)
 	}
 	return op, nil
 }

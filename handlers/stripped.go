@@ -112,9 +112,9 @@ func (p urlPath) serve(r *http.Request, serve func() error) error {
 	return err
 }
 
-// asSent returns a request that keeps the path that the browser sent while the handlers behind have
+// AsSent returns a request that keeps the path that the browser sent while the handlers behind have
 // it rewritten: what is decided of a response is decided then.
-func asSent(r *http.Request, next caddyhttp.Handler) *http.Request {
+func AsSent(r *http.Request, next caddyhttp.Handler) *http.Request {
 	if _, rewritten := next.(*Stripped); !rewritten {
 		return r
 	}

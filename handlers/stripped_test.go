@@ -1,4 +1,4 @@
-package handlers
+package handlers_test
 
 import (
 	"context"
@@ -7,12 +7,16 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/reply"
 )
 
 // rewrittenTo is a request that the browser sent for a path, after the handlers before us.
 func rewrittenTo(from, to string) *http.Request {
-	r := httptest.NewRequest(http.MethodGet, issuer+to, nil)
-	return r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, *httptest.NewRequest(http.MethodGet, issuer+from, nil)))
+	r := httptest.NewRequest(http.MethodGet, handlerstest.Issuer+to, nil)
+	return r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, *httptest.NewRequest(http.MethodGet, handlerstest.Issuer+from, nil)))
 }
 
 func TestPathsAreThoseOfTheBrowser(t *testing.T) {
@@ -34,11 +38,11 @@ func TestPathsAreThoseOfTheBrowser(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
-			p := new(Paths)
-			p.Setup(w.env)
+			w := handlerstest.NewWorld(t)
+			p := new(handlers.Paths)
+			p.Setup(w.Env)
 			var asked []string
-			behind := handler(func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r.URL.EscapedPath()) })
+			behind := reply.Handler(func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r.URL.EscapedPath()) })
 			r := rewrittenTo(tt.from, tt.to)
 			way := p.Way(r, behind)
 			if (way != nil) != (tt.ours != "") {
@@ -52,13 +56,13 @@ func TestPathsAreThoseOfTheBrowser(t *testing.T) {
 					t.Errorf("we serve by %s", ours.URL.Path)
 				}
 				_ = next.ServeHTTP(nil, ours)
-				return next.ServeHTTP(nil, httptest.NewRequest(http.MethodGet, issuer+"/auth/jwks", nil))
+				return next.ServeHTTP(nil, httptest.NewRequest(http.MethodGet, handlerstest.Issuer+"/auth/jwks", nil))
 			})
 			if err != nil || len(asked) != 2 || asked[0] != tt.to || asked[1] != tt.asked || r.URL.EscapedPath() != tt.to {
 				t.Errorf("the handlers behind are asked for %q, %v; afterwards the path is %s", asked, err, r.URL.Path)
 			}
-			if warned := w.logs.FilterMessageSnippet("rewritten before").Len(); (warned == 1) != tt.warned {
-				t.Errorf("logged %s", w.logged())
+			if warned := w.Logs.FilterMessageSnippet("rewritten before").Len(); (warned == 1) != tt.warned {
+				t.Errorf("logged %s", w.Logged())
 			}
 		})
 	}
@@ -66,14 +70,14 @@ func TestPathsAreThoseOfTheBrowser(t *testing.T) {
 
 // What is not below the prefix comes as it was sent, and has the OP asked all the same.
 func TestThePrefixIsKnownForRequestsOutsideIt(t *testing.T) {
-	w, p := newWorld(t), new(Paths)
-	p.Setup(w.env)
-	behind := handler(func(http.ResponseWriter, *http.Request) {})
+	w, p := handlerstest.NewWorld(t), new(handlers.Paths)
+	p.Setup(w.Env)
+	behind := reply.Handler(func(http.ResponseWriter, *http.Request) {})
 	if p.Way(rewrittenTo("/other", "/other"), behind) != nil {
 		t.Error("a prefix is known before anything was stripped")
 	}
 	p.Way(rewrittenTo("/auth/x", "/x"), behind)
-	if way := p.Way(rewrittenTo("/other", "/other"), behind); way == nil || way.prefix != "/auth" || way.from != way.to {
+	if way := p.Way(rewrittenTo("/other", "/other"), behind); way == nil || way.Prefix() != "/auth" || way.From() != way.To() {
 		t.Errorf("got %+v", way)
 	}
 	if p.Way(rewrittenTo("/auth/x", "/auth/x"), behind) != nil {
@@ -85,10 +89,10 @@ func TestThePrefixIsKnownForRequestsOutsideIt(t *testing.T) {
 		r.URL.Path = odd[1]
 		p.Way(r, behind)
 	}
-	if w.logged() != "" {
-		t.Errorf("logged %s", w.logged())
+	if w.Logged() != "" {
+		t.Errorf("logged %s", w.Logged())
 	}
-	if got := *p.prefix.Load(); got != "/auth" {
+	if got := *p.Prefix().Load(); got != "/auth" {
 		t.Errorf("the prefix is %s", got)
 	}
 }

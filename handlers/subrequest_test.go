@@ -1,8 +1,7 @@
-package handlers
+package handlers_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -13,22 +12,15 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
+	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/reply"
 )
 
-const documentURL = issuer + wellKnown
-
-// ask sends a sub-request for target on behalf of caller.
-func (w *world) ask(t *testing.T, caller *http.Request, target string, next caddyhttp.Handler) (*answer, error) {
-	t.Helper()
-	question, err := newSubRequest(w.env, caller, next, target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return question.send()
-}
-
 func TestASubRequestIsTheOPsOwn(t *testing.T) {
-	w := newWorld(t)
+	w := handlerstest.NewWorld(t)
 	caller := httptest.NewRequest(http.MethodPost, "https://other.example.com/login?user=x", strings.NewReader("password=x"))
 	caller.RemoteAddr = "192.0.2.7:4711"
 	caller.AddCookie(&http.Cookie{Name: "login", Value: "secret"})
@@ -36,11 +28,11 @@ func TestASubRequestIsTheOPsOwn(t *testing.T) {
 		caller.Header.Set(field, "secret")
 	}
 	prepared := false
-	w.env.Prepare = func(sub, of *http.Request, rw http.ResponseWriter) *http.Request {
+	w.Env.Prepare = func(sub, of *http.Request, rw http.ResponseWriter) *http.Request {
 		prepared = of == caller && rw != nil
 		return sub
 	}
-	_, err := w.ask(t, caller, issuer+"/a%20path/x?y=1", handler(func(_ http.ResponseWriter, r *http.Request) {
+	_, err := w.Ask(t, caller, handlerstest.Issuer+"/a%20path/x?y=1", reply.Handler(func(_ http.ResponseWriter, r *http.Request) {
 		want := http.Header{"Accept": {"application/json"}, "Accept-Encoding": {"identity"}, "X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"op.example.com"}}
 		if len(r.Header) != len(want) {
 			t.Errorf("header is %v", r.Header)
@@ -56,7 +48,7 @@ func TestASubRequestIsTheOPsOwn(t *testing.T) {
 		if r.URL.Path != "/a path/x" || r.URL.RawQuery != "y=1" || r.RequestURI != "/a%20path/x?y=1" || r.URL.Host != "" {
 			t.Errorf("URL is %v, request URI %q", r.URL, r.RequestURI)
 		}
-		if body := readAll(t, r.Body); body != "" {
+		if body := reply.ReadAll(t, r.Body); body != "" {
 			t.Errorf("body is %q", body)
 		}
 	}))
@@ -72,15 +64,15 @@ func TestASubRequestHasTheIssuersScheme(t *testing.T) {
 		target  string
 		withTLS bool
 	}{
-		{"https from a caller by https", "https://op.example.com/", documentURL, true},
-		{"https from a caller whose TLS ended in front", "http://op.example.com/", documentURL, true},
+		{"https from a caller by https", "https://op.example.com/", handlerstest.DocumentURL, true},
+		{"https from a caller whose TLS ended in front", "http://op.example.com/", handlerstest.DocumentURL, true},
 		{"http from a caller by https", "https://op.example.com/", "http://op.example.com/", false},
 		{"http from a caller by http", "http://op.example.com/", "http://op.example.com/", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			caller := httptest.NewRequest("GET", tt.caller, nil)
-			_, err := newWorld(t).ask(t, caller, tt.target, handler(func(_ http.ResponseWriter, r *http.Request) {
+			_, err := handlerstest.NewWorld(t).Ask(t, caller, tt.target, reply.Handler(func(_ http.ResponseWriter, r *http.Request) {
 				if (r.TLS != nil) != tt.withTLS || r.Header.Get("X-Forwarded-Proto") != strings.Split(tt.target, ":")[0] {
 					t.Errorf("TLS is %v, header %v", r.TLS, r.Header)
 				}
@@ -102,18 +94,18 @@ func TestAnAnswerIsRecorded(t *testing.T) {
 		status  int
 		body    string
 	}{
-		{"body alone", page, 200, "<form>"},
+		{"body alone", reply.Page, 200, "<form>"},
 		{"status and body", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); _, _ = io.WriteString(w, "no") }, 404, "no"},
 		{"after an informational status", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(103); w.WriteHeader(503) }, 503, ""},
 		{"two statuses", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); w.WriteHeader(200) }, 500, ""},
 		{"nothing", func(http.ResponseWriter, *http.Request) {}, 0, ""},
-		{"copied", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, plainReader("copied")) }, 200, "copied"},
-		{"exactly at the bound", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, maxJSON)) }, 200, string(make([]byte, maxJSON))},
+		{"copied", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, reply.PlainReader("copied")) }, 200, "copied"},
+		{"exactly at the bound", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, exchange.MaxJSON)) }, 200, string(make([]byte, exchange.MaxJSON))},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a, err := newWorld(t).ask(t, httptest.NewRequest("GET", issuer, nil), documentURL, handler(tt.respond))
-			if err != nil || a.status != tt.status || a.body.String() != tt.body {
+			a, err := handlerstest.NewWorld(t).Ask(t, httptest.NewRequest("GET", handlerstest.Issuer, nil), handlerstest.DocumentURL, reply.Handler(tt.respond))
+			if err != nil || a.Status != tt.status || a.Body().String() != tt.body {
 				t.Errorf("got %+v, %v", a, err)
 			}
 		})
@@ -132,14 +124,14 @@ func TestASubRequestFails(t *testing.T) {
 		{"when a handler behind aborts", func(http.ResponseWriter, *http.Request) error { panic(http.ErrAbortHandler) }, nil},
 		{"when the answer is too large", func(w http.ResponseWriter, _ *http.Request) error {
 			for range 3 {
-				_, _ = w.Write(make([]byte, maxJSON/2))
+				_, _ = w.Write(make([]byte, exchange.MaxJSON/2))
 			}
 			return nil
-		}, errTooLarge},
+		}, exchange.ErrTooLarge},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a, err := newWorld(t).ask(t, httptest.NewRequest("GET", issuer, nil), documentURL, tt.next)
+			a, err := handlerstest.NewWorld(t).Ask(t, httptest.NewRequest("GET", handlerstest.Issuer, nil), handlerstest.DocumentURL, tt.next)
 			if err == nil || a != nil || tt.want != nil && !errors.Is(err, tt.want) {
 				t.Errorf("got %v, %v", a, err)
 			}
@@ -149,48 +141,23 @@ func TestASubRequestFails(t *testing.T) {
 
 func TestASubRequestOutlivesItsCallerButNotItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := handlerstest.NewWorld(t)
 		ctx, cancel := context.WithCancel(t.Context())
-		caller := httptest.NewRequest("GET", issuer, nil).WithContext(ctx)
+		caller := httptest.NewRequest("GET", handlerstest.Issuer, nil).WithContext(ctx)
 		began := time.Now()
-		question, err := newSubRequest(w.env, caller, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
+		question, err := handlers.NewSubRequest(w.Env, caller, caddyhttp.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) error {
 			if r.Context().Err() != nil {
 				t.Error("it was cancelled with its caller")
 			}
 			<-r.Context().Done()
 			return r.Context().Err()
-		}), documentURL)
+		}), handlerstest.DocumentURL)
 		if err != nil {
 			t.Fatal(err)
 		}
 		cancel()
-		if _, err := question.send(); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != subRequestTimeout {
+		if _, err := question.Send(); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != handlers.SubRequestTimeout {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}
 	})
-}
-
-func TestEarlyDataIsKnown(t *testing.T) {
-	tests := []struct {
-		name   string
-		header string
-		tls    *tls.ConnectionState
-		want   bool
-	}{
-		{"said by a server in front", "1", nil, true},
-		{"before the handshake is complete", "", &tls.ConnectionState{}, true},
-		{"not after the handshake", "", &tls.ConnectionState{HandshakeComplete: true}, false},
-		{"not on plain http", "", nil, false},
-		{"not for another value", "0", nil, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			r := httptest.NewRequest("POST", "http://op.example.com/", nil)
-			r.Header.Set("Early-Data", tt.header)
-			r.TLS = tt.tls
-			if early(r) != tt.want {
-				t.Errorf("got %v", !tt.want)
-			}
-		})
-	}
 }

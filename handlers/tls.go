@@ -17,9 +17,3 @@ func tlsOf(scheme string, caller *http.Request) *tls.ConnectionState {
 		return &tls.ConnectionState{HandshakeComplete: true}
 	}
 }
-
-// early reports whether a request came as TLS early data, which an attacker may replay (RFC 8470). Caddy completes the handshake
-// before HTTP/1 and HTTP/2; over HTTP/3 requests may come before, as they may through a server in front.
-func early(r *http.Request) bool {
-	return r.Header.Get("Early-Data") == "1" || r.TLS != nil && !r.TLS.HandshakeComplete
-}

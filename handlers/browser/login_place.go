@@ -1,0 +1,162 @@
+package browser
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
+)
+
+// A LoginCookiePaths is how the OP sets its login cookie, as far as that was seen. A cookie that is set for a part of the site does not reach an
+// endpoint elsewhere on it; one of the same name on another domain or path is not the OP's. The zero value has seen nothing.
+type LoginCookiePaths struct {
+	mu     sync.Mutex
+	places []ClearCookie // each once
+	// named: a cookie of its name was observed, from the OP or from a browser.
+	Named atomic.Bool
+	// doubted: users were signed in here, and none was.
+	Doubted atomic.Bool
+	Unnamed sync.Once // the log says so
+	// strict: it was set with SameSite=Strict; notNone: it was set with anything but SameSite=None.
+	strict, notNone bool
+}
+
+// maxLoginPlaces is how many are remembered: an OP has one, and an odd one two.
+const maxLoginPlaces = 8
+
+// Note looks for the cookie among the Set-Cookie lines of the response to a request, and whether
+// the browser has it. A line that deletes what the browser has shows its place as well.
+func (p *LoginCookiePaths) Note(lines []string, name string, r *http.Request, now time.Time) {
+	if len(lines) == 0 && p.Named.Load() {
+		return // most responses
+	}
+	carried := exchange.HasCookie(r, name)
+	if carried && !p.Named.Load() {
+		p.Named.Store(true)
+	}
+	for _, line := range lines {
+		if given, _, _ := strings.Cut(line, "="); strings.Trim(given, " \t") != name {
+			continue
+		}
+		c, err := http.ParseSetCookie(line)
+		if err == nil && exchange.IsDeletion(c, now) && !carried {
+			continue
+		}
+		p.Named.Store(true)
+		if err == nil { // else it has a value that Go's reader refuses, such as JSON
+			c.Path = exchange.CookiePath(c.Path, r.URL.Path)
+			p.add(c)
+		}
+	}
+}
+
+func (p *LoginCookiePaths) add(c *http.Cookie) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.strict = p.strict || c.SameSite == http.SameSiteStrictMode
+	p.notNone = p.notNone || c.SameSite != http.SameSiteNoneMode
+	if len(p.places) < maxLoginPlaces && !slices.ContainsFunc(p.places, func(seen ClearCookie) bool { return seen.Is(c) }) {
+		p.places = append(p.places, ClearCookie{Name: c.Name, Domain: c.Domain, Path: c.Path})
+	}
+}
+
+// IsCleared reports whether the cookie is deleted wherever the OP was seen to set it: what is left of its name is somebody else's.
+func (p *LoginCookiePaths) IsCleared(cleared []ClearCookie) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.places) > 0 && !slices.ContainsFunc(p.places, func(set ClearCookie) bool {
+		c := &http.Cookie{Name: set.Name, Domain: set.Domain, Path: set.Path}
+		return !slices.ContainsFunc(cleared, func(deleted ClearCookie) bool { return deleted.Is(c) })
+	})
+}
+
+// IsDeleted reports whether a cookie that came with a request is among deletions: one counts only for a
+// domain and a path that the cookie can be of, and that the OP was seen to set it for, if it was.
+func (p *LoginCookiePaths) IsDeleted(op *handlers.OP, r *http.Request, deletions []*http.Cookie) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	host := op.Hostname()
+	return slices.ContainsFunc(deletions, func(c *http.Cookie) bool {
+		domain := strings.ToLower(strings.TrimPrefix(c.Domain, "."))
+		if domain != "" && domain != host && !strings.HasSuffix(host, "."+domain) || !reaches(c.Path, r.URL.Path) {
+			return false
+		}
+		return len(p.places) == 0 || p.places[0].Name != c.Name || slices.ContainsFunc(p.places, func(set ClearCookie) bool { return set.Is(c) })
+	})
+}
+
+// Comes reports whether the cookie is known to come with a request, if the browser has it.
+func (p *LoginCookiePaths) Comes(r *http.Request) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.ContainsFunc(p.places, func(set ClearCookie) bool { return reaches(set.Path, r.URL.Path) }) {
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "same-site", "none":
+		return true
+	}
+	return !p.notNone || !p.strict && exchange.IsPlainNavigation(r)
+}
+
+// MayWithhold reports whether the browser may have the cookie and not send it with a request, as
+// far as it is not known how the cookie is set: another site's page has sent it here.
+func (p *LoginCookiePaths) MayWithhold(op *handlers.OP, r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "same-origin", "same-site", "none":
+		return false
+	case "": // an engine without that header field
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.strict && r.Header.Get("Origin") != op.Origin
+	}
+	return true
+}
+
+// IsDoubted reports whether the configured name may well be wrong: users were signed in here, and
+// no cookie of that name was ever observed.
+func (p *LoginCookiePaths) IsDoubted() bool { return p.Doubted.Load() && !p.Named.Load() }
+
+// IsSet reports whether the OP was observed to set the cookie.
+func (p *LoginCookiePaths) IsSet() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.places) > 0
+}
+
+// Missed reports whether the cookie is known not to reach a path: it was seen, and never for that path.
+func (p *LoginCookiePaths) Missed(path string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var paths []string
+	for _, set := range p.places {
+		if reaches(set.Path, path) {
+			return nil
+		}
+		paths = append(paths, set.Path)
+	}
+	if paths == nil {
+		return nil
+	}
+	return &NotEndedError{
+		fmt.Sprintf("its login cookie is set for %s, which does not reach %s", strings.Join(paths, " and "), path),
+		"give end_session a path below that",
+	}
+}
+
+// reaches reports whether a cookie for one path is sent to another (RFC 6265, section 5.1.4).
+func reaches(set, path string) bool {
+	rest, below := strings.CutPrefix(path, set)
+	return below && (rest == "" || strings.HasSuffix(set, "/") || rest[0] == '/')
+}
+
+// A NotEndedError says that the OP's own session goes on, or may, and what an operator can do.
+type NotEndedError struct{ Why, Advice string }
+
+func (e *NotEndedError) Error() string { return "the OP has not ended its own session: " + e.Why }

@@ -1,0 +1,66 @@
+package exchange
+
+import (
+	"bytes"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// FormType is what the page sends.
+const FormType = "application/x-www-form-urlencoded"
+
+// ReadForm reads the form in a request's body, up to maxForm bytes, and returns the request with its body as it was. A body
+// that is no form, larger, or broken gives no parameters; the handlers behind find it untouched, its error included.
+func ReadForm(r *http.Request) (url.Values, *http.Request) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+		return nil, r
+	}
+	body, replayed := ReadBody(r, MaxForm)
+	if body == nil {
+		return nil, replayed
+	}
+	form, _ := url.ParseQuery(string(body)) // what can be read is read: the OP judges the rest
+	return form, replayed
+}
+
+// ReadBody reads a request's body, up to limit bytes, and returns the request with its body as it was. A larger or broken one is nil.
+func ReadBody(r *http.Request, limit int64) ([]byte, *http.Request) {
+	if r.Body == nil || r.ContentLength > limit {
+		return nil, r
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
+	replayed := r.WithContext(r.Context()) // the caller's request keeps its own body
+	replayed.Body = replay{io.MultiReader(bytes.NewReader(body), rest(r.Body, err)), r.Body}
+	if err != nil || int64(len(body)) > limit {
+		return nil, replayed
+	}
+	return body, replayed
+}
+
+// replay is a body that was read in part or whole, from its beginning.
+type replay struct {
+	io.Reader
+	io.Closer
+}
+
+// rest is what follows what was read: the error that ended the reading, or the unread part.
+func rest(body io.Reader, err error) io.Reader {
+	if err != nil {
+		return failingReader{err}
+	}
+	return body
+}
+
+type failingReader struct{ err error }
+
+func (f failingReader) Read([]byte) (int, error) { return 0, f.err }
+
+// IsJSON reports whether a response is JSON by its media type.
+func IsJSON(header http.Header) bool {
+	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	return err == nil && (mediaType == "application/json" || strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json"))
+}

@@ -1,0 +1,102 @@
+package signin
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
+)
+
+// OPLogout is a request by which the OP itself signs a user out: what its own sign-out button sends. It is for OPs that give the browser
+// a new login cookie then, instead of deleting it. Where it succeeds, with a status of 2xx or 3xx, the session has ended.
+type OPLogout struct {
+	// The method, in any case. A GET often only asks the user.
+	// Default: POST.
+	Method string `json:"method,omitempty"`
+
+	// The paths on the issuer's origin, each a whole one. Take placeholders that are known at start.
+	Paths []string `json:"paths"`
+}
+
+// Validate reports why there can be no such request.
+func (l OPLogout) Validate() error {
+	if err := handlers.ValidateMethod("op_logout", l.Method); err != nil {
+		return err
+	}
+	if len(l.Paths) == 0 {
+		return fmt.Errorf("op_logout: %w: there is none", handlers.ErrPath)
+	}
+	for _, path := range l.Paths {
+		if path == "" {
+			return fmt.Errorf("op_logout: %w: it is empty", handlers.ErrPath)
+		}
+		if err := handlers.ValidatePath("op_logout", path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l OPLogout) method() string {
+	if l.Method == "" {
+		return http.MethodPost
+	}
+	return l.Method
+}
+
+// isOPLogout reports whether a request is one by which the OP signs users out.
+func (b *Browser) isOPLogout(r *http.Request) bool {
+	return slices.ContainsFunc(b.OPLogouts, func(l OPLogout) bool {
+		return r.Method == l.method() && slices.Contains(l.Paths, r.URL.Path)
+	})
+}
+
+// signsOutAtOP reports whether a response says that the OP has signed the user out, on such a request. A page of another site can have a
+// frame or an image make it, too, and nothing is known then of what the OP did. One that has what an authorization response has
+// goes on with a sign-in.
+func (b *Browser) signsOutAtOP(op *handlers.OP, r *http.Request, status int, header http.Header) bool {
+	if status < http.StatusOK || status >= http.StatusBadRequest || !b.isOPLogout(r) || !b.isOwnRequest(op, r) {
+		return false
+	}
+	location := header.Get("Location")
+	if location == "" {
+		return true
+	}
+	target, ok := resolve(op, r, location)
+	return ok && len(location) <= handlers.MaxLocation && !isAnswer(target)
+}
+
+// isOwnRequest reports whether a request comes from a page of the OP, or loads a whole tab (Fetch Metadata, sections 2.1 and 2.3). From
+// another site, it must have brought the login cookie, where that is known: without it, the OP could not tell whom to sign out.
+// A form that another site posts may well have been refused, by a redirect: it ends nothing. Engines without those header fields
+// name the page in Origin or Referer, or the request was typed in.
+func (b *Browser) isOwnRequest(op *handlers.OP, r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	switch {
+	case site == "":
+		return isOrigin(op, r.Header.Get("Origin")) && isOrigin(op, r.Header.Get("Referer")) && b.mayBeSignedIn(r)
+	case site == "same-origin":
+		return r.Header.Get("Sec-Purpose") == ""
+	case r.Header.Get("Sec-Fetch-Dest") != "document" || !exchange.IsNavigation(r):
+		return false
+	default:
+		return site == "none" || (r.Method == http.MethodGet || site == "same-site") && b.mayBeSignedIn(r)
+	}
+}
+
+// mayBeSignedIn reports whether the OP could tell whom a request is from.
+func (b *Browser) mayBeSignedIn(r *http.Request) bool {
+	return b.LoginCookie == "" || exchange.HasCookie(r, b.LoginCookie)
+}
+
+// isOrigin reports whether an Origin or a Referer names the OP's origin, or nothing.
+func isOrigin(op *handlers.OP, named string) bool {
+	if named == "" {
+		return true
+	}
+	u, err := url.Parse(named)
+	return err == nil && u.Scheme+"://"+u.Host == op.Origin
+}
