@@ -21,7 +21,7 @@ import (
 )
 
 // manyNotices is how many notices are under way when a server ends, or begins anew.
-const manyNotices = 1000
+const manyNotices = 400
 
 // A crowd is the endpoints of many clients, which say 200 after a short while.
 type crowd struct {
@@ -98,11 +98,11 @@ func (c *crowd) owing(s site, op *scriptedOP) (caddyfile string, ids map[string]
 	store := openFile(file)
 	ids = make(map[string]registry.NoticeID)
 	var list []map[string]string
-	for n := 0; n < manyNotices; n += 500 {
+	for n := 0; n < manyNotices; n += 200 {
 		browser := sessionstate.NewBrowserID()
 		session := registry.NewSessionID(s.issuer, browser)
 		var joins sync.WaitGroup
-		for i := n; i < n+500; i++ {
+		for i := n; i < n+200; i++ {
 			client := fmt.Sprintf("client-%d", i)
 			list = append(list, map[string]string{"client_id": client, "backchannel_logout_uri": c.server.URL + "/" + client})
 			ids[client] = registry.NameNotice(session, client, "alice", "1")

@@ -58,6 +58,7 @@ func TestWhoSignedInAfterAnotherUserSignsOutHoursLater(t *testing.T) {
 func TestAnOperatorEndsASessionBeforeTheIssuerIsLearnt(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
+	clock := setClock(t)
 	shop := newReceiver(t, site, "shop")
 	storage := t.TempDir()
 	config := site.caddyfile("oidc_session {\n\t\tstore file "+filepath.Join(storage, "r.db")+"\n\t}",
@@ -74,6 +75,7 @@ func TestAnOperatorEndsASessionBeforeTheIssuerIsLearnt(t *testing.T) {
 		t.Errorf("the operator is told %d %s", status, body)
 	}
 	b.get(site.issuer + "/.well-known/openid-configuration") // the issuer is learnt now
+	clock.advance(5 * time.Second)                           // the notice is looked at again
 	if got := shop.told(1); got[0].Sub != "alice" {
 		t.Errorf("told of %s", got[0].Sub)
 	}

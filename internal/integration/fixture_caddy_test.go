@@ -8,7 +8,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,6 +21,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/oidc-session/caddy-oidc-session"
+	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
 // runCaddy runs Caddy in this process with a Caddyfile until the test ends. Caddy is one to a process: tests that use it do not run
@@ -45,9 +49,35 @@ func loadCaddy(t *testing.T, storage, caddyfile string) {
 	}
 }
 
+// signingKeys are the generated keys of all storages: it takes long to make them.
+var signingKeys = sync.OnceValues(func() ([]byte, error) {
+	_, document, err := tokens.GenerateSigningKeys()
+	return document, err
+})
+
+// prepare puts the signing keys into a storage, as its first use would.
+func prepare(t *testing.T, storage string) {
+	t.Helper()
+	document, err := signingKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(storage, "oidc_session", "signing_keys")
+	if _, err := os.Stat(path); err == nil {
+		return
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, document, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // testConfig adapts a Caddyfile and adds what tests need: no admin endpoint, a storage of their own, silence.
 func testConfig(t *testing.T, storage, caddyfile string) []byte {
 	t.Helper()
+	prepare(t, storage)
 	adapted, err := adapt(caddyfile)
 	if err != nil {
 		t.Fatalf("adapting: %v", err)

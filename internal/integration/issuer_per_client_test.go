@@ -174,10 +174,9 @@ func TestASignOutWithAHintOfAnyIssuerNotifiesEachClientInItsOwn(t *testing.T) {
 					t.Fatalf("got %s to %q: %s", got.Status, got.Header.Get("Location"), got.body)
 				}
 				p.expect(b, "after the sign-out", "changed", answers["shop"], answers["wiki"])
-				for _, r := range []*receiver{p.shop, p.wiki} {
-					if got := r.told(1); got[0].Sub != "alice" || got[0].Sid == "" {
-						t.Errorf("%s is told of %+v", r.client, got[0])
-					}
+				other := map[string]*receiver{"shop": p.wiki, "wiki": p.shop}[asking] // the one that asks is notified later
+				if got := other.told(1); got[0].Sub != "alice" || got[0].Sid == "" {
+					t.Errorf("%s is told of %+v", other.client, got[0])
 				}
 			})
 		})
@@ -277,8 +276,7 @@ func TestAfterARestartNothingNeedsADocumentToBeFetchedAgain(t *testing.T) {
 		if got := p.leave(b, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}}); got.Header.Get("Location") != shopBye {
 			t.Errorf("got %s: %s", got.Status, got.body)
 		}
-		p.shop.told(1)
-		p.wiki.told(1)
+		p.wiki.told(1) // the one that asks is notified later
 	})
 }
 

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,11 +18,8 @@ func TestTheRegistryWritesToTheLogOfTheConfigurationInUse(t *testing.T) {
 	second := newTextLog(t, "second")
 	loadLoggedTo(t, "second", storage, config)
 	before := first.String()
-	if err := os.Truncate(file, 0); err != nil { // what is read from it now is a fault
+	if err := os.Truncate(file, 0); err != nil { // what is read from it now is a fault, and the worker does read
 		t.Fatal(err)
-	}
-	for range 3 {
-		operate(t, http.MethodDelete, strings.Repeat("A", 22), site.issuer)
 	}
 	second.expect(t, "session registry is broken")
 	second.expect(t, "session registry unavailable")
