@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // A PageName names a page of sign-out.
@@ -148,6 +149,16 @@ const receiptFile = "receipt.html"
 // BackTo and Receipt. front_channel.html gets more: see [Pages.FrontChannel]. Each is tried with all texts, so that what is broken is an error
 // here and not later.
 func LoadPages(dir string) (*Pages, error) {
+	if dir == "" {
+		return builtInPages()
+	}
+	return loadPages(dir)
+}
+
+// builtInPages are the same for all sites: to try them takes tens of milliseconds.
+var builtInPages = sync.OnceValues(func() (*Pages, error) { return loadPages("") })
+
+func loadPages(dir string) (*Pages, error) {
 	layout, own, err := source(dir, layoutFile)
 	if err != nil {
 		return nil, err

@@ -121,6 +121,7 @@ func (b *browser) do(method, target string, form url.Values) page {
 			r.AddCookie(&http.Cookie{Name: name, Value: value})
 		}
 	}
+	r.Header["Idempotency-Key"] = nil // not sent: a POST, too, is sent again where a reload has closed the connection
 	response, err := b.client.Do(r)
 	for tries := 0; tries < 5 && method == http.MethodGet && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)); tries++ { // by a reload, as in transport
 		response, err = b.client.Do(r)
