@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/internal/clock"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
@@ -52,6 +53,6 @@ func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
 func shownNotice(s *registry.Session, o registry.Owed) operatorNotice {
 	return operatorNotice{
 		ID: o.ID().String(), ClientID: o.ClientID, Reason: o.Reason, Created: s.Ended.Time(), Due: o.Due.Time(),
-		Attempts: o.Attempts, GivenUp: o.Dead(), Held: o.Lease == 0 && !o.Asked && !o.Dead() && o.Due > registry.At(now()), Why: o.Why,
+		Attempts: o.Attempts, GivenUp: o.Dead(), Held: o.Lease == 0 && !o.Asked && !o.Dead() && o.Due > registry.At(clock.Now()), Why: o.Why,
 	}
 }

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/internal/clock"
 	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
@@ -49,9 +49,6 @@ type App struct {
 func (App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "oidc_session", New: func() caddy.Module { return new(App) }}
 }
-
-// now is the clock of all sites. Tests have one of their own.
-var now = time.Now
 
 // registries are the open registries of this process, by their openers' sharing keys. They live on over reloads.
 var registries = caddy.NewUsagePool()
@@ -133,7 +130,7 @@ type sharedRegistry struct {
 func newSharedRegistry(a *App, opener registry.Opener) *sharedRegistry {
 	s := &sharedRegistry{loggers: newLoggers(a)}
 	s.registry = registry.Open(opener, s.ended, s.loggers.logger())
-	s.worker = notify.NewWorker(s.registry, now)
+	s.worker = notify.NewWorker(s.registry, clock.Now)
 	return s
 }
 

@@ -112,7 +112,7 @@ func TestConfigurationsThatCannotWorkAreRefusedWithAReason(t *testing.T) {
 			if tt.global != "" {
 				global = "oidc_session {\n\t\t" + tt.global + "\n\t}"
 			}
-			err := validate(t, newSite(t).caddyfile(global, "oidc_session {\n\t\t"+tt.site+"\n\t}"))
+			err := validate(t, siteCaddyfile(global, "oidc_session {\n\t\t"+tt.site+"\n\t}"))
 			expectMistake(t, err, tt.want, tt.line)
 			if strings.Contains(err.Error(), "0123456789abcdef") || strings.Contains(err.Error(), testKey) {
 				t.Errorf("the error shows the key: %v", err)
@@ -146,7 +146,7 @@ func TestASigningKeyMayBeWrittenOut(t *testing.T) {
 		"a JWK":     `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"}`,
 		"a JWK Set": string(set),
 	} {
-		if err := validate(t, newSite(t).caddyfile("", "oidc_session {\n\t\tbackchannel_logout {\n\t\t\tsigning_key `"+key+"`\n\t\t}\n\t}")); err != nil {
+		if err := validate(t, siteCaddyfile("", "oidc_session {\n\t\tbackchannel_logout {\n\t\t\tsigning_key `"+key+"`\n\t\t}\n\t}")); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -160,12 +160,7 @@ func TestJSONIsCheckedAsTheCaddyfileIs(t *testing.T) {
 		"an unknown field":  `{"handler":"oidc_session","login_cookies":"a"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			config := `{"admin":{"disabled":true},"apps":{"http":{"servers":{"s":{"listen":["127.0.0.1:0"],"routes":[{"handle":[` + handler + `]}]}}}}}`
-			var parsed caddy.Config
-			if err := json.Unmarshal([]byte(config), &parsed); err != nil {
-				t.Fatal(err)
-			}
-			if err := caddy.Validate(&parsed); err == nil {
+			if err := validateJSON(t, `{}`, handler); err == nil {
 				t.Error("accepted")
 			}
 		})
@@ -182,15 +177,37 @@ func TestTheExampleIsValid(t *testing.T) {
 	}
 }
 
-// validate does what `caddy validate` does.
+// testKey is a shared key.
+const testKey = "an example of a shared key, 32 bytes or longer"
+
+// siteCaddyfile is a Caddyfile of global options and a site for op.localhost with directives.
+func siteCaddyfile(global, directives string) string {
+	const issuer = "http://op.localhost:8080"
+	return fmt.Sprintf("{\n\tskip_install_trust\n\t%s\n}\n%s {\n\tbind 127.0.0.1\n\t%s\n}\n", global, issuer, strings.ReplaceAll(directives, "ISSUER", issuer))
+}
+
+// validate does what `caddy validate` does, and finds and leaves nothing of the user's.
 func validate(t *testing.T, caddyfile string) error {
 	t.Helper()
-	if _, err := adapt(caddyfile); err != nil {
+	adapted, err := adapt(caddyfile)
+	if err != nil {
 		return err
 	}
+	return validateDocument(t, adapted)
+}
+
+func validateDocument(t *testing.T, document []byte) error {
+	t.Helper()
 	var config caddy.Config
-	if err := json.Unmarshal(testConfig(t, t.TempDir(), caddyfile), &config); err != nil {
+	if err := json.Unmarshal(document, &config); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	config.Admin = &caddy.AdminConfig{Disabled: true}
+	config.StorageRaw = json.RawMessage(fmt.Sprintf(`{"module":"file_system","root":%q}`, t.TempDir()))
+	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
+		"default": {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output":"discard"}`)}},
+	}}
 	return caddy.Validate(&config)
 }

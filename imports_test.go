@@ -24,9 +24,13 @@ var architecture = []row{
 
 	// The plugin itself: Caddy's side of it. It knows all that is below.
 	{packages: ".", imports: []string{
-		"./handlers/...", "./registry/...", "./tokens/...", "./notify/...", "./assets/...", "./sessionstate/...",
+		"./handlers/...", "./registry/...", "./tokens/...", "./notify/...", "./assets/...", "./sessionstate/...", "./internal/clock",
 		anythingElse,
 	}},
+
+	// The clock, and the tests of the whole product, which nothing imports.
+	{packages: "./internal/clock", imports: []string{}},
+	{packages: "./internal/integration", imports: []string{}},
 
 	// The endpoints. Of Caddy they know caddyhttp alone, and of the registry not which store is behind it.
 	{packages: "./handlers/...", imports: []string{

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/internal/clock"
 )
 
 func init() {
@@ -256,7 +257,7 @@ func (h *Handler) provisionProvider(app *App, env handlers.Env, clients *handler
 	}
 	h.missing = new(atomic.Bool)
 	h.arrivals = &handlers.Arrivals{
-		OP: h.provider.Named, Issuers: app.allIssuers, CheckSession: h.CheckSession, EndSession: h.EndSession, Logger: env.Logger, Now: now,
+		OP: h.provider.Named, Issuers: app.allIssuers, CheckSession: h.CheckSession, EndSession: h.EndSession, Logger: env.Logger, Now: clock.Now,
 	}
 }
 
@@ -423,7 +424,7 @@ func (h *Handler) env(a *App, logger *zap.Logger) handlers.Env {
 		SawIDToken:      h.told.SawIDToken,
 		Logger:          logger,
 		LogSubject:      h.LogSubject,
-		Now:             now,
+		Now:             clock.Now,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/oidc-session/caddy-oidc-session/internal/clock"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/registry/bolt"
 	"github.com/oidc-session/caddy-oidc-session/registry/memory"
@@ -92,7 +93,7 @@ func (s *FileStore) SharingKey() string { return "file " + s.Path }
 
 // Open opens the file, or makes it.
 func (s *FileStore) Open(logger *zap.Logger) (registry.Store, error) {
-	return bolt.Open(s.Path, now, logger)
+	return bolt.Open(s.Path, clock.Now, logger)
 }
 
 // MemoryStore records sessions in memory, for tests and for a server that may forget them: after a restart, what was signed in
@@ -108,7 +109,7 @@ func (MemoryStore) CaddyModule() caddy.ModuleInfo {
 func (*MemoryStore) SharingKey() string { return "memory" }
 
 // Open makes an empty store.
-func (*MemoryStore) Open(*zap.Logger) (registry.Store, error) { return memory.New(now), nil }
+func (*MemoryStore) Open(*zap.Logger) (registry.Store, error) { return memory.New(clock.Now), nil }
 
 // Interface guards
 var (

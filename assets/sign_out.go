@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // A PageName names a page of sign-out.
@@ -153,6 +154,16 @@ const (
 // Stay, BackTo and Receipt; for front_channel.html, see [Pages.FrontChannel]. LoadPages renders
 // each with all texts, so that a broken template is an error now.
 func LoadPages(dir string) (*Pages, error) {
+	if dir == "" {
+		return builtInPages()
+	}
+	return loadPages(dir)
+}
+
+// builtInPages are the same for all sites: to try them takes tens of milliseconds.
+var builtInPages = sync.OnceValues(func() (*Pages, error) { return loadPages("") })
+
+func loadPages(dir string) (*Pages, error) {
 	p := &Pages{templates: make(map[PageName]*template.Template)}
 	layout, err := p.source(dir, layoutFile)
 	if err != nil {
