@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
 	"github.com/oidc-session/caddy-oidc-session/internal/clock"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
@@ -36,9 +36,9 @@ func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
 	}
 	unnotified, err := app.sites.unnotified(r.Context(), issuer)
 	list := struct {
-		Notices    []operatorNotice      `json:"notices"`
-		Next       string                `json:"next,omitempty"`
-		Unnotified []handlers.Unnotified `json:"cannot_be_notified,omitempty"`
+		Notices    []operatorNotice         `json:"notices"`
+		Next       string                   `json:"next,omitempty"`
+		Unnotified []backchannel.Unnotified `json:"cannot_be_notified,omitempty"`
 	}{Notices: []operatorNotice{}, Next: nextOf(next), Unnotified: unnotified}
 	for _, session := range sessions {
 		if session.Issuer == issuer {

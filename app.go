@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
 	"github.com/oidc-session/caddy-oidc-session/internal/clock"
 	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
@@ -78,7 +79,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	shared := pooled.(*sharedRegistry)
 	a.poolKey = opener.SharingKey()
 	a.registry, a.worker, a.loggers = shared.registry, shared.worker, shared.loggers
-	a.sites = &sites{app: a, known: make(map[string][]*handlers.BackChannel)}
+	a.sites = &sites{app: a, known: make(map[string][]*backchannel.BackChannel)}
 	return nil
 }
 
@@ -146,11 +147,11 @@ func (s *sharedRegistry) ended(sessions []*registry.Session) {
 
 // logEnd logs that a session has ended, and which of its clients no notice reaches.
 func (a *App) logEnd(session *registry.Session) {
-	logsSubject := slices.ContainsFunc(a.sites.of(session.Issuer), (*handlers.BackChannel).LogsSubject)
+	logsSubject := slices.ContainsFunc(a.sites.of(session.Issuer), (*backchannel.BackChannel).LogsSubject)
 	env := handlers.Env{Logger: a.logger, Keys: a.keys.get, LogSubject: logsSubject}
 	env.LogEnd(context.Background(), session)
 	if !session.Silent && session.Reason != registry.ReasonExpiry && a.sites.tells(session.Issuer) {
-		handlers.LogUnnotified(a.logger, session)
+		backchannel.LogUnnotified(a.logger, session)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
-	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
@@ -32,9 +32,9 @@ func TestTheLogOfAConfigurationThatIsReleasedIsOutOfUse(t *testing.T) {
 }
 
 func TestClientsThatNoKeyFitsAreNamedAtStart(t *testing.T) {
-	clients := &handlers.Clients{List: []handlers.Client{{ID: "silent", IDTokenSignedResponseAlg: "none"}}}
+	listed := &clients.Clients{List: []clients.Client{{ID: "silent", IDTokenSignedResponseAlg: "none"}}}
 	for _, alg := range []string{"", "RS256", "PS256", "ES256", "EdDSA", "HS256", "none", "rs256", "RS512", "ES384"} {
-		clients.List = append(clients.List, handlers.Client{ID: alg, IDTokenSignedResponseAlg: alg, BackChannelLogoutURI: "https://rp.example.com/"})
+		listed.List = append(listed.List, clients.Client{ID: alg, IDTokenSignedResponseAlg: alg, BackChannelLogoutURI: "https://rp.example.com/"})
 	}
 	for name, tt := range map[string]struct {
 		algorithms []string
@@ -44,7 +44,7 @@ func TestClientsThatNoKeyFitsAreNamedAtStart(t *testing.T) {
 		"a configured one": {[]string{"ES384"}, "RS256 PS256 ES256 EdDSA HS256 none rs256 RS512"},
 	} {
 		core, logs := observer.New(zap.ErrorLevel)
-		warnOfAlgorithms(zap.New(core), tt.algorithms, clients)
+		warnOfAlgorithms(zap.New(core), tt.algorithms, listed)
 		var named []string
 		for _, entry := range logs.All() {
 			named = append(named, entry.ContextMap()["client_id"].(string))

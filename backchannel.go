@@ -13,7 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
+	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
 	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
@@ -119,7 +120,7 @@ func (b *BackChannel) roots() (*x509.CertPool, error) {
 }
 
 // provision makes the sender of a site.
-func (b *BackChannel) provision(ctx caddy.Context, app *App, configured bool, clients *handlers.Clients) (*handlers.BackChannel, error) {
+func (b *BackChannel) provision(ctx caddy.Context, app *App, configured bool, known *clients.Clients) (*backchannel.BackChannel, error) {
 	if err := b.resolve(); err != nil {
 		return nil, err
 	}
@@ -139,20 +140,20 @@ func (b *BackChannel) provision(ctx caddy.Context, app *App, configured bool, cl
 	if keys.has {
 		algorithms, given = keys.keys.Algorithms(), keys.keys
 	}
-	warnOfAlgorithms(ctx.Logger(), algorithms, clients)
+	warnOfAlgorithms(ctx.Logger(), algorithms, known)
 	guard := notify.Guard{Allow: allowed}
-	return &handlers.BackChannel{
+	return &backchannel.BackChannel{
 		Configured:   configured,
 		Keys:         keys.get,
 		Given:        given,
 		Guard:        guard,
 		Sender:       notify.NewSender(guard, roots),
 		Strict:       notify.NewSender(notify.Guard{}, roots),
-		RetryFor:     cmp.Or(time.Duration(b.RetryFor), handlers.DefaultRetryFor),
-		RedirectWait: cmp.Or(time.Duration(b.RedirectWait), handlers.DefaultRedirectWait),
+		RetryFor:     cmp.Or(time.Duration(b.RetryFor), backchannel.DefaultRetryFor),
+		RedirectWait: cmp.Or(time.Duration(b.RedirectWait), backchannel.DefaultRedirectWait),
 		Wake:         app.worker.Wake,
 		Settled:      app.worker.Settled,
-		Clients:      clients,
+		Clients:      known,
 	}, nil
 }
 
@@ -171,8 +172,8 @@ func (b *BackChannel) signingKeys(ctx caddy.Context) (*keySource[*tokens.Signing
 
 // warnOfAlgorithms names clients whose tokens cannot be signed by the keys, be they configured or generated. The algorithm of those for
 // which none is configured is known with their first ID token.
-func warnOfAlgorithms(logger *zap.Logger, algorithms []string, clients *handlers.Clients) {
-	for _, client := range clients.List {
+func warnOfAlgorithms(logger *zap.Logger, algorithms []string, known *clients.Clients) {
+	for _, client := range known.List {
 		algorithm := client.IDTokenSignedResponseAlg
 		if client.BackChannelLogoutURI != "" && algorithm != "" && !slices.Contains(algorithms, algorithm) {
 			logger.Error("a client cannot be told of sign-outs: no signing key fits its id_token_signed_response_alg",

@@ -12,6 +12,10 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
+	"github.com/oidc-session/caddy-oidc-session/handlers/check"
+	"github.com/oidc-session/caddy-oidc-session/handlers/logout"
+	"github.com/oidc-session/caddy-oidc-session/handlers/opkeys"
 )
 
 func init() {
@@ -182,7 +186,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	if h.CheckSession == nil {
-		h.CheckSession = new(handlers.CheckSession)
+		h.CheckSession = new(check.CheckSession)
 	}
 	err := options{
 		"issuer":               list(&h.Issuers, allAtStart(handlers.ValidateIssuers)),
@@ -190,7 +194,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"login_cookie":         scalar(&h.LoginCookie, atStart(validateLoginCookie)),
 		"op_logout":            h.unmarshalOPLogout,
 		"session_state":        scalar((*string)(&h.SessionState), atStart(validateSessionState)),
-		"id_tokens":            list(&h.IDTokens, handlers.ValidateIDTokens),
+		"id_tokens":            list(&h.IDTokens, backchannel.ValidateIDTokens),
 		"op_address":           scalar(&h.OPAddress, atStart(handlers.ValidateOPAddress)),
 		"check_session":        scalar(&h.CheckSession.Path, atStart(validateEndpoint("check_session"))),
 		"session_lifetime":     duration(&h.SessionLifetime, validateLifetime("session_lifetime")),
@@ -198,10 +202,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"end_session":          h.unmarshalEndSession,
 		"backchannel_logout":   h.unmarshalBackChannel,
 		"frontchannel_timeout": duration(&h.FrontChannelTimeout, validateFrontChannelTimeout),
-		"name":                 scalar(&h.Name, atStart(handlers.ValidateName)),
+		"name":                 scalar(&h.Name, atStart(logout.ValidateName)),
 		"client":               h.unmarshalClient,
 		"clients_file":         scalar(&h.ClientsFile, atStart(nil)),
-		"jwks_uri":             scalar(&h.JWKSURI, atStart(handlers.ValidateJWKSURI)),
+		"jwks_uri":             scalar(&h.JWKSURI, atStart(opkeys.ValidateJWKSURI)),
 		"log_subject":          onOff(&h.LogSubject),
 	}.parse(d, "oidc_session", h.validateTogether)
 	if h.CheckSession.Path == "" {

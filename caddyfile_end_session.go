@@ -8,7 +8,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
+	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
+	"github.com/oidc-session/caddy-oidc-session/handlers/logout"
+	"github.com/oidc-session/caddy-oidc-session/handlers/signin"
 )
 
 // unmarshalEndSession parses `end_session`; see parseDirective.
@@ -16,7 +19,7 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 	if h.EndSession != nil {
 		return d.Err("end_session is given twice")
 	}
-	e := &handlers.EndSession{Explicit: true}
+	e := &logout.EndSession{Explicit: true}
 	h.EndSession = e
 	if d.NextArg() {
 		if e.Path = d.Val(); e.Path == "" {
@@ -32,7 +35,7 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 	return options{
 		"upstream":        func(d *caddyfile.Dispenser) error { return unmarshalUpstream(d, e) },
 		"clear_cookies":   func(d *caddyfile.Dispenser) error { return unmarshalClearCookies(d, e) },
-		"confirm":         scalar(&e.Confirm, atStart(handlers.ValidateConfirm)),
+		"confirm":         scalar(&e.Confirm, atStart(logout.ValidateConfirm)),
 		"templates":       scalar(&e.Templates, atStart(nil)),
 		"access_log":      onOff(&e.AccessLog),
 		"allow_hint_only": onOff(&e.AllowHintOnly),
@@ -42,7 +45,7 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 // unmarshalOPLogout parses `op_logout`, which may be given several times. Paths begin with a slash, or are placeholders.
 func (h *Handler) unmarshalOPLogout(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
-	var logout handlers.OPLogout
+	var logout signin.OPLogout
 	if len(args) > 0 && !strings.HasPrefix(args[0], "/") && !strings.HasPrefix(args[0], "{") {
 		logout.Method, args = strings.ToUpper(args[0]), args[1:]
 	}
@@ -50,7 +53,7 @@ func (h *Handler) unmarshalOPLogout(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	logout.Paths = args
-	err := allAtStart(func(paths ...string) error { return handlers.OPLogout{Method: logout.Method, Paths: paths}.Validate() })(args...)
+	err := allAtStart(func(paths ...string) error { return signin.OPLogout{Method: logout.Method, Paths: paths}.Validate() })(args...)
 	if err != nil {
 		return located(d, "op_logout", err)
 	}
@@ -59,11 +62,11 @@ func (h *Handler) unmarshalOPLogout(d *caddyfile.Dispenser) error {
 }
 
 // unmarshalUpstream parses `upstream` of `end_session`. Its last argument is the path.
-func unmarshalUpstream(d *caddyfile.Dispenser, e *handlers.EndSession) error {
+func unmarshalUpstream(d *caddyfile.Dispenser, e *logout.EndSession) error {
 	if e.Upstream != nil {
 		return d.Err("upstream is given twice")
 	}
-	u := new(handlers.Upstream)
+	u := new(logout.Upstream)
 	e.Upstream = u
 	switch args := d.RemainingArgs(); len(args) {
 	case 1:
@@ -134,20 +137,20 @@ func statuses(codes *[]int) option {
 
 // unmarshalClearCookies parses `clear_cookies` of `end_session`, which may be given several times. Each name goes with the domain and with
 // each of the paths.
-func unmarshalClearCookies(d *caddyfile.Dispenser, e *handlers.EndSession) error {
+func unmarshalClearCookies(d *caddyfile.Dispenser, e *logout.EndSession) error {
 	names := d.RemainingArgs()
 	if len(names) == 0 {
 		return d.ArgErr()
 	}
 	var domain string
 	var paths []string
-	cookies := func() (cleared []handlers.ClearCookie) {
+	cookies := func() (cleared []browser.ClearCookie) {
 		for _, name := range names {
 			for _, path := range paths {
-				cleared = append(cleared, handlers.ClearCookie{Name: name, Domain: domain, Path: path})
+				cleared = append(cleared, browser.ClearCookie{Name: name, Domain: domain, Path: path})
 			}
 			if paths == nil {
-				cleared = append(cleared, handlers.ClearCookie{Name: name, Domain: domain})
+				cleared = append(cleared, browser.ClearCookie{Name: name, Domain: domain})
 			}
 		}
 		return cleared
@@ -170,7 +173,7 @@ func unmarshalClearCookies(d *caddyfile.Dispenser, e *handlers.EndSession) error
 
 // unmarshalClient parses `client`; see parseDirective.
 func (h *Handler) unmarshalClient(d *caddyfile.Dispenser) error {
-	var client handlers.Client
+	var client clients.Client
 	if !d.NextArg() {
 		return d.ArgErr()
 	}
@@ -178,7 +181,7 @@ func (h *Handler) unmarshalClient(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	if slices.ContainsFunc(h.Clients, func(other handlers.Client) bool { return other.ID == client.ID }) {
+	if slices.ContainsFunc(h.Clients, func(other clients.Client) bool { return other.ID == client.ID }) {
 		return d.Errf("client %s is given twice", client.ID)
 	}
 	err := options{

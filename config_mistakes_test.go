@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/check"
+	"github.com/oidc-session/caddy-oidc-session/handlers/logout"
+	"github.com/oidc-session/caddy-oidc-session/handlers/signin"
 )
 
 // A mistake is a configuration that is refused: the option "oidc_session" of the global block, the
@@ -221,9 +223,9 @@ func TestMistakesInJSONAreToldInTheSameWords(t *testing.T) {
 
 func TestMethodsAreInUpperCaseHoweverTheyAreWritten(t *testing.T) {
 	h := &Handler{
-		CheckSession: new(handlers.CheckSession),
-		EndSession:   &handlers.EndSession{Upstream: &handlers.Upstream{Method: "put", Path: "/logout"}},
-		OPLogouts:    []handlers.OPLogout{{Method: "delete", Paths: []string{"/session"}}},
+		CheckSession: new(check.CheckSession),
+		EndSession:   &logout.EndSession{Upstream: &logout.Upstream{Method: "put", Path: "/logout"}},
+		OPLogouts:    []signin.OPLogout{{Method: "delete", Paths: []string{"/session"}}},
 	}
 	if err := h.resolve(); err != nil {
 		t.Fatal(err)

@@ -22,6 +22,17 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
+	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
+	"github.com/oidc-session/caddy-oidc-session/handlers/check"
+	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
+	"github.com/oidc-session/caddy-oidc-session/handlers/discovery"
+	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
+	"github.com/oidc-session/caddy-oidc-session/handlers/logout"
+	"github.com/oidc-session/caddy-oidc-session/handlers/opkeys"
+	"github.com/oidc-session/caddy-oidc-session/handlers/overview"
+	"github.com/oidc-session/caddy-oidc-session/handlers/registration"
+	"github.com/oidc-session/caddy-oidc-session/handlers/signin"
 	"github.com/oidc-session/caddy-oidc-session/internal/clock"
 )
 
@@ -86,7 +97,7 @@ type Handler struct {
 	// it. One that succeeds, with a status of 2xx or 3xx, ends the session, if it comes from a page of the OP or loads a whole tab.
 	//
 	// Default: none.
-	OPLogouts []handlers.OPLogout `json:"op_logout,omitempty"`
+	OPLogouts []signin.OPLogout `json:"op_logout,omitempty"`
 
 	// What becomes of a `session_state` that the OP itself sends: `auto` leaves an OP alone that names a `check_session_iframe` of its
 	// own, and adds nothing to its responses; at others it is `replace`. `keep` leaves the OP's own as they are, and adds ours where
@@ -134,13 +145,13 @@ type Handler struct {
 	FrontChannelTimeout caddy.Duration `json:"frontchannel_timeout,omitempty"`
 
 	// The check page.
-	CheckSession *handlers.CheckSession `json:"check_session,omitempty"`
+	CheckSession *check.CheckSession `json:"check_session,omitempty"`
 
 	// The end_session endpoint, where the OP has none of its own.
 	//
 	// Default: served if `login_cookie` is set: signing out deletes that cookie. An object, even an empty one, is enough to have it
 	// served; an OP that has no cookie has nothing to end but the session and those of the apps.
-	EndSession *handlers.EndSession `json:"end_session,omitempty"`
+	EndSession *logout.EndSession `json:"end_session,omitempty"`
 
 	// What the pages of sign-out call the OP: up to 100 characters. Takes placeholders that are known at start.
 	//
@@ -148,7 +159,7 @@ type Handler struct {
 	Name string `json:"name,omitempty"`
 
 	// Clients (relying parties) of the OP, by what is registered of them.
-	Clients []handlers.Client `json:"clients,omitempty"`
+	Clients []clients.Client `json:"clients,omitempty"`
 
 	// A JSON file with more clients: an array of their registration metadata, or an object with such an array as `clients`.
 	// It is read again when it changes. Takes placeholders that are known at start.
@@ -170,18 +181,18 @@ type Handler struct {
 	LogSubject bool `json:"log_subject,omitempty"`
 
 	paths     *handlers.Paths
-	arrivals  *handlers.Arrivals
+	arrivals  *overview.Arrivals
 	missing   *atomic.Bool        // the log has which paths do not come here
 	op        *handlers.OPAddress // nil: the OP is asked through the site
 	provider  *handlers.Provider
 	endpoints *handlers.Claim
-	discovery handlers.Discovery
-	token     handlers.Token
-	pushed    *handlers.Pushed
-	browser   handlers.Browser
-	told      *handlers.BackChannel
-	jwks      *handlers.JWKS
-	register  *handlers.Registration
+	discovery discovery.Discovery
+	token     signin.Token
+	pushed    *signin.Pushed
+	browser   signin.Browser
+	told      *backchannel.BackChannel
+	jwks      *backchannel.JWKS
+	register  *registration.Registration
 }
 
 // CaddyModule returns the Caddy module information.
@@ -203,8 +214,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	h.endpoints = app.endpoints.Provisioned()
-	clients := &handlers.Clients{List: h.Clients, File: h.ClientsFile}
-	if err := h.provisionBackChannel(ctx, app, clients); err != nil {
+	known := &clients.Clients{List: h.Clients, File: h.ClientsFile}
+	if err := h.provisionBackChannel(ctx, app, known); err != nil {
 		return err
 	}
 	if h.OPAddress != "" {
@@ -215,14 +226,14 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	env := h.env(app, ctx.Logger())
 	h.paths = new(handlers.Paths)
 	h.paths.Setup(env)
-	if err := clients.Setup(env); err != nil {
+	if err := known.Setup(env); err != nil {
 		return err
 	}
-	h.provisionProvider(app, env, clients)
-	h.pushed = new(handlers.Pushed)
-	h.browser = handlers.Browser{
-		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: new(handlers.Redemptions), SessionState: h.SessionState, Pushed: h.pushed, LoginPlace: new(handlers.LoginPlace),
-		Issuers: app.allIssuers, Clients: clients,
+	h.provisionProvider(app, env, known)
+	h.pushed = new(signin.Pushed)
+	h.browser = signin.Browser{
+		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: new(signin.Redemptions), SessionState: h.SessionState, Pushed: h.pushed, LoginCookiePaths: new(browser.LoginCookiePaths),
+		Issuers: app.allIssuers, Clients: known,
 	}
 	h.CheckSession.SessionState = h.SessionState
 	h.discovery.Learn = h.learn
@@ -233,41 +244,41 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	h.browser.Setup(env)
 	h.CheckSession.Setup(env)
 	h.told.Setup(env)
-	h.jwks = &handlers.JWKS{BackChannel: h.told}
+	h.jwks = &backchannel.JWKS{BackChannel: h.told}
 	h.jwks.Setup(env)
-	h.register = &handlers.Registration{Clients: clients, EndSession: h.EndSession, BackChannel: h.told}
+	h.register = &registration.Registration{Clients: known, EndSession: h.EndSession, BackChannel: h.told}
 	h.register.Setup(env)
 	app.sites.provisioned(h.told, h.name())
-	return errors.Join(h.provider.Setup(env), h.setupEndSession(env, clients))
+	return errors.Join(h.provider.Setup(env), h.setupEndSession(env, known))
 }
 
 // provisionProvider makes what knows the OP, and what the log is told of it.
-func (h *Handler) provisionProvider(app *App, env handlers.Env, clients *handlers.Clients) {
-	summary := &handlers.Summary{
+func (h *Handler) provisionProvider(app *App, env handlers.Env, known *clients.Clients) {
+	summary := &overview.Summary{
 		LoginCookie: h.LoginCookie, SessionState: h.SessionState, CheckSession: h.CheckSession, EndSession: h.EndSession,
-		BackChannel: h.told, Clients: clients, Logger: env.Logger,
+		BackChannel: h.told, Clients: known, Logger: env.Logger,
 	}
 	var looked sync.Once // a walk over all routes is not for each refresh of the document
 	h.provider = &handlers.Provider{
-		Issuers: h.Issuers, Discovery: h.Discovery, CheckSessionPath: h.CheckSession.Path, Tells: h.told.MayTell,
+		Issuers: h.Issuers, Discovery: h.Discovery, CheckSessionPath: h.CheckSession.Path, Notifies: h.told.MayNotify,
 		Discovered: func(op *handlers.OP) {
 			summary.Discovered(op)
 			looked.Do(func() { app.discovered(h) })
 		},
 	}
 	h.missing = new(atomic.Bool)
-	h.arrivals = &handlers.Arrivals{
+	h.arrivals = &overview.Arrivals{
 		OP: h.provider.Named, Issuers: app.allIssuers, CheckSession: h.CheckSession, EndSession: h.EndSession, Logger: env.Logger, Now: clock.Now,
 	}
 }
 
 // provisionBackChannel makes what tells the clients of this site.
-func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *handlers.Clients) (err error) {
+func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, known *clients.Clients) (err error) {
 	configured := h.BackChannel
 	if configured == nil {
 		configured = new(BackChannel)
 	}
-	h.told, err = configured.provision(ctx, app, h.BackChannel != nil, clients)
+	h.told, err = configured.provision(ctx, app, h.BackChannel != nil, known)
 	if err != nil {
 		return fmt.Errorf("backchannel_logout: %w", err)
 	}
@@ -279,11 +290,11 @@ func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *han
 // resolve makes the endpoints that are not configured, and replaces the placeholders in settings that are known at start.
 func (h *Handler) resolve() error {
 	if h.CheckSession == nil {
-		h.CheckSession = new(handlers.CheckSession)
+		h.CheckSession = new(check.CheckSession)
 	}
 	explicit := h.EndSession != nil
 	if !explicit {
-		h.EndSession = new(handlers.EndSession)
+		h.EndSession = new(logout.EndSession)
 	}
 	h.EndSession.Explicit = explicit
 	settings := []setting{
@@ -324,13 +335,13 @@ func (h *Handler) name() string {
 }
 
 // setupEndSession gives the end_session endpoint its world.
-func (h *Handler) setupEndSession(env handlers.Env, clients *handlers.Clients) error {
-	keys := &handlers.Keys{URI: h.JWKSURI, As: h.provider.As, Learnt: h.told.SawKeys}
+func (h *Handler) setupEndSession(env handlers.Env, known *clients.Clients) error {
+	keys := &opkeys.Keys{URI: h.JWKSURI, As: h.provider.As, Learnt: h.told.SawKeys}
 	keys.Setup(env)
 	h.told.OPKeys, h.browser.OPKeys, h.token.OPKeys = keys, keys, keys
-	h.EndSession.LoginCookie, h.EndSession.LoginPlace = h.LoginCookie, h.browser.LoginPlace
+	h.EndSession.LoginCookie, h.EndSession.LoginCookiePaths = h.LoginCookie, h.browser.LoginCookiePaths
 	h.EndSession.Name = h.Name
-	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = clients, keys, h.told
+	h.EndSession.Clients, h.EndSession.Keys, h.EndSession.BackChannel = known, keys, h.told
 	h.EndSession.FrontChannel = h.FrontChannelTimeout != 0
 	h.told.Framed = h.EndSession.IsFramed
 	h.EndSession.FrontChannelTimeout = cmp.Or(time.Duration(h.FrontChannelTimeout), frontChannelTimeout)
@@ -397,7 +408,7 @@ func (h *Handler) learn(op *handlers.OP, r *http.Request, document []byte) *hand
 }
 
 // members are what this site adds to the OP's discovery document.
-func (h *Handler) members(op *handlers.OP) []handlers.Member {
+func (h *Handler) members(op *handlers.OP) []exchange.Member {
 	return slices.Concat(h.CheckSession.Members(op, h.SessionState.Replaces(op)), h.EndSession.Members(op), h.told.Members(op))
 }
 
@@ -419,7 +430,7 @@ func (h *Handler) env(a *App, logger *zap.Logger) handlers.Env {
 		Replace:         replacePlaceholders,
 		SessionLifetime: cmp.Or(time.Duration(h.SessionLifetime), sessionLifetime),
 		IdleTimeout:     time.Duration(h.IdleTimeout),
-		Tells:           h.told.Tells,
+		Notifies:        h.told.Notifies,
 		Wake:            h.told.Wake,
 		SawIDToken:      h.told.SawIDToken,
 		Logger:          logger,

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
 )
 
 // sites are the sites of one configuration, by what is known of whose clients are told.
@@ -13,14 +13,14 @@ type sites struct {
 	app *App
 
 	mu      sync.Mutex
-	known   map[string][]*handlers.BackChannel // by issuer
-	mayTell bool                               // there are some whose clients may have to be told, whether or not they know their issuers
+	known   map[string][]*backchannel.BackChannel // by issuer
+	mayTell bool                                  // there are some whose clients may have to be told, whether or not they know their issuers
 }
 
 // provisioned takes in a site when it is provisioned; its issuer may be empty: it is to be learnt.
-func (s *sites) provisioned(b *handlers.BackChannel, issuer string) {
+func (s *sites) provisioned(b *backchannel.BackChannel, issuer string) {
 	s.mu.Lock()
-	s.mayTell = s.mayTell || b.MayTell()
+	s.mayTell = s.mayTell || b.MayNotify()
 	s.mu.Unlock()
 	if issuer != "" {
 		s.adopt(b, issuer)
@@ -28,7 +28,7 @@ func (s *sites) provisioned(b *handlers.BackChannel, issuer string) {
 }
 
 // adopt takes in the issuer of a site, configured or learnt. Of several sites with one issuer all count.
-func (s *sites) adopt(b *handlers.BackChannel, issuer string) {
+func (s *sites) adopt(b *backchannel.BackChannel, issuer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if slices.Contains(s.known[issuer], b) {
@@ -39,11 +39,11 @@ func (s *sites) adopt(b *handlers.BackChannel, issuer string) {
 
 // start begins to deliver what is owed.
 func (s *sites) start() {
-	s.app.worker.Use(s.app, s.app.logger.Named("notify"), &handlers.Notices{BackChannels: s.notifying})
+	s.app.worker.Use(s.app, s.app.logger.Named("notify"), &backchannel.Notices{BackChannels: s.notifying})
 }
 
 // notifying are the sites of an issuer whose clients may have to be notified.
-func (s *sites) notifying(issuer string) []*handlers.BackChannel {
+func (s *sites) notifying(issuer string) []*backchannel.BackChannel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.telling(issuer)
@@ -57,19 +57,19 @@ func (s *sites) tells(issuer string) bool {
 }
 
 // telling are the sites of an issuer whose clients may have to be told. The caller holds the lock.
-func (s *sites) telling(issuer string) []*handlers.BackChannel {
-	return slices.DeleteFunc(slices.Clone(s.known[issuer]), func(b *handlers.BackChannel) bool { return !b.MayTell() })
+func (s *sites) telling(issuer string) []*backchannel.BackChannel {
+	return slices.DeleteFunc(slices.Clone(s.known[issuer]), func(b *backchannel.BackChannel) bool { return !b.MayNotify() })
 }
 
 // of are all sites of an issuer that is configured or was learnt.
-func (s *sites) of(issuer string) []*handlers.BackChannel {
+func (s *sites) of(issuer string) []*backchannel.BackChannel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.known[issuer])
 }
 
 // unnotified lists the clients of an issuer that cannot be notified, each as its sites have it.
-func (s *sites) unnotified(ctx context.Context, issuer string) (all []handlers.Unnotified, err error) {
+func (s *sites) unnotified(ctx context.Context, issuer string) (all []backchannel.Unnotified, err error) {
 	for _, b := range s.of(issuer) {
 		list, err := b.Unnotified(ctx, issuer)
 		if err != nil {

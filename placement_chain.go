@@ -12,12 +12,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
 
-	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/overview"
 )
 
 // warnOfChain logs what handlers outside of one of ours, or behind it, surely take away from it.
 func (a *App) warnOfChain(app *caddyhttp.App, h *Handler) {
-	found, all := passages(app, handlers.Expects(h.provider.Named(), h.CheckSession, h.EndSession).Host, "")
+	found, all := passages(app, overview.Expects(h.provider.Named(), h.CheckSession, h.EndSession).Host, "")
 	at := found[h]
 	if !at.possible {
 		return

@@ -13,7 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"go.uber.org/zap"
 
-	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/overview"
 )
 
 // warnOfPlacement logs what surely does not work where handlers of ours are among the routes.
@@ -38,7 +38,7 @@ func (a *App) warnOfHandler(app *caddyhttp.App, h *Handler, all arrival) {
 			zap.String("advice", "write oidc_session before the directives that respond to all requests"))
 		return
 	}
-	expected := handlers.Expects(h.provider.Named(), h.CheckSession, h.EndSession)
+	expected := overview.Expects(h.provider.Named(), h.CheckSession, h.EndSession)
 	if expected.Host != "" && !arrivals(app, expected.Host, "")[h].possible {
 		logger.Warn("the site has not the issuer's host", zap.String("host", expected.Host),
 			zap.String("advice", "put oidc_session on the site of the OP itself, not of an app, or correct the issuer"))
@@ -60,7 +60,7 @@ func (a *App) warnOfHandler(app *caddyhttp.App, h *Handler, all arrival) {
 // warnOfMissingPaths logs, once for each handler, which paths do not come to it. It is called at
 // start, and when the OP's document says more of them.
 func (a *App) warnOfMissingPaths(app *caddyhttp.App, h *Handler, site string) bool {
-	missing := missingPaths(app, h, handlers.Expects(h.provider.Named(), h.CheckSession, h.EndSession))
+	missing := missingPaths(app, h, overview.Expects(h.provider.Named(), h.CheckSession, h.EndSession))
 	if len(missing) == 0 {
 		return false
 	}
@@ -81,7 +81,7 @@ func (a *App) discovered(h *Handler) {
 }
 
 // missingPaths are the paths of the site's own that no handler for the issuer gets requests for.
-func missingPaths(app *caddyhttp.App, h *Handler, expected handlers.Expected) (missing []string) {
+func missingPaths(app *caddyhttp.App, h *Handler, expected overview.Expected) (missing []string) {
 	for _, path := range expected.Paths() {
 		comes := false
 		for other, arrival := range arrivals(app, expected.Host, path) {

@@ -11,13 +11,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
 )
 
 // Validate checks what Provision resolved. The Caddyfile's parser applies the same rules to what is
 // literal there, where file and line are known.
 func (h *Handler) Validate() error {
 	errs := []error{
-		validateLoginCookie(h.LoginCookie), h.browser.Validate(), h.CheckSession.Validate(), handlers.ValidateIDTokens(h.IDTokens...),
+		validateLoginCookie(h.LoginCookie), h.browser.Validate(), h.CheckSession.Validate(), backchannel.ValidateIDTokens(h.IDTokens...),
 		validateLifetime("session_lifetime")(h.SessionLifetime), validateLifetime("idle_timeout")(h.IdleTimeout),
 		validateFrontChannelTimeout(h.FrontChannelTimeout),
 	}
@@ -85,11 +86,11 @@ func validateFrontChannelTimeout(value caddy.Duration) error {
 }
 
 func validateRetryFor(value caddy.Duration) error {
-	return handlers.ValidateBackChannel(time.Duration(value), 0)
+	return backchannel.ValidateBackChannel(time.Duration(value), 0)
 }
 
 func validateRedirectWait(value caddy.Duration) error {
-	return handlers.ValidateBackChannel(0, time.Duration(value))
+	return backchannel.ValidateBackChannel(0, time.Duration(value))
 }
 
 func validateAllowPrivate(addresses ...string) error {

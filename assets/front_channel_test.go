@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -30,9 +29,6 @@ func frontChannel(change func(*FrontChannel)) FrontChannel {
 	}
 	return f
 }
-
-// builtInPages are loaded once: each is rendered with all texts.
-var builtInPages = sync.OnceValues(func() (*Pages, error) { return LoadPages("") })
 
 // render renders the page with the templates of a directory; "" means the built-in one.
 func render(t *testing.T, dir string, f FrontChannel) (body, policy string) {
