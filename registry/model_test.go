@@ -28,18 +28,21 @@ func TestRandomSequences(t *testing.T) {
 	} else if value != "" {
 		seed, _ = strconv.ParseUint(value, 10, 64)
 	}
-	for i := range uint64(150) {
-		m := newModel(t, rand.New(rand.NewPCG(seed+i, 1)))
-		for step := 0; step < 250 && !t.Failed(); step++ {
-			m.step()
-			m.compare()
-		}
-		if !t.Failed() {
-			m.drain()
-		}
-		if t.Failed() {
-			t.Fatalf("seed %d:\n%s", seed+i, strings.Join(m.did, "\n"))
-		}
+	for i := range uint64(100) {
+		t.Run(fmt.Sprint("seed ", seed+i), func(t *testing.T) {
+			t.Parallel()
+			m := newModel(t, rand.New(rand.NewPCG(seed+i, 1)))
+			for step := 0; step < 250 && !t.Failed(); step++ {
+				m.step()
+				m.compare()
+			}
+			if !t.Failed() {
+				m.drain()
+			}
+			if t.Failed() {
+				t.Fatal(strings.Join(m.did, "\n"))
+			}
+		})
 	}
 }
 

@@ -567,7 +567,10 @@ func TestRegistry(t *testing.T) {
 			equal(w, "firsts of many", n, 1)
 		},
 	} {
-		t.Run(name, func(t *testing.T) { test(newWorld(t)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(newWorld(t))
+		})
 	}
 }
 
