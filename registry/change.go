@@ -14,18 +14,17 @@ func (r *record) change() (*Change, error) {
 	c := &Change{Value: value}
 	expires, ends, owed := r.Crowded, Time(0), Time(0)
 	for _, s := range r.Sessions {
-		owing := c.Owing
+		owing := false
 		s.owed(func(_ *Client, subject *Subject) {
-			c.Owing++
+			owing, c.Owing = true, true
 			if !subject.Notice.Dead() {
 				owed = earlier(owed, subject.Notice.Due)
 			}
 		})
 		switch {
 		case s.Ended == 0:
-			c.Live++
 			ends = earlier(ends, s.removal())
-		case len(s.Clients) > 0 && c.Owing == owing: // then they are forgotten
+		case len(s.Clients) > 0 && !owing: // then they are forgotten
 			ends = earlier(ends, s.Ended.Add(CodeLifetime))
 		}
 		expires = max(expires, s.expires())

@@ -166,13 +166,3 @@ func (r *Registry) Owing(ctx context.Context, after Position, limit int) (sessio
 	}
 	return sessions, next, nil
 }
-
-// Counts returns how many sessions live and how many notices are owed, as of the last changes.
-func (r *Registry) Counts(ctx context.Context) (live, owing int, err error) {
-	store, ctx, cancel, err := r.call(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer cancel()
-	return store.Counts(ctx)
-}

@@ -67,7 +67,7 @@ func newDisk() *disk {
 // asks makes a call and compares its error and how often the store was opened.
 func (d *disk) asks(t *testing.T, want error, opened int64) {
 	t.Helper()
-	_, _, err := d.Counts(t.Context())
+	_, _, err := d.Owing(t.Context(), "", 1)
 	if !errors.Is(err, want) || want != nil && !errors.Is(err, registry.ErrUnavailable) {
 		t.Errorf("error is %v, want %v", err, want)
 	}
@@ -100,7 +100,7 @@ func TestOpening(t *testing.T) {
 			slowly(d)
 			var calls sync.WaitGroup
 			for range 50 {
-				calls.Go(func() { _, _, _ = d.Counts(t.Context()) })
+				calls.Go(func() { _, _, _ = d.Owing(t.Context(), "", 1) })
 			}
 			calls.Wait()
 			time.Sleep(time.Second)

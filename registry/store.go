@@ -32,11 +32,8 @@ type Store interface {
 	// longest, and does not list them again for two seconds.
 	Due(ctx context.Context, limit int) ([]Key, error)
 
-	// Owing lists up to limit records whose Owing is not zero, in the order of their keys, after one.
+	// Owing lists up to limit records that are Owing, in the order of their keys, after one.
 	Owing(ctx context.Context, after Key, limit int) ([]Key, error)
-
-	// Counts returns the sums of Live and Owing over all records.
-	Counts(ctx context.Context) (live, owing int, err error)
 
 	// Watch calls heard with the key of each record that was replaced by a change with Tell, on
 	// whichever server, and lost when some may have been missed, until cancel is called.
@@ -112,8 +109,7 @@ type Change struct {
 	Expires time.Time // when it may be deleted
 	Ends    time.Time // when [Store.Due] lists it; zero: not for this
 	Owed    time.Time // likewise
-	Live    int       // what it adds to [Store.Counts]
-	Owing   int       // likewise; [Store.Owing] lists it unless this is zero
+	Owing   bool      // [Store.Owing] lists it
 	Tell    bool      // those who Watch hear of it
 }
 

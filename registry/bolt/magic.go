@@ -53,8 +53,7 @@ func create(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = identify(db)
-	if err := errors.Join(err, db.Close()); err != nil {
+	if err := errors.Join(identify(db), db.Close()); err != nil {
 		return err
 	}
 	if err := os.Link(made, path); err == nil || isFilled(path) { // another process was first

@@ -83,12 +83,3 @@ func (s *Store) Owing(ctx context.Context, after registry.Key, limit int) (owing
 	})
 	return owing, err
 }
-
-// Counts implements [registry.Store].
-func (s *Store) Counts(ctx context.Context) (live, owing int, err error) {
-	if err := s.usable(ctx); err != nil {
-		return 0, 0, err
-	}
-	c := s.counts.Load()
-	return int(c.live), int(c.owing), nil
-}

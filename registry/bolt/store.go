@@ -42,7 +42,6 @@ type Store struct {
 	idle   chan struct{} // closed when the writer has ended
 	close  func() error
 	broken atomic.Bool
-	counts atomic.Pointer[counts]
 }
 
 var (
@@ -50,12 +49,11 @@ var (
 	errClosed = errors.New("closed")
 )
 
-func newStore(db *bbolt.DB, file *os.File, c counts, now func() time.Time, logger *zap.Logger) *Store {
+func newStore(db *bbolt.DB, file *os.File, now func() time.Time, logger *zap.Logger) *Store {
 	s := &Store{
 		db: db, file: file, logger: logger, now: now, maxEdits: maxEdits,
 		jobs: make(chan *job), quit: make(chan struct{}), idle: make(chan struct{}),
 	}
-	s.counts.Store(&c)
 	s.close = sync.OnceValue(s.shut)
 	go s.writer()
 	return s

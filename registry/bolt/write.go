@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"context"
-	"encoding/binary"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -20,9 +19,6 @@ const (
 	sweepInterval = time.Second
 	maxSwept      = maxEdits
 )
-
-// counts are the sums over all records.
-type counts struct{ live, owing int64 }
 
 // A job is one call of Edit.
 type job struct {
@@ -165,21 +161,14 @@ func (s *Store) update(fn func(*writing) error) error {
 		// Not db.Update: that scans the whole file after a panic, in a goroutine where damage cannot be
 		// recovered from.
 		defer func() { _ = tx.Rollback() }() // harmless after Commit
-		w := &writing{tx: tx, now: s.now(), counts: *s.counts.Load()}
+		w := &writing{tx: tx, now: s.now()}
 		for _, index := range [][]byte{bucketWakes, bucketExpires} {
 			tx.Bucket(index).FillPercent = 0.9 // what comes is mostly the last
 		}
 		if err := fn(w); err != nil || !w.wrote {
 			return err
 		}
-		if err := w.putCounts(); err != nil {
-			return err
-		}
-		if err := commit(tx); err != nil {
-			return err
-		}
-		s.counts.Store(&w.counts)
-		return nil
+		return commit(tx)
 	}))
 }
 
@@ -203,10 +192,9 @@ func (s *Store) sweep() time.Duration {
 
 // A writing is one write transaction.
 type writing struct {
-	tx     *bbolt.Tx
-	now    time.Time
-	counts counts
-	wrote  bool
+	tx    *bbolt.Tx
+	now   time.Time
+	wrote bool
 }
 
 // edit makes an edit. editErr is why it failed; err, why the transaction did.
@@ -261,20 +249,18 @@ func (w *writing) put(key registry.Key, change *registry.Change) error {
 		return records.Delete(k)
 	}
 	h := headerOf(change)
-	if err := w.list(h, k); err != nil {
+	if err := w.list(h, k, change.Owing); err != nil {
 		return err
 	}
 	return records.Put(k, h.seal(key, change.Value))
 }
 
 // list enters a record into the indexes.
-func (w *writing) list(h header, key []byte) error {
-	w.counts.live += int64(h.live)
-	w.counts.owing += int64(h.owing)
+func (w *writing) list(h header, key []byte, owing bool) error {
 	if err := w.tx.Bucket(bucketExpires).Put(timeKey(h.expires, []byte{ofRecord}, key), nil); err != nil {
 		return err
 	}
-	if h.owing > 0 {
+	if owing {
 		if err := w.tx.Bucket(bucketOwing).Put(key, nil); err != nil {
 			return err
 		}
@@ -287,12 +273,10 @@ func (w *writing) list(h header, key []byte) error {
 
 // unlist takes a record out of the indexes.
 func (w *writing) unlist(h header, key []byte) error {
-	w.counts.live -= int64(h.live)
-	w.counts.owing -= int64(h.owing)
 	if err := w.tx.Bucket(bucketExpires).Delete(timeKey(h.expires, []byte{ofRecord}, key)); err != nil {
 		return err
 	}
-	if err := w.tx.Bucket(bucketOwing).Delete(key); err != nil { // also of a damaged record
+	if err := w.tx.Bucket(bucketOwing).Delete(key); err != nil {
 		return err
 	}
 	if h.wake == 0 {
@@ -363,20 +347,4 @@ func (w *writing) forget(entry []byte) error {
 func (w *writing) isOver(key registry.Key) bool {
 	h, value := open(key, w.tx.Bucket(bucketRecords).Get([]byte(key)))
 	return h.isOver(w.now) || len(value) == 0
-}
-
-var keyCounts = []byte("counts")
-
-func (w *writing) putCounts() error {
-	value := binary.BigEndian.AppendUint64(nil, uint64(w.counts.live))
-	value = binary.BigEndian.AppendUint64(value, uint64(w.counts.owing))
-	return w.tx.Bucket(bucketMeta).Put(keyCounts, value)
-}
-
-func readCounts(tx *bbolt.Tx) counts {
-	value := tx.Bucket(bucketMeta).Get(keyCounts)
-	if len(value) != 16 {
-		return counts{}
-	}
-	return counts{int64(binary.BigEndian.Uint64(value)), int64(binary.BigEndian.Uint64(value[8:]))}
 }

@@ -26,8 +26,6 @@ type Store struct {
 	sets    map[registry.Key]map[string]time.Time
 	wakes   *btree.BTreeG[moment] // of records with an Ends or an Owed
 	expires *btree.BTreeG[moment] // of records and members
-	live    int
-	owing   int
 }
 
 // A moment is when something happens to a record, or to a member of a set.
@@ -182,7 +180,6 @@ func (s *Store) put(key registry.Key, change *registry.Change) {
 		if wake := before.Wake(); !wake.IsZero() {
 			s.wakes.Delete(moment{at: wake.UnixNano(), key: key})
 		}
-		s.live, s.owing = s.live-before.Live, s.owing-before.Owing
 		delete(s.records, key)
 	}
 	if len(change.Value) == 0 {
@@ -193,7 +190,6 @@ func (s *Store) put(key registry.Key, change *registry.Change) {
 	if wake := change.Wake(); !wake.IsZero() {
 		s.wakes.ReplaceOrInsert(moment{at: wake.UnixNano(), key: key})
 	}
-	s.live, s.owing = s.live+change.Live, s.owing+change.Owing
 }
 
 // maxSwept is how much one call deletes of what has expired.
@@ -240,21 +236,12 @@ func (s *Store) Owing(ctx context.Context, after registry.Key, limit int) ([]reg
 	defer s.mu.Unlock()
 	var owing []registry.Key
 	for key, record := range s.records {
-		if record.Owing > 0 && key > after && s.now().Before(record.Expires) {
+		if record.Owing && key > after && s.now().Before(record.Expires) {
 			owing = append(owing, key)
 		}
 	}
 	slices.SortFunc(owing, func(a, b registry.Key) int { return strings.Compare(string(a), string(b)) })
 	return owing[:min(limit, len(owing))], nil
-}
-
-// Counts implements [registry.Store].
-func (s *Store) Counts(ctx context.Context) (live, owing int, err error) {
-	if err := s.lock(ctx); err != nil {
-		return 0, 0, err
-	}
-	defer s.mu.Unlock()
-	return s.live, s.owing, nil
 }
 
 // Watch implements [registry.Store]. Nothing is ever missed.
