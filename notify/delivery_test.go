@@ -291,7 +291,8 @@ func TestAClientThatIsDownForTooLongIsGivenUp(t *testing.T) {
 	})
 }
 
-// The server was off for long: the notice is old, but its client was not asked in that time. And the network comes up after the server.
+// The server was off for long: the notice is old, but its client was not asked in that time. And
+// the network comes up after the server.
 func TestANoticeThatWasOldAtTheStartHasSixTries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for failures, delivered := range map[int]bool{0: true, 5: true, 6: false} {

@@ -243,7 +243,8 @@ func slow(d time.Duration) http.HandlerFunc {
 	}
 }
 
-// senderTo returns a sender for which each host is the receiver, by its name without the port; "*" is every other.
+// senderTo returns a sender for which each host is the receiver, by its name without the port; "*"
+// is every other.
 func senderTo(t testing.TB, hosts map[string]*receiver) *Sender {
 	s := NewSender(Guard{}, theCA.pool)
 	s.dial = func(ctx context.Context, _, address string) (net.Conn, error) {
@@ -463,7 +464,8 @@ func newWorld(t testing.TB, clients map[string]*receiver) *world {
 // begin uses the site.
 func (w *world) begin() { w.Use(w, w.zap, w.site) }
 
-// eventually waits for a condition, for as long as the slowest machine may need: only a failure takes so long.
+// eventually waits for a condition, for as long as the slowest machine may need: only a failure
+// takes so long.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(2 * time.Millisecond) {

@@ -36,7 +36,7 @@ func TestAThousandHostsAreNotifiedManyAtATime(t *testing.T) {
 		if most := r.mostAtOnce(); most < maxTries/4 || most > maxTries {
 			t.Errorf("%d tries at once", most)
 		}
-		if most := slices.Max(w.store.batches); most > maxSettled {
+		if most := slices.Max(w.store.batches); most > maxFlushed {
 			t.Errorf("%d outcomes in one transaction", most)
 		}
 		if n := len(w.batches); n > 200 {
@@ -94,7 +94,8 @@ func TestAHostThatHangsDoesNotDelayTheOthers(t *testing.T) {
 	})
 }
 
-// A cluster is down: forty hosts, all of whose notices are older. Once that is known, the others need not wait for them.
+// A cluster is down: forty hosts, all of whose notices are older. Once that is known, the others
+// need not wait for them.
 func TestManyHostsThatHangLeaveRoomForTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hanging, well := newPiped(t, hangs), newPiped(t, answers(200))
@@ -220,7 +221,8 @@ func TestNoMoreIsTriedWhileTooMuchIsNotRecorded(t *testing.T) {
 	})
 }
 
-// A reload comes while 300 tries are under way or waiting: another owner, other objects, the same store.
+// A reload comes while 300 tries are under way or waiting: another owner, other objects, the same
+// store.
 func TestAReloadLosesNoneAndSendsNoneTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newPiped(t, slow(30*time.Millisecond))

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// cached is how many decoded records are kept, and maxCached the longest of them, in bytes: most
-	// have a few hundred.
+	// cached is how many decoded records are kept, and maxCached the longest of them, in bytes:
+	// most have a few hundred.
 	cached    = 4096
 	maxCached = 8 << 10
 )

@@ -336,7 +336,8 @@ func (m *model) endHolder() {
 	m.gone(registry.ReasonOPEnded, func(s *registry.Session) bool { return holds(s, "shop", "alice", "1") })
 }
 
-// gone checks that of those that are meant none lives, and that none else has ended for the reason.
+// gone checks that of those that are meant none lives, and that none else has ended for the
+// reason.
 func (m *model) gone(reason registry.Reason, meant func(*registry.Session) bool) {
 	for _, s := range m.live() {
 		if meant(s) {

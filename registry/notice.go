@@ -71,8 +71,8 @@ func (s *Session) Owed() (all []Owed) {
 	return all
 }
 
-// Leased lists what the server owes that has ended the session, and delivers at once. What had to be
-// looked at first is not among it: [Registry.Claim] returns that.
+// Leased lists what the server owes that has ended the session, and delivers at once. What had to
+// be looked at first is not among it: [Registry.Claim] returns that.
 func (s *Session) Leased() []Owed {
 	return slices.DeleteFunc(s.Owed(), func(o Owed) bool { return o.Lease == 0 || o.isPassive() })
 }

@@ -87,8 +87,8 @@ const (
 type Session struct {
 	Issuer string                 `cbor:"-"` // that of the record
 	ID     sessionstate.SessionID `cbor:"1,keyasint"`
-	// Created is when the session started, Expires when it ends by itself unless it is used before,
-	// and Limit when it ends however much it is used.
+	// Created is when the session started, Expires when it ends by itself unless it is used
+	// before, and Limit when it ends however much it is used.
 	Created Time `cbor:"2,keyasint"`
 	Expires Time `cbor:"3,keyasint"`
 	Limit   Time `cbor:"4,keyasint"`
@@ -100,12 +100,12 @@ type Session struct {
 	// Successor replaced it at a user switch, and it replaced Predecessor; zero: none.
 	Successor   sessionstate.SessionID `cbor:"8,keyasint"`
 	Predecessor sessionstate.SessionID `cbor:"9,keyasint"`
-	// Forgotten is when the session goes from the record although it has not expired; zero: it does
-	// not. That is so while none of its codes was redeemed. A session that is forgotten has not
-	// ended: whoever holds it can go on with it.
+	// Forgotten is when the session goes from the record although it has not expired; zero: it
+	// does not. That is so while none of its codes was redeemed. A session that is forgotten has
+	// not ended: whoever holds it can go on with it.
 	Forgotten Time `cbor:"10,keyasint,omitempty"`
-	// Clients take or took part in it, in the order in which they came. A while after it has ended,
-	// they are forgotten.
+	// Clients take or took part in it, in the order in which they came. A while after it has
+	// ended, they are forgotten.
 	Clients []*Client `cbor:"11,keyasint,omitempty"`
 }
 

@@ -42,8 +42,8 @@ type Registry struct {
 // unavailable. Until then, and whenever nothing can be known, calls return an error that wraps
 // [ErrUnavailable], after [Limit] at the latest.
 //
-// ended is called with sessions that a call of this process has ended. What it is to deliver of that
-// is [Session.Leased].
+// ended is called with sessions that a call of this process has ended. What it is to deliver of
+// that is [Session.Leased].
 func Open(opener Opener, ended func([]*Session), logger *zap.Logger) *Registry {
 	r := &Registry{ended: ended, logger: logger}
 	r.opening = opening{opener: opener, logger: logger, opened: r.watch, closed: make(chan struct{})}
@@ -386,8 +386,8 @@ func (r *Registry) Response(ctx context.Context, issuer string, id sessionstate.
 type Ending struct {
 	Place  Place
 	Reason Reason
-	// Asked is the client that asked for it (RP-Initiated Logout 1.0); empty: none did. Its notices
-	// are due after AskedWait.
+	// Asked is the client that asked for it (RP-Initiated Logout 1.0); empty: none did. Its
+	// notices are due after AskedWait.
 	Asked     string
 	AskedWait time.Duration
 }

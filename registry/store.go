@@ -24,8 +24,8 @@ type Store interface {
 	Members(ctx context.Context, limit int, sets ...Key) ([][]string, error)
 
 	// Edit replaces records by what their rules make of them, each as if nobody else changed it
-	// meanwhile. Each edit is atomic, is durable when Edit returns, and fails by itself: see [Edit].
-	// The error is that of the whole call.
+	// meanwhile. Each edit is atomic, is durable when Edit returns, and fails by itself: see
+	// [Edit]. The error is that of the whole call.
 	Edit(ctx context.Context, edits ...*Edit) error
 
 	// Due lists up to limit records whose Ends or Owed has come, those first that have waited
@@ -75,13 +75,13 @@ const (
 // An Edit is a change of one record.
 type Edit struct {
 	Key Key
-	// Marks and Creates are durable before the record is, or with it. They stand also where the rule
-	// changes nothing.
+	// Marks and Creates are durable before the record is, or with it. They stand also where the
+	// rule changes nothing.
 	Marks   []Mark
 	Creates []Create
-	// Rule says what becomes of the value; old is nil where there is none. It may run several times
-	// and must not keep old. A nil Change changes nothing. Where it fails or panics, so does the
-	// edit, and no other.
+	// Rule says what becomes of the value; old is nil where there is none. It may run several
+	// times and must not keep old. A nil Change changes nothing. Where it fails or panics, so does
+	// the edit, and no other.
 	Rule func(old []byte) (*Change, error)
 
 	// Err is why the edit failed. Edit sets it.

@@ -59,8 +59,8 @@ func create(path string) error {
 	if err := os.Link(made, path); err == nil || isFilled(path) { // another process was first
 		return syncDirectory(path)
 	}
-	// In place of an empty file, or where there are no links. A file that is mounted by itself, into a
-	// container, cannot be replaced.
+	// In place of an empty file, or where there are no links. A file that is mounted by itself,
+	// into a container, cannot be replaced.
 	if err := os.Rename(made, path); err != nil && (!isEmpty(path) || fill(path, made) != nil) {
 		return err
 	}

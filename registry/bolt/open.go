@@ -24,8 +24,8 @@ const lockTimeout = 100 * time.Millisecond
 var (
 	keyVersion = []byte("version")
 
-	// formatVersion is the version of buckets and keys. A file of another one is not touched; one of
-	// the first, before any release, is set aside.
+	// formatVersion is the version of buckets and keys. A file of another one is not touched; one
+	// of the first, before any release, is set aside.
 	formatVersion = []byte{2}
 )
 

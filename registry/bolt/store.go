@@ -76,8 +76,8 @@ func (s *Store) Close() error { return s.close() }
 func (s *Store) shut() error {
 	close(s.quit)
 	if s.Broken() {
-		// bbolt may hold locks of its own for ever after a panic. The memory map stays, since reads
-		// may be under way in it.
+		// bbolt may hold locks of its own for ever after a panic. The memory map stays, since
+		// reads may be under way in it.
 		return letGo(s.file)
 	}
 	<-s.idle
@@ -87,8 +87,8 @@ func (s *Store) shut() error {
 	return s.db.Close()
 }
 
-// Unsynced calls fill, whose edits are durable when Unsynced returns, and not before: to fill a large
-// file for a benchmark. A crash meanwhile may leave a file that is corrupt.
+// Unsynced calls fill, whose edits are durable when Unsynced returns, and not before: to fill a
+// large file for a benchmark. A crash meanwhile may leave a file that is corrupt.
 func (s *Store) Unsynced(fill func() error) error {
 	if err := s.setSync(false, math.MaxInt32); err != nil {
 		return err

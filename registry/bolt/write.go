@@ -29,7 +29,8 @@ type job struct {
 }
 
 // Edit implements [registry.Store]. A call of many edits takes several commits, between which it
-// pauses as long as one takes: other calls use that. What was committed counts, though the rest fails.
+// pauses as long as one takes: other calls use that. What was committed counts, though the rest
+// fails.
 func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
 	for made := 0; made < len(edits); {
 		some := edits[made:min(made+s.maxEdits, len(edits))]
@@ -56,8 +57,8 @@ func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
 }
 
 // edit makes some edits in one commit. Calls that come while another is being committed share the
-// next one. It is not bbolt's own Batch, which commits in a goroutine where no panic can be recovered,
-// and waits when there is nothing to wait for.
+// next one. It is not bbolt's own Batch, which commits in a goroutine where no panic can be
+// recovered, and waits when there is nothing to wait for.
 func (s *Store) edit(ctx context.Context, edits []*registry.Edit) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -158,8 +159,8 @@ func (s *Store) update(fn func(*writing) error) error {
 		if err != nil {
 			return err
 		}
-		// Not db.Update: that scans the whole file after a panic, in a goroutine where damage cannot be
-		// recovered from.
+		// Not db.Update: that scans the whole file after a panic, in a goroutine where damage
+		// cannot be recovered from.
 		defer func() { _ = tx.Rollback() }() // harmless after Commit
 		w := &writing{tx: tx, now: s.now()}
 		for _, index := range [][]byte{bucketWakes, bucketExpires} {
