@@ -90,8 +90,8 @@ type holding struct {
 	until  Time // another session holds the sub with a sid, and this notice has none; zero: none does
 }
 
-// look adds what another session of the same user has to say.
-func (h *holding) look(o Owed, other *Session, now Time) {
+// consider adds what another session of the same user says.
+func (h *holding) consider(o Owed, other *Session, now Time) {
 	if other.ID == o.Session || other.Silent || !other.Live(now) {
 		return
 	}

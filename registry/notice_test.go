@@ -178,7 +178,7 @@ func TestWhatStandsAgainstAPassiveNotice(t *testing.T) {
 		"one that expires within an hour": {without, changed(other("shop", "alice", "2"), func(s *Session) { s.Expires = start + minute }), holding{until: start + minute}},
 	} {
 		var h holding
-		h.look(row.owed, row.other, start)
+		h.consider(row.owed, row.other, start)
 		equal(t, name, h, row.want)
 	}
 	browsers(t, map[string]func(*browser){
