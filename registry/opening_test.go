@@ -156,6 +156,8 @@ func TestOpening(t *testing.T) {
 		},
 		"a call waits for an opening as long as it may": func(t *testing.T, d *disk) {
 			slowly(d)
+			defer func(limit time.Duration) { registry.Limit = limit }(registry.Limit)
+			registry.Limit = 250 * time.Millisecond
 			began := time.Now()
 			d.asks(t, context.DeadlineExceeded, 1)
 			equal(t, "waited", time.Since(began), registry.Limit)

@@ -210,7 +210,10 @@ func (r *Registry) Join(ctx context.Context, j Join) (Joined, error) {
 	until := store.Now().Add(j.Lifetime + wakeGrace)
 	c := changing{place: place, issuer: j.Issuer, adds: true, switches: j.Sub != ""}
 	if j.Sub != "" {
-		c.marks = []Mark{{Set: userKey(j.Issuer, j.Sub), Member: string(place[:]), Expires: until}}
+		c.marks = append(
+			usedClients(j.Issuer, []string{j.ClientID}, store.Now()),
+			Mark{Set: userKey(j.Issuer, j.Sub), Member: string(place[:]), Expires: until},
+		)
 	}
 	if !j.Response.IsZero() {
 		c.creates = []Create{{Key: codeKey(j.Issuer, j.Response), Value: place[:], Expires: store.Now().Add(CodeLifetime)}}
@@ -252,7 +255,10 @@ func (r *Registry) Redeem(ctx context.Context, d Redemption) (Joined, error) {
 	until := store.Now().Add(d.Lifetime + wakeGrace)
 	_, err = r.edit(ctx, store, changing{
 		place: place, adds: true, switches: true,
-		marks: []Mark{{Set: userKey(d.Issuer, d.Sub), Member: string(place[:]), Expires: until}},
+		marks: append(
+			usedClients(d.Issuer, d.Audience, store.Now()),
+			Mark{Set: userKey(d.Issuer, d.Sub), Member: string(place[:]), Expires: until},
+		),
 		rule: func(rec *record, now Time) (bool, error) {
 			rec.tidy(now)
 			redeemed = rec.redeem(d, drawID(place), now)

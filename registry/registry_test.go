@@ -269,13 +269,14 @@ func TestRegistry(t *testing.T) {
 			equal(w, "state", w.state(s), registry.Ended)
 		},
 		"rule 2: what leads to a record is in one edit with it, and is verified by it": func(w *world) {
+			j := w.aJoin(1)
 			w.store.edit = func(ctx context.Context, edits []*registry.Edit) error {
-				if e := edits[0]; len(e.Marks) != 1 || e.Marks[0].Member != string(keyOf(1)[1:]) || e.Key != keyOf(1) {
+				e := edits[0]
+				if len(e.Marks) != 2 || e.Marks[0].Member != j.ClientID || e.Marks[1].Member != string(keyOf(1)[1:]) || e.Key != keyOf(1) {
 					w.Errorf("the edit is of %q, with the marks %+v", e.Key, e.Marks)
 				}
 				return w.store.Store.Edit(ctx, edits...)
 			}
-			j := w.aJoin(1)
 			j.Sub = "alice"
 			w.join(j)
 			w.redeem(redeems(j, "bob", "2"))

@@ -205,7 +205,6 @@ func (w *world) callsOf(ctx context.Context) map[string]error {
 	_, _, errs["Registered"] = w.Registered(ctx, issuer, "shop")
 	_, _, errs["RegisteredAt"] = w.RegisteredAt(ctx, issuer, "/shop")
 	errs["Register"] = w.Register(ctx, issuer, registry.Registered{ID: "shop", Metadata: []byte("{}")})
-	errs["UseRegistered"] = w.UseRegistered(ctx, issuer, "shop")
 	errs["Deregister"] = w.Deregister(ctx, issuer, "shop")
 	_, errs["CookieNames"] = w.CookieNames(ctx, "shop.example.com")
 	errs["AddCookieName"] = w.AddCookieName(ctx, "shop.example.com", "session")
