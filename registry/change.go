@@ -15,7 +15,7 @@ func (r *record) change() (*Change, error) {
 	expires, ends, owed := r.Crowded, Time(0), Time(0)
 	for _, s := range r.Sessions {
 		owing := false
-		s.owed(func(_ *Client, subject *Subject) {
+		s.eachNotice(func(_ *Client, subject *Subject) {
 			owing, c.Owing = true, true
 			if !subject.Notice.Dead() {
 				owed = earlier(owed, subject.Notice.Due)
@@ -45,7 +45,7 @@ func (s *Session) expires() Time {
 		return s.Limit.Add(wakeGrace)
 	}
 	until := s.Limit.Add(CodeLifetime)
-	s.owed(func(_ *Client, subject *Subject) { until = max(until, subject.Notice.Until) })
+	s.eachNotice(func(_ *Client, subject *Subject) { until = max(until, subject.Notice.Until) })
 	return until
 }
 

@@ -125,7 +125,7 @@ func (r *Registry) Settle(ctx context.Context, outcomes []Outcome) error {
 	var changes []changing
 	for place, outcomes := range byPlace {
 		changes = append(changes, changing{place: place, rule: func(rec *record, now Time) (bool, error) {
-			rec.settle(outcomes, now)
+			rec.recordOutcomes(outcomes, now)
 			rec.tidy(now)
 			return true, nil
 		}})

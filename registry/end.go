@@ -11,7 +11,7 @@ func (r *record) end(session *Session, reason Reason, now Time) {
 	}
 	for _, client := range session.Clients {
 		for _, subject := range client.Subjects {
-			subject.owe(now, false)
+			subject.enqueue(now, false)
 		}
 	}
 }
@@ -38,9 +38,9 @@ func (r *record) endAll(meant func(*Session) bool, reason Reason, asked string, 
 	return live
 }
 
-// owe makes the notice of the end of a session. One that is owed already is enough, unless it was
+// enqueue makes the notice of the end of a session. One that is owed already is enough, unless it was
 // given up. late: the subject became known after the end, and the user may have signed in again.
-func (s *Subject) owe(now Time, late bool) {
+func (s *Subject) enqueue(now Time, late bool) {
 	if s.Notice == nil || s.Notice.Dead() || late && s.Notice.Lease != 0 { // what is under way may come before the new tokens
 		s.Notice = &Notice{Until: now.Add(NoticeLifetime), Due: now, Late: late}
 	}

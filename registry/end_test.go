@@ -93,7 +93,7 @@ func TestLateCodes(t *testing.T) {
 				b.end(ReasonLogout)
 				if len(s.Owed()) == 1 {
 					outcome.Owed = s.Owed()[0]
-					b.rec.settle([]Outcome{outcome}, b.now)
+					b.rec.recordOutcomes([]Outcome{outcome}, b.now)
 				}
 				equal(b, "settled", b.owed(), "")
 				b.redeem(late, "alice", "1")
@@ -134,7 +134,7 @@ func TestTidying(t *testing.T) {
 			b.end(ReasonLogout)
 			b.tidy(11 * minute)
 			equal(b, "clients", people(s), "shop alice")
-			b.rec.settle([]Outcome{{Owed: s.Owed()[0], Delivered: true}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: s.Owed()[0], Delivered: true}}, b.now)
 			b.tidy(12 * minute)
 			equal(b, "clients", people(s), "")
 			equal(b, "reason", b.session(s.ID).Reason, ReasonLogout)
@@ -148,7 +148,7 @@ func TestTidying(t *testing.T) {
 			b.redeem(b.join("wiki"), "alice", "")
 			b.end(ReasonLogout)
 			ended := b.now
-			b.rec.settle([]Outcome{{Owed: s.Owed()[0], Dead: true}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: s.Owed()[0], Dead: true}}, b.now)
 			b.tidy((ended - start).Add(DeadLetterLifetime) - 1)
 			equal(b, "notices", len(s.Owed()), 2)
 			b.tidy((ended - start).Add(DeadLetterLifetime))
@@ -200,7 +200,7 @@ func TestARecordIsKeptForAsLongAsItMatters(t *testing.T) {
 			expect(b, "redeemed", s.Limit+24*hour, s.Expires, 0, false)
 			b.tidy(hour)
 			expect(b, "expired", b.now.Add(NoticeLifetime), 0, b.now, true)
-			b.rec.settle([]Outcome{{Owed: s.Owed()[0], Dead: true}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: s.Owed()[0], Dead: true}}, b.now)
 			expect(b, "given up", b.now.Add(DeadLetterLifetime), 0, 0, true)
 			s.Clients[0].Subjects[0].Notice = nil
 			expect(b, "delivered", s.Limit+10*minute, s.Ended+10*minute, 0, false)

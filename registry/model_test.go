@@ -121,7 +121,7 @@ func (m *model) check(err error) {
 	}
 }
 
-// ended is told of each session once, and each of its subjects is owed a notice from then on.
+// ended is changed of each session once, and each of its subjects is owed a notice from then on.
 func (m *model) ended(sessions []*registry.Session) {
 	m.ending = append(m.ending, sessions...)
 	for _, s := range sessions {

@@ -43,8 +43,8 @@ type Outcome struct {
 	Why        string // at most [MaxWhy] bytes; more is cut off
 }
 
-// owed lists the notices that the session owes.
-func (s *Session) owed(visit func(*Client, *Subject)) {
+// eachNotice calls visit with each notice that the session owes.
+func (s *Session) eachNotice(visit func(*Client, *Subject)) {
 	for _, client := range s.Clients {
 		for _, subject := range client.Subjects {
 			if subject.Notice != nil {
@@ -67,7 +67,7 @@ func (s *Session) describe(client *Client, subject *Subject) Owed {
 
 // Owed lists what the session owes.
 func (s *Session) Owed() (all []Owed) {
-	s.owed(func(client *Client, subject *Subject) { all = append(all, s.describe(client, subject)) })
+	s.eachNotice(func(client *Client, subject *Subject) { all = append(all, s.describe(client, subject)) })
 	return all
 }
 
@@ -117,7 +117,7 @@ func newToken() uint64 { return rand.Uint64() | 1 } //nolint:gosec // see above
 // one that was not looked at, nothing is known yet: it stays due.
 func (r *record) claim(now, lease Time, holdings map[NoticeID]holding, token uint64) (claimed []Owed) {
 	for _, session := range r.Sessions {
-		session.owed(func(client *Client, subject *Subject) {
+		session.eachNotice(func(client *Client, subject *Subject) {
 			n := subject.Notice
 			if n.Dead() || n.Due > now {
 				return
@@ -148,7 +148,7 @@ func (r *record) claim(now, lease Time, holdings map[NoticeID]holding, token uin
 // first or is due later.
 func lease(sessions []*Session, now, until Time, token uint64) {
 	for _, session := range sessions {
-		session.owed(func(client *Client, subject *Subject) {
+		session.eachNotice(func(client *Client, subject *Subject) {
 			if n := subject.Notice; n.Due <= now && !session.describe(client, subject).isPassive() {
 				n.Due, n.Lease = until, token
 			}
@@ -156,23 +156,23 @@ func lease(sessions []*Session, now, until Time, token uint64) {
 	}
 }
 
-// settle records what became of claimed notices. What was delivered was, whoever has claimed it
+// recordOutcomes records what became of claimed notices. What was delivered was, whoever has claimed it
 // since, unless it is owed anew; for all else, only the word of who holds the lease counts.
-func (r *record) settle(outcomes []Outcome, now Time) {
+func (r *record) recordOutcomes(outcomes []Outcome, now Time) {
 	for _, outcome := range outcomes {
 		session := r.session(outcome.Owed.Session)
 		if session == nil {
 			continue
 		}
-		session.owed(func(client *Client, subject *Subject) {
+		session.eachNotice(func(client *Client, subject *Subject) {
 			if o := session.describe(client, subject); o.ClientID == outcome.Owed.ClientID && o.Sub == outcome.Owed.Sub && o.Sid == outcome.Owed.Sid {
-				subject.settle(outcome, now)
+				subject.recordOutcome(outcome, now)
 			}
 		})
 	}
 }
 
-func (s *Subject) settle(outcome Outcome, now Time) {
+func (s *Subject) recordOutcome(outcome Outcome, now Time) {
 	n := s.Notice
 	switch {
 	case outcome.Delivered && n.Until == outcome.Owed.Until:

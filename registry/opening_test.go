@@ -187,7 +187,7 @@ func TestOpening(t *testing.T) {
 			must(t, 0, d.Close())
 			close(release)
 		},
-		"whoever watches is told to ask again when a store was opened": func(t *testing.T, d *disk) {
+		"whoever watches is changed to ask again when a store was opened": func(t *testing.T, d *disk) {
 			var lost atomic.Int64
 			defer d.Watch(func(place registry.Place) {
 				if place == (registry.Place{}) {
@@ -198,7 +198,7 @@ func TestOpening(t *testing.T) {
 			time.Sleep(time.Hour)
 			d.last.Load().broken.Store(true)
 			d.asks(t, nil, 2)
-			equal(t, "told", lost.Load(), 2)
+			equal(t, "changed", lost.Load(), 2)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -47,8 +47,7 @@ func PlaceOf(issuer string, browser sessionstate.BrowserID) Place {
 // PlaceOfSession returns the place of the record that holds a session.
 func PlaceOfSession(id sessionstate.SessionID) Place { return Place(id[:10]) }
 
-// NewSessionID draws an ID for a session of a browser; also for a sign-in that the registry cannot
-// be told of.
+// NewSessionID draws an ID for a session of a browser, also for a sign-in that cannot be recorded.
 func NewSessionID(issuer string, browser sessionstate.BrowserID) sessionstate.SessionID {
 	return drawID(PlaceOf(issuer, browser))
 }

@@ -31,11 +31,11 @@ func Patient(ctx context.Context) context.Context { return context.WithValue(ctx
 // can be known now, and [ErrInvalid] when the caller's values break a bound. Nothing has been
 // recorded then, except that a call which ran out of time may still take effect later.
 type Registry struct {
-	opening opening
-	ended   func([]*Session)
-	logger  *zap.Logger
-	cache   cache
-	heard   Listeners[Place]
+	opening   opening
+	ended     func([]*Session)
+	logger    *zap.Logger
+	cache     cache
+	listeners Listeners[Place]
 }
 
 // Open returns a registry over a store, which is opened at first use, and again when it was
@@ -116,7 +116,7 @@ func (r *Registry) edits(ctx context.Context, store Store, changes ...changing) 
 			continue
 		}
 		all = append(all, ended[i]...)
-		if damaged[i] != nil { // told here, not in the rule, which has the store's lock
+		if damaged[i] != nil { // logged here, not in the rule, which has the store's lock
 			r.logger.Error("session record lost: damaged", zap.String("place", fmt.Sprintf("%x", changes[i].place)), zap.Error(damaged[i]),
 				zap.String("advice", "check the disk; this browser goes on with its cookie"))
 		}
@@ -179,7 +179,7 @@ func (c changing) apply(old []byte, clock time.Time) (change *Change, ended []*S
 			return nil, nil, nil, errFull
 		}
 	}
-	change.Tell = len(ended) > 0
+	change.Notify = len(ended) > 0
 	return change, ended, damaged, nil
 }
 

@@ -35,9 +35,9 @@ type Store interface {
 	// Owing lists up to limit records that are Owing, in the order of their keys, after one.
 	Owing(ctx context.Context, after Key, limit int) ([]Key, error)
 
-	// Watch calls heard with the key of each record that was replaced by a change with Tell, on
-	// whichever server, and lost when some may have been missed, until cancel is called.
-	Watch(heard func(Key), lost func()) (cancel func())
+	// Watch calls listener with the key of each record that was replaced by a change with Notify,
+	// on whichever server, and lost when some may have been missed, until cancel is called.
+	Watch(listener func(Key), lost func()) (cancel func())
 
 	// Now is the clock of all servers that share the store.
 	Now() time.Time
@@ -110,7 +110,7 @@ type Change struct {
 	Ends    time.Time // when [Store.Due] lists it; zero: not for this
 	Owed    time.Time // likewise
 	Owing   bool      // [Store.Owing] lists it
-	Tell    bool      // those who Watch hear of it
+	Notify  bool      // whether listeners of [Store.Watch] are called
 }
 
 // Apply runs the rule, and makes its panic an error: for stores.

@@ -330,18 +330,18 @@ func TestEveryGarbledPageIsSafe(t *testing.T) {
 // TestEveryByteTurnedRoundIsFound turns bytes of one record round: it is damaged, and no other.
 func TestEveryByteTurnedRoundIsFound(t *testing.T) {
 	h := header{expires: 1, wake: 2}
-	sealed := h.seal("b1", []byte("value"))
-	if got, value := open("b1", sealed); got != h || string(value) != "value" {
+	sealed := h.encode("b1", []byte("value"))
+	if got, value := decode("b1", sealed); got != h || string(value) != "value" {
 		t.Fatalf("read %+v, %q", got, value)
 	}
 	for i := range sealed {
 		turned := bytes.Clone(sealed)
 		turned[i] ^= 0x10
-		if h, value := open("b1", turned); len(value) != 0 || value == nil {
+		if h, value := decode("b1", turned); len(value) != 0 || value == nil {
 			t.Errorf("byte %d: read %+v, %q", i, h, value)
 		}
 	}
-	if _, value := open("b2", sealed); len(value) != 0 {
+	if _, value := decode("b2", sealed); len(value) != 0 {
 		t.Errorf("another record's is read as %q", value)
 	}
 

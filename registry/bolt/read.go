@@ -21,7 +21,7 @@ func (s *Store) Get(ctx context.Context, _ bool, keys ...registry.Key) (values [
 			if stored == nil {
 				continue
 			}
-			if h, value := open(key, stored); !h.isOver(now) || len(value) == 0 {
+			if h, value := decode(key, stored); !h.isOver(now) || len(value) == 0 {
 				values[i] = append([]byte{}, value...)
 			}
 		}
@@ -60,7 +60,7 @@ func (s *Store) Due(ctx context.Context, limit int) (due []registry.Key, err err
 				break
 			}
 			key := registry.Key(k[8:])
-			h, _ := open(key, records.Get(k[8:]))
+			h, _ := decode(key, records.Get(k[8:]))
 			if h.wake == int64(binary.BigEndian.Uint64(k)) && s.listed.First(key, now) { // else it was damaged
 				due = append(due, key)
 			}

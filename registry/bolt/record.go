@@ -42,8 +42,8 @@ func headerOf(c *registry.Change) header {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// seal returns what is stored of a record.
-func (h header) seal(key registry.Key, value []byte) []byte {
+// encode returns what is stored of a record.
+func (h header) encode(key registry.Key, value []byte) []byte {
 	stored := make([]byte, 0, headerSize+len(value))
 	stored = binary.BigEndian.AppendUint64(stored, uint64(h.expires))
 	stored = binary.BigEndian.AppendUint64(stored, uint64(h.wake))
@@ -52,8 +52,8 @@ func (h header) seal(key registry.Key, value []byte) []byte {
 	return append(stored, value...)
 }
 
-// open returns what seal was given. A damaged record's value is empty.
-func open(key registry.Key, stored []byte) (h header, value []byte) {
+// decode returns what encode was given. A damaged record's value is empty.
+func decode(key registry.Key, stored []byte) (h header, value []byte) {
 	if len(stored) < headerSize {
 		return header{}, []byte{}
 	}

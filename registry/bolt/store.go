@@ -66,8 +66,8 @@ func (s *Store) Broken() bool { return s.broken.Load() }
 func (s *Store) Now() time.Time { return s.now() }
 
 // Watch implements [registry.Store]. Nothing is ever missed.
-func (s *Store) Watch(heard func(registry.Key), _ func()) (cancel func()) {
-	return s.listeners.Add(heard)
+func (s *Store) Watch(listener func(registry.Key), _ func()) (cancel func()) {
+	return s.listeners.Add(listener)
 }
 
 // Close implements [registry.Store]. Transactions under way are finished before.

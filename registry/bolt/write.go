@@ -115,9 +115,9 @@ func (s *Store) gather(j *job) []*job {
 
 // commit runs the calls in one transaction and answers them.
 func (s *Store) commit(batch []*job) {
-	var told []registry.Key
+	var changed []registry.Key
 	err := s.update(func(w *writing) error {
-		told = nil
+		changed = nil
 		for _, j := range batch {
 			if j.ctx.Err() != nil {
 				continue // nobody waits for it
@@ -128,7 +128,7 @@ func (s *Store) commit(batch []*job) {
 					return err
 				}
 				if j.errs[i] = editErr; tell {
-					told = append(told, edit.Key)
+					changed = append(changed, edit.Key)
 				}
 			}
 		}
@@ -144,8 +144,8 @@ func (s *Store) commit(batch []*job) {
 	if err != nil {
 		return
 	}
-	for _, key := range told {
-		s.listeners.Tell(key)
+	for _, key := range changed {
+		s.listeners.Notify(key)
 	}
 }
 
@@ -218,7 +218,7 @@ func (w *writing) edit(edit *registry.Edit) (tell bool, editErr, err error) {
 	if editErr != nil || change == nil {
 		return false, editErr, nil
 	}
-	return change.Tell, nil, w.put(edit.Key, change)
+	return change.Notify, nil, w.put(edit.Key, change)
 }
 
 // get returns a record that has not expired; nil: there is none. It is valid until the next
@@ -228,7 +228,7 @@ func (w *writing) get(key registry.Key) (header, []byte) {
 	if stored == nil {
 		return header{}, nil
 	}
-	h, value := open(key, stored)
+	h, value := decode(key, stored)
 	if h.isOver(w.now) {
 		return h, nil
 	}
@@ -241,7 +241,7 @@ func (w *writing) put(key registry.Key, change *registry.Change) error {
 	k := []byte(key)
 	records := w.tx.Bucket(bucketRecords)
 	if stored := records.Get(k); stored != nil {
-		before, _ := open(key, stored)
+		before, _ := decode(key, stored)
 		if err := w.unlist(before, k); err != nil {
 			return err
 		}
@@ -253,7 +253,7 @@ func (w *writing) put(key registry.Key, change *registry.Change) error {
 	if err := w.list(h, k, change.Owing); err != nil {
 		return err
 	}
-	return records.Put(k, h.seal(key, change.Value))
+	return records.Put(k, h.encode(key, change.Value))
 }
 
 // list enters a record into the indexes.
@@ -346,6 +346,6 @@ func (w *writing) forget(entry []byte) error {
 
 // isOver reports whether a record has expired or is damaged.
 func (w *writing) isOver(key registry.Key) bool {
-	h, value := open(key, w.tx.Bucket(bucketRecords).Get([]byte(key)))
+	h, value := decode(key, w.tx.Bucket(bucketRecords).Get([]byte(key)))
 	return h.isOver(w.now) || len(value) == 0
 }

@@ -117,17 +117,17 @@ func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
-	var told []registry.Key
+	var changed []registry.Key
 	for _, edit := range edits {
 		var tell bool
 		if tell, edit.Err = s.edit(edit); tell {
-			told = append(told, edit.Key)
+			changed = append(changed, edit.Key)
 		}
 	}
 	s.sweep()
 	s.mu.Unlock()
-	for _, key := range told {
-		s.listeners.Tell(key)
+	for _, key := range changed {
+		s.listeners.Notify(key)
 	}
 	return nil
 }
@@ -146,7 +146,7 @@ func (s *Store) edit(edit *registry.Edit) (tell bool, err error) {
 		return false, err
 	}
 	s.put(edit.Key, change)
-	return change.Tell, nil
+	return change.Notify, nil
 }
 
 func (s *Store) mark(mark registry.Mark) {
@@ -245,8 +245,8 @@ func (s *Store) Owing(ctx context.Context, after registry.Key, limit int) ([]reg
 }
 
 // Watch implements [registry.Store]. Nothing is ever missed.
-func (s *Store) Watch(heard func(registry.Key), _ func()) (cancel func()) {
-	return s.listeners.Add(heard)
+func (s *Store) Watch(listener func(registry.Key), _ func()) (cancel func()) {
+	return s.listeners.Add(listener)
 }
 
 // Now implements [registry.Store].

@@ -52,7 +52,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Store) {
 		"records are due when their time has come, once a while": testDue,
 		"what has expired by the thousand delays nothing":        testCrowd,
 		"records that owe are listed in their order":             testOwing,
-		"whoever watches hears of changes with Tell":             testWatch,
+		"whoever watches hears of changes with Notify":           testWatch,
 		"simultaneous changes of one record all count":           testSimultaneous,
 		"simultaneous sign-ins by two registries all succeed":    testSignIns,
 		"a closed store answers with an error":                   testClosed,
@@ -326,9 +326,9 @@ func testWatch(t *testing.T, store registry.Store, clock *Clock) {
 	heard := make(chan registry.Key, 10)
 	cancel := store.Watch(func(key registry.Key) { heard <- key }, func() {})
 	change := registry.Change{Value: []byte("x"), Expires: clock.Now().Add(time.Hour)}
-	told := change
-	told.Tell = true
-	edit(t, store, &registry.Edit{Key: "b1", Rule: set(change)}, &registry.Edit{Key: "b2", Rule: set(told)})
+	changed := change
+	changed.Notify = true
+	edit(t, store, &registry.Edit{Key: "b1", Rule: set(change)}, &registry.Edit{Key: "b2", Rule: set(changed)})
 	select {
 	case key := <-heard:
 		if key != "b2" {
@@ -338,7 +338,7 @@ func testWatch(t *testing.T, store registry.Store, clock *Clock) {
 		t.Fatal("nothing was heard")
 	}
 	cancel()
-	edit(t, store, &registry.Edit{Key: "b2", Rule: set(told)})
+	edit(t, store, &registry.Edit{Key: "b2", Rule: set(changed)})
 	select {
 	case key := <-heard:
 		t.Errorf("heard of %q", key)
