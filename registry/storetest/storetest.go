@@ -16,23 +16,27 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// A Clock is a store's, which tests turn.
+// A Clock is one that tests turn, for stores and all else that takes its time from a function. It is
+// safe for concurrent use.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// NewClock returns a clock that stands at some time.
-func NewClock() *Clock { return &Clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)} }
+// NewClock returns a clock that stands at some time, the same in all runs.
+func NewClock() *Clock { return ClockAt(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)) }
 
-// Now is its time.
+// ClockAt returns a clock that stands at the given time.
+func ClockAt(now time.Time) *Clock { return &Clock{now: now} }
+
+// Now returns its time.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-// Advance turns it.
+// Advance turns it forward, or back where d is negative.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
