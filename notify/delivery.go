@@ -44,7 +44,7 @@ type delivery struct {
 
 // startOrWait starts a try, or has it wait until its host has room. Nothing waits for a host that
 // does not answer, or for a client that registered itself: any number of these would be in the way
-// of the others. One whose lease is about to expire is left to whoever claims it then.
+// of the others. One whose lease is about to expire is left to its next claimer.
 func (w *Worker) startOrWait(d delivery) {
 	if registry.At(w.now().Add(leastLease)) > d.owed.Due {
 		return

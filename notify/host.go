@@ -14,7 +14,7 @@ const (
 	maxTries        = 256 // at once, over all clients but those that registered themselves
 	maxTriesPerHost = 8   // at once, so that a host that hangs does not hold up the others
 	// maxSelfRegistered is how many tries there are at once to clients that registered themselves:
-	// whoever may register clients has any number of hosts that take long.
+	// anybody who may register clients has any number of slow hosts.
 	maxSelfRegistered = maxTries / 4
 	// maxWaiting is how many claimed notices wait for their hosts to have room, or for their
 	// outcomes to be recorded. While there are more, no others are claimed.
@@ -79,7 +79,7 @@ func (h *hosts) take(host hostKey) (probe, ok bool) {
 	return probe, true
 }
 
-// give counts a try that is over.
+// give counts a try that has ended.
 func (h *hosts) give(host hostKey, probe bool) {
 	pool := h.poolOf(host)
 	pool.tries--
@@ -135,7 +135,7 @@ func hostOf(target Target) hostKey {
 	if address, err := netip.ParseAddr(host.name); err == nil {
 		address = address.WithZone("").Unmap()
 		host.name = address.String()
-		if address.Is6() { // whoever has one has at least a /64
+		if address.Is6() { // an attacker with one has at least a /64
 			host.name = netip.PrefixFrom(address, 64).Masked().String()
 		}
 		return host

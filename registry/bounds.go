@@ -40,7 +40,7 @@ const (
 	// MaxTombstones is how many ended sessions of one browser are remembered.
 	MaxTombstones = 64
 	// MaxUserSessions is how many live sessions of one user there are. When one more starts, the
-	// oldest ends (ReasonExpiry): whoever has an account could fill the registry with sessions of
+	// oldest ends (ReasonExpiry): anybody with an account could fill the registry with sessions of
 	// it.
 	MaxUserSessions = 100
 	// MaxWhy is the longest reason why a notice could not be delivered, in bytes.

@@ -25,8 +25,8 @@ type decoded struct {
 	record *record
 }
 
-// decode returns the record of a value; nil: there is none, or it is damaged, which whoever writes
-// to it says in the log.
+// decode returns the record of a value; nil: there is none, or it is damaged. The next write to it
+// logs that.
 func (c *cache) decode(place Place, value []byte) (*record, error) {
 	if value == nil {
 		return nil, nil

@@ -7,7 +7,7 @@ import (
 )
 
 // Claim ends sessions that have expired, and claims notices that are due in up to limit records:
-// nobody else delivers them until [Lease] is over. none: there was nothing to do.
+// nobody else delivers them until [Lease] has expired. none: there was nothing to do.
 func (r *Registry) Claim(ctx context.Context, limit int) (claimed []Owed, none bool, err error) {
 	store, ctx, cancel, err := r.call(Patient(ctx))
 	if err != nil {
@@ -43,7 +43,8 @@ func (r *Registry) Claim(ctx context.Context, limit int) (claimed []Owed, none b
 	return claimed, false, err
 }
 
-// holdings looks for what stands against passive notices that are due: other sessions of their users.
+// holdings looks for what stands against passive notices that are due: other sessions of their
+// users.
 func (r *Registry) holdings(ctx context.Context, store Store, keys []Key) (map[NoticeID]holding, error) {
 	values, err := store.Get(ctx, true, keys...)
 	if err != nil {
@@ -54,7 +55,7 @@ func (r *Registry) holdings(ctx context.Context, store Store, keys []Key) (map[N
 	for _, value := range values {
 		rec, err := decodeRecord(value)
 		if err != nil || rec == nil {
-			continue // whoever writes to it says why
+			continue // the next write logs why
 		}
 		rec.tidy(now) // as the claim will: what then ends is claimed at once
 		for _, session := range rec.Sessions {
@@ -109,8 +110,8 @@ func (r *Registry) holdingsOf(ctx context.Context, store Store, byUser map[Key][
 	return holdings, nil
 }
 
-// Settle records what became of claimed notices. What was delivered was, whoever has claimed it
-// since; for all else, only the word of who holds the lease counts.
+// Settle records what became of claimed notices. A delivery counts even if
+// the notice was claimed anew since; all else counts only from the holder of the lease.
 func (r *Registry) Settle(ctx context.Context, outcomes []Outcome) error {
 	store, ctx, cancel, err := r.call(Patient(ctx))
 	if err != nil {

@@ -93,8 +93,8 @@ func (r *Registry) now(ctx context.Context) (time.Time, error) {
 	return store.Now(), nil
 }
 
-// Facts are what was seen of an OP: the days on which an ID token was last seen that had
-// something, or had not; zero: none was.
+// Facts are what was observed of an OP: the days of the last ID token with something, and of the
+// last one without it; zero: none was observed.
 type Facts struct {
 	Kid   Time `cbor:"1,keyasint,omitempty"` // it named its key
 	NoKid Time `cbor:"2,keyasint,omitempty"`
@@ -116,13 +116,13 @@ func (f Facts) Merge(other Facts) Facts {
 
 func factsKey(issuer string) Key { return hashedKey(kindDocument, "facts", issuer) }
 
-// Facts returns what was seen of an issuer's OP.
+// Facts returns what was observed of an issuer's OP.
 func (r *Registry) Facts(ctx context.Context, issuer string) (Facts, error) {
 	facts, _, err := document[Facts](ctx, r, factsKey(issuer))
 	return facts, err
 }
 
-// Note adds to what was seen of an issuer's OP.
+// Note adds to what was observed of an issuer's OP.
 func (r *Registry) Note(ctx context.Context, issuer string, seen Facts) error {
 	if err := checkBound("discovery path", seen.Discovery, MaxString); err != nil {
 		return err
@@ -158,7 +158,7 @@ func (r *Registry) Keys(ctx context.Context, issuer string) ([]PublicKey, error)
 }
 
 // KeepKeys records public keys of the issuer's OP, each until the later one of both times where it
-// is recorded already. Where they have no room, those whose time is over soonest are forgotten.
+// is recorded already. Where they have no room, those that expire first are forgotten.
 func (r *Registry) KeepKeys(ctx context.Context, issuer string, keys []PublicKey) error {
 	for _, key := range keys {
 		if key.ID == "" || len(key.ID) > MaxString || len(key.JWK) == 0 || len(key.JWK) > MaxKey {
@@ -281,8 +281,8 @@ func (r *Registry) makeRoomFor(ctx context.Context, issuer, id string) error {
 	return fmt.Errorf("%w: over %d clients", ErrInvalid, MaxRegistered)
 }
 
-// usedClients are the marks that clients took part in a session. Those of one day are equal, so that
-// a store writes them once.
+// usedClients are the marks that clients took part in a session. Those of one day are equal, so
+// that a store writes them once.
 func usedClients(issuer string, ids []string, now time.Time) (marks []Mark) {
 	const day = 24 * time.Hour
 	until := now.Add(IdleClient + day).Truncate(day)

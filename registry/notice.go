@@ -156,8 +156,8 @@ func lease(sessions []*Session, now, until Time, token uint64) {
 	}
 }
 
-// recordOutcomes records what became of claimed notices. What was delivered was, whoever has claimed it
-// since, unless it is owed anew; for all else, only the word of who holds the lease counts.
+// recordOutcomes records what became of claimed notices. A delivery counts even if the notice was
+// claimed anew since, unless it is owed anew; all else counts only from the holder of the lease.
 func (r *record) recordOutcomes(outcomes []Outcome, now Time) {
 	for _, outcome := range outcomes {
 		session := r.session(outcome.Owed.Session)

@@ -34,7 +34,7 @@ func (t Time) Time() time.Time {
 func (t Time) Add(d time.Duration) Time { return t + Time(d.Milliseconds()) }
 
 // A Place names the record of one browser at one issuer. The ID of each of its sessions begins
-// with it, so that whoever has a session ID finds the record. 80 bits: two of 10^9 browsers share
+// with it, so that the session ID alone leads to the record. 80 bits: two of 10^9 browsers share
 // a record with a probability of 4 in 10^7, and then nothing worse follows.
 type Place [10]byte
 
@@ -101,7 +101,7 @@ type Session struct {
 	Predecessor sessionstate.SessionID `cbor:"9,keyasint"`
 	// Forgotten is when the session goes from the record although it has not expired; zero: it
 	// does not. That is so while none of its codes was redeemed. A session that is forgotten has
-	// not ended: whoever holds it can go on with it.
+	// not ended: a browser that holds it can go on with it.
 	Forgotten Time `cbor:"10,keyasint,omitempty"`
 	// Clients take or took part in it, in the order in which they came. A while after it has
 	// ended, they are forgotten.

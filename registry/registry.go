@@ -304,7 +304,7 @@ type State int
 const (
 	Unknown State = iota // nothing is recorded, which must never be taken for a sign-out
 	Live
-	Ended // by its record, or since its time is over
+	Ended // by its record, or it has expired
 )
 
 // Resolve says what is known of a session. The answer may be ten seconds old where the store is

@@ -13,7 +13,7 @@ import (
 )
 
 // A Store keeps records, sets and what leads to records, and knows nothing of sessions. Its
-// methods are safe for concurrent use, and return when their context is over, whatever the store
+// methods are safe for concurrent use, and return when their context ends, whatever the store
 // does. An error wraps [ErrUnavailable] where nothing can be known now.
 type Store interface {
 	// Get returns values in the order of the keys; nil: there is none, or it has expired. Unless

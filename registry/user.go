@@ -40,8 +40,8 @@ func (r *Registry) browsersOf(ctx context.Context, store Store, issuer, sub stri
 	return keys, next, nil
 }
 
-// browserKeys lists the records of the places that are members of a user's set, in their order, each
-// once.
+// browserKeys lists the records of the places that are members of a user's set, in their order,
+// each once.
 func browserKeys(members []string) (keys []Key) {
 	for _, member := range members {
 		if len(member) == len(Place{}) {

@@ -68,7 +68,7 @@ func create(path string) error {
 }
 
 // fill copies a new registry into an empty file. Its first page comes last: until then the file is
-// none of ours.
+// not a registry.
 func fill(path, made string) error {
 	content, err := os.ReadFile(made)
 	if err != nil {

@@ -21,7 +21,7 @@ func (s *Store) Get(ctx context.Context, _ bool, keys ...registry.Key) (values [
 			if stored == nil {
 				continue
 			}
-			if h, value := decode(key, stored); !h.isOver(now) || len(value) == 0 {
+			if h, value := decode(key, stored); !h.hasExpired(now) || len(value) == 0 {
 				values[i] = append([]byte{}, value...)
 			}
 		}

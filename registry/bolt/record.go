@@ -71,8 +71,8 @@ func checksum(key registry.Key, head, value []byte) uint32 {
 	return crc32.Update(sum, castagnoli, value)
 }
 
-// isOver reports whether the record has expired.
-func (h header) isOver(now time.Time) bool { return h.expires <= now.UnixMilli() }
+// hasExpired reports whether the record has expired.
+func (h header) hasExpired(now time.Time) bool { return h.expires <= now.UnixMilli() }
 
 // timeKey is a key in an index of times.
 func timeKey(at int64, rest ...[]byte) []byte {

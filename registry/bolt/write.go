@@ -229,7 +229,7 @@ func (w *writing) get(key registry.Key) (header, []byte) {
 		return header{}, nil
 	}
 	h, value := decode(key, stored)
-	if h.isOver(w.now) {
+	if h.hasExpired(w.now) {
 		return h, nil
 	}
 	return h, value
@@ -336,7 +336,7 @@ func (w *writing) forget(entry []byte) error {
 		if err := w.tx.Bucket(bucketSets).Delete(entry[9:]); err != nil {
 			return err
 		}
-	case w.isOver(key):
+	case w.hasExpired(key):
 		if err := w.put(key, new(registry.Change)); err != nil {
 			return err
 		}
@@ -344,8 +344,8 @@ func (w *writing) forget(entry []byte) error {
 	return w.tx.Bucket(bucketExpires).Delete(entry)
 }
 
-// isOver reports whether a record has expired or is damaged.
-func (w *writing) isOver(key registry.Key) bool {
+// hasExpired reports whether a record has expired or is damaged.
+func (w *writing) hasExpired(key registry.Key) bool {
 	h, value := decode(key, w.tx.Bucket(bucketRecords).Get([]byte(key)))
-	return h.isOver(w.now) || len(value) == 0
+	return h.hasExpired(w.now) || len(value) == 0
 }

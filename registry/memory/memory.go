@@ -58,7 +58,7 @@ func New(now func() time.Time) *Store {
 
 var errClosed = fmt.Errorf("%w: closed", registry.ErrUnavailable)
 
-// lock takes the lock, unless the store is closed or the call is over.
+// lock takes the lock, unless the store is closed or the call has ended.
 func (s *Store) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", registry.ErrUnavailable, err)
