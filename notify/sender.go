@@ -50,14 +50,13 @@ func (r Result) mayPass() bool {
 type Sender struct {
 	transport *http.Transport
 	dial      func(ctx context.Context, network, address string) (net.Conn, error)
-	now       func() time.Time
 }
 
 // NewSender returns a sender that dials what the guard permits, and trusts certificates of these
 // roots; nil: the system's.
 func NewSender(guard Guard, roots *x509.CertPool) *Sender {
 	dialer := &net.Dialer{Timeout: tryTimeout, Control: guard.Control}
-	s := &Sender{dial: dialer.DialContext, now: time.Now}
+	s := &Sender{dial: dialer.DialContext}
 	s.transport = &http.Transport{
 		// No proxy, not even the environment's: the guard would see the proxy's address only.
 		Proxy: nil,
@@ -100,7 +99,7 @@ func (s *Sender) Send(ctx context.Context, uri, logoutToken string) Result {
 	defer func() { _ = resp.Body.Close() }()
 	result := Result{Status: resp.StatusCode, Redirect: redirect(resp)}
 	if result.mayPass() {
-		result.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), s.now())
+		result.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return result // its body is the connection itself, which no context ends
