@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
@@ -58,9 +59,6 @@ type BackChannel struct {
 	RedirectWait caddy.Duration `json:"redirect_wait,omitempty"`
 }
 
-// privateRanges are those that Caddy itself means by this name.
-var privateRanges = []string{"192.168.0.0/16", "172.16.0.0/12", "10.0.0.0/8", "127.0.0.1/8", "fd00::/8", "::1"}
-
 // resolve replaces the placeholders in settings that are known at start, but for those of the signing keys, which are secrets.
 func (b *BackChannel) resolve() error {
 	if slices.Contains(slices.Concat(b.SigningKeys, b.AllowPrivate, b.TrustedCA), "") {
@@ -87,7 +85,7 @@ func (b *BackChannel) allowed() ([]netip.Prefix, error) {
 	for _, text := range b.AllowPrivate {
 		texts := []string{text}
 		if text == "private_ranges" {
-			texts = privateRanges
+			texts = caddyhttp.PrivateRangesCIDR()
 		}
 		for _, text := range texts {
 			if err := add(text); err != nil {

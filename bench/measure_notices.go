@@ -52,7 +52,7 @@ func measureExpiry(ctx context.Context, r *report, path string, count int) (err 
 	defer func() { err = errors.Join(err, worker.Close()) }()
 	start, logins := time.Now(), new(times)
 	worker.Use(worker, zap.NewNop(), dropping{})
-	for i, owing := 0, 1; (owing > 0 || ended.Load() < int64(count)) && time.Since(start) < expiryFor; i++ {
+	for i, owing := 0, []registry.Key{""}; (len(owing) > 0 || ended.Load() < int64(count)) && time.Since(start) < expiryFor; i++ {
 		err := logins.add(func() error {
 			_, err := login(ctx, reg, fmt.Sprintf("meanwhile %d", i))
 			return err
@@ -60,7 +60,7 @@ func measureExpiry(ctx context.Context, r *report, path string, count int) (err 
 		if err != nil {
 			return err
 		}
-		if _, owing, err = store.Counts(ctx); err != nil {
+		if owing, err = store.Owing(ctx, "", 1); err != nil {
 			return err
 		}
 	}

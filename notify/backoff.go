@@ -8,10 +8,12 @@ const (
 	jitter     = 0.2 // of the delay, to either side
 )
 
-// Delay is how long after a failed attempt the next one is due (OpenID Connect Back-Channel Logout 1.0, section 2.5, asks for a delay). The
-// attempts count from 1; the delay doubles from a second up to ten minutes. The random number, in [0,1), shifts it by up to a fifth
-// to either side, so that what failed together does not come back together. It is never below retryAfter, which the client asked for.
-func Delay(attempt int, retryAfter time.Duration, random float64) time.Duration {
+// retryDelay is how long after a failed attempt the next one is due (Back-Channel Logout 1.0,
+// section 2.5, asks for a delay). Attempts count from 1; the delay doubles from a second up to ten
+// minutes. The random number, in [0,1), shifts it by up to a fifth to either side, so that what
+// failed together does not come back together. It is never below retryAfter, which the client
+// asked for.
+func retryDelay(attempt int, retryAfter time.Duration, random float64) time.Duration {
 	delay := firstDelay
 	for i := 1; i < attempt && delay < lastDelay; i++ {
 		delay *= 2

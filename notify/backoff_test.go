@@ -29,7 +29,7 @@ func TestTheDelayDoublesUpToTenMinutes(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := Delay(test.attempt, test.retryAfter, test.random)
+			got := retryDelay(test.attempt, test.retryAfter, test.random)
 			if diff := (got - test.want).Abs(); diff > time.Millisecond {
 				t.Errorf("got %v, want %v", got, test.want)
 			}

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// BenchmarkDelivery is one notice from the list to its recording, with 32 receivers over TLS that answer at once.
+// BenchmarkDelivery is one notice from the list to its recording, with 32 receivers over TLS that
+// answer at once.
 func BenchmarkDelivery(b *testing.B) {
 	r := newReceiver(b, answers(200))
 	w := newWorld(b, map[string]*receiver{"*": r})
@@ -33,7 +34,7 @@ func BenchmarkSend(b *testing.B) {
 	defer r.close()
 	s := senderTo(b, map[string]*receiver{"a.rp.test": r})
 	for b.Loop() {
-		if got := s.Send(b.Context(), "https://a.rp.test/bcl", "token"); got.Outcome != Delivered {
+		if got := s.Send(b.Context(), "https://a.rp.test/bcl", "token"); !got.delivered() {
 			b.Fatalf("got %+v", got)
 		}
 	}

@@ -15,8 +15,8 @@ var (
 	errBroken = errors.New("connection broke before an answer of HTTP")
 )
 
-// describe puts in words of our own why there is no answer. Those of net/http can have in them what the client sent, and a client can
-// send back the request.
+// describe says why there is no answer, in words of our own: an error of net/http may contain what
+// the client sent, and a client can send back the request.
 func describe(ctx context.Context, err error) error {
 	var (
 		lookup  *net.DNSError
@@ -27,12 +27,12 @@ func describe(ctx context.Context, err error) error {
 		timeout net.Error
 	)
 	switch {
-	case errors.Is(err, ErrRefusedAddress):
+	case errors.Is(err, errRefusedAddress):
 		return refused(err)
 	case errors.Is(ctx.Err(), context.Canceled):
 		return fmt.Errorf("try was ended: %w", context.Canceled)
 	case ctx.Err() != nil, errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("no answer within %v: %w", TryTimeout, context.DeadlineExceeded)
+		return fmt.Errorf("no answer within %v: %w", tryTimeout, context.DeadlineExceeded)
 	case errors.As(err, &lookup):
 		return fmt.Errorf("host not found: %s", short(lookup.Err))
 	case errors.As(err, &invalid):
@@ -46,13 +46,13 @@ func describe(ctx context.Context, err error) error {
 	}
 }
 
-// refused keeps of the error what the guard said: around it is the address with its port once more.
+// refused returns what the guard said, without the address and port that net puts around it.
 func refused(err error) error {
 	var op *net.OpError
-	if errors.As(err, &op) && errors.Is(op.Err, ErrRefusedAddress) {
+	if errors.As(err, &op) && errors.Is(op.Err, errRefusedAddress) {
 		return op.Err
 	}
-	return ErrRefusedAddress
+	return errRefusedAddress
 }
 
 // maxWhy bounds what is recorded and logged of a failure, in bytes.

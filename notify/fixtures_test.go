@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"math/big"
 	"net"
@@ -21,6 +22,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -93,6 +95,8 @@ func (c *ca) issue(names ...string) tls.Certificate {
 // A receiver is a client's back-channel logout endpoint, with a script.
 type receiver struct {
 	server *httptest.Server
+	dial   func(context.Context) (net.Conn, error)
+	dials  atomic.Int64
 
 	mu   sync.Mutex
 	got  []string // the tokens
@@ -100,7 +104,7 @@ type receiver struct {
 	most int // how many requests there were at once
 }
 
-// newReceiver starts one over TLS. Requests end when the test does.
+// newReceiver starts one over TLS on a port of this machine. Requests end when the test does.
 func newReceiver(t testing.TB, script http.HandlerFunc) *receiver {
 	r := unstarted(script)
 	r.server.TLS = &tls.Config{Certificates: []tls.Certificate{theCA.leaf}}
@@ -109,9 +113,12 @@ func newReceiver(t testing.TB, script http.HandlerFunc) *receiver {
 	return r
 }
 
-// newPlainReceiver starts a receiver without TLS, for many requests: handshakes take long on a machine that is busy.
-func newPlainReceiver(t testing.TB, script http.HandlerFunc) *receiver {
+// newPiped starts a receiver without TLS, which is reached by pipes: for tests in virtual time.
+func newPiped(t testing.TB, script http.HandlerFunc) *receiver {
 	r := unstarted(script)
+	_ = r.server.Listener.Close()
+	p := &pipes{accepted: make(chan net.Conn), closed: make(chan struct{})}
+	r.server.Listener, r.dial = p, p.dial
 	r.server.Start()
 	t.Cleanup(r.close)
 	return r
@@ -125,7 +132,9 @@ func unstarted(script http.HandlerFunc) *receiver {
 		defer r.leave(token)
 		script(w, req)
 	}))
-	r.server.Config.ErrorLog = log.New(&bytes.Buffer{}, "", 0)
+	r.server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	address := r.server.Listener.Addr().String()
+	r.dial = func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", address) }
 	return r
 }
 
@@ -133,6 +142,44 @@ func (r *receiver) close() {
 	r.server.CloseClientConnections()
 	r.server.Close()
 }
+
+// Pipes are a listener within the process.
+type pipes struct {
+	accepted chan net.Conn
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case p.accepted <- server:
+		return client, nil
+	case <-p.closed:
+		return nil, syscall.ECONNREFUSED
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Accept implements [net.Listener].
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.accepted:
+		return conn, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements [net.Listener].
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+// Addr implements [net.Listener].
+func (*pipes) Addr() net.Addr { return &net.TCPAddr{} }
 
 func (r *receiver) enter(token string) {
 	r.mu.Lock()
@@ -169,10 +216,8 @@ func (r *receiver) mostAtOnce() int {
 	return r.most
 }
 
-func (r *receiver) address() string { return r.server.Listener.Addr().String() }
-
 func (r *receiver) port() string {
-	_, port, _ := net.SplitHostPort(r.address())
+	_, port, _ := net.SplitHostPort(r.server.Listener.Addr().String())
 	return port
 }
 
@@ -198,10 +243,11 @@ func slow(d time.Duration) http.HandlerFunc {
 	}
 }
 
-// senderTo returns a sender for which each host is the receiver, by its name without the port; "*" is every other.
+// senderTo returns a sender for which each host is the receiver, by its name without the port; "*"
+// is every other.
 func senderTo(t testing.TB, hosts map[string]*receiver) *Sender {
 	s := NewSender(Guard{}, theCA.pool)
-	s.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+	s.dial = func(ctx context.Context, _, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
 			return nil, err
@@ -210,7 +256,8 @@ func senderTo(t testing.TB, hosts map[string]*receiver) *Sender {
 		if r == nil {
 			return nil, &net.DNSError{Err: "no such host", Name: host}
 		}
-		return (&net.Dialer{}).DialContext(ctx, network, r.address())
+		r.dials.Add(1)
+		return r.dial(ctx)
 	}
 	return s
 }
@@ -343,11 +390,10 @@ func (s *store) Settle(_ context.Context, outcomes []registry.Outcome) error {
 	return nil
 }
 
-// A site is Clients, with https://CLIENT.rp.test/bcl?key=... as each one's URI.
+// A site is Clients, with http://CLIENT.rp.test/bcl?key=... as each one's URI.
 type site struct {
 	sender   *Sender
 	retryFor time.Duration
-	plain    bool // its clients' URIs are without TLS
 	route    func(registry.Owed) Route
 	noKey    atomic.Bool
 	noAlg    atomic.Bool // the client's is one that nobody signs by
@@ -359,12 +405,9 @@ func (s *site) Route(_ context.Context, o registry.Owed) Route {
 	if s.route != nil {
 		return s.route(o)
 	}
-	target := Target{URI: "https://" + o.ClientID + ".rp.test/bcl?key=querysecret", Sender: s.sender, RetryFor: s.retryFor}
-	switch {
-	case strings.HasPrefix(o.ClientID, "self"): // each with a domain of its own
+	target := Target{URI: "http://" + o.ClientID + ".rp.test/bcl?key=querysecret", Sender: s.sender, RetryFor: s.retryFor}
+	if strings.HasPrefix(o.ClientID, "self") { // each with a domain of its own
 		target.URI, target.SelfRegistered = "http://"+o.ClientID+".test/bcl", true
-	case s.plain:
-		target.URI = "http://" + o.ClientID + ".rp.test/bcl"
 	}
 	return Route{Target: target}
 }
@@ -421,7 +464,8 @@ func newWorld(t testing.TB, clients map[string]*receiver) *world {
 // begin uses the site.
 func (w *world) begin() { w.Use(w, w.zap, w.site) }
 
-// eventually waits for a condition, for as long as the slowest machine may need: only a failure takes so long.
+// eventually waits for a condition, for as long as the slowest machine may need: only a failure
+// takes so long.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(2 * time.Millisecond) {

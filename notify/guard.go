@@ -8,23 +8,26 @@ import (
 	"syscall"
 )
 
-// ErrRefusedAddress says that a host resolved to an address that the [Guard] does not permit.
-var ErrRefusedAddress = errors.New("address is not public and not allowed")
+var errRefusedAddress = errors.New("address is not public and not allowed")
 
-// A Guard keeps requests away from addresses that are not public: a client's registration must not make this server ask its own
-// network. It looks at each address at the moment of dialing, after DNS, so a name that resolves to something else the second time
-// gains nothing. The zero value permits public addresses only.
+// A Guard keeps requests away from addresses that are not public: a client's registration must not
+// make this server send requests to its own network. It checks each address when it is dialed,
+// after DNS, so a name that resolves to something else the second time gains nothing. The zero
+// value permits public addresses only.
 type Guard struct {
-	// Allow has what is permitted though it is not public. A prefix of IPv4 covers the IPv4-mapped form too.
+	// Allow lists what is permitted although it is not public. A prefix of IPv4 covers the
+	// IPv4-mapped form, too.
 	Allow []netip.Prefix
 }
 
-// globalUnicast is the part of IPv6 that IANA gives out. All that is special outside of it needs no row of its own: the unspecified
-// and the loopback address, IPv4-compatible (::/96) and translated ones (64:ff9b::/96, 64:ff9b:1::/48), unique local (fc00::/7),
-// link-local (fe80::/10), site-local (fec0::/10) and multicast addresses (ff00::/8).
+// globalUnicast is the part of IPv6 that IANA gives out. What is special outside of it needs no
+// row of its own: the unspecified and the loopback address, IPv4-compatible (::/96) and translated
+// ones (64:ff9b::/96, 64:ff9b:1::/48), unique local (fc00::/7), link-local (fe80::/10), site-local
+// (fec0::/10) and multicast addresses (ff00::/8).
 var globalUnicast = netip.MustParsePrefix("2000::/3")
 
-// notPublic is from IANA's registries of special-purpose addresses (RFC 6890), as far as it is not in the comment above.
+// notPublic is from IANA's registries of special-purpose addresses (RFC 6890), without what is in
+// the comment above.
 var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),       // this network
 	netip.MustParsePrefix("10.0.0.0/8"),      // private
@@ -47,7 +50,8 @@ var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("3fff::/20"),       // documentation
 }
 
-// Permits reports whether the address may be dialed. A zone is passed over where the address is in Allow, and is refused otherwise.
+// Permits reports whether the address may be dialed. A zone is ignored where the address is in
+// Allow, and is refused otherwise.
 func (g Guard) Permits(addr netip.Addr) bool {
 	plain := addr.WithZone("").Unmap()
 	if within(g.Allow, plain) {
@@ -59,14 +63,15 @@ func (g Guard) Permits(addr netip.Addr) bool {
 	return plain.Is4() || globalUnicast.Contains(plain)
 }
 
-// Control is for [net.Dialer]: it returns [ErrRefusedAddress] before a connection to an address that is not permitted.
+// Control is for [net.Dialer]: it returns an error before an address is dialed that is not
+// permitted.
 func (g Guard) Control(_, address string, _ syscall.RawConn) error {
 	target, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return fmt.Errorf("%w: not an IP address", ErrRefusedAddress)
+		return fmt.Errorf("%w: not an IP address", errRefusedAddress)
 	}
 	if !g.Permits(target.Addr()) {
-		return fmt.Errorf("%w: %s", ErrRefusedAddress, target.Addr())
+		return fmt.Errorf("%w: %s", errRefusedAddress, target.Addr())
 	}
 	return nil
 }

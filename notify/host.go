@@ -14,16 +14,17 @@ const (
 	maxTries        = 256 // at once, over all clients but those that registered themselves
 	maxTriesPerHost = 8   // at once, so that a host that hangs does not hold up the others
 	// maxSelfRegistered is how many tries there are at once to clients that registered themselves:
-	// whoever may register clients has any number of hosts that take long.
+	// anybody who may register clients has any number of slow hosts.
 	maxSelfRegistered = maxTries / 4
-	// maxWaiting is how many claimed notices wait for their hosts to have room, or for their outcomes
-	// to be recorded. While there are more, no others are claimed.
+	// maxWaiting is how many claimed notices wait for their hosts to have room, or for their
+	// outcomes to be recorded. While there are more, no others are claimed.
 	maxWaiting = 4 * maxTries
 
 	// Hosts that did not answer are tried one notice at a time, and all of them together by one of
 	// probeShare tries at once: the rest is for those that answer, however many do not.
 	probeShare = 4
-	// slowAnswer is from when on an answer of a client that registered itself counts as none for that.
+	// slowAnswer is from when on an answer of a client that registered itself counts as none for
+	// that.
 	slowAnswer = time.Second
 	// maxSilent is how many such hosts are known.
 	maxSilent = 10_000
@@ -57,7 +58,8 @@ func (h *hosts) poolOf(host hostKey) *pool {
 	return &h.tries[0]
 }
 
-// take counts a try that begins, if the host may have one more. probe: it did not answer the last one.
+// take counts a try that begins, if the host may have one more. probe: it did not answer the last
+// one.
 func (h *hosts) take(host hostKey) (probe, ok bool) {
 	pool := h.poolOf(host)
 	_, probe = h.silent[host]
@@ -77,7 +79,7 @@ func (h *hosts) take(host hostKey) (probe, ok bool) {
 	return probe, true
 }
 
-// give counts a try that is over.
+// give counts a try that has ended.
 func (h *hosts) give(host hostKey, probe bool) {
 	pool := h.poolOf(host)
 	pool.tries--
@@ -89,13 +91,13 @@ func (h *hosts) give(host hostKey, probe bool) {
 	}
 }
 
-// note remembers whether a host answered, and in time.
-func (h *hosts) note(host hostKey, result Result, took time.Duration) {
+// noteResult remembers whether a host answered, and in time.
+func (h *hosts) noteResult(host hostKey, result Result, took time.Duration) {
 	slow := host.selfRegistered && took > slowAnswer
 	switch {
 	case result.Status != 0 && !slow:
 		delete(h.silent, host)
-	case slow || result.Outcome == Retry:
+	case slow || result.mayPass():
 		for other := range h.silent {
 			if len(h.silent) < maxSilent {
 				break
@@ -106,8 +108,8 @@ func (h *hosts) note(host hostKey, result Result, took time.Duration) {
 	}
 }
 
-// putOff returns for how long a notice is put off whose host has no room: as long as all those of a
-// silent host may take, so that they are not claimed again and again.
+// putOff returns for how long a notice is put off whose host has no room: as long as all those of
+// a silent host may take, so that they are not claimed again and again.
 func (h *hosts) putOff(host hostKey) time.Duration {
 	spread := waitLimit
 	if n, silent := h.silent[host]; silent {
@@ -118,8 +120,8 @@ func (h *hosts) putOff(host hostKey) time.Duration {
 }
 
 // A hostKey is what tries are counted by: the host's name; of a client that registered itself, the
-// domain that somebody registered, below which names cost nothing. Whoever registers a client names any
-// host: what is counted is apart from the same host's other clients.
+// domain that somebody registered, below which names cost nothing. Whoever registers a client
+// names any host: what is counted is apart from the same host's other clients.
 type hostKey struct {
 	name           string
 	selfRegistered bool
@@ -133,7 +135,7 @@ func hostOf(target Target) hostKey {
 	if address, err := netip.ParseAddr(host.name); err == nil {
 		address = address.WithZone("").Unmap()
 		host.name = address.String()
-		if address.Is6() { // whoever has one has at least a /64
+		if address.Is6() { // an attacker with one has at least a /64
 			host.name = netip.PrefixFrom(address, 64).Masked().String()
 		}
 		return host

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -13,8 +14,9 @@ import (
 	"time"
 )
 
-// TryTimeout is how long one try takes at the most, from the look-up of the host to the status of the answer.
-const TryTimeout = 5 * time.Second
+// tryTimeout is how long one try takes at most, from the look-up of the host to the answer's
+// status.
+const tryTimeout = 5 * time.Second
 
 const (
 	maxAnswer     = 64 << 10               // of an answer's body, and of its header
@@ -23,36 +25,38 @@ const (
 	userAgent     = "caddy-oidc-session"
 )
 
-// An Outcome says what follows from an answer, or from there being none.
-type Outcome int
-
-// The outcomes. Section 2.5 allows another attempt only where the failure may pass.
-const (
-	Final     Outcome = iota // refused, permanently: 400 and every other status, redirects too
-	Retry                    // no answer, 429 or 5xx
-	Delivered                // 2xx (section 2.8 asks for 200, and reads 204 as such; 201 and 202 are in use, too)
-)
-
-// Result is what became of a try.
+// A Result is what became of one try. The registry's Outcome follows from it.
 type Result struct {
-	Outcome    Outcome
-	Status     int           // the answer's; 0 when there was none
-	RetryAfter time.Duration // what the client asked for, an hour at the most; 0: nothing
-	Err        error         // why there is no answer; has neither the token nor the URI
+	Status     int           // the answer's; 0: there was none
+	RetryAfter time.Duration // what the client asked for, an hour at most; 0: nothing
+	Err        error         // why there is no answer; contains neither the token nor the URI
 	Redirect   string        // the origin that the answer redirects to; empty: it does not
+}
+
+// delivered reports whether the client has ended its session: 2xx (Back-Channel Logout 1.0,
+// section 2.8, asks for 200 and takes 204 for it; 201 and 202 are in use, too).
+func (r Result) delivered() bool { return r.Status >= 200 && r.Status < 300 }
+
+// mayPass reports whether another try is allowed, since the failure may pass (section 2.5): there
+// was no answer, or it was 429 or 5xx. All else is permanent, redirects too.
+func (r Result) mayPass() bool {
+	if r.Status == 0 {
+		return !errors.Is(r.Err, errNoURI) && !errors.Is(r.Err, ErrCannotSign)
+	}
+	return r.Status == http.StatusTooManyRequests || r.Status >= 500 && r.Status < 600
 }
 
 // A Sender posts logout tokens. Use [NewSender].
 type Sender struct {
 	transport *http.Transport
 	dial      func(ctx context.Context, network, address string) (net.Conn, error)
-	now       func() time.Time
 }
 
-// NewSender returns a sender that dials what the guard permits and trusts certificates of these roots; nil are the system's.
+// NewSender returns a sender that dials what the guard permits, and trusts certificates of these
+// roots; nil: the system's.
 func NewSender(guard Guard, roots *x509.CertPool) *Sender {
-	dialer := &net.Dialer{Timeout: TryTimeout, Control: guard.Control}
-	s := &Sender{dial: dialer.DialContext, now: time.Now}
+	dialer := &net.Dialer{Timeout: tryTimeout, Control: guard.Control}
+	s := &Sender{dial: dialer.DialContext}
 	s.transport = &http.Transport{
 		// No proxy, not even the environment's: the guard would see the proxy's address only.
 		Proxy: nil,
@@ -60,8 +64,8 @@ func NewSender(guard Guard, roots *x509.CertPool) *Sender {
 			return s.dial(ctx, network, address)
 		},
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    TryTimeout,
-		ResponseHeaderTimeout:  TryTimeout,
+		TLSHandshakeTimeout:    tryTimeout,
+		ResponseHeaderTimeout:  tryTimeout,
 		MaxResponseHeaderBytes: maxAnswer,
 		DisableCompression:     true, // nothing of the body is used
 		// net/http takes a connection for idle before it hands over an answer without a body. One
@@ -74,15 +78,15 @@ func NewSender(guard Guard, roots *x509.CertPool) *Sender {
 	return s
 }
 
-// Send posts a logout token to a client's backchannel_logout_uri (section 2.5). It follows no redirect: the token is for this
-// address.
+// Send posts a logout token to a client's backchannel_logout_uri (section 2.5). It follows no
+// redirect: the token is for this address.
 func (s *Sender) Send(ctx context.Context, uri, logoutToken string) Result {
-	ctx, cancel := context.WithTimeout(ctx, TryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	body := url.Values{"logout_token": {logoutToken}}.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, uri, strings.NewReader(body))
 	if err != nil || req.URL.Host == "" || req.URL.Scheme != "https" && req.URL.Scheme != "http" {
-		return Result{Outcome: Final, Err: errNoURI}
+		return Result{Err: errNoURI}
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("User-Agent", userAgent)
@@ -90,12 +94,12 @@ func (s *Sender) Send(ctx context.Context, uri, logoutToken string) Result {
 	// Not by an http.Client, which would follow redirects.
 	resp, err := s.transport.RoundTrip(req)
 	if err != nil {
-		return Result{Outcome: Retry, Err: describe(ctx, err)}
+		return Result{Err: describe(ctx, err)}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	result := Result{Outcome: outcomeOf(resp.StatusCode), Status: resp.StatusCode, Redirect: redirect(resp)}
-	if result.Outcome == Retry {
-		result.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), s.now())
+	result := Result{Status: resp.StatusCode, Redirect: redirect(resp)}
+	if result.mayPass() {
+		result.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())
 	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return result // its body is the connection itself, which no context ends
@@ -116,18 +120,8 @@ func redirect(resp *http.Response) string {
 	return (&url.URL{Scheme: target.Scheme, Host: target.Host}).String()
 }
 
-func outcomeOf(status int) Outcome {
-	switch {
-	case status >= 200 && status < 300:
-		return Delivered
-	case status == http.StatusTooManyRequests || status >= 500 && status < 600:
-		return Retry
-	default:
-		return Final
-	}
-}
-
-// retryAfter reads the header (RFC 9110, section 10.2.3): seconds, or a date. What it cannot read is 0.
+// retryAfter reads the header (RFC 9110, section 10.2.3): seconds, or a date. What it cannot read
+// is 0.
 func retryAfter(header string, now time.Time) time.Duration {
 	if date, err := http.ParseTime(header); err == nil {
 		return min(max(date.Sub(now), 0), maxRetryAfter)

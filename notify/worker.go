@@ -18,20 +18,21 @@ const (
 	closeLimit   = 10 * time.Second
 	// claimAtOnce is in how many records notices are claimed by one call: sign-ins wait for it.
 	claimAtOnce = 100
-	// claimPause is how long a claim waits after one that found something, at least: as long as that took.
+	// claimPause is how long a claim waits after one that found something, at least: as long as
+	// that took.
 	claimPause = time.Millisecond
-	// waitLimit is how long a claimed notice waits for its host to have room. Then it is put off, for
-	// as long again, or up to maxPutOff if many are.
+	// waitLimit is how long a claimed notice waits for its host to have room. Then it is put off,
+	// for as long again, or up to maxPutOff if many are.
 	waitLimit = 10 * time.Second
 	maxPutOff = 10 * time.Minute
-	// A notice of which nothing can be said is looked at again after a tenth of the time that it is
-	// owed already, within these bounds.
+	// A notice of which nothing can be said is looked at again after a tenth of the time that it
+	// is owed already, within these bounds.
 	minAgain = 5 * time.Second
 	maxAgain = 5 * time.Minute
 	// leastLease is how much of its lease a notice needs, to wait and to be sent by its token.
-	leastLease = waitLimit + 2*TryTimeout + settleTimeout
-	// settleInterval is how long outcomes are gathered before they are recorded.
-	settleInterval = 50 * time.Millisecond
+	leastLease = waitLimit + 2*tryTimeout + flushTimeout
+	// flushInterval is how long outcomes are pending before they are recorded.
+	flushInterval = 50 * time.Millisecond
 )
 
 var errCloseTakesLong = errors.New("logout notices under way take long to end")
@@ -44,21 +45,22 @@ type Registry interface {
 	Settle(ctx context.Context, outcomes []registry.Outcome) error
 }
 
-// Clients say how notices are delivered, as the current configuration has it. Their methods are called
-// from several goroutines.
+// Clients say how notices are delivered, as the current configuration has it. Their methods are
+// called from several goroutines.
 type Clients interface {
 	// Route says where a notice goes.
 	Route(ctx context.Context, owed registry.Owed) Route
-	// Token signs a fresh logout token for it, with jti, iat and exp of its own: a client may refuse
-	// one that it has seen. Its error wraps [ErrCannotSign] where it is no use to try again.
+	// Token signs a fresh logout token for it, with jti, iat and exp of its own: a client may
+	// refuse one that it has seen. Its error wraps [ErrCannotSign] where it is no use to try
+	// again.
 	Token(ctx context.Context, owed registry.Owed) (string, error)
 }
 
 // A Route is where a notice goes. The zero value has it wait.
 type Route struct {
 	Target Target
-	// Drop is why nobody is notified; empty: somebody is. A notice that was tried before is given up
-	// by it.
+	// Drop is why nobody is notified; empty: somebody is. A notice that was tried before is given
+	// up by it.
 	Drop string
 	// Again: nothing can be said now. The notice is looked at again a while later.
 	Again bool
@@ -67,8 +69,8 @@ type Route struct {
 	WithoutSid bool
 }
 
-// A Worker delivers notices. There is one for all configurations, so that a reload ends no try. Use
-// [NewWorker].
+// A Worker delivers notices. There is one for all configurations, so that a reload ends no try.
+// Use [NewWorker].
 type Worker struct {
 	registry Registry
 	logger   atomic.Pointer[zap.Logger] // of the configuration in use
@@ -85,9 +87,9 @@ type Worker struct {
 	started  bool
 	closed   bool
 	hosts    hosts
-	waiting  []trial // claimed; their hosts have no room yet
+	waiting  []delivery // claimed; their hosts have no room yet
 	outcomes []registry.Outcome
-	settling bool
+	flushing bool
 	settled  chan struct{} // closed and replaced when outcomes were recorded
 }
 
@@ -98,8 +100,8 @@ type use struct {
 	clients Clients
 }
 
-// NewWorker returns a worker that does nothing until the first Use. All that depends on when notices
-// are due goes by the clock now.
+// NewWorker returns a worker that does nothing until the first Use. All that depends on when
+// notices are due goes by the clock now.
 func NewWorker(r Registry, now func() time.Time) *Worker {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &Worker{
@@ -110,8 +112,8 @@ func NewWorker(r Registry, now func() time.Time) *Worker {
 	return w
 }
 
-// Use puts a configuration's clients and its logger into use in place of those before. An owner, which
-// must be comparable (a pointer), that has some replaces them and keeps its rank.
+// Use puts a configuration's clients and its logger into use in place of those before. An owner,
+// which must be comparable (a pointer), that has some replaces them and keeps its rank.
 func (w *Worker) Use(owner any, logger *zap.Logger, clients Clients) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -189,8 +191,8 @@ func (w *Worker) Settled() <-chan struct{} {
 	return w.settled
 }
 
-// Close ends the tries under way, gives back what was not sent, and records the outcomes it has. It waits
-// ten seconds at most. The worker cannot be used again.
+// Close ends the tries under way, gives back what was not sent, and records the outcomes it has.
+// It waits ten seconds at most. The worker cannot be used again.
 func (w *Worker) Close() error {
 	w.mu.Lock()
 	w.closed = true
@@ -198,8 +200,8 @@ func (w *Worker) Close() error {
 	w.waiting = nil
 	w.mu.Unlock()
 	w.cancel()
-	for _, t := range waiting {
-		w.giveBack(t.owed, 0)
+	for _, d := range waiting {
+		w.giveBack(d.owed, 0)
 	}
 
 	done := make(chan struct{})
@@ -234,7 +236,7 @@ func (w *Worker) run() {
 func (w *Worker) claim() (none bool) {
 	none = true
 	w.guarded("claiming logout notices", "", func() {
-		w.beginWaiting()
+		w.startWaiting()
 		if w.clients() == nil || w.isFull() {
 			return
 		}
@@ -279,16 +281,16 @@ func (w *Worker) route(clients Clients, o registry.Owed) {
 	switch {
 	case route.Drop != "":
 		outcome.Delivered, outcome.Dead, outcome.Why = o.Attempts == 0, o.Attempts > 0, route.Drop
-		w.dropped(o, route.Drop)
+		w.logDropped(o, route.Drop)
 	case route.WithoutSid:
 		outcome.WithoutSid, outcome.Due = true, registry.At(w.now())
 	case route.Again:
 		outcome.Due = registry.At(w.now().Add(min(max(w.age(o)/10, minAgain), maxAgain)))
 	default:
-		w.begin(trial{owed: o, clients: clients, target: route.Target, host: hostOf(route.Target), since: time.Now()})
+		w.startOrWait(delivery{owed: o, clients: clients, target: route.Target, host: hostOf(route.Target), since: time.Now()})
 		return
 	}
-	w.record(outcome)
+	w.enqueue(outcome)
 }
 
 // age is how long a notice has been owed.
@@ -296,9 +298,9 @@ func (w *Worker) age(o registry.Owed) time.Duration {
 	return w.now().Sub(o.Until.Add(-registry.NoticeLifetime).Time())
 }
 
-// dropped tells the log of a notice that is owed no more. Most clients have never been to be notified,
-// which is no news; one that was tried before has lost its address since.
-func (w *Worker) dropped(o registry.Owed, why string) {
+// logDropped logs that a notice is not sent. Most clients are never to be notified, which is no
+// news; one that was tried before has lost its address since.
+func (w *Worker) logDropped(o registry.Owed, why string) {
 	log := w.about(o).With(zap.Int("attempts", o.Attempts), zap.String("why", why))
 	if o.Attempts == 0 {
 		log.Debug("logout notice dropped")

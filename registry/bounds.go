@@ -29,18 +29,19 @@ const (
 	MaxAlgorithm     = 16
 	// MaxClients is how many clients one session records.
 	MaxClients = 512
-	// MaxSubjects is how many (sub, sid) pairs one client of a session has: an OP whose own sessions
-	// last for a day names a new sid each day of ours.
+	// MaxSubjects is how many (sub, sid) pairs one client of a session has: an OP whose own
+	// sessions last for a day names a new sid each day of ours.
 	MaxSubjects = 32
 	// MaxOrigins is how many origins one client of a session has.
 	MaxOrigins = 32
-	// MaxBrowserSessions is how many live sessions one browser has. When it starts more, its oldest
-	// ends ([ReasonExpiry]).
+	// MaxBrowserSessions is how many live sessions one browser has. When it starts more, its
+	// oldest ends ([ReasonExpiry]).
 	MaxBrowserSessions = 32
 	// MaxTombstones is how many ended sessions of one browser are remembered.
 	MaxTombstones = 64
 	// MaxUserSessions is how many live sessions of one user there are. When one more starts, the
-	// oldest ends (ReasonExpiry): whoever has an account could fill the registry with sessions of it.
+	// oldest ends (ReasonExpiry): anybody with an account could fill the registry with sessions of
+	// it.
 	MaxUserSessions = 100
 	// MaxWhy is the longest reason why a notice could not be delivered, in bytes.
 	MaxWhy = 256
@@ -63,10 +64,11 @@ const (
 	Lease = 30 * time.Second
 	// heldInterval is how long a notice is held back until it is looked at again.
 	heldInterval = time.Hour
-	// wakeGrace is how long a record outlives the expiry of its sessions, so that what expired while
-	// no server ran is noticed.
+	// wakeGrace is how long a record outlives the expiry of its sessions, so that what expired
+	// while no server ran is noticed.
 	wakeGrace = 24 * time.Hour
-	// untilGrace is how long after its last possible end a session counts as unknown: clocks differ.
+	// untilGrace is how long after its last possible end a session counts as unknown: clocks
+	// differ.
 	untilGrace = time.Minute
 )
 

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// cached is how many decoded records are kept, and maxCached the longest of them, in bytes: most
-	// have a few hundred.
+	// cached is how many decoded records are kept, and maxCached the longest of them, in bytes:
+	// most have a few hundred.
 	cached    = 4096
 	maxCached = 8 << 10
 )
@@ -25,8 +25,8 @@ type decoded struct {
 	record *record
 }
 
-// decode returns the record of a value; nil: there is none, or it is damaged, which whoever writes
-// to it says in the log.
+// decode returns the record of a value; nil: there is none, or it is damaged. The next write to it
+// logs that.
 func (c *cache) decode(place Place, value []byte) (*record, error) {
 	if value == nil {
 		return nil, nil

@@ -14,18 +14,17 @@ func (r *record) change() (*Change, error) {
 	c := &Change{Value: value}
 	expires, ends, owed := r.Crowded, Time(0), Time(0)
 	for _, s := range r.Sessions {
-		owing := c.Owing
-		s.owed(func(_ *Client, subject *Subject) {
-			c.Owing++
+		owing := false
+		s.eachNotice(func(_ *Client, subject *Subject) {
+			owing, c.Owing = true, true
 			if !subject.Notice.Dead() {
 				owed = earlier(owed, subject.Notice.Due)
 			}
 		})
 		switch {
 		case s.Ended == 0:
-			c.Live++
 			ends = earlier(ends, s.removal())
-		case len(s.Clients) > 0 && c.Owing == owing: // then they are forgotten
+		case len(s.Clients) > 0 && !owing: // then they are forgotten
 			ends = earlier(ends, s.Ended.Add(CodeLifetime))
 		}
 		expires = max(expires, s.expires())
@@ -46,7 +45,7 @@ func (s *Session) expires() Time {
 		return s.Limit.Add(wakeGrace)
 	}
 	until := s.Limit.Add(CodeLifetime)
-	s.owed(func(_ *Client, subject *Subject) { until = max(until, subject.Notice.Until) })
+	s.eachNotice(func(_ *Client, subject *Subject) { until = max(until, subject.Notice.Until) })
 	return until
 }
 

@@ -2,11 +2,12 @@ package registry
 
 import (
 	"context"
+	"maps"
 	"slices"
 )
 
 // Claim ends sessions that have expired, and claims notices that are due in up to limit records:
-// nobody else delivers them until [Lease] is over. none: there was nothing to do.
+// nobody else delivers them until [Lease] has expired. none: there was nothing to do.
 func (r *Registry) Claim(ctx context.Context, limit int) (claimed []Owed, none bool, err error) {
 	store, ctx, cancel, err := r.call(Patient(ctx))
 	if err != nil {
@@ -17,7 +18,7 @@ func (r *Registry) Claim(ctx context.Context, limit int) (claimed []Owed, none b
 	if err != nil || len(keys) == 0 {
 		return nil, err == nil, err
 	}
-	holdings, err := r.look(ctx, store, keys)
+	holdings, err := r.holdings(ctx, store, keys)
 	if err != nil {
 		return nil, false, err
 	}
@@ -42,75 +43,75 @@ func (r *Registry) Claim(ctx context.Context, limit int) (claimed []Owed, none b
 	return claimed, false, err
 }
 
-// look looks for what stands against passive notices that are due: other sessions of their users.
-func (r *Registry) look(ctx context.Context, store Store, keys []Key) (map[NoticeID]holding, error) {
+// holdings looks for what stands against passive notices that are due: other sessions of their
+// users.
+func (r *Registry) holdings(ctx context.Context, store Store, keys []Key) (map[NoticeID]holding, error) {
 	values, err := store.Get(ctx, true, keys...)
 	if err != nil {
 		return nil, unavailable(err)
 	}
 	now := At(store.Now())
-	var passive []Owed
-	var sets []Key
+	byUser := make(map[Key][]Owed)
 	for _, value := range values {
 		rec, err := decodeRecord(value)
 		if err != nil || rec == nil {
-			continue // whoever writes to it says why
+			continue // the next write logs why
 		}
-		rec.tidy(now) // as the claim will: it is claimed at once what then ends
+		rec.tidy(now) // as the claim will: what then ends is claimed at once
 		for _, session := range rec.Sessions {
 			for _, o := range session.Owed() {
 				if o.isPassive() && !o.Dead() && o.Due <= now {
-					passive = append(passive, o)
-					sets = append(sets, userKey(o.Issuer, o.Sub))
+					user := userKey(o.Issuer, o.Sub)
+					byUser[user] = append(byUser[user], o)
 				}
 			}
 		}
 	}
-	if len(passive) == 0 {
+	if len(byUser) == 0 {
 		return nil, nil
 	}
-	return r.lookAt(ctx, store, passive, sets, now)
+	return r.holdingsOf(ctx, store, byUser, now)
 }
 
-func (r *Registry) lookAt(ctx context.Context, store Store, passive []Owed, sets []Key, now Time) (map[NoticeID]holding, error) {
-	unique := slices.Compact(slices.Sorted(slices.Values(sets)))
-	members, err := store.Members(ctx, maxLooks+1, unique...)
+// holdingsOf is holdings of notices by their users' sets.
+func (r *Registry) holdingsOf(ctx context.Context, store Store, byUser map[Key][]Owed, now Time) (map[NoticeID]holding, error) {
+	users := slices.Sorted(maps.Keys(byUser))
+	members, err := store.Members(ctx, maxLooks+1, users...)
 	if err != nil {
 		return nil, unavailable(err)
 	}
 	holdings := make(map[NoticeID]holding)
-	for i, o := range passive {
-		n, _ := slices.BinarySearch(unique, sets[i])
-		h := holding{looked: true}
-		if len(members[n]) > maxLooks {
-			h.until = now.Add(heldInterval)
-		} else if err := r.lookIn(ctx, store, &h, o, members[n], now); err != nil {
-			return nil, err
+	for i, user := range users {
+		notices := byUser[user]
+		var others []*Session
+		tooMany := len(members[i]) > maxLooks
+		if !tooMany {
+			places := members[i]
+			for _, o := range notices { // their own browsers may not be members yet
+				place := PlaceOfSession(o.Session)
+				places = append(places, string(place[:]))
+			}
+			others, err = r.sessionsOf(ctx, store, browserKeys(places), notices[0].Issuer, notices[0].Sub)
+			if err != nil {
+				return nil, err
+			}
 		}
-		holdings[o.ID()] = h
+		for _, o := range notices {
+			h := holding{looked: true}
+			if tooMany {
+				h.until = now.Add(heldInterval)
+			}
+			for _, other := range others {
+				h.consider(o, other, now)
+			}
+			holdings[o.ID()] = h
+		}
 	}
 	return holdings, nil
 }
 
-func (r *Registry) lookIn(ctx context.Context, store Store, h *holding, o Owed, members []string, now Time) error {
-	keys := []Key{recordKey(PlaceOfSession(o.Session))} // its own browser's may not be a member yet
-	for _, member := range members {
-		if key := Key(kindBrowser) + Key(member); key != keys[0] {
-			keys = append(keys, key)
-		}
-	}
-	others, err := r.sessionsOf(ctx, store, keys, o.Issuer, o.Sub)
-	if err != nil {
-		return err
-	}
-	for _, other := range others {
-		h.look(o, other, now)
-	}
-	return nil
-}
-
-// Settle records what became of claimed notices. What was delivered was, whoever has claimed it
-// since; for all else, only the word of who holds the lease counts.
+// Settle records what became of claimed notices. A delivery counts even if
+// the notice was claimed anew since; all else counts only from the holder of the lease.
 func (r *Registry) Settle(ctx context.Context, outcomes []Outcome) error {
 	store, ctx, cancel, err := r.call(Patient(ctx))
 	if err != nil {
@@ -125,7 +126,7 @@ func (r *Registry) Settle(ctx context.Context, outcomes []Outcome) error {
 	var changes []changing
 	for place, outcomes := range byPlace {
 		changes = append(changes, changing{place: place, rule: func(rec *record, now Time) (bool, error) {
-			rec.settle(outcomes, now)
+			rec.recordOutcomes(outcomes, now)
 			rec.tidy(now)
 			return true, nil
 		}})
@@ -165,14 +166,4 @@ func (r *Registry) Owing(ctx context.Context, after Position, limit int) (sessio
 		next = Position(keys[len(keys)-1])
 	}
 	return sessions, next, nil
-}
-
-// Counts returns how many sessions live and how many notices are owed, as of the last changes.
-func (r *Registry) Counts(ctx context.Context) (live, owing int, err error) {
-	store, ctx, cancel, err := r.call(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer cancel()
-	return store.Counts(ctx)
 }

@@ -137,7 +137,7 @@ func FuzzRecord(f *testing.F) {
 		r.tidy(now)
 		r.endAll(nil, ReasonLogout, "shop", now, now)
 		for _, o := range r.claim(now, now+1, nil, 1) {
-			r.settle([]Outcome{{Owed: o, Due: now}}, now)
+			r.recordOutcomes([]Outcome{{Owed: o, Due: now}}, now)
 		}
 		r.shrink()
 		if _, err := r.change(); err != nil {

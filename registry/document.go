@@ -18,8 +18,8 @@ const (
 	MaxRegistered = 10_000
 	// MaxMetadata is the longest metadata of such a client, in bytes.
 	MaxMetadata = 16 << 10
-	// IdleClient is for how long a client that registered itself is kept while it takes part in
-	// nothing.
+	// IdleClient is for how long a client that registered itself is kept, whatever comes, after it
+	// took part in a session.
 	IdleClient = 90 * 24 * time.Hour
 	// MaxNames is how many names of cookies one site has.
 	MaxNames = 64
@@ -93,8 +93,8 @@ func (r *Registry) now(ctx context.Context) (time.Time, error) {
 	return store.Now(), nil
 }
 
-// Facts are what was seen of an OP: the days on which an ID token was last seen that had
-// something, or had not; zero: none was.
+// Facts are what was observed of an OP: the days of the last ID token with something, and of the
+// last one without it; zero: none was observed.
 type Facts struct {
 	Kid   Time `cbor:"1,keyasint,omitempty"` // it named its key
 	NoKid Time `cbor:"2,keyasint,omitempty"`
@@ -116,13 +116,13 @@ func (f Facts) Merge(other Facts) Facts {
 
 func factsKey(issuer string) Key { return hashedKey(kindDocument, "facts", issuer) }
 
-// Facts returns what was seen of an issuer's OP.
+// Facts returns what was observed of an issuer's OP.
 func (r *Registry) Facts(ctx context.Context, issuer string) (Facts, error) {
 	facts, _, err := document[Facts](ctx, r, factsKey(issuer))
 	return facts, err
 }
 
-// Note adds to what was seen of an issuer's OP.
+// Note adds to what was observed of an issuer's OP.
 func (r *Registry) Note(ctx context.Context, issuer string, seen Facts) error {
 	if err := checkBound("discovery path", seen.Discovery, MaxString); err != nil {
 		return err
@@ -158,7 +158,7 @@ func (r *Registry) Keys(ctx context.Context, issuer string) ([]PublicKey, error)
 }
 
 // KeepKeys records public keys of the issuer's OP, each until the later one of both times where it
-// is recorded already. Where they have no room, those whose time is over soonest are forgotten.
+// is recorded already. Where they have no room, those that expire first are forgotten.
 func (r *Registry) KeepKeys(ctx context.Context, issuer string, keys []PublicKey) error {
 	for _, key := range keys {
 		if key.ID == "" || len(key.ID) > MaxString || len(key.JWK) == 0 || len(key.JWK) > MaxKey {
@@ -197,18 +197,13 @@ type Registered struct {
 	ID       string `cbor:"1,keyasint"`
 	URI      string `cbor:"2,keyasint,omitempty"` // where its registration is changed; empty: not known
 	Metadata []byte `cbor:"3,keyasint"`           // the registry does not look into it
-	Used     Time   `cbor:"4,keyasint,omitempty"` // when it took part in a session last; zero: never
 }
 
 func clientKey(issuer, id string) Key     { return hashedKey(kindDocument, "client", issuer, id) }
 func clientURIKey(issuer, uri string) Key { return hashedKey(kindPointer, "client at", issuer, uri) }
-func clientsKey(issuer, which string) Key { return hashedKey(kindUser, "clients", issuer, which) }
+func registeredKey(issuer string) Key     { return hashedKey(kindUser, "clients", issuer, "idle") }
+func usedKey(issuer string) Key           { return hashedKey(kindUser, "clients", issuer, "used") }
 func namesKey(site string) Key            { return hashedKey(kindDocument, "cookies", site) }
-
-const (
-	idleClients = "idle" // those that took part in nothing yet
-	usedClients = "used"
-)
 
 // Registered returns the issuer's client with an ID.
 func (r *Registry) Registered(ctx context.Context, issuer, id string) (client Registered, found bool, err error) {
@@ -232,8 +227,8 @@ func (r *Registry) RegisteredAt(ctx context.Context, issuer, uri string) (client
 }
 
 // Register records or replaces a client that has registered itself. A URI that is another client's
-// stays that one's. Where [MaxRegistered] are recorded, one that never took part in a session
-// gives way; if there is none, the error wraps [ErrInvalid].
+// stays that one's. Where [MaxRegistered] are recorded, one that took part in no session for
+// [IdleClient] gives way; if there is none, the error wraps [ErrInvalid].
 func (r *Registry) Register(ctx context.Context, issuer string, client Registered) error {
 	err := errors.Join(checkName("issuer", issuer), checkName("client ID", client.ID), checkBound("client's URI", client.URI, MaxString))
 	if n := len(client.Metadata); n == 0 || n > MaxMetadata {
@@ -250,66 +245,53 @@ func (r *Registry) Register(ctx context.Context, issuer string, client Registere
 		return err
 	}
 	edit := &Edit{}
-	expires := now.Add(IdleClient)
+	expires := now.Add(documentLifetime)
 	if client.URI != "" {
-		edit.Creates = []Create{{Key: clientURIKey(issuer, client.URI), Value: []byte(client.ID), Expires: expires.Add(documentLifetime)}}
+		edit.Creates = []Create{{Key: clientURIKey(issuer, client.URI), Value: []byte(client.ID), Expires: expires}}
 	}
-	edit.Marks = []Mark{{Set: clientsKey(issuer, idleClients), Member: client.ID, Expires: expires}}
+	edit.Marks = []Mark{{Set: registeredKey(issuer), Member: client.ID, Expires: expires}}
 	return editDocument(ctx, r, clientKey(issuer, client.ID), edit, func(doc *Registered, _ time.Time) (bool, error) {
-		client.Used = doc.Used
 		*doc = client
 		return true, nil
 	})
 }
 
-// makeRoomFor has a client give way to another one, if there are too many.
+// makeRoomFor has another client give way where too many are registered: one that took part in no
+// session for [IdleClient].
 func (r *Registry) makeRoomFor(ctx context.Context, issuer, id string) error {
 	store, limited, cancel, err := r.call(ctx)
 	if err != nil {
 		return err
 	}
-	sets, err := store.Members(limited, MaxRegistered+1, clientsKey(issuer, idleClients), clientsKey(issuer, usedClients))
+	sets, err := store.Members(limited, 4*MaxRegistered, registeredKey(issuer), usedKey(issuer))
 	cancel()
 	if err != nil {
 		return unavailable(err)
 	}
-	all, used := make(map[string]bool), make(map[string]bool)
-	for _, member := range sets[1] {
-		all[member], used[member] = true, true
-	}
-	for _, member := range sets[0] {
-		all[member] = true
-	}
-	if len(all) < MaxRegistered || all[id] {
+	registered, used := sets[0], sets[1]
+	if len(registered) < MaxRegistered || slices.Contains(registered, id) {
 		return nil
 	}
-	for other := range all {
-		if !used[other] {
+	slices.Sort(used)
+	for _, other := range registered {
+		if _, found := slices.BinarySearch(used, other); !found {
 			return r.Deregister(ctx, issuer, other)
 		}
 	}
 	return fmt.Errorf("%w: over %d clients", ErrInvalid, MaxRegistered)
 }
 
-// UseRegistered notes that a client takes part in a session, if it has registered itself: call it
-// once a day and client.
-func (r *Registry) UseRegistered(ctx context.Context, issuer, id string) error {
-	_, found, err := r.Registered(ctx, issuer, id)
-	if err != nil || !found {
-		return err
-	}
-	now, err := r.now(ctx)
-	if err != nil {
-		return err
-	}
-	edit := &Edit{Marks: []Mark{{Set: clientsKey(issuer, usedClients), Member: id, Expires: now.Add(IdleClient)}}}
-	return editDocument(ctx, r, clientKey(issuer, id), edit, func(doc *Registered, now time.Time) (bool, error) {
-		if doc.ID == "" {
-			return false, nil
+// usedClients are the marks that clients took part in a session. Those of one day are equal, so
+// that a store writes them once.
+func usedClients(issuer string, ids []string, now time.Time) (marks []Mark) {
+	const day = 24 * time.Hour
+	until := now.Add(IdleClient + day).Truncate(day)
+	for _, id := range ids {
+		if checkName("client ID", id) == nil {
+			marks = append(marks, Mark{Set: usedKey(issuer), Member: id, Expires: until})
 		}
-		doc.Used = At(now)
-		return true, nil
-	})
+	}
+	return marks
 }
 
 // Deregister forgets a client, and frees its URI. One that is not recorded is no error.
@@ -325,7 +307,7 @@ func (r *Registry) Deregister(ctx context.Context, issuer, id string) error {
 	defer cancel()
 	forget := &Edit{
 		Key:   clientKey(issuer, id),
-		Marks: []Mark{{Set: clientsKey(issuer, idleClients), Member: id}, {Set: clientsKey(issuer, usedClients), Member: id}},
+		Marks: []Mark{{Set: registeredKey(issuer), Member: id}},
 		Rule:  func([]byte) (*Change, error) { return new(Change), nil },
 	}
 	free := &Edit{Key: clientURIKey(issuer, client.URI), Rule: func(old []byte) (*Change, error) {

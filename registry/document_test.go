@@ -107,10 +107,6 @@ func TestRegisteredClients(t *testing.T) {
 	equal(t, "a URI stays the first's", at("/register?id=shop"), "shop")
 	_, found, err := w.Registered(t.Context(), issuer+"/tenant", "shop")
 	equal(t, "another issuer's", must(t, found, err), false)
-	must(t, 0, w.UseRegistered(t.Context(), issuer, "shop"))
-	must(t, 0, w.UseRegistered(t.Context(), issuer, "not registered"))
-	client, _, err := w.Registered(t.Context(), issuer, "shop")
-	equal(t, "used", must(t, client, err).Used.Time(), w.clock.Now())
 	for range 2 { // the second time it is not there
 		must(t, 0, w.Deregister(t.Context(), issuer, "shop"))
 	}
@@ -137,10 +133,10 @@ func TestOfTooManyClientsThoseThatWereNeverUsedGiveWay(t *testing.T) {
 		return w.Register(t.Context(), issuer, registry.Registered{ID: id, URI: "/" + id, Metadata: []byte("{}")})
 	}
 	// The sets are filled by hand: registering each counts them all.
-	marks := func(set string, from, to int) {
+	mark := func(set registry.Key, from, to int) {
 		var marks []registry.Mark
 		for i := from; i < to; i++ {
-			marks = append(marks, registry.Mark{Set: registry.ClientsKey(issuer, set), Member: fmt.Sprint(i), Expires: w.clock.Now().Add(registry.IdleClient)})
+			marks = append(marks, registry.Mark{Set: set, Member: fmt.Sprint(i), Expires: w.clock.Now().Add(registry.IdleClient)})
 		}
 		edit := &registry.Edit{Key: "dx", Marks: marks, Rule: func([]byte) (*registry.Change, error) { return nil, nil }}
 		must(t, 0, w.store.Store.Edit(t.Context(), edit))
@@ -149,21 +145,25 @@ func TestOfTooManyClientsThoseThatWereNeverUsedGiveWay(t *testing.T) {
 		_, found, err := w.Registered(t.Context(), issuer, id)
 		return must(t, found, err)
 	}
+	const last = registry.MaxRegistered - 1
 	must(t, 0, put("0"))
-	for _, set := range []string{"idle", "used"} { // each is in both
-		marks(set, 1, registry.MaxRegistered-1)
-	}
-	must(t, 0, put(fmt.Sprint(registry.MaxRegistered-1)))
+	mark(registry.RegisteredKey(issuer), 1, last)
+	mark(registry.UsedKey(issuer), 1, last)
+	must(t, 0, put(fmt.Sprint(last)))
 	equal(t, "with as many as there may be", has("0"), true)
-	marks("used", registry.MaxRegistered-1, registry.MaxRegistered)
+	mark(registry.UsedKey(issuer), last, last+1)
 	must(t, 0, put("1")) // none more
 	equal(t, "after one that is there", has("0"), true)
 	must(t, 0, put("new"))
 	equal(t, "the one that was never used", has("0"), false)
-	must(t, 0, w.UseRegistered(t.Context(), issuer, "new"))
+	j := w.aJoin(1)
+	j.ClientID = "new"
+	w.join(j)
+	w.redeem(redeems(j, "alice", "1"))
 	if err := put("newer"); !errors.Is(err, registry.ErrInvalid) {
 		t.Errorf("error is %v", err)
 	}
+	equal(t, "the one that was used", has("new"), true)
 	w.clock.Advance(registry.IdleClient)
 	must(t, 0, put("newer"))
 }

@@ -11,7 +11,7 @@ func (r *record) end(session *Session, reason Reason, now Time) {
 	}
 	for _, client := range session.Clients {
 		for _, subject := range client.Subjects {
-			subject.owe(now, false)
+			subject.enqueue(now, false)
 		}
 	}
 }
@@ -38,9 +38,10 @@ func (r *record) endAll(meant func(*Session) bool, reason Reason, asked string, 
 	return live
 }
 
-// owe makes the notice of the end of a session. One that is owed already is enough, unless it was
-// given up. late: the subject became known after the end, and the user may have signed in again.
-func (s *Subject) owe(now Time, late bool) {
+// enqueue makes the notice of the end of a session. One that is owed already is enough, unless it
+// was given up. late: the subject became known after the end, and the user may have signed in
+// again.
+func (s *Subject) enqueue(now Time, late bool) {
 	if s.Notice == nil || s.Notice.Dead() || late && s.Notice.Lease != 0 { // what is under way may come before the new tokens
 		s.Notice = &Notice{Until: now.Add(NoticeLifetime), Due: now, Late: late}
 	}
@@ -55,7 +56,7 @@ func (r *record) tidy(now Time) (ended []*Session) {
 		}
 		s.tidy(now)
 	}
-	r.Sessions = slices.DeleteFunc(r.Sessions, func(s *Session) bool { return s.isOver(now) })
+	r.Sessions = slices.DeleteFunc(r.Sessions, func(s *Session) bool { return s.isDone(now) })
 	r.Responses = slices.DeleteFunc(r.Responses, func(p *Response) bool {
 		return p.Made.Add(CodeLifetime) <= now && (!p.Moved || r.session(p.Session) == nil)
 	})
@@ -82,9 +83,9 @@ func (s *Session) tidy(now Time) {
 	}
 }
 
-// isOver reports whether nothing of the session matters any more: it has ended, owes nothing, and
+// isDone reports whether nothing of the session matters any more: it has ended, owes nothing, and
 // nobody can hold it; or it is forgotten.
-func (s *Session) isOver(now Time) bool {
+func (s *Session) isDone(now Time) bool {
 	if s.Ended == 0 {
 		return s.Forgotten != 0 && s.Forgotten <= now
 	}

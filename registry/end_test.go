@@ -93,7 +93,7 @@ func TestLateCodes(t *testing.T) {
 				b.end(ReasonLogout)
 				if len(s.Owed()) == 1 {
 					outcome.Owed = s.Owed()[0]
-					b.rec.settle([]Outcome{outcome}, b.now)
+					b.rec.recordOutcomes([]Outcome{outcome}, b.now)
 				}
 				equal(b, "settled", b.owed(), "")
 				b.redeem(late, "alice", "1")
@@ -134,7 +134,7 @@ func TestTidying(t *testing.T) {
 			b.end(ReasonLogout)
 			b.tidy(11 * minute)
 			equal(b, "clients", people(s), "shop alice")
-			b.rec.settle([]Outcome{{Owed: s.Owed()[0], Delivered: true}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: s.Owed()[0], Delivered: true}}, b.now)
 			b.tidy(12 * minute)
 			equal(b, "clients", people(s), "")
 			equal(b, "reason", b.session(s.ID).Reason, ReasonLogout)
@@ -148,7 +148,7 @@ func TestTidying(t *testing.T) {
 			b.redeem(b.join("wiki"), "alice", "")
 			b.end(ReasonLogout)
 			ended := b.now
-			b.rec.settle([]Outcome{{Owed: s.Owed()[0], Dead: true}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: s.Owed()[0], Dead: true}}, b.now)
 			b.tidy((ended - start).Add(DeadLetterLifetime) - 1)
 			equal(b, "notices", len(s.Owed()), 2)
 			b.tidy((ended - start).Add(DeadLetterLifetime))
@@ -179,9 +179,9 @@ func TestTidying(t *testing.T) {
 	})
 }
 
-// TestARecordIsKeptForAsLongAsItMatters compares what a store is told of records.
+// TestARecordIsKeptForAsLongAsItMatters compares what a store is given of records.
 func TestARecordIsKeptForAsLongAsItMatters(t *testing.T) {
-	expect := func(b *browser, what string, expires, ends, owed Time, live, owing int) {
+	expect := func(b *browser, what string, expires, ends, owed Time, owing bool) {
 		b.Helper()
 		c, err := b.rec.change()
 		if err != nil {
@@ -190,23 +190,22 @@ func TestARecordIsKeptForAsLongAsItMatters(t *testing.T) {
 		equal(b, what+": expires", At(c.Expires), expires)
 		equal(b, what+": ends", At(c.Ends), ends)
 		equal(b, what+": owed", At(c.Owed), owed)
-		equal(b, what+": live", c.Live, live)
 		equal(b, what+": owing", c.Owing, owing)
 	}
 	browsers(t, map[string]func(*browser){
 		"it outlives its last wake-up by a day, and is deleted once empty": func(b *browser) {
 			p := b.join("shop")
-			expect(b, "not redeemed", start+10*minute, start+10*minute, 0, 1, 0)
+			expect(b, "not redeemed", start+10*minute, start+10*minute, 0, false)
 			s, _ := b.redeem(p, "alice", "1")
-			expect(b, "redeemed", s.Limit+24*hour, s.Expires, 0, 1, 0)
+			expect(b, "redeemed", s.Limit+24*hour, s.Expires, 0, false)
 			b.tidy(hour)
-			expect(b, "expired", b.now.Add(NoticeLifetime), 0, b.now, 0, 1)
-			b.rec.settle([]Outcome{{Owed: s.Owed()[0], Dead: true}}, b.now)
-			expect(b, "given up", b.now.Add(DeadLetterLifetime), 0, 0, 0, 1)
+			expect(b, "expired", b.now.Add(NoticeLifetime), 0, b.now, true)
+			b.rec.recordOutcomes([]Outcome{{Owed: s.Owed()[0], Dead: true}}, b.now)
+			expect(b, "given up", b.now.Add(DeadLetterLifetime), 0, 0, true)
 			s.Clients[0].Subjects[0].Notice = nil
-			expect(b, "delivered", s.Limit+10*minute, s.Ended+10*minute, 0, 0, 0)
+			expect(b, "delivered", s.Limit+10*minute, s.Ended+10*minute, 0, false)
 			b.tidy(hour + 10*minute)
-			if c, err := b.rec.change(); err != nil || c.Value != nil || c.Live != 0 {
+			if c, err := b.rec.change(); err != nil || c.Value != nil {
 				b.Errorf("an empty record becomes %+v, %v", c, err)
 			}
 		},

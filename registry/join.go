@@ -51,10 +51,10 @@ func (r *record) join(j Join, fresh sessionstate.SessionID, now Time) (joined *S
 		if session.ID == fresh {
 			next = drawID(PlaceOfSession(fresh))
 		}
-		i := identification{
-			record: r, response: response, sub: j.Sub, sid: j.Sid, idToken: j.IDToken, across: j.AcrossClients,
-			fresh: next, now: now, lifetime: j.Lifetime, idle: j.Idle, tell: j.Tell,
-		}
+		i := identification{record: r, response: response, fresh: next, now: now, Redemption: Redemption{
+			Sub: j.Sub, Sid: j.Sid, IDToken: j.IDToken, AcrossClients: j.AcrossClients,
+			Lifetime: j.Lifetime, Idle: j.Idle, Tell: j.Tell,
+		}}
 		session, full = i.identify(session)
 	}
 	if !j.Response.IsZero() && r.response(j.Response) == nil {

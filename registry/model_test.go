@@ -28,18 +28,21 @@ func TestRandomSequences(t *testing.T) {
 	} else if value != "" {
 		seed, _ = strconv.ParseUint(value, 10, 64)
 	}
-	for i := range uint64(150) {
-		m := newModel(t, rand.New(rand.NewPCG(seed+i, 1)))
-		for step := 0; step < 250 && !t.Failed(); step++ {
-			m.step()
-			m.compare()
-		}
-		if !t.Failed() {
-			m.drain()
-		}
-		if t.Failed() {
-			t.Fatalf("seed %d:\n%s", seed+i, strings.Join(m.did, "\n"))
-		}
+	for i := range uint64(100) {
+		t.Run(fmt.Sprint("seed ", seed+i), func(t *testing.T) {
+			t.Parallel()
+			m := newModel(t, rand.New(rand.NewPCG(seed+i, 1)))
+			for step := 0; step < 250 && !t.Failed(); step++ {
+				m.step()
+				m.compare()
+			}
+			if !t.Failed() {
+				m.drain()
+			}
+			if t.Failed() {
+				t.Fatal(strings.Join(m.did, "\n"))
+			}
+		})
 	}
 }
 
@@ -118,7 +121,7 @@ func (m *model) check(err error) {
 	}
 }
 
-// ended is told of each session once, and each of its subjects is owed a notice from then on.
+// ended is changed of each session once, and each of its subjects is owed a notice from then on.
 func (m *model) ended(sessions []*registry.Session) {
 	m.ending = append(m.ending, sessions...)
 	for _, s := range sessions {
@@ -333,7 +336,8 @@ func (m *model) endHolder() {
 	m.gone(registry.ReasonOPEnded, func(s *registry.Session) bool { return holds(s, "shop", "alice", "1") })
 }
 
-// gone checks that of those that are meant none lives, and that none else has ended for the reason.
+// gone checks that of those that are meant none lives, and that none else has ended for the
+// reason.
 func (m *model) gone(reason registry.Reason, meant func(*registry.Session) bool) {
 	for _, s := range m.live() {
 		if meant(s) {
@@ -480,17 +484,12 @@ func (m *model) compare() {
 			m.Errorf("session %s is %d, want %d: %+v", name(id), state, want, s)
 		}
 	}
-	m.count()
-}
-
-// count compares what is counted with what is there.
-func (m *model) count() {
-	m.check(m.store.Store.Edit(m.Context())) // which deletes what has expired
-	live := slices.DeleteFunc(m.recorded(), func(s *registry.Session) bool { return s.Ended != 0 })
-	counted, owing, err := m.server().Counts(m.Context())
-	m.check(err)
-	equal(m, "live sessions counted", counted, len(live))
-	equal(m, "notices counted", owing, len(m.owed))
+	listed := 0
+	sessions, _, err := m.server().Owing(m.Context(), "", 100)
+	for _, s := range must(m, sessions, err) {
+		listed += len(s.Owed())
+	}
+	equal(m, "notices listed", listed, len(m.owed))
 	equal(m, "notices owed", len(m.owing()), len(m.owed))
 }
 

@@ -43,8 +43,8 @@ type Outcome struct {
 	Why        string // at most [MaxWhy] bytes; more is cut off
 }
 
-// owed lists the notices that the session owes.
-func (s *Session) owed(visit func(*Client, *Subject)) {
+// eachNotice calls visit with each notice that the session owes.
+func (s *Session) eachNotice(visit func(*Client, *Subject)) {
 	for _, client := range s.Clients {
 		for _, subject := range client.Subjects {
 			if subject.Notice != nil {
@@ -67,12 +67,12 @@ func (s *Session) describe(client *Client, subject *Subject) Owed {
 
 // Owed lists what the session owes.
 func (s *Session) Owed() (all []Owed) {
-	s.owed(func(client *Client, subject *Subject) { all = append(all, s.describe(client, subject)) })
+	s.eachNotice(func(client *Client, subject *Subject) { all = append(all, s.describe(client, subject)) })
 	return all
 }
 
-// Leased lists what the server owes that has ended the session, and delivers at once. What had to be
-// looked at first is not among it: [Registry.Claim] returns that.
+// Leased lists what the server owes that has ended the session, and delivers at once. What had to
+// be looked at first is not among it: [Registry.Claim] returns that.
 func (s *Session) Leased() []Owed {
 	return slices.DeleteFunc(s.Owed(), func(o Owed) bool { return o.Lease == 0 || o.isPassive() })
 }
@@ -90,8 +90,8 @@ type holding struct {
 	until  Time // another session holds the sub with a sid, and this notice has none; zero: none does
 }
 
-// look adds what another session of the same user has to say.
-func (h *holding) look(o Owed, other *Session, now Time) {
+// consider adds what another session of the same user says.
+func (h *holding) consider(o Owed, other *Session, now Time) {
 	if other.ID == o.Session || other.Silent || !other.Live(now) {
 		return
 	}
@@ -117,7 +117,7 @@ func newToken() uint64 { return rand.Uint64() | 1 } //nolint:gosec // see above
 // one that was not looked at, nothing is known yet: it stays due.
 func (r *record) claim(now, lease Time, holdings map[NoticeID]holding, token uint64) (claimed []Owed) {
 	for _, session := range r.Sessions {
-		session.owed(func(client *Client, subject *Subject) {
+		session.eachNotice(func(client *Client, subject *Subject) {
 			n := subject.Notice
 			if n.Dead() || n.Due > now {
 				return
@@ -148,7 +148,7 @@ func (r *record) claim(now, lease Time, holdings map[NoticeID]holding, token uin
 // first or is due later.
 func lease(sessions []*Session, now, until Time, token uint64) {
 	for _, session := range sessions {
-		session.owed(func(client *Client, subject *Subject) {
+		session.eachNotice(func(client *Client, subject *Subject) {
 			if n := subject.Notice; n.Due <= now && !session.describe(client, subject).isPassive() {
 				n.Due, n.Lease = until, token
 			}
@@ -156,23 +156,23 @@ func lease(sessions []*Session, now, until Time, token uint64) {
 	}
 }
 
-// settle records what became of claimed notices. What was delivered was, whoever has claimed it
-// since, unless it is owed anew; for all else, only the word of who holds the lease counts.
-func (r *record) settle(outcomes []Outcome, now Time) {
+// recordOutcomes records what became of claimed notices. A delivery counts even if the notice was
+// claimed anew since, unless it is owed anew; all else counts only from the holder of the lease.
+func (r *record) recordOutcomes(outcomes []Outcome, now Time) {
 	for _, outcome := range outcomes {
 		session := r.session(outcome.Owed.Session)
 		if session == nil {
 			continue
 		}
-		session.owed(func(client *Client, subject *Subject) {
+		session.eachNotice(func(client *Client, subject *Subject) {
 			if o := session.describe(client, subject); o.ClientID == outcome.Owed.ClientID && o.Sub == outcome.Owed.Sub && o.Sid == outcome.Owed.Sid {
-				subject.settle(outcome, now)
+				subject.recordOutcome(outcome, now)
 			}
 		})
 	}
 }
 
-func (s *Subject) settle(outcome Outcome, now Time) {
+func (s *Subject) recordOutcome(outcome Outcome, now Time) {
 	n := s.Notice
 	switch {
 	case outcome.Delivered && n.Until == outcome.Owed.Until:

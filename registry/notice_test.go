@@ -65,16 +65,16 @@ func TestClaims(t *testing.T) {
 		"who gets new tokens while its notice is under way is notified anew": func(b *browser) {
 			s := b.ended(ReasonLogout, "1")
 			first := b.claim(1)[0]
-			s.Clients[0].Subjects[0].owe(b.tick(), true)
-			b.rec.settle([]Outcome{{Owed: first, Delivered: true}}, b.tick())
+			s.Clients[0].Subjects[0].enqueue(b.tick(), true)
+			b.rec.recordOutcomes([]Outcome{{Owed: first, Delivered: true}}, b.tick())
 			again := b.claim(2)
 			equal(b, "claimed anew", len(again), 1)
-			b.rec.settle([]Outcome{{Owed: again[0], Delivered: true}}, b.tick())
+			b.rec.recordOutcomes([]Outcome{{Owed: again[0], Delivered: true}}, b.tick())
 			equal(b, "owed", len(s.Owed()), 0)
 		},
 		"what was put off is nobody's": func(b *browser) {
 			s := b.ended(ReasonLogout, "1")
-			b.rec.settle([]Outcome{{Owed: b.claim(1)[0], Due: b.now + minute}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: b.claim(1)[0], Due: b.now + minute}}, b.now)
 			equal(b, "lease", s.Owed()[0].Lease, 0)
 		},
 		"what was delivered is, whoever has the lease; for all else only its holder's word counts": func(b *browser) {
@@ -82,22 +82,22 @@ func TestClaims(t *testing.T) {
 			first := b.claim(1)[0]
 			b.now += 31 * second
 			holder := b.claim(2)[0]
-			b.rec.settle([]Outcome{{Owed: first, Dead: true, Why: "stopped"}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: first, Dead: true, Why: "stopped"}}, b.now)
 			equal(b, "given up by another", s.Owed()[0].Dead(), false)
-			b.rec.settle([]Outcome{{Owed: first, Due: 1, Attempts: 5}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: first, Due: 1, Attempts: 5}}, b.now)
 			equal(b, "put off by another", s.Owed()[0].Attempts, 0)
-			b.rec.settle([]Outcome{{Owed: holder, Due: b.now + minute, Attempts: 1, Why: "status 503"}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: holder, Due: b.now + minute, Attempts: 1, Why: "status 503"}}, b.now)
 			equal(b, "put off by the holder", s.Owed()[0].Due, b.now+minute)
 			equal(b, "why", s.Owed()[0].Why, "status 503")
-			b.rec.settle([]Outcome{{Owed: first, Delivered: true}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: first, Delivered: true}}, b.now)
 			equal(b, "delivered by another", len(s.Owed()), 0)
 		},
 		"the dead do not come back": func(b *browser) {
 			s := b.ended(ReasonLogout, "1")
 			o := b.claim(1)[0]
 			settled := b.now
-			b.rec.settle([]Outcome{{Owed: o, Dead: true, Attempts: 3, Why: strings.Repeat("x", MaxWhy+1)}}, b.now)
-			b.rec.settle([]Outcome{{Owed: o, Due: b.now}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: o, Dead: true, Attempts: 3, Why: strings.Repeat("x", MaxWhy+1)}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: o, Due: b.now}}, b.now)
 			b.now += hour
 			equal(b, "claimed", len(b.claim(2)), 0)
 			equal(b, "dead", s.Owed()[0].Dead(), true)
@@ -108,18 +108,18 @@ func TestClaims(t *testing.T) {
 			s := b.ended(ReasonLogout, "1")
 			o := b.claim(1)[0]
 			b.rec.Sessions = nil
-			b.rec.settle([]Outcome{{Owed: o, Delivered: true}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: o, Delivered: true}}, b.now)
 			equal(b, "sessions", len(b.rec.Sessions), 0)
 			equal(b, "owed", len(s.Owed()), 1)
 		},
 		"a client that knows no such sid is notified of the sub alone": func(b *browser) {
 			s := b.ended(ReasonUserSwitch, "1")
 			o := b.claim(1)[0]
-			b.rec.settle([]Outcome{{Owed: o, WithoutSid: true, Due: b.now}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: o, WithoutSid: true, Due: b.now}}, b.now)
 			equal(b, "sid", s.Owed()[0].Sid, "")
 			equal(b, "ID", s.Owed()[0].ID(), NameNotice(s.ID, "shop", "alice", ""))
 			again := b.claim(2)[0]
-			b.rec.settle([]Outcome{{Owed: again, Delivered: true}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Owed: again, Delivered: true}}, b.now)
 			equal(b, "owed", len(s.Owed()), 0)
 		},
 		"what needs a look is not claimed before it": func(b *browser) {
@@ -173,12 +173,12 @@ func TestWhatStandsAgainstAPassiveNotice(t *testing.T) {
 		"another user":                    {without, other("shop", "bob", "2"), holding{}},
 		"one that has ended":              {with, changed(other("shop", "alice", "1"), func(s *Session) { s.Ended = 1 }), holding{}},
 		"one that has expired":            {with, changed(other("shop", "alice", "1"), func(s *Session) { s.Expires = start }), holding{}},
-		"one whose end is not told":       {with, changed(other("shop", "alice", "1"), func(s *Session) { s.Silent = true }), holding{}},
+		"one whose end is not changed":    {with, changed(other("shop", "alice", "1"), func(s *Session) { s.Silent = true }), holding{}},
 		"the same session":                {with, changed(other("shop", "alice", "1"), func(s *Session) { s.ID = [16]byte{1} }), holding{}},
 		"one that expires within an hour": {without, changed(other("shop", "alice", "2"), func(s *Session) { s.Expires = start + minute }), holding{until: start + minute}},
 	} {
 		var h holding
-		h.look(row.owed, row.other, start)
+		h.consider(row.owed, row.other, start)
 		equal(t, name, h, row.want)
 	}
 	browsers(t, map[string]func(*browser){

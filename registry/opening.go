@@ -34,7 +34,7 @@ type opening struct {
 
 	mu        sync.Mutex
 	store     Store         // nil: not open
-	attempt   chan struct{} // closed when the attempt under way is over; nil: there is none
+	attempt   chan struct{} // closed when the attempt under way has ended; nil: there is none
 	err       error         // why the store is not open
 	notBefore time.Time     // when it may be opened next
 	retry     time.Duration

@@ -67,7 +67,7 @@ func newDisk() *disk {
 // asks makes a call and compares its error and how often the store was opened.
 func (d *disk) asks(t *testing.T, want error, opened int64) {
 	t.Helper()
-	_, _, err := d.Counts(t.Context())
+	_, _, err := d.Owing(t.Context(), "", 1)
 	if !errors.Is(err, want) || want != nil && !errors.Is(err, registry.ErrUnavailable) {
 		t.Errorf("error is %v, want %v", err, want)
 	}
@@ -100,7 +100,7 @@ func TestOpening(t *testing.T) {
 			slowly(d)
 			var calls sync.WaitGroup
 			for range 50 {
-				calls.Go(func() { _, _, _ = d.Counts(t.Context()) })
+				calls.Go(func() { _, _, _ = d.Owing(t.Context(), "", 1) })
 			}
 			calls.Wait()
 			time.Sleep(time.Second)
@@ -156,6 +156,8 @@ func TestOpening(t *testing.T) {
 		},
 		"a call waits for an opening as long as it may": func(t *testing.T, d *disk) {
 			slowly(d)
+			defer func(limit time.Duration) { registry.Limit = limit }(registry.Limit)
+			registry.Limit = 250 * time.Millisecond
 			began := time.Now()
 			d.asks(t, context.DeadlineExceeded, 1)
 			equal(t, "waited", time.Since(began), registry.Limit)
@@ -185,7 +187,7 @@ func TestOpening(t *testing.T) {
 			must(t, 0, d.Close())
 			close(release)
 		},
-		"whoever watches is told to ask again when a store was opened": func(t *testing.T, d *disk) {
+		"whoever watches is changed to ask again when a store was opened": func(t *testing.T, d *disk) {
 			var lost atomic.Int64
 			defer d.Watch(func(place registry.Place) {
 				if place == (registry.Place{}) {
@@ -196,7 +198,7 @@ func TestOpening(t *testing.T) {
 			time.Sleep(time.Hour)
 			d.last.Load().broken.Store(true)
 			d.asks(t, nil, 2)
-			equal(t, "told", lost.Load(), 2)
+			equal(t, "changed", lost.Load(), 2)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

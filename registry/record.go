@@ -34,7 +34,7 @@ func (t Time) Time() time.Time {
 func (t Time) Add(d time.Duration) Time { return t + Time(d.Milliseconds()) }
 
 // A Place names the record of one browser at one issuer. The ID of each of its sessions begins
-// with it, so that whoever has a session ID finds the record. 80 bits: two of 10^9 browsers share
+// with it, so that the session ID alone leads to the record. 80 bits: two of 10^9 browsers share
 // a record with a probability of 4 in 10^7, and then nothing worse follows.
 type Place [10]byte
 
@@ -47,8 +47,7 @@ func PlaceOf(issuer string, browser sessionstate.BrowserID) Place {
 // PlaceOfSession returns the place of the record that holds a session.
 func PlaceOfSession(id sessionstate.SessionID) Place { return Place(id[:10]) }
 
-// NewSessionID draws an ID for a session of a browser; also for a sign-in that the registry cannot
-// be told of.
+// NewSessionID draws an ID for a session of a browser, also for a sign-in that cannot be recorded.
 func NewSessionID(issuer string, browser sessionstate.BrowserID) sessionstate.SessionID {
 	return drawID(PlaceOf(issuer, browser))
 }
@@ -87,8 +86,8 @@ const (
 type Session struct {
 	Issuer string                 `cbor:"-"` // that of the record
 	ID     sessionstate.SessionID `cbor:"1,keyasint"`
-	// Created is when the session started, Expires when it ends by itself unless it is used before,
-	// and Limit when it ends however much it is used.
+	// Created is when the session started, Expires when it ends by itself unless it is used
+	// before, and Limit when it ends however much it is used.
 	Created Time `cbor:"2,keyasint"`
 	Expires Time `cbor:"3,keyasint"`
 	Limit   Time `cbor:"4,keyasint"`
@@ -100,12 +99,12 @@ type Session struct {
 	// Successor replaced it at a user switch, and it replaced Predecessor; zero: none.
 	Successor   sessionstate.SessionID `cbor:"8,keyasint"`
 	Predecessor sessionstate.SessionID `cbor:"9,keyasint"`
-	// Forgotten is when the session goes from the record although it has not expired; zero: it does
-	// not. That is so while none of its codes was redeemed. A session that is forgotten has not
-	// ended: whoever holds it can go on with it.
+	// Forgotten is when the session goes from the record although it has not expired; zero: it
+	// does not. That is so while none of its codes was redeemed. A session that is forgotten has
+	// not ended: a browser that holds it can go on with it.
 	Forgotten Time `cbor:"10,keyasint,omitempty"`
-	// Clients take or took part in it, in the order in which they came. A while after it has ended,
-	// they are forgotten.
+	// Clients take or took part in it, in the order in which they came. A while after it has
+	// ended, they are forgotten.
 	Clients []*Client `cbor:"11,keyasint,omitempty"`
 }
 

@@ -65,10 +65,7 @@ func (r *record) redeem(d Redemption, fresh sessionstate.SessionID, now Time) Jo
 	if response.Redeemed == 0 {
 		response.Redeemed = now
 	}
-	i := identification{
-		record: r, response: response, sub: d.Sub, sid: d.Sid, idToken: d.IDToken, across: d.AcrossClients,
-		fresh: fresh, now: now, lifetime: d.Lifetime, idle: d.Idle, tell: d.Tell,
-	}
+	i := identification{Redemption: d, record: r, response: response, fresh: fresh, now: now}
 	session, full := i.identify(made)
 	if session != made {
 		response.Session, response.Moved = session.ID, true
@@ -79,16 +76,11 @@ func (r *record) redeem(d Redemption, fresh sessionstate.SessionID, now Time) Jo
 // An identification says who an authorization response was for. Which session that End-User
 // belongs to follows the order of the responses: the rules are at [Redemption].
 type identification struct {
+	Redemption
 	record   *record
 	response *Response
-	sub, sid string
-	idToken  IDToken
-	across   bool
-	fresh    sessionstate.SessionID
+	fresh    sessionstate.SessionID // which no session has
 	now      Time
-	lifetime time.Duration
-	idle     time.Duration
-	tell     bool
 
 	started, added bool // of what became of it
 }
@@ -103,7 +95,7 @@ func (i *identification) identify(session *Session) (place *Session, full bool) 
 	place = i.place(session)
 	if place.Ended == 0 {
 		place.Forgotten = 0 // one of its codes was redeemed
-		place.Silent = !i.tell
+		place.Silent = !i.Tell
 	}
 	return place, !i.participate(place, origins)
 }
@@ -153,11 +145,11 @@ func (s *span) add(subject *Subject) {
 // Connect Core 1.0, section 8).
 func (i *identification) compare(session *Session) (same bool, others span) {
 	for _, client := range session.Clients {
-		if client.ID != i.response.ClientID && !i.across {
+		if client.ID != i.response.ClientID && !i.AcrossClients {
 			continue
 		}
 		for _, subject := range client.Subjects {
-			if subject.Sub == i.sub {
+			if subject.Sub == i.Sub {
 				same = true
 			} else {
 				others.add(subject)
@@ -208,9 +200,9 @@ func (i *identification) startBefore(successor *Session) *Session {
 func (i *identification) start() *Session {
 	i.started = true
 	session := &Session{
-		Issuer: i.record.Issuer, ID: i.fresh, Created: i.response.Made, Limit: i.now.Add(i.lifetime), Silent: !i.tell,
+		Issuer: i.record.Issuer, ID: i.fresh, Created: i.response.Made, Limit: i.now.Add(i.Lifetime), Silent: !i.Tell,
 	}
-	session.Expires = expires(i.now, session.Limit, i.idle)
+	session.Expires = expires(i.now, session.Limit, i.Idle)
 	i.record.Sessions = append(i.record.Sessions, session)
 	return session
 }
@@ -221,27 +213,27 @@ func (i *identification) participate(session *Session, origins []string) bool {
 	client := session.Client(i.response.ClientID)
 	var subject *Subject
 	if client != nil {
-		client.IDToken = client.IDToken.Update(i.idToken)
-		subject = client.subject(i.sub, i.sid)
+		client.IDToken = client.IDToken.Update(i.IDToken)
+		subject = client.subject(i.Sub, i.Sid)
 	}
 	if subject == nil {
 		if !i.hasRoom(session, client) {
 			return false
 		}
 		if client == nil {
-			client = &Client{ID: i.response.ClientID, IDToken: i.idToken}
+			client = &Client{ID: i.response.ClientID, IDToken: i.IDToken}
 			session.Clients = append(session.Clients, client)
 		}
 		for _, origin := range append(slices.Clone(origins), i.response.Origin) {
 			client.addOrigin(origin)
 		}
-		subject = &Subject{Sub: i.sub, Sid: i.sid, Since: i.response.Made}
+		subject = &Subject{Sub: i.Sub, Sid: i.Sid, Since: i.response.Made}
 		client.Subjects = append(client.Subjects, subject)
 		i.added = true
 	}
 	subject.Last = max(subject.Last, i.response.Made)
-	if session.Ended != 0 && i.tell {
-		subject.owe(i.now, true)
+	if session.Ended != 0 && i.Tell {
+		subject.enqueue(i.now, true)
 	}
 	return true
 }

@@ -31,19 +31,19 @@ func Patient(ctx context.Context) context.Context { return context.WithValue(ctx
 // can be known now, and [ErrInvalid] when the caller's values break a bound. Nothing has been
 // recorded then, except that a call which ran out of time may still take effect later.
 type Registry struct {
-	opening opening
-	ended   func([]*Session)
-	logger  *zap.Logger
-	cache   cache
-	heard   Listeners[Place]
+	opening   opening
+	ended     func([]*Session)
+	logger    *zap.Logger
+	cache     cache
+	listeners Listeners[Place]
 }
 
 // Open returns a registry over a store, which is opened at first use, and again when it was
 // unavailable. Until then, and whenever nothing can be known, calls return an error that wraps
 // [ErrUnavailable], after [Limit] at the latest.
 //
-// ended is called with sessions that a call of this process has ended. What it is to deliver of that
-// is [Session.Leased].
+// ended is called with sessions that a call of this process has ended. What it is to deliver of
+// that is [Session.Leased].
 func Open(opener Opener, ended func([]*Session), logger *zap.Logger) *Registry {
 	r := &Registry{ended: ended, logger: logger}
 	r.opening = opening{opener: opener, logger: logger, opened: r.watch, closed: make(chan struct{})}
@@ -116,7 +116,7 @@ func (r *Registry) edits(ctx context.Context, store Store, changes ...changing) 
 			continue
 		}
 		all = append(all, ended[i]...)
-		if damaged[i] != nil { // told here, not in the rule, which has the store's lock
+		if damaged[i] != nil { // logged here, not in the rule, which has the store's lock
 			r.logger.Error("session record lost: damaged", zap.String("place", fmt.Sprintf("%x", changes[i].place)), zap.Error(damaged[i]),
 				zap.String("advice", "check the disk; this browser goes on with its cookie"))
 		}
@@ -179,7 +179,7 @@ func (c changing) apply(old []byte, clock time.Time) (change *Change, ended []*S
 			return nil, nil, nil, errFull
 		}
 	}
-	change.Tell = len(ended) > 0
+	change.Notify = len(ended) > 0
 	return change, ended, damaged, nil
 }
 
@@ -210,7 +210,10 @@ func (r *Registry) Join(ctx context.Context, j Join) (Joined, error) {
 	until := store.Now().Add(j.Lifetime + wakeGrace)
 	c := changing{place: place, issuer: j.Issuer, adds: true, switches: j.Sub != ""}
 	if j.Sub != "" {
-		c.marks = []Mark{{Set: userKey(j.Issuer, j.Sub), Member: string(place[:]), Expires: until}}
+		c.marks = append(
+			usedClients(j.Issuer, []string{j.ClientID}, store.Now()),
+			Mark{Set: userKey(j.Issuer, j.Sub), Member: string(place[:]), Expires: until},
+		)
 	}
 	if !j.Response.IsZero() {
 		c.creates = []Create{{Key: codeKey(j.Issuer, j.Response), Value: place[:], Expires: store.Now().Add(CodeLifetime)}}
@@ -252,7 +255,10 @@ func (r *Registry) Redeem(ctx context.Context, d Redemption) (Joined, error) {
 	until := store.Now().Add(d.Lifetime + wakeGrace)
 	_, err = r.edit(ctx, store, changing{
 		place: place, adds: true, switches: true,
-		marks: []Mark{{Set: userKey(d.Issuer, d.Sub), Member: string(place[:]), Expires: until}},
+		marks: append(
+			usedClients(d.Issuer, d.Audience, store.Now()),
+			Mark{Set: userKey(d.Issuer, d.Sub), Member: string(place[:]), Expires: until},
+		),
 		rule: func(rec *record, now Time) (bool, error) {
 			rec.tidy(now)
 			redeemed = rec.redeem(d, drawID(place), now)
@@ -298,7 +304,7 @@ type State int
 const (
 	Unknown State = iota // nothing is recorded, which must never be taken for a sign-out
 	Live
-	Ended // by its record, or since its time is over
+	Ended // by its record, or it has expired
 )
 
 // Resolve says what is known of a session. The answer may be ten seconds old where the store is
@@ -386,8 +392,8 @@ func (r *Registry) Response(ctx context.Context, issuer string, id sessionstate.
 type Ending struct {
 	Place  Place
 	Reason Reason
-	// Asked is the client that asked for it (RP-Initiated Logout 1.0); empty: none did. Its notices
-	// are due after AskedWait.
+	// Asked is the client that asked for it (RP-Initiated Logout 1.0); empty: none did. Its
+	// notices are due after AskedWait.
 	Asked     string
 	AskedWait time.Duration
 }

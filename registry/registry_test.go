@@ -223,8 +223,6 @@ func TestRegistry(t *testing.T) {
 			sessions, next, err := w.User(w.Context(), issuer, "alice", "")
 			equal(w, "user's", must(w, sessions, err)[0].ID, s.ID)
 			equal(w, "next", next, "")
-			live, owing, err := w.Counts(w.Context())
-			equal(w, "counts", fmt.Sprint(must(w, live, err), owing), "1 0")
 		},
 		"what is not found is no error": func(w *world) {
 			_, found, err := w.Response(w.Context(), issuer, responseID(9))
@@ -271,13 +269,14 @@ func TestRegistry(t *testing.T) {
 			equal(w, "state", w.state(s), registry.Ended)
 		},
 		"rule 2: what leads to a record is in one edit with it, and is verified by it": func(w *world) {
+			j := w.aJoin(1)
 			w.store.edit = func(ctx context.Context, edits []*registry.Edit) error {
-				if e := edits[0]; len(e.Marks) != 1 || e.Marks[0].Member != string(keyOf(1)[1:]) || e.Key != keyOf(1) {
+				e := edits[0]
+				if len(e.Marks) != 2 || e.Marks[0].Member != j.ClientID || e.Marks[1].Member != string(keyOf(1)[1:]) || e.Key != keyOf(1) {
 					w.Errorf("the edit is of %q, with the marks %+v", e.Key, e.Marks)
 				}
 				return w.store.Store.Edit(ctx, edits...)
 			}
-			j := w.aJoin(1)
 			j.Sub = "alice"
 			w.join(j)
 			w.redeem(redeems(j, "bob", "2"))
@@ -527,8 +526,6 @@ func TestRegistry(t *testing.T) {
 				listed += len(must(w, sessions, err))
 			}
 			equal(w, "listed", listed, 5)
-			_, owing, err := w.Counts(w.Context())
-			equal(w, "owing", must(w, owing, err), 5)
 		},
 		"a value counts once": func(w *world) {
 			once := func(issuer string, value byte, leadsTo string) string {
@@ -567,7 +564,10 @@ func TestRegistry(t *testing.T) {
 			equal(w, "firsts of many", n, 1)
 		},
 	} {
-		t.Run(name, func(t *testing.T) { test(newWorld(t)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(newWorld(t))
+		})
 	}
 }
 

@@ -82,8 +82,8 @@ func TestEachNoticeIsClaimedOnce(t *testing.T) {
 			t.Errorf("notice %s was claimed %d times", id, n)
 		}
 	}
-	_, left, err := three[0].Counts(t.Context())
-	equal(t, "left", must(t, left, err), 0)
+	left, _, err := three[0].Owing(t.Context(), "", 1)
+	equal(t, "left", len(must(t, left, err)), 0)
 }
 
 // TestTheStoresClockCounts has one server after another, each with a store's clock that is five
@@ -179,7 +179,6 @@ func (h hanging) Due(ctx context.Context, _ int) ([]registry.Key, error) { retur
 func (h hanging) Owing(ctx context.Context, _ registry.Key, _ int) ([]registry.Key, error) {
 	return nil, hang(ctx)
 }
-func (h hanging) Counts(ctx context.Context) (int, int, error) { return 0, 0, hang(ctx) }
 
 // callsOf makes every call, and returns their errors by name.
 func (w *world) callsOf(ctx context.Context) map[string]error {
@@ -199,7 +198,6 @@ func (w *world) callsOf(ctx context.Context) map[string]error {
 	_, _, errs["Claim"] = w.Claim(ctx, 1)
 	errs["Settle"] = w.Settle(ctx, []registry.Outcome{{}})
 	_, _, errs["Owing"] = w.Owing(ctx, "", 1)
-	_, _, errs["Counts"] = w.Counts(ctx)
 	_, errs["Facts"] = w.Facts(ctx, issuer)
 	errs["Note"] = w.Note(ctx, issuer, registry.Facts{Kid: 1})
 	_, errs["Keys"] = w.Keys(ctx, issuer)
@@ -207,7 +205,6 @@ func (w *world) callsOf(ctx context.Context) map[string]error {
 	_, _, errs["Registered"] = w.Registered(ctx, issuer, "shop")
 	_, _, errs["RegisteredAt"] = w.RegisteredAt(ctx, issuer, "/shop")
 	errs["Register"] = w.Register(ctx, issuer, registry.Registered{ID: "shop", Metadata: []byte("{}")})
-	errs["UseRegistered"] = w.UseRegistered(ctx, issuer, "shop")
 	errs["Deregister"] = w.Deregister(ctx, issuer, "shop")
 	_, errs["CookieNames"] = w.CookieNames(ctx, "shop.example.com")
 	errs["AddCookieName"] = w.AddCookieName(ctx, "shop.example.com", "session")

@@ -13,7 +13,7 @@ import (
 )
 
 // A Store keeps records, sets and what leads to records, and knows nothing of sessions. Its
-// methods are safe for concurrent use, and return when their context is over, whatever the store
+// methods are safe for concurrent use, and return when their context ends, whatever the store
 // does. An error wraps [ErrUnavailable] where nothing can be known now.
 type Store interface {
 	// Get returns values in the order of the keys; nil: there is none, or it has expired. Unless
@@ -24,23 +24,20 @@ type Store interface {
 	Members(ctx context.Context, limit int, sets ...Key) ([][]string, error)
 
 	// Edit replaces records by what their rules make of them, each as if nobody else changed it
-	// meanwhile. Each edit is atomic, is durable when Edit returns, and fails by itself: see [Edit].
-	// The error is that of the whole call.
+	// meanwhile. Each edit is atomic, is durable when Edit returns, and fails by itself: see
+	// [Edit]. The error is that of the whole call.
 	Edit(ctx context.Context, edits ...*Edit) error
 
 	// Due lists up to limit records whose Ends or Owed has come, those first that have waited
 	// longest, and does not list them again for two seconds.
 	Due(ctx context.Context, limit int) ([]Key, error)
 
-	// Owing lists up to limit records whose Owing is not zero, in the order of their keys, after one.
+	// Owing lists up to limit records that are Owing, in the order of their keys, after one.
 	Owing(ctx context.Context, after Key, limit int) ([]Key, error)
 
-	// Counts returns the sums of Live and Owing over all records.
-	Counts(ctx context.Context) (live, owing int, err error)
-
-	// Watch calls heard with the key of each record that was replaced by a change with Tell, on
-	// whichever server, and lost when some may have been missed, until cancel is called.
-	Watch(heard func(Key), lost func()) (cancel func())
+	// Watch calls listener with the key of each record that was replaced by a change with Notify,
+	// on whichever server, and lost when some may have been missed, until cancel is called.
+	Watch(listener func(Key), lost func()) (cancel func())
 
 	// Now is the clock of all servers that share the store.
 	Now() time.Time
@@ -78,13 +75,13 @@ const (
 // An Edit is a change of one record.
 type Edit struct {
 	Key Key
-	// Marks and Creates are durable before the record is, or with it. They stand also where the rule
-	// changes nothing.
+	// Marks and Creates are durable before the record is, or with it. They stand also where the
+	// rule changes nothing.
 	Marks   []Mark
 	Creates []Create
-	// Rule says what becomes of the value; old is nil where there is none. It may run several times
-	// and must not keep old. A nil Change changes nothing. Where it fails or panics, so does the
-	// edit, and no other.
+	// Rule says what becomes of the value; old is nil where there is none. It may run several
+	// times and must not keep old. A nil Change changes nothing. Where it fails or panics, so does
+	// the edit, and no other.
 	Rule func(old []byte) (*Change, error)
 
 	// Err is why the edit failed. Edit sets it.
@@ -112,9 +109,8 @@ type Change struct {
 	Expires time.Time // when it may be deleted
 	Ends    time.Time // when [Store.Due] lists it; zero: not for this
 	Owed    time.Time // likewise
-	Live    int       // what it adds to [Store.Counts]
-	Owing   int       // likewise; [Store.Owing] lists it unless this is zero
-	Tell    bool      // those who Watch hear of it
+	Owing   bool      // [Store.Owing] lists it
+	Notify  bool      // whether listeners of [Store.Watch] are called
 }
 
 // Apply runs the rule, and makes its panic an error: for stores.

@@ -40,7 +40,8 @@ func (r *Registry) browsersOf(ctx context.Context, store Store, issuer, sub stri
 	return keys, next, nil
 }
 
-// browserKeys lists the records of the places that are members of a user's set, in their order.
+// browserKeys lists the records of the places that are members of a user's set, in their order,
+// each once.
 func browserKeys(members []string) (keys []Key) {
 	for _, member := range members {
 		if len(member) == len(Place{}) {
@@ -48,7 +49,7 @@ func browserKeys(members []string) (keys []Key) {
 		}
 	}
 	slices.Sort(keys)
-	return keys
+	return slices.Compact(keys)
 }
 
 // sessionsOf reads records, and returns the user's sessions in them: what led here may be stale.

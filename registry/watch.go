@@ -6,16 +6,16 @@ import (
 	"sync"
 )
 
-// Listeners are those who listen to something. The zero value has none; it is safe for concurrent
-// use.
+// Listeners are functions that are called with news. The zero value has none. It is safe for
+// concurrent use.
 type Listeners[T any] struct {
 	mu   sync.Mutex
 	last int
 	all  map[int]func(T)
 }
 
-// Add adds one, until cancel is called; one call that has begun before may come after it.
-func (l *Listeners[T]) Add(heard func(T)) (cancel func()) {
+// Add adds a listener until cancel is called. A call that has begun before may come after it.
+func (l *Listeners[T]) Add(listener func(T)) (cancel func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.all == nil {
@@ -23,7 +23,7 @@ func (l *Listeners[T]) Add(heard func(T)) (cancel func()) {
 	}
 	l.last++
 	id := l.last
-	l.all[id] = heard
+	l.all[id] = listener
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -31,24 +31,24 @@ func (l *Listeners[T]) Add(heard func(T)) (cancel func()) {
 	}
 }
 
-// Tell calls all of them. It holds no lock meanwhile: a slow one delays its caller and no other.
-func (l *Listeners[T]) Tell(news T) {
+// Notify calls all listeners. It holds no lock meanwhile: a slow one delays only its caller.
+func (l *Listeners[T]) Notify(news T) {
 	l.mu.Lock()
 	all := slices.Collect(maps.Values(l.all))
 	l.mu.Unlock()
-	for _, heard := range all {
-		heard(news)
+	for _, listener := range all {
+		listener(news)
 	}
 }
 
-// Watch calls heard, in this process, for each browser of which a session has ended, on whichever
-// server; with the zero Place when some may have been missed: ask again then for what you hold
-// open. heard must return soon.
-func (r *Registry) Watch(heard func(Place)) (cancel func()) { return r.heard.Add(heard) }
+// Watch calls listener, in this process, with each browser of which a session has ended, on
+// whichever server, until cancel is called. The zero Place says that some may have been missed:
+// then ask again for what you hold open. listener must return soon.
+func (r *Registry) Watch(listener func(Place)) (cancel func()) { return r.listeners.Add(listener) }
 
 // watch listens to a store that was opened. Nobody did until now.
 func (r *Registry) watch(store Store) {
-	lost := func() { r.heard.Tell(Place{}) }
-	store.Watch(func(key Key) { r.heard.Tell(placeOfKey(key)) }, lost)
+	lost := func() { r.listeners.Notify(Place{}) }
+	store.Watch(func(key Key) { r.listeners.Notify(placeOfKey(key)) }, lost)
 	lost()
 }

@@ -38,14 +38,13 @@ func setAside(path, suffix string) (string, error) {
 
 // isWasteful reports whether compacting is worth its time: more than half of the pages are free.
 func isWasteful(db *bbolt.DB) bool {
-	free := db.Stats().FreePageN
-	tx, err := db.Begin(false)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = tx.Rollback() }()
-	size := tx.Size()
-	return size > minCompact && int64(free)*int64(db.Info().PageSize) > size/2
+	var size int64
+	err := db.View(func(tx *bbolt.Tx) error {
+		size = tx.Size()
+		return nil
+	})
+	free := int64(db.Stats().FreePageN) * int64(db.Info().PageSize)
+	return err == nil && size > minCompact && free > size/2
 }
 
 // compact replaces the file by a compact copy. The lock is held until the copy has the file's

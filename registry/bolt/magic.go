@@ -53,15 +53,14 @@ func create(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = identify(db)
-	if err := errors.Join(err, db.Close()); err != nil {
+	if err := errors.Join(identify(db), db.Close()); err != nil {
 		return err
 	}
 	if err := os.Link(made, path); err == nil || isFilled(path) { // another process was first
 		return syncDirectory(path)
 	}
-	// In place of an empty file, or where there are no links. A file that is mounted by itself, into a
-	// container, cannot be replaced.
+	// In place of an empty file, or where there are no links. A file that is mounted by itself,
+	// into a container, cannot be replaced.
 	if err := os.Rename(made, path); err != nil && (!isEmpty(path) || fill(path, made) != nil) {
 		return err
 	}
@@ -69,7 +68,7 @@ func create(path string) error {
 }
 
 // fill copies a new registry into an empty file. Its first page comes last: until then the file is
-// none of ours.
+// not a registry.
 func fill(path, made string) error {
 	content, err := os.ReadFile(made)
 	if err != nil {

@@ -24,8 +24,8 @@ const lockTimeout = 100 * time.Millisecond
 var (
 	keyVersion = []byte("version")
 
-	// formatVersion is the version of buckets and keys. A file of another one is not touched; one of
-	// the first, before any release, is set aside.
+	// formatVersion is the version of buckets and keys. A file of another one is not touched; one
+	// of the first, before any release, is set aside.
 	formatVersion = []byte{2}
 )
 
@@ -114,12 +114,11 @@ func openSound(path string, now func() time.Time, logger *zap.Logger) (*Store, e
 			return nil, err
 		}
 	}
-	var c counts
-	err = guarded(func() (err error) {
-		if c, err = identify(db); err == nil {
-			err = suspected.check(path, db)
+	err = guarded(func() error {
+		if err := identify(db); err != nil {
+			return err
 		}
-		return err
+		return suspected.check(path, db)
 	})
 	if damage := new(panicError); errors.As(err, &damage) { // bbolt may hold its own locks for ever
 		return nil, errors.Join(fmt.Errorf("%w: %w", errCorrupt, err), letGo(file))
@@ -127,7 +126,7 @@ func openSound(path string, now func() time.Time, logger *zap.Logger) (*Store, e
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return newStore(db, file, c, now, logger), nil
+	return newStore(db, file, now, logger), nil
 }
 
 // followLinks returns the path of the file itself, which may be replaced by a compact one. A link
@@ -230,33 +229,33 @@ func sameFile(path string, file *os.File) error {
 }
 
 // identify reads what the file is, or begins a registry in a new one.
-func identify(db *bbolt.DB) (counts, error) {
+func identify(db *bbolt.DB) error {
 	tx, err := db.Begin(true)
 	if err != nil {
-		return counts{}, err
+		return err
 	}
 	defer func() { _ = tx.Rollback() }()
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil {
 		if first, _ := tx.Cursor().First(); first != nil {
-			return counts{}, fmt.Errorf("%w: no bucket %s", errCorrupt, bucketMeta)
+			return fmt.Errorf("%w: no bucket %s", errCorrupt, bucketMeta)
 		}
-		return counts{}, begin(tx)
+		return begin(tx)
 	}
 	switch version := meta.Get(keyVersion); {
 	case len(version) == 0:
-		return counts{}, fmt.Errorf("%w: no version", errCorrupt)
+		return fmt.Errorf("%w: no version", errCorrupt)
 	case version[0] < formatVersion[0]:
-		return counts{}, errFirst
+		return errFirst
 	case !bytes.Equal(version, formatVersion):
-		return counts{}, errNewer
+		return errNewer
 	}
 	for _, name := range allBuckets {
 		if tx.Bucket(name) == nil {
-			return counts{}, fmt.Errorf("%w: no bucket %s", errCorrupt, name)
+			return fmt.Errorf("%w: no bucket %s", errCorrupt, name)
 		}
 	}
-	return readCounts(tx), nil
+	return nil
 }
 
 // suspects counts how often this process has met damage in a file.
@@ -277,7 +276,8 @@ func (s *suspects) add(path string) {
 }
 
 // check reads all of a file in which damage was met, so that it is met now, unless the disk has
-// recovered. Damage of which only writing shows anything is believed at the second time.
+// recovered. Damage of which only writing shows anything is believed at the second time. It is not
+// bbolt's own Check: that runs in a goroutine where a fault on a damaged page ends the process.
 func (s *suspects) check(path string, db *bbolt.DB) error {
 	s.mu.Lock()
 	times := s.paths[path]

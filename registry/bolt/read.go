@@ -21,7 +21,7 @@ func (s *Store) Get(ctx context.Context, _ bool, keys ...registry.Key) (values [
 			if stored == nil {
 				continue
 			}
-			if h, value := open(key, stored); !h.isOver(now) || len(value) == 0 {
+			if h, value := decode(key, stored); !h.hasExpired(now) || len(value) == 0 {
 				values[i] = append([]byte{}, value...)
 			}
 		}
@@ -60,7 +60,7 @@ func (s *Store) Due(ctx context.Context, limit int) (due []registry.Key, err err
 				break
 			}
 			key := registry.Key(k[8:])
-			h, _ := open(key, records.Get(k[8:]))
+			h, _ := decode(key, records.Get(k[8:]))
 			if h.wake == int64(binary.BigEndian.Uint64(k)) && s.listed.First(key, now) { // else it was damaged
 				due = append(due, key)
 			}
@@ -82,13 +82,4 @@ func (s *Store) Owing(ctx context.Context, after registry.Key, limit int) (owing
 		return nil
 	})
 	return owing, err
-}
-
-// Counts implements [registry.Store].
-func (s *Store) Counts(ctx context.Context) (live, owing int, err error) {
-	if err := s.usable(ctx); err != nil {
-		return 0, 0, err
-	}
-	c := s.counts.Load()
-	return int(c.live), int(c.owing), nil
 }

@@ -28,13 +28,12 @@ const (
 // A header stands in front of each record's value.
 type header struct {
 	expires, wake int64 // wake: zero, if Due does not list it
-	live, owing   uint32
 }
 
-const headerSize = 8 + 8 + 4 + 4 + 4 // a checksum is its end
+const headerSize = 8 + 8 + 8 + 4 // eight bytes that are not used, and a checksum, are its end
 
 func headerOf(c *registry.Change) header {
-	h := header{expires: c.Expires.UnixMilli(), live: uint32(c.Live), owing: uint32(c.Owing)}
+	h := header{expires: c.Expires.UnixMilli()}
 	if wake := c.Wake(); !wake.IsZero() {
 		h.wake = max(wake.UnixMilli(), 1)
 	}
@@ -43,30 +42,25 @@ func headerOf(c *registry.Change) header {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// seal returns what is stored of a record.
-func (h header) seal(key registry.Key, value []byte) []byte {
+// encode returns what is stored of a record.
+func (h header) encode(key registry.Key, value []byte) []byte {
 	stored := make([]byte, 0, headerSize+len(value))
 	stored = binary.BigEndian.AppendUint64(stored, uint64(h.expires))
 	stored = binary.BigEndian.AppendUint64(stored, uint64(h.wake))
-	stored = binary.BigEndian.AppendUint32(stored, h.live)
-	stored = binary.BigEndian.AppendUint32(stored, h.owing)
+	stored = binary.BigEndian.AppendUint64(stored, 0)
 	stored = binary.BigEndian.AppendUint32(stored, checksum(key, stored, value))
 	return append(stored, value...)
 }
 
-// open returns what seal was given. A damaged record's value is empty, and it adds nothing to the
-// counts.
-func open(key registry.Key, stored []byte) (h header, value []byte) {
+// decode returns what encode was given. A damaged record's value is empty.
+func decode(key registry.Key, stored []byte) (h header, value []byte) {
 	if len(stored) < headerSize {
 		return header{}, []byte{}
 	}
 	h.expires = int64(binary.BigEndian.Uint64(stored))
 	h.wake = int64(binary.BigEndian.Uint64(stored[8:]))
-	h.live = binary.BigEndian.Uint32(stored[16:])
-	h.owing = binary.BigEndian.Uint32(stored[20:])
 	value = stored[headerSize:]
 	if binary.BigEndian.Uint32(stored[24:]) != checksum(key, stored[:24], value) {
-		h.live, h.owing = 0, 0
 		return h, []byte{}
 	}
 	return h, value
@@ -77,8 +71,8 @@ func checksum(key registry.Key, head, value []byte) uint32 {
 	return crc32.Update(sum, castagnoli, value)
 }
 
-// isOver reports whether the record has expired.
-func (h header) isOver(now time.Time) bool { return h.expires <= now.UnixMilli() }
+// hasExpired reports whether the record has expired.
+func (h header) hasExpired(now time.Time) bool { return h.expires <= now.UnixMilli() }
 
 // timeKey is a key in an index of times.
 func timeKey(at int64, rest ...[]byte) []byte {

@@ -42,7 +42,6 @@ type Store struct {
 	idle   chan struct{} // closed when the writer has ended
 	close  func() error
 	broken atomic.Bool
-	counts atomic.Pointer[counts]
 }
 
 var (
@@ -50,12 +49,11 @@ var (
 	errClosed = errors.New("closed")
 )
 
-func newStore(db *bbolt.DB, file *os.File, c counts, now func() time.Time, logger *zap.Logger) *Store {
+func newStore(db *bbolt.DB, file *os.File, now func() time.Time, logger *zap.Logger) *Store {
 	s := &Store{
 		db: db, file: file, logger: logger, now: now, maxEdits: maxEdits,
 		jobs: make(chan *job), quit: make(chan struct{}), idle: make(chan struct{}),
 	}
-	s.counts.Store(&c)
 	s.close = sync.OnceValue(s.shut)
 	go s.writer()
 	return s
@@ -68,8 +66,8 @@ func (s *Store) Broken() bool { return s.broken.Load() }
 func (s *Store) Now() time.Time { return s.now() }
 
 // Watch implements [registry.Store]. Nothing is ever missed.
-func (s *Store) Watch(heard func(registry.Key), _ func()) (cancel func()) {
-	return s.listeners.Add(heard)
+func (s *Store) Watch(listener func(registry.Key), _ func()) (cancel func()) {
+	return s.listeners.Add(listener)
 }
 
 // Close implements [registry.Store]. Transactions under way are finished before.
@@ -78,8 +76,8 @@ func (s *Store) Close() error { return s.close() }
 func (s *Store) shut() error {
 	close(s.quit)
 	if s.Broken() {
-		// bbolt may hold locks of its own for ever after a panic. The memory map stays, since reads
-		// may be under way in it.
+		// bbolt may hold locks of its own for ever after a panic. The memory map stays, since
+		// reads may be under way in it.
 		return letGo(s.file)
 	}
 	<-s.idle
@@ -89,8 +87,8 @@ func (s *Store) shut() error {
 	return s.db.Close()
 }
 
-// Unsynced calls fill, whose edits are durable when Unsynced returns, and not before: to fill a large
-// file for a benchmark. A crash meanwhile may leave a file that is corrupt.
+// Unsynced calls fill, whose edits are durable when Unsynced returns, and not before: to fill a
+// large file for a benchmark. A crash meanwhile may leave a file that is corrupt.
 func (s *Store) Unsynced(fill func() error) error {
 	if err := s.setSync(false, math.MaxInt32); err != nil {
 		return err

@@ -2,7 +2,6 @@ package bolt
 
 import (
 	"context"
-	"encoding/binary"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -21,9 +20,6 @@ const (
 	maxSwept      = maxEdits
 )
 
-// counts are the sums over all records.
-type counts struct{ live, owing int64 }
-
 // A job is one call of Edit.
 type job struct {
 	ctx   context.Context
@@ -33,7 +29,8 @@ type job struct {
 }
 
 // Edit implements [registry.Store]. A call of many edits takes several commits, between which it
-// pauses as long as one takes: other calls use that. What was committed counts, though the rest fails.
+// pauses as long as one takes: other calls use that. What was committed counts, though the rest
+// fails.
 func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
 	for made := 0; made < len(edits); {
 		some := edits[made:min(made+s.maxEdits, len(edits))]
@@ -60,8 +57,8 @@ func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
 }
 
 // edit makes some edits in one commit. Calls that come while another is being committed share the
-// next one. It is not bbolt's own Batch, which commits in a goroutine where no panic can be recovered,
-// and waits when there is nothing to wait for.
+// next one. It is not bbolt's own Batch, which commits in a goroutine where no panic can be
+// recovered, and waits when there is nothing to wait for.
 func (s *Store) edit(ctx context.Context, edits []*registry.Edit) error {
 	if err := s.usable(ctx); err != nil {
 		return err
@@ -118,9 +115,9 @@ func (s *Store) gather(j *job) []*job {
 
 // commit runs the calls in one transaction and answers them.
 func (s *Store) commit(batch []*job) {
-	var told []registry.Key
+	var changed []registry.Key
 	err := s.update(func(w *writing) error {
-		told = nil
+		changed = nil
 		for _, j := range batch {
 			if j.ctx.Err() != nil {
 				continue // nobody waits for it
@@ -131,7 +128,7 @@ func (s *Store) commit(batch []*job) {
 					return err
 				}
 				if j.errs[i] = editErr; tell {
-					told = append(told, edit.Key)
+					changed = append(changed, edit.Key)
 				}
 			}
 		}
@@ -147,8 +144,8 @@ func (s *Store) commit(batch []*job) {
 	if err != nil {
 		return
 	}
-	for _, key := range told {
-		s.listeners.Tell(key)
+	for _, key := range changed {
+		s.listeners.Notify(key)
 	}
 }
 
@@ -162,24 +159,17 @@ func (s *Store) update(fn func(*writing) error) error {
 		if err != nil {
 			return err
 		}
-		// Not db.Update: that scans the whole file after a panic, in a goroutine where damage cannot be
-		// recovered from.
+		// Not db.Update: that scans the whole file after a panic, in a goroutine where damage
+		// cannot be recovered from.
 		defer func() { _ = tx.Rollback() }() // harmless after Commit
-		w := &writing{tx: tx, now: s.now(), counts: *s.counts.Load()}
+		w := &writing{tx: tx, now: s.now()}
 		for _, index := range [][]byte{bucketWakes, bucketExpires} {
 			tx.Bucket(index).FillPercent = 0.9 // what comes is mostly the last
 		}
 		if err := fn(w); err != nil || !w.wrote {
 			return err
 		}
-		if err := w.putCounts(); err != nil {
-			return err
-		}
-		if err := commit(tx); err != nil {
-			return err
-		}
-		s.counts.Store(&w.counts)
-		return nil
+		return commit(tx)
 	}))
 }
 
@@ -203,10 +193,9 @@ func (s *Store) sweep() time.Duration {
 
 // A writing is one write transaction.
 type writing struct {
-	tx     *bbolt.Tx
-	now    time.Time
-	counts counts
-	wrote  bool
+	tx    *bbolt.Tx
+	now   time.Time
+	wrote bool
 }
 
 // edit makes an edit. editErr is why it failed; err, why the transaction did.
@@ -229,7 +218,7 @@ func (w *writing) edit(edit *registry.Edit) (tell bool, editErr, err error) {
 	if editErr != nil || change == nil {
 		return false, editErr, nil
 	}
-	return change.Tell, nil, w.put(edit.Key, change)
+	return change.Notify, nil, w.put(edit.Key, change)
 }
 
 // get returns a record that has not expired; nil: there is none. It is valid until the next
@@ -239,8 +228,8 @@ func (w *writing) get(key registry.Key) (header, []byte) {
 	if stored == nil {
 		return header{}, nil
 	}
-	h, value := open(key, stored)
-	if h.isOver(w.now) {
+	h, value := decode(key, stored)
+	if h.hasExpired(w.now) {
 		return h, nil
 	}
 	return h, value
@@ -252,7 +241,7 @@ func (w *writing) put(key registry.Key, change *registry.Change) error {
 	k := []byte(key)
 	records := w.tx.Bucket(bucketRecords)
 	if stored := records.Get(k); stored != nil {
-		before, _ := open(key, stored)
+		before, _ := decode(key, stored)
 		if err := w.unlist(before, k); err != nil {
 			return err
 		}
@@ -261,20 +250,18 @@ func (w *writing) put(key registry.Key, change *registry.Change) error {
 		return records.Delete(k)
 	}
 	h := headerOf(change)
-	if err := w.list(h, k); err != nil {
+	if err := w.list(h, k, change.Owing); err != nil {
 		return err
 	}
-	return records.Put(k, h.seal(key, change.Value))
+	return records.Put(k, h.encode(key, change.Value))
 }
 
 // list enters a record into the indexes.
-func (w *writing) list(h header, key []byte) error {
-	w.counts.live += int64(h.live)
-	w.counts.owing += int64(h.owing)
+func (w *writing) list(h header, key []byte, owing bool) error {
 	if err := w.tx.Bucket(bucketExpires).Put(timeKey(h.expires, []byte{ofRecord}, key), nil); err != nil {
 		return err
 	}
-	if h.owing > 0 {
+	if owing {
 		if err := w.tx.Bucket(bucketOwing).Put(key, nil); err != nil {
 			return err
 		}
@@ -287,12 +274,10 @@ func (w *writing) list(h header, key []byte) error {
 
 // unlist takes a record out of the indexes.
 func (w *writing) unlist(h header, key []byte) error {
-	w.counts.live -= int64(h.live)
-	w.counts.owing -= int64(h.owing)
 	if err := w.tx.Bucket(bucketExpires).Delete(timeKey(h.expires, []byte{ofRecord}, key)); err != nil {
 		return err
 	}
-	if err := w.tx.Bucket(bucketOwing).Delete(key); err != nil { // also of a damaged record
+	if err := w.tx.Bucket(bucketOwing).Delete(key); err != nil {
 		return err
 	}
 	if h.wake == 0 {
@@ -351,7 +336,7 @@ func (w *writing) forget(entry []byte) error {
 		if err := w.tx.Bucket(bucketSets).Delete(entry[9:]); err != nil {
 			return err
 		}
-	case w.isOver(key):
+	case w.hasExpired(key):
 		if err := w.put(key, new(registry.Change)); err != nil {
 			return err
 		}
@@ -359,24 +344,8 @@ func (w *writing) forget(entry []byte) error {
 	return w.tx.Bucket(bucketExpires).Delete(entry)
 }
 
-// isOver reports whether a record has expired or is damaged.
-func (w *writing) isOver(key registry.Key) bool {
-	h, value := open(key, w.tx.Bucket(bucketRecords).Get([]byte(key)))
-	return h.isOver(w.now) || len(value) == 0
-}
-
-var keyCounts = []byte("counts")
-
-func (w *writing) putCounts() error {
-	value := binary.BigEndian.AppendUint64(nil, uint64(w.counts.live))
-	value = binary.BigEndian.AppendUint64(value, uint64(w.counts.owing))
-	return w.tx.Bucket(bucketMeta).Put(keyCounts, value)
-}
-
-func readCounts(tx *bbolt.Tx) counts {
-	value := tx.Bucket(bucketMeta).Get(keyCounts)
-	if len(value) != 16 {
-		return counts{}
-	}
-	return counts{int64(binary.BigEndian.Uint64(value)), int64(binary.BigEndian.Uint64(value[8:]))}
+// hasExpired reports whether a record has expired or is damaged.
+func (w *writing) hasExpired(key registry.Key) bool {
+	h, value := decode(key, w.tx.Bucket(bucketRecords).Get([]byte(key)))
+	return h.hasExpired(w.now) || len(value) == 0
 }

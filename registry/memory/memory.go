@@ -26,8 +26,6 @@ type Store struct {
 	sets    map[registry.Key]map[string]time.Time
 	wakes   *btree.BTreeG[moment] // of records with an Ends or an Owed
 	expires *btree.BTreeG[moment] // of records and members
-	live    int
-	owing   int
 }
 
 // A moment is when something happens to a record, or to a member of a set.
@@ -60,7 +58,7 @@ func New(now func() time.Time) *Store {
 
 var errClosed = fmt.Errorf("%w: closed", registry.ErrUnavailable)
 
-// lock takes the lock, unless the store is closed or the call is over.
+// lock takes the lock, unless the store is closed or the call has ended.
 func (s *Store) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", registry.ErrUnavailable, err)
@@ -119,17 +117,17 @@ func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
-	var told []registry.Key
+	var changed []registry.Key
 	for _, edit := range edits {
 		var tell bool
 		if tell, edit.Err = s.edit(edit); tell {
-			told = append(told, edit.Key)
+			changed = append(changed, edit.Key)
 		}
 	}
 	s.sweep()
 	s.mu.Unlock()
-	for _, key := range told {
-		s.listeners.Tell(key)
+	for _, key := range changed {
+		s.listeners.Notify(key)
 	}
 	return nil
 }
@@ -148,7 +146,7 @@ func (s *Store) edit(edit *registry.Edit) (tell bool, err error) {
 		return false, err
 	}
 	s.put(edit.Key, change)
-	return change.Tell, nil
+	return change.Notify, nil
 }
 
 func (s *Store) mark(mark registry.Mark) {
@@ -182,7 +180,6 @@ func (s *Store) put(key registry.Key, change *registry.Change) {
 		if wake := before.Wake(); !wake.IsZero() {
 			s.wakes.Delete(moment{at: wake.UnixNano(), key: key})
 		}
-		s.live, s.owing = s.live-before.Live, s.owing-before.Owing
 		delete(s.records, key)
 	}
 	if len(change.Value) == 0 {
@@ -193,7 +190,6 @@ func (s *Store) put(key registry.Key, change *registry.Change) {
 	if wake := change.Wake(); !wake.IsZero() {
 		s.wakes.ReplaceOrInsert(moment{at: wake.UnixNano(), key: key})
 	}
-	s.live, s.owing = s.live+change.Live, s.owing+change.Owing
 }
 
 // maxSwept is how much one call deletes of what has expired.
@@ -240,7 +236,7 @@ func (s *Store) Owing(ctx context.Context, after registry.Key, limit int) ([]reg
 	defer s.mu.Unlock()
 	var owing []registry.Key
 	for key, record := range s.records {
-		if record.Owing > 0 && key > after && s.now().Before(record.Expires) {
+		if record.Owing && key > after && s.now().Before(record.Expires) {
 			owing = append(owing, key)
 		}
 	}
@@ -248,18 +244,9 @@ func (s *Store) Owing(ctx context.Context, after registry.Key, limit int) ([]reg
 	return owing[:min(limit, len(owing))], nil
 }
 
-// Counts implements [registry.Store].
-func (s *Store) Counts(ctx context.Context) (live, owing int, err error) {
-	if err := s.lock(ctx); err != nil {
-		return 0, 0, err
-	}
-	defer s.mu.Unlock()
-	return s.live, s.owing, nil
-}
-
 // Watch implements [registry.Store]. Nothing is ever missed.
-func (s *Store) Watch(heard func(registry.Key), _ func()) (cancel func()) {
-	return s.listeners.Add(heard)
+func (s *Store) Watch(listener func(registry.Key), _ func()) (cancel func()) {
+	return s.listeners.Add(listener)
 }
 
 // Now implements [registry.Store].
