@@ -13,6 +13,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
+	"github.com/oidc-session/caddy-oidc-session/internal/clock"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
@@ -28,30 +30,31 @@ const (
 	noticesPath = "/oidc_session/notices"
 )
 
-// AdminAPI lets operators see and end sessions, and see which clients have not been notified that one
-// has ended, through Caddy's admin API:
+// AdminAPI lets operators see and end sessions, and see which clients have not been notified that
+// one has ended, through Caddy's admin API:
 //
 //	GET /oidc_session/sessions?issuer=<issuer>&sub=<sub>[&after=<next>]
 //
-// The answer is a JSON object with the user's `sessions`, those of up to 100 browsers, and with `next`,
-// to ask for more after, if there are more.
+// The answer is a JSON object with the user's `sessions`, those of up to 100 browsers, and with
+// `next`, to ask for more after, if there are more.
 //
 //	DELETE /oidc_session/sessions?issuer=<issuer>&sub=<sub>
 //
-// All sessions of the user end, and their clients are notified. The answer is a JSON object with their
-// IDs as `ended`.
+// All sessions of the user end, and their clients are notified. The answer is a JSON object with
+// their IDs as `ended`.
 //
 //	DELETE /oidc_session/sessions/<id>?issuer=<issuer>
 //
-// The ID is that of the log and of the placeholder {http.oidc_session.id}. All sessions of that browser
-// end. The OP's own session is not ended: a browser that is signed in there starts another one at its
-// next sign-in to an app.
+// The ID is that of the log and of the placeholder {http.oidc_session.id}. All sessions of that
+// browser end. The OP's own session is not ended: a browser that is signed in there starts another
+// one at its next sign-in to an app.
 //
 //	GET /oidc_session/notices?issuer=<issuer>[&after=<next>]
 //
-// The answer is a JSON object with the `notices` of up to 1000 browsers: those that are still tried, those
-// that were given up within a week, and those that are held back while their user is signed in elsewhere;
-// and with `next`. Those that `cannot_be_notified` are clients that no notice reaches, and why.
+// The answer is a JSON object with the `notices` of up to 1000 browsers: those that are still tried,
+// those that were given up within a week, and those that are held back while their user is signed in
+// elsewhere; and with `next`. It lists as `cannot_be_notified` the clients that no notice reaches,
+// and why.
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -148,14 +151,14 @@ func (a *AdminAPI) serveSession(w http.ResponseWriter, r *http.Request) error {
 
 func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.SessionID) ([]*registry.Session, error) {
 	place := registry.PlaceOfSession(id)
-	recorded, err := a.registry.Browser(ctx, place)
+	recorded, err := a.run.registry.Browser(ctx, place)
 	if err != nil {
 		return nil, err
 	}
 	if !slices.ContainsFunc(recorded, func(s *registry.Session) bool { return s.ID == id && s.Issuer == issuer }) {
 		return nil, errNoSession
 	}
-	return a.registry.End(registry.Patient(ctx), registry.Ending{Place: place, Reason: registry.ReasonOperator})
+	return a.run.registry.End(registry.Patient(ctx), registry.Ending{Place: place, Reason: registry.ReasonOperator})
 }
 
 // serveSessions lists or ends the sessions of a user.
@@ -172,7 +175,7 @@ func (a *AdminAPI) serveSessions(w http.ResponseWriter, r *http.Request) error {
 		ended, err := app.endUser(context.WithoutCancel(r.Context()), issuer, sub)
 		return answerWith(w, map[string][]string{"ended": idsOf(ended)}, err)
 	}
-	sessions, next, err := app.registry.User(r.Context(), issuer, sub, after)
+	sessions, next, err := app.run.registry.User(r.Context(), issuer, sub, after)
 	list := struct {
 		Sessions []operatorSession `json:"sessions"`
 		Next     string            `json:"next,omitempty"`
@@ -193,7 +196,7 @@ func (a *AdminAPI) serveSessions(w http.ResponseWriter, r *http.Request) error {
 func (a *App) endUser(ctx context.Context, issuer, sub string) (all []*registry.Session, err error) {
 	var ended []*registry.Session
 	for next := registry.Position(""); ; {
-		ended, next, err = a.registry.EndUser(ctx, issuer, sub, registry.ReasonOperator, next)
+		ended, next, err = a.run.registry.EndUser(ctx, issuer, sub, registry.ReasonOperator, next)
 		all = append(all, ended...)
 		if err != nil || next == "" {
 			return all, err
@@ -207,6 +210,54 @@ func idsOf(sessions []*registry.Session) []string {
 		ids = append(ids, session.ID.String())
 	}
 	return ids
+}
+
+// maxOperatorNotices is of how many browsers one answer lists notices.
+const maxOperatorNotices = 1000
+
+// An operatorNotice is what an operator sees of a notice: nothing of the user.
+type operatorNotice struct {
+	ID       string          `json:"id"`
+	ClientID string          `json:"client_id"`
+	Reason   registry.Reason `json:"reason"`
+	Created  time.Time       `json:"created"`
+	Due      time.Time       `json:"due,omitzero"`
+	Attempts int             `json:"attempts"`
+	GivenUp  bool            `json:"given_up"`
+	Held     bool            `json:"held,omitempty"` // until the user is signed in nowhere else
+	Why      string          `json:"why,omitempty"`
+}
+
+func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
+	app, issuer, after, err := a.asked(r, http.MethodGet)
+	if err != nil {
+		return err
+	}
+	sessions, next, err := app.run.registry.Owing(registry.Patient(r.Context()), after, maxOperatorNotices)
+	if err != nil {
+		return answerWith(w, nil, err)
+	}
+	unnotified, err := app.run.sites.unnotified(r.Context(), issuer)
+	list := struct {
+		Notices    []operatorNotice         `json:"notices"`
+		Next       string                   `json:"next,omitempty"`
+		Unnotified []backchannel.Unnotified `json:"cannot_be_notified,omitempty"`
+	}{Notices: []operatorNotice{}, Next: nextOf(next), Unnotified: unnotified}
+	for _, session := range sessions {
+		if session.Issuer == issuer {
+			for _, owed := range session.Owed() {
+				list.Notices = append(list.Notices, shownNotice(session, owed))
+			}
+		}
+	}
+	return answerWith(w, list, err)
+}
+
+func shownNotice(s *registry.Session, o registry.Owed) operatorNotice {
+	return operatorNotice{
+		ID: o.ID().String(), ClientID: o.ClientID, Reason: o.Reason, Created: s.Ended.Time(), Due: o.Due.Time(),
+		Attempts: o.Attempts, GivenUp: o.Dead(), Held: o.Lease == 0 && !o.Asked && !o.Dead() && o.Due > registry.At(clock.Now()), Why: o.Why,
+	}
 }
 
 // Interface guard

@@ -8,25 +8,41 @@ import (
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
 	"github.com/oidc-session/caddy-oidc-session/internal/clock"
+	"github.com/oidc-session/caddy-oidc-session/internal/placement"
 	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// App holds what all sites with the `oidc_session` handler share: the key and the registry of sessions.
+func init() {
+	caddy.RegisterModule(App{})
+}
+
+// App holds what all sites with the `oidc_session` handler share: the key and the registry of
+// sessions. It delivers the logout notifications that clients are owed.
+//
+// Caddyfile syntax, as a global option:
+//
+//	oidc_session {
+//		key   <secret...>
+//		store file [<path>] | memory
+//	}
 type App struct {
-	// The shared keys: secrets of at least 32 bytes, which are taken as they are. The first one seals cookies and
-	// session states, all of them open, so that a key can be rotated. Servers with the same keys agree on all values; those
-	// of browsers that are not signed in are the same on all of them. Takes placeholders that are known at start, such as
-	// {file./run/secrets/oidc_session} or {env.OIDC_SESSION_KEY}; one that is unknown or empty is an error.
-	// So is a key that looks like a path or an unresolved placeholder, unless it is the content of a {file.*}.
+	// The shared keys: secrets of at least 32 bytes, which are used as they are. The first one seals
+	// cookies and session states, all of them open, so that a key can be rotated. Servers with the
+	// same keys agree on all values; those of browsers that are not signed in are the same on all of
+	// them. Takes placeholders that are known at start, such as {file./run/secrets/oidc_session} or
+	// {env.OIDC_SESSION_KEY}; one that is unknown or empty is an error. So is a key that looks like a
+	// path or an unresolved placeholder, unless it is the content of a {file.*}.
 	//
-	// Default: one key, generated at first use and kept in Caddy's storage under `oidc_session/key`.
+	// Default: one key, generated at first use and kept in Caddy's storage under
+	// `oidc_session/key`.
 	Keys []string `json:"keys,omitempty"`
 
 	// Where sessions are recorded.
@@ -34,7 +50,12 @@ type App struct {
 	// Default: file, in Caddy's data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=oidc_session.stores inline_key=module"`
 
-	http      func() (any, error) // Caddy's HTTP app, once all apps are there
+	run running // what Provision makes of the above
+}
+
+// running is an App at work.
+type running struct {
+	placement *placement.Checker
 	logger    *zap.Logger
 	keys      *keySource[*sessionstate.Keyring]
 	poolKey   string // of the registry; empty: not taken
@@ -56,14 +77,16 @@ var registries = caddy.NewUsagePool()
 
 // Provision resolves the keys and names the registry. It opens nothing: `caddy validate` must work beside a running Caddy.
 func (a *App) Provision(ctx caddy.Context) error {
-	a.logger = ctx.Logger()
-	a.endpoints = handlers.NewEndpoints(a.logger)
-	a.http = func() (any, error) { return ctx.AppIfConfigured("http") }
+	a.run.logger = ctx.Logger()
+	a.run.endpoints = handlers.NewEndpoints(a.run.logger)
+	a.run.placement = &placement.Checker{
+		HTTP: func() (any, error) { return ctx.AppIfConfigured("http") }, Logger: a.run.logger, Ours: placed,
+	}
 	secrets, err := resolveSecrets(a.Keys)
 	if err != nil {
 		return err
 	}
-	if a.keys, err = newKeySource(secrets, ctx.Storage(), a.logger); err != nil {
+	if a.run.keys, err = newKeySource(secrets, ctx.Storage(), a.run.logger); err != nil {
 		return err
 	}
 	opener, err := a.loadStore(ctx)
@@ -77,33 +100,42 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	shared := pooled.(*sharedRegistry)
-	a.poolKey = opener.SharingKey()
-	a.registry, a.worker, a.loggers = shared.registry, shared.worker, shared.loggers
-	a.sites = &sites{app: a, known: make(map[string][]*backchannel.BackChannel)}
+	a.run.poolKey = opener.SharingKey()
+	a.run.registry, a.run.worker, a.run.loggers = shared.registry, shared.worker, shared.loggers
+	a.run.sites = &sites{app: a, known: make(map[string][]*backchannel.BackChannel)}
 	return nil
 }
 
-// addSite notes a handler that is provisioned, within other modules. The first one has all routes looked at.
-func (a *App) addSite(around []caddy.Module, issuers []string) error {
-	if len(a.issuers) == 0 {
-		if err := validateRoutes(around); err != nil {
+// placed returns where a handler is placed, if it is one of ours.
+func placed(handler caddyhttp.MiddlewareHandler) *placement.Site {
+	if h, ok := handler.(*Handler); ok && h.site != nil {
+		return h.site.placed
+	}
+	return nil
+}
+
+// addHandler notes a handler that is provisioned, within other modules. For the first one, all
+// routes are looked at.
+func (a *App) addHandler(around []caddy.Module, issuers []string) error {
+	if len(a.run.issuers) == 0 {
+		if err := placement.Validate(around); err != nil {
 			return err
 		}
 	}
-	a.issuers = append(a.issuers, issuers)
+	a.run.issuers = append(a.run.issuers, issuers)
 	return nil
 }
 
 // allIssuers returns the issuers of each handler, once all are provisioned.
-func (a *App) allIssuers() [][]string { return a.issuers }
+func (a *App) allIssuers() [][]string { return a.run.issuers }
 
 // Start begins to open the registry, so that the first login does not wait for it, and to
 // deliver what is owed.
 func (a *App) Start() error {
-	a.loggers.use(a)
-	a.sites.start()
-	a.registry.Warm()
-	a.warnOfPlacement()
+	a.run.loggers.use(a)
+	a.run.sites.start()
+	a.run.registry.Warm()
+	a.run.placement.Warn()
 	return nil
 }
 
@@ -112,12 +144,12 @@ func (*App) Stop() error { return nil }
 
 // Cleanup releases the registry, if this app has taken it.
 func (a *App) Cleanup() error {
-	if a.poolKey == "" {
+	if a.run.poolKey == "" {
 		return nil
 	}
-	a.loggers.release(a)
-	a.worker.Release(a)
-	_, err := registries.Delete(a.poolKey)
+	a.run.loggers.release(a)
+	a.run.worker.Release(a)
+	_, err := registries.Delete(a.run.poolKey)
 	return err
 }
 
@@ -147,11 +179,11 @@ func (s *sharedRegistry) ended(sessions []*registry.Session) {
 
 // logEnd logs that a session has ended, and which of its clients no notice reaches.
 func (a *App) logEnd(session *registry.Session) {
-	logsSubject := slices.ContainsFunc(a.sites.of(session.Issuer), (*backchannel.BackChannel).LogsSubject)
-	env := handlers.Env{Logger: a.logger, Keys: a.keys.get, LogSubject: logsSubject}
+	logsSubject := slices.ContainsFunc(a.run.sites.of(session.Issuer), (*backchannel.BackChannel).LogsSubject)
+	env := handlers.Env{Logger: a.run.logger, Keys: a.run.keys.get, LogSubject: logsSubject}
 	env.LogEnd(context.Background(), session)
-	if !session.Silent && session.Reason != registry.ReasonExpiry && a.sites.tells(session.Issuer) {
-		backchannel.LogUnnotified(a.logger, session)
+	if !session.Silent && session.Reason != registry.ReasonExpiry && a.run.sites.mayNotifyOf(session.Issuer) {
+		backchannel.LogUnnotified(a.run.logger, session)
 	}
 }
 

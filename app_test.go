@@ -15,7 +15,7 @@ import (
 func TestTheLogOfAConfigurationThatIsReleasedIsOutOfUse(t *testing.T) {
 	core1, first := observer.New(zap.DebugLevel)
 	core2, second := observer.New(zap.DebugLevel)
-	one, two := &App{logger: zap.New(core1)}, &App{logger: zap.New(core2)}
+	one, two := &App{run: running{logger: zap.New(core1)}}, &App{run: running{logger: zap.New(core2)}}
 	l := newLoggers(one)
 	logger := l.logger().With(zap.Int("n", 1))
 	l.use(one)

@@ -1,6 +1,7 @@
 package oidcsession
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -13,9 +14,12 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
+	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
 	"github.com/oidc-session/caddy-oidc-session/handlers/check"
+	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
 	"github.com/oidc-session/caddy-oidc-session/handlers/logout"
 	"github.com/oidc-session/caddy-oidc-session/handlers/opkeys"
+	"github.com/oidc-session/caddy-oidc-session/handlers/signin"
 )
 
 func init() {
@@ -26,12 +30,7 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("oidc_session", httpcaddyfile.Before, "header")
 }
 
-// parseGlobalOption parses the global option. Syntax:
-//
-//	oidc_session {
-//		key   <secret...>
-//		store file [<path>] | memory
-//	}
+// parseGlobalOption parses the global option; its syntax is that of [App].
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	if existing != nil {
 		return nil, d.Err("oidc_session: the global option is given twice")
@@ -43,7 +42,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	return httpcaddyfile.App{Name: "oidc_session", Value: caddyconfig.JSON(app, nil)}, nil
 }
 
-// UnmarshalCaddyfile parses the global option; see parseGlobalOption.
+// UnmarshalCaddyfile parses the global option.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the option's name
 	if d.NextArg() {
@@ -118,59 +117,7 @@ func (*MemoryStore) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return endOfLine(d)
 }
 
-// parseDirective parses the directive. Syntax:
-//
-//	oidc_session {
-//		issuer           <url...>
-//		discovery        <path...>
-//		login_cookie     <name>
-//		op_logout        [<method>] <path...>
-//		session_state    auto | keep | replace
-//		id_tokens        [kid] [sid]
-//		op_address       <url>
-//		check_session    <path>
-//		session_lifetime <duration>
-//		idle_timeout     <duration>
-//		end_session [<path>] {
-//			upstream [<method>] <path> {
-//				header  <field> <value>
-//				form    <field> <value>
-//				body    <text>
-//				success <status...>
-//			}
-//			clear_cookies <name...> {
-//				domain <domain>
-//				path   <path...>
-//			}
-//			confirm   needed | always
-//			templates <dir>
-//			access_log
-//			allow_hint_only
-//		}
-//		backchannel_logout {
-//			signing_key   <pem or jwk...>
-//			allow_private <address, range or private_ranges...>
-//			trusted_ca    <path...>
-//			retry_for     <duration>
-//			redirect_wait <duration>
-//		}
-//		frontchannel_timeout <duration>
-//		name         <text>
-//		client <client_id> {
-//			name                     <text>
-//			post_logout_redirect_uri <uri...>
-//			backchannel_logout_uri   <uri>
-//			backchannel_logout_session_required
-//			logout_token             sid | sub | both
-//			frontchannel_logout_uri  <uri>
-//			frontchannel_logout_session_required
-//			id_token_signed_response_alg <alg>
-//			insecure_http
-//		}
-//		clients_file <path>
-//		jwks_uri     <url>
-//		log_subject
-//	}
+// parseDirective parses the directive; its syntax is that of [Handler].
 func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(Handler)
 	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
@@ -179,7 +126,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 	return handler, nil
 }
 
-// UnmarshalCaddyfile parses the directive; see parseDirective.
+// UnmarshalCaddyfile parses the directive.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the directive's name
 	if d.NextArg() {
@@ -212,6 +159,166 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		h.CheckSession = nil
 	}
 	return err
+}
+
+// unmarshalEndSession parses `end_session`.
+func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
+	if h.EndSession != nil {
+		return d.Err("end_session is given twice")
+	}
+	e := &logout.EndSession{Explicit: true}
+	h.EndSession = e
+	if d.NextArg() {
+		if e.Path = d.Val(); e.Path == "" {
+			return d.Err("end_session: the path is empty")
+		}
+		if err := atStart(validateEndpoint("end_session"))(e.Path); err != nil {
+			return located(d, "end_session", err)
+		}
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return options{
+		"upstream":        func(d *caddyfile.Dispenser) error { return unmarshalUpstream(d, e) },
+		"clear_cookies":   func(d *caddyfile.Dispenser) error { return unmarshalClearCookies(d, e) },
+		"confirm":         scalar(&e.Confirm, atStart(logout.ValidateConfirm)),
+		"templates":       scalar(&e.Templates, atStart(nil)),
+		"access_log":      onOff(&e.AccessLog),
+		"allow_hint_only": onOff(&e.AllowHintOnly),
+	}.parse(d, "end_session", unchecked)
+}
+
+// unmarshalOPLogout parses `op_logout`, which may be given several times. Paths begin with a slash, or are placeholders.
+func (h *Handler) unmarshalOPLogout(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	var logout signin.OPLogout
+	if len(args) > 0 && !strings.HasPrefix(args[0], "/") && !strings.HasPrefix(args[0], "{") {
+		logout.Method, args = strings.ToUpper(args[0]), args[1:]
+	}
+	if len(args) == 0 {
+		return d.ArgErr()
+	}
+	logout.Paths = args
+	err := allAtStart(func(paths ...string) error { return signin.OPLogout{Method: logout.Method, Paths: paths}.Validate() })(args...)
+	if err != nil {
+		return located(d, "op_logout", err)
+	}
+	h.OPLogouts = append(h.OPLogouts, logout)
+	return endOfLine(d)
+}
+
+// unmarshalUpstream parses `upstream` of `end_session`. Its last argument is the path.
+func unmarshalUpstream(d *caddyfile.Dispenser, e *logout.EndSession) error {
+	if e.Upstream != nil {
+		return d.Err("upstream is given twice")
+	}
+	u := new(logout.Upstream)
+	e.Upstream = u
+	switch args := d.RemainingArgs(); len(args) {
+	case 1:
+		u.Path = args[0]
+	case 2:
+		u.Method, u.Path = strings.ToUpper(args[0]), args[1]
+	default:
+		return d.ArgErr()
+	}
+	return options{
+		"header":  pair(&u.Headers),
+		"form":    pair(&u.Form),
+		"body":    scalar(&u.Body, nil),
+		"success": statuses(&u.Success),
+	}.parse(d, "upstream", func() error {
+		literal := *u
+		err := atStart(nil)(u.Path)
+		if hasPlaceholder(u.Path) {
+			literal.Path = "/"
+		}
+		return cmp.Or(err, literal.Validate())
+	})
+}
+
+// unmarshalClearCookies parses `clear_cookies` of `end_session`, which may be given several times. Each name goes with the domain and with
+// each of the paths.
+func unmarshalClearCookies(d *caddyfile.Dispenser, e *logout.EndSession) error {
+	names := d.RemainingArgs()
+	if len(names) == 0 {
+		return d.ArgErr()
+	}
+	var domain string
+	var paths []string
+	cookies := func() (cleared []browser.ClearCookie) {
+		for _, name := range names {
+			for _, path := range paths {
+				cleared = append(cleared, browser.ClearCookie{Name: name, Domain: domain, Path: path})
+			}
+			if paths == nil {
+				cleared = append(cleared, browser.ClearCookie{Name: name, Domain: domain})
+			}
+		}
+		return cleared
+	}
+	err := options{
+		"domain": scalar(&domain, nil),
+		"path":   more(&paths),
+	}.parse(d, "clear_cookies", func() error {
+		for _, cookie := range cookies() {
+			judge := atStart(func(string) error { return cookie.Validate() })
+			if err := judge(cookie.Name + cookie.Domain + cookie.Path); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	e.ClearCookies = append(e.ClearCookies, cookies()...)
+	return err
+}
+
+// unmarshalClient parses `client`.
+func (h *Handler) unmarshalClient(d *caddyfile.Dispenser) error {
+	var client clients.Client
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	client.ID = d.Val()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	if slices.ContainsFunc(h.Clients, func(other clients.Client) bool { return other.ID == client.ID }) {
+		return d.Errf("client %s is given twice", client.ID)
+	}
+	err := options{
+		"name":                                 scalar(&client.Name, nil),
+		"post_logout_redirect_uri":             more(&client.PostLogoutRedirectURIs),
+		"backchannel_logout_uri":               scalar(&client.BackChannelLogoutURI, nil),
+		"backchannel_logout_session_required":  onOff(&client.BackChannelLogoutSessionRequired),
+		"logout_token":                         scalar(&client.LogoutToken, nil),
+		"frontchannel_logout_uri":              scalar(&client.FrontChannelLogoutURI, nil),
+		"frontchannel_logout_session_required": onOff(&client.FrontChannelLogoutSessionRequired),
+		"id_token_signed_response_alg":         scalar(&client.IDTokenSignedResponseAlg, nil),
+		"insecure_http":                        onOff(&client.InsecureHTTP),
+	}.parse(d, "client", func() error { return client.ValidateConfigured() })
+	h.Clients = append(h.Clients, client)
+	return err
+}
+
+// unmarshalBackChannel parses `backchannel_logout`.
+func (h *Handler) unmarshalBackChannel(d *caddyfile.Dispenser) error {
+	if h.BackChannel != nil {
+		return d.Err("backchannel_logout is given twice")
+	}
+	h.BackChannel = new(BackChannel)
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	b := h.BackChannel
+	return options{
+		"signing_key":   list(&b.SigningKeys, validateSigningKeys),
+		"allow_private": list(&b.AllowPrivate, allAtStart(validateAllowPrivate)),
+		"trusted_ca":    list(&b.TrustedCA, allAtStart(nil)),
+		"retry_for":     duration(&b.RetryFor, validateRetryFor),
+		"redirect_wait": duration(&b.RedirectWait, validateRedirectWait),
+	}.parse(d, "backchannel_logout", unchecked)
 }
 
 // Interface guards

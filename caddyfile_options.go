@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -147,6 +148,62 @@ func onOff(value *bool) option {
 			return d.Errf("%s is given twice", d.Val())
 		}
 		*value = true
+		return endOfLine(d)
+	}
+}
+
+// more parses an option with one or more arguments that may be given several times.
+func more(values *[]string) option {
+	return func(d *caddyfile.Dispenser) error {
+		args := d.RemainingArgs()
+		if len(args) == 0 {
+			return d.ArgErr()
+		}
+		*values = append(*values, args...)
+		return endOfLine(d)
+	}
+}
+
+// pair parses an option with a name and a value, each name of which may be given once.
+func pair(values *map[string]string) option {
+	return func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		args := d.RemainingArgs()
+		if len(args) != 2 {
+			return d.ArgErr()
+		}
+		if _, given := (*values)[args[0]]; given {
+			return d.Errf("%s %s is given twice", name, args[0])
+		}
+		if *values == nil {
+			*values = make(map[string]string)
+		}
+		(*values)[args[0]] = args[1]
+		return endOfLine(d)
+	}
+}
+
+// statuses parses status codes and classes of them, such as 2xx.
+func statuses(codes *[]int) option {
+	return func(d *caddyfile.Dispenser) error {
+		if *codes != nil {
+			return d.Errf("%s is given twice", d.Val())
+		}
+		args := d.RemainingArgs()
+		if len(args) == 0 {
+			return d.ArgErr()
+		}
+		for _, arg := range args {
+			text := arg
+			if len(text) == 3 && text[1:] == "xx" {
+				text = text[:1]
+			}
+			code, err := strconv.Atoi(text)
+			if err != nil {
+				return d.Errf("'%s' is no status code, such as 302 or 2xx", arg)
+			}
+			*codes = append(*codes, code)
+		}
 		return endOfLine(d)
 	}
 }

@@ -24,9 +24,13 @@ var architecture = []row{
 
 	// The plugin itself: Caddy's side of it. It knows all that is below.
 	{packages: ".", imports: []string{
-		"./handlers/...", "./registry/...", "./tokens/...", "./notify/...", "./assets/...", "./sessionstate/...", "./internal/clock",
+		"./handlers/...", "./registry/...", "./tokens/...", "./notify/...", "./assets/...", "./sessionstate/...",
+		"./internal/clock", "./internal/placement",
 		anythingElse,
 	}},
+
+	// Where the handlers of ours may be among Caddy's routes.
+	{packages: "./internal/placement", imports: []string{"./handlers", anythingElse}},
 
 	// The clock, and the tests of the whole product, which nothing imports.
 	{packages: "./internal/clock", imports: []string{}},

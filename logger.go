@@ -21,14 +21,14 @@ type usedLogger struct {
 }
 
 // newLoggers begins with the logger of the configuration that is provisioned.
-func newLoggers(a *App) *loggers { return &loggers{used: []usedLogger{{a, a.logger}}} }
+func newLoggers(a *App) *loggers { return &loggers{used: []usedLogger{{a, a.run.logger}}} }
 
 // use puts the logger of a configuration in use.
 func (l *loggers) use(a *App) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.used = slices.DeleteFunc(l.used, func(u usedLogger) bool { return u.owner == a })
-	l.used = append(l.used, usedLogger{a, a.logger})
+	l.used = append(l.used, usedLogger{a, a.run.logger})
 }
 
 // release takes it out of use, unless no other is left.

@@ -40,8 +40,9 @@ func (a *App) loadStore(ctx caddy.Context) (registry.Opener, error) {
 
 // FileStore records sessions in a file (bbolt), for one server. They outlast reloads and restarts.
 type FileStore struct {
-	// The file's path. Takes placeholders that are known at start. A file there that is no registry of this
-	// plugin's is never renamed or written: sessions are kept in cookies only, and the log says so.
+	// The file's path. Takes placeholders that are known at start. A file there that is no registry
+	// of this plugin's is never renamed or written: sessions are kept in cookies only, and the log
+	// says so.
 	//
 	// Default: oidc_session/registry.db in Caddy's data directory.
 	Path string `json:"path,omitempty"`
@@ -96,8 +97,8 @@ func (s *FileStore) Open(logger *zap.Logger) (registry.Store, error) {
 	return bolt.Open(s.Path, clock.Now, logger)
 }
 
-// MemoryStore records sessions in memory, for tests and for a server that may forget them: after a restart, what was signed in
-// before is told by the browsers' cookies only.
+// MemoryStore records sessions in memory, for tests and for a server that may forget them: after a
+// restart, only the browsers' cookies know of the sign-ins before.
 type MemoryStore struct{}
 
 // CaddyModule returns the Caddy module information.

@@ -1,7 +1,6 @@
 package oidcsession
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -14,19 +13,13 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
 )
 
-// Validate checks what Provision resolved. The Caddyfile's parser applies the same rules to what is
-// literal there, where file and line are known.
-func (h *Handler) Validate() error {
-	errs := []error{
-		validateLoginCookie(h.LoginCookie), h.browser.Validate(), h.CheckSession.Validate(), backchannel.ValidateIDTokens(h.IDTokens...),
-		validateLifetime("session_lifetime")(h.SessionLifetime), validateLifetime("idle_timeout")(h.IdleTimeout),
-		validateFrontChannelTimeout(h.FrontChannelTimeout),
-	}
-	if b := h.BackChannel; b != nil {
-		errs = append(errs, validateRetryFor(b.RetryFor), validateRedirectWait(b.RedirectWait))
-	}
-	return errors.Join(append(errs, h.EndSession.Validate(), h.validateTogether())...)
-}
+// Bounds of what may be configured. Browsers keep no cookie for more than 400 days (RFC 6265bis,
+// section 5.5).
+const (
+	minSessionLifetime     = time.Minute
+	maxSessionLifetime     = 400 * 24 * time.Hour
+	maxFrontChannelTimeout = 30 * time.Second
+)
 
 // validateTogether checks options that depend on each other, once none of them is a placeholder.
 func (h *Handler) validateTogether() error {

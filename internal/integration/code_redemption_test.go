@@ -82,3 +82,21 @@ func TestACodeThatTheOPRefusesSaysNothing(t *testing.T) {
 		})
 	}
 }
+
+// An app may redeem its codes at an internal address of the OP, past Caddy.
+func TestAClientWhoseCodesAreRedeemedElsewhereIsLogged(t *testing.T) {
+	site := newSite(t)
+	op := newScriptedOP(t, site.issuer)
+	clock := setClock(t)
+	log := runLogged(t, t.TempDir(), site.caddyfile("", directives+op.proxy()))
+	b := newBrowser(t)
+	for range 4 {
+		clock.advance(11 * time.Minute)
+		b.signIn(site, "shop", "alice", nil)
+		b.authorize(site, "wiki", "", nil)
+	}
+	lines := log.lines(t, "codes of a client are not redeemed through this Caddy")
+	if len(lines) != 1 || lines[0]["client_id"] != "wiki" {
+		t.Errorf("logged %v", lines)
+	}
+}

@@ -1,4 +1,4 @@
-package oidcsession
+package placement
 
 import (
 	"encoding/json"
@@ -40,10 +40,10 @@ type rawHandler struct {
 	Routes  json.RawMessage `json:"routes"` // of a subroute
 }
 
-// validateRoutes reports why handlers of ours cannot be where they are, if the HTTP app is among
+// Validate reports why handlers of ours cannot be where they are, if the HTTP app is among
 // the modules. It is for the first handler that is provisioned: until then, all routes with
 // handlers of ours have them as JSON. Nothing is started when a configuration is validated.
-func validateRoutes(modules []caddy.Module) error {
+func Validate(modules []caddy.Module) error {
 	for _, module := range modules {
 		app, ok := module.(*caddyhttp.App)
 		if !ok {

@@ -1,4 +1,4 @@
-package oidcsession
+package placement
 
 import (
 	"context"
@@ -31,9 +31,10 @@ const (
 // A walk follows one request through the provisioned routes of a server, to every handler of ours.
 type walk struct {
 	server  *caddyhttp.Server
+	ours    func(caddyhttp.MiddlewareHandler) *Site
 	request *http.Request        // as it is where the walk is; see requestHere
 	groups  map[string]certainty // whether a route of the group has taken the request
-	found   map[*Handler]arrival
+	found   map[*Site]arrival
 	passed  []passage
 	invoked int
 
@@ -66,17 +67,17 @@ type passage struct {
 
 // arrivals reports how a request for a host and a path comes to each handler of ours. An empty host
 // or path stands for any. It is for the time when all of the HTTP app is provisioned.
-func arrivals(app *caddyhttp.App, host, path string) map[*Handler]arrival {
-	found, _ := passages(app, host, path)
+func (c *Checker) arrivals(app *caddyhttp.App, host, path string) map[*Site]arrival {
+	found, _ := c.passages(app, host, path)
 	return found
 }
 
 // passages are arrivals, and how the request comes to each handler of any kind, in their order.
-func passages(app *caddyhttp.App, host, path string) (found map[*Handler]arrival, all []passage) {
-	found = make(map[*Handler]arrival)
+func (c *Checker) passages(app *caddyhttp.App, host, path string) (found map[*Site]arrival, all []passage) {
+	found = make(map[*Site]arrival)
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		w := &walk{
-			server: app.Servers[name], groups: make(map[string]certainty), found: found,
+			server: app.Servers[name], ours: c.Ours, groups: make(map[string]certainty), found: found,
 			position: position{host: host, path: path, known: true, arrival: arrival{possible: true, site: "any host"}},
 		}
 		w.routes(w.server.Routes)
@@ -186,9 +187,17 @@ func (w *walk) requestHere() *http.Request {
 // handler goes through a handler. What is not known of a handler is that it ends requests.
 func (w *walk) handler(handler caddyhttp.MiddlewareHandler) {
 	w.passed = append(w.passed, passage{w.arrival, handler})
+	if site := w.ours(handler); site != nil {
+		w.arrive(site)
+	} else {
+		w.pass(handler)
+	}
+	w.outside = append(slices.Clip(w.outside), handler)
+}
+
+// pass goes through a handler that is none of ours.
+func (w *walk) pass(handler caddyhttp.MiddlewareHandler) {
 	switch h := handler.(type) {
-	case *Handler:
-		w.arrive(h)
 	case *caddyhttp.Subroute:
 		w.routes(h.Routes)
 	case *caddyhttp.Invoke:
@@ -208,7 +217,6 @@ func (w *walk) handler(handler caddyhttp.MiddlewareHandler) {
 	default:
 		w.known = w.known && keepsURI(handler)
 	}
-	w.outside = append(slices.Clip(w.outside), handler)
 }
 
 // keepsURI reports whether a handler surely leaves host and path of a request alone.
@@ -230,9 +238,9 @@ func (w *walk) end(ends bool, by string) {
 	}
 }
 
-func (w *walk) arrive(h *Handler) {
-	if before, ok := w.found[h]; !ok || w.possible && !before.possible {
-		w.found[h] = w.arrival
+func (w *walk) arrive(s *Site) {
+	if before, ok := w.found[s]; !ok || w.possible && !before.possible {
+		w.found[s] = w.arrival
 	}
 }
 
@@ -273,3 +281,5 @@ func siteOf(sets []caddyhttp.MatcherSet, around string) string {
 	}
 	return strings.Join(hosts, ", ")
 }
+
+func hasPlaceholder(value string) bool { return strings.Contains(value, "{") }

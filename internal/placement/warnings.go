@@ -1,4 +1,4 @@
-package oidcsession
+package placement
 
 import (
 	"cmp"
@@ -12,44 +12,51 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"go.uber.org/zap"
-
-	"github.com/oidc-session/caddy-oidc-session/handlers/overview"
 )
 
-// warnOfPlacement logs what surely does not work where handlers of ours are among the routes.
-func (a *App) warnOfPlacement() {
-	loaded, err := a.http()
-	app, ok := loaded.(*caddyhttp.App)
-	if err != nil || !ok {
+// Warn logs what surely does not work where handlers of ours are among the routes. It is for the
+// start, when all of the HTTP app is provisioned.
+func (c *Checker) Warn() {
+	app := c.app()
+	if app == nil {
 		return
 	}
-	all := arrivals(app, "", "")
-	bySite := func(a, b *Handler) int { return cmp.Compare(all[a].site, all[b].site) }
-	for _, h := range slices.SortedStableFunc(maps.Keys(all), bySite) {
-		a.warnOfHandler(app, h, all[h])
-		a.warnOfChain(app, h)
+	all := c.arrivals(app, "", "")
+	bySite := func(a, b *Site) int { return cmp.Compare(all[a].site, all[b].site) }
+	for _, s := range slices.SortedStableFunc(maps.Keys(all), bySite) {
+		c.warnOfHandler(app, s, all[s])
+		c.warnOfChain(app, s)
 	}
 }
 
-func (a *App) warnOfHandler(app *caddyhttp.App, h *Handler, all arrival) {
-	logger := a.logger.With(zap.String("site", all.site), zap.Strings("issuers", h.Issuers))
+// app returns the HTTP app; nil: there is none.
+func (c *Checker) app() *caddyhttp.App {
+	loaded, err := c.HTTP()
+	if app, ok := loaded.(*caddyhttp.App); ok && err == nil {
+		return app
+	}
+	return nil
+}
+
+func (c *Checker) warnOfHandler(app *caddyhttp.App, s *Site, all arrival) {
+	logger := c.Logger.With(zap.String("site", all.site), zap.Strings("issuers", s.Issuers))
 	if !all.possible {
 		logger.Warn("oidc_session receives no request", zap.String("behind", all.behind),
 			zap.String("advice", "write oidc_session before the directives that respond to all requests"))
 		return
 	}
-	expected := overview.Expects(h.provider.Named(), h.CheckSession, h.EndSession)
-	if expected.Host != "" && !arrivals(app, expected.Host, "")[h].possible {
+	expected := s.Expects()
+	if expected.Host != "" && !c.arrivals(app, expected.Host, "")[s].possible {
 		logger.Warn("the site has not the issuer's host", zap.String("host", expected.Host),
 			zap.String("advice", "put oidc_session on the site of the OP itself, not of an app, or correct the issuer"))
 		return
 	}
-	if a.warnOfMissingPaths(app, h, all.site) {
+	if c.warnOfMissingPaths(app, s, all.site) {
 		return
 	}
 	page := all
 	if expected.Host != "" {
-		page = arrivals(app, expected.Host, expected.CheckSession)[h]
+		page = c.arrivals(app, expected.Host, expected.CheckSession)[s]
 	}
 	if fields := brokenFields(page, all); len(fields) > 0 {
 		logger.Warn("header directive outside of oidc_session breaks its responses", zap.Strings("fields", fields),
@@ -59,33 +66,36 @@ func (a *App) warnOfHandler(app *caddyhttp.App, h *Handler, all arrival) {
 
 // warnOfMissingPaths logs, once for each handler, which paths do not come to it. It is called at
 // start, and when the OP's document says more of them.
-func (a *App) warnOfMissingPaths(app *caddyhttp.App, h *Handler, site string) bool {
-	missing := missingPaths(app, h, overview.Expects(h.provider.Named(), h.CheckSession, h.EndSession))
+func (c *Checker) warnOfMissingPaths(app *caddyhttp.App, s *Site, site string) bool {
+	missing := c.missingPaths(app, s)
 	if len(missing) == 0 {
 		return false
 	}
-	if h.missing.CompareAndSwap(false, true) {
-		a.logger.Warn("requests for own paths do not reach oidc_session", zap.String("site", site),
-			zap.Strings("issuers", h.Issuers), zap.Strings("paths", missing),
+	if s.reported.CompareAndSwap(false, true) {
+		c.Logger.Warn("requests for own paths do not reach oidc_session", zap.String("site", site),
+			zap.Strings("issuers", s.Issuers), zap.Strings("paths", missing),
 			zap.String("advice", "put oidc_session outside of the matcher or handle block, or let these paths through it"))
 	}
 	return true
 }
 
-// discovered looks once more at the paths that come to a handler, when its OP's document is there.
-func (a *App) discovered(h *Handler) {
-	loaded, err := a.http()
-	if app, ok := loaded.(*caddyhttp.App); err == nil && ok && !h.missing.Load() {
-		a.warnOfMissingPaths(app, h, arrivals(app, "", "")[h].site)
-	}
+// Discovered looks once more at the paths that come to a handler, when its OP's metadata is there.
+// Calls after the first do nothing: a walk over all routes is not for each refresh.
+func (c *Checker) Discovered(s *Site) {
+	s.discovered.Do(func() {
+		if app := c.app(); app != nil && !s.reported.Load() {
+			c.warnOfMissingPaths(app, s, c.arrivals(app, "", "")[s].site)
+		}
+	})
 }
 
 // missingPaths are the paths of the site's own that no handler for the issuer gets requests for.
-func missingPaths(app *caddyhttp.App, h *Handler, expected overview.Expected) (missing []string) {
+func (c *Checker) missingPaths(app *caddyhttp.App, s *Site) (missing []string) {
+	expected := s.Expects()
 	for _, path := range expected.Paths() {
 		comes := false
-		for other, arrival := range arrivals(app, expected.Host, path) {
-			comes = comes || arrival.possible && other.name() == h.name()
+		for other, arrival := range c.arrivals(app, expected.Host, path) {
+			comes = comes || arrival.possible && other.name() == s.name()
 		}
 		if !comes {
 			missing = append(missing, path)

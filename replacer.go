@@ -4,11 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
@@ -193,4 +198,85 @@ func validateSigningKeys(configured ...string) error {
 		}
 	}
 	return nil
+}
+
+// The placeholders for what the sealed cookie of a request says, for directives behind us and for logs.
+const (
+	idPlaceholder           = "http.oidc_session.id"
+	browserStatePlaceholder = "http.oidc_session.browser_state"
+)
+
+// setPlaceholders lets the placeholders be asked for. The cookie is opened when one is, once, and not before. Without a session
+// they are unknown, as placeholders are that nobody sets.
+func (s *site) setPlaceholders(op *handlers.OP, r *http.Request) {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	var opened bool
+	var id, state string
+	repl.Map(func(key string) (any, bool) {
+		if key != idPlaceholder && key != browserStatePlaceholder {
+			return nil, false
+		}
+		if !opened {
+			id, state = s.browser.Session(op, r)
+			opened = true
+		}
+		if key == idPlaceholder {
+			return id, id != ""
+		}
+		return state, state != ""
+	})
+}
+
+// replacePlaceholders returns a text with the placeholders of a request in place. What is none that is known stays, as in Caddy's own
+// respond and header: braces are the body of a JSON request, too.
+func replacePlaceholders(r *http.Request, text string) string {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return ""
+	}
+	return repl.ReplaceKnown(text, "")
+}
+
+// prepareSubRequest gives a sub-request what Caddy gives every request, with the caller's
+// variables, and the caller's placeholders wherever it has none of its own: `map`, `vars` and the
+// like stand in front of us and have run for the caller only. Its client is the caller's, also
+// where a proxy says who that is.
+func prepareSubRequest(sub, caller *http.Request, w http.ResponseWriter) *http.Request {
+	server, _ := caller.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	forwardClient(sub, caller, server)
+	repl := caddy.NewReplacer()
+	sub = caddyhttp.PrepareRequest(sub, repl, w, server)
+	if parent, ok := caller.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		snapshot := parent.WithoutFile() // the caller may go on, and add to its own
+		repl.Map(snapshot.Get)           // last: what the sub-request knows of itself comes first
+	}
+	own, _ := sub.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	inherited, _ := caller.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	merged := maps.Clone(inherited)
+	for _, name := range []string{caddyhttp.ClientIPVarKey, caddyhttp.TrustedProxyVarKey} {
+		if _, known := inherited[name]; known {
+			delete(own, name)
+		}
+	}
+	maps.Copy(merged, own)
+	maps.Copy(own, merged)
+	return sub
+}
+
+// forwardClient passes on where a proxy in front says who the client is. What is not believed of
+// the caller is not believed of the sub-request: reverse_proxy decides for both by the same
+// addresses.
+func forwardClient(sub, caller *http.Request, server *caddyhttp.Server) {
+	fields := []string{"X-Forwarded-For"}
+	if server != nil {
+		fields = append(fields, server.ClientIPHeaders...)
+	}
+	for _, field := range fields {
+		if values := caller.Header.Values(field); len(values) > 0 {
+			sub.Header[http.CanonicalHeaderKey(field)] = slices.Clone(values)
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package oidcsession
+package placement
 
 import (
 	"net/http"
@@ -11,25 +11,23 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/headers"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"go.uber.org/zap"
-
-	"github.com/oidc-session/caddy-oidc-session/handlers/overview"
 )
 
 // warnOfChain logs what handlers outside of one of ours, or behind it, surely take away from it.
-func (a *App) warnOfChain(app *caddyhttp.App, h *Handler) {
-	found, all := passages(app, overview.Expects(h.provider.Named(), h.CheckSession, h.EndSession).Host, "")
-	at := found[h]
+func (c *Checker) warnOfChain(app *caddyhttp.App, s *Site) {
+	found, all := c.passages(app, s.Expects().Host, "")
+	at := found[s]
 	if !at.possible {
 		return
 	}
-	logger := a.logger.With(zap.String("site", at.site), zap.Strings("issuers", h.Issuers))
-	if slices.ContainsFunc(at.outside, h.repeats) {
+	logger := c.Logger.With(zap.String("site", at.site), zap.Strings("issuers", s.Issuers))
+	if slices.ContainsFunc(at.outside, func(outer caddyhttp.MiddlewareHandler) bool { return s.repeats(c.Ours(outer)) }) {
 		logger.Warn("oidc_session is inside of another one for the same issuer",
 			zap.String("advice", "remove one of the two: the inner one takes what the outer one adds for the OP's own"))
 	}
 	for i, reached := range all {
 		proxy, ok := reached.handler.(*reverseproxy.Handler)
-		if !ok || !reached.possible || reached.doubts != at.doubts || !slices.Contains(reached.outside, caddyhttp.MiddlewareHandler(h)) {
+		if !ok || !reached.possible || reached.doubts != at.doubts || !slices.ContainsFunc(reached.outside, func(outer caddyhttp.MiddlewareHandler) bool { return c.Ours(outer) == s }) {
 			continue
 		}
 		goesOn := slices.ContainsFunc(all[i:], func(other passage) bool { return slices.Contains(other.outside, reached.handler) })
@@ -42,15 +40,14 @@ func (a *App) warnOfChain(app *caddyhttp.App, h *Handler) {
 
 // repeats reports whether a handler outside is for the same OP. One without an issuer is for the
 // host's own, which has the issuer without a path.
-func (h *Handler) repeats(outside caddyhttp.MiddlewareHandler) bool {
-	outer, ok := outside.(*Handler)
+func (s *Site) repeats(outer *Site) bool {
 	switch {
-	case !ok || outer == h:
+	case outer == nil || outer == s:
 		return false
 	case len(outer.Issuers) == 0:
-		return !slices.ContainsFunc(h.Issuers, hasPath)
+		return !slices.ContainsFunc(s.Issuers, hasPath)
 	default:
-		return slices.ContainsFunc(h.Issuers, func(issuer string) bool { return slices.Contains(outer.Issuers, issuer) })
+		return slices.ContainsFunc(s.Issuers, func(issuer string) bool { return slices.Contains(outer.Issuers, issuer) })
 	}
 }
 

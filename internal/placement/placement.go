@@ -1,0 +1,41 @@
+// Package placement looks at where the handlers of this plugin are among the routes of Caddy's HTTP
+// app: it refuses what cannot work, and logs what surely does not.
+package placement
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers/overview"
+)
+
+// A Site is one handler of ours, for the OP of a site.
+type Site struct {
+	// Issuers are the configured ones; empty: the issuer is discovered.
+	Issuers []string
+	// Expects returns which requests must reach the handler, as far as is known.
+	Expects func() overview.Expected
+
+	reported   atomic.Bool // the log has which paths do not reach it
+	discovered sync.Once
+}
+
+// name returns what tells OPs apart.
+func (s *Site) name() string {
+	if len(s.Issuers) == 0 {
+		return ""
+	}
+	return s.Issuers[0]
+}
+
+// A Checker checks one configuration.
+type Checker struct {
+	// HTTP returns Caddy's HTTP app, once all apps are there.
+	HTTP   func() (any, error)
+	Logger *zap.Logger
+	// Ours returns the site of a handler; nil: it is none of ours.
+	Ours func(caddyhttp.MiddlewareHandler) *Site
+}
