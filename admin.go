@@ -245,7 +245,7 @@ func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
 	}{Notices: []operatorNotice{}, Next: nextOf(next), Unnotified: unnotified}
 	for _, session := range sessions {
 		if session.Issuer == issuer {
-			for _, owed := range session.Owed() {
+			for _, owed := range session.Pending() {
 				list.Notices = append(list.Notices, shownNotice(session, owed))
 			}
 		}
@@ -253,7 +253,7 @@ func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
 	return answerWith(w, list, err)
 }
 
-func shownNotice(s *registry.Session, o registry.Owed) operatorNotice {
+func shownNotice(s *registry.Session, o registry.PendingNotice) operatorNotice {
 	return operatorNotice{
 		ID: o.ID().String(), ClientID: o.ClientID, Reason: o.Reason, Created: s.Ended.Time(), Due: o.Due.Time(),
 		Attempts: o.Attempts, GivenUp: o.Dead(), Held: o.Lease == 0 && !o.Asked && !o.Dead() && o.Due > registry.At(clock.Now()), Why: o.Why,

@@ -153,7 +153,7 @@ func (b *BackChannel) provision(ctx caddy.Context, app *App, configured bool, kn
 		RetryFor:     cmp.Or(time.Duration(b.RetryFor), backchannel.DefaultRetryFor),
 		RedirectWait: cmp.Or(time.Duration(b.RedirectWait), backchannel.DefaultRedirectWait),
 		Wake:         app.run.worker.Wake,
-		Settled:      app.run.worker.Settled,
+		Recorded:     app.run.worker.Recorded,
 		Clients:      known,
 	}, nil
 }

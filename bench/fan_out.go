@@ -39,7 +39,7 @@ func measureFanOut(ctx context.Context, r *report, count int) error {
 	sender := notify.NewSender(notify.Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}, nil)
 	s := &owing{keys: keys, sender: sender, clients: clients, left: count, done: make(chan struct{})}
 	for i := range count {
-		s.due = append(s.due, registry.Owed{Issuer: registryIssuer, ClientID: fmt.Sprint(i), Sub: "alice", Reason: registry.ReasonLogout})
+		s.due = append(s.due, registry.PendingNotice{Issuer: registryIssuer, ClientID: fmt.Sprint(i), Sub: "alice", Reason: registry.ReasonLogout})
 	}
 	worker := notify.NewWorker(s, time.Now)
 	start := time.Now()
@@ -85,12 +85,12 @@ type owing struct {
 	clients []string // where they are notified
 
 	mu   sync.Mutex
-	due  []registry.Owed
+	due  []registry.PendingNotice
 	left int           // that are not settled
 	done chan struct{} // closed when none is left
 }
 
-func (s *owing) Claim(_ context.Context, limit int) (claimed []registry.Owed, none bool, err error) {
+func (s *owing) Claim(_ context.Context, limit int) (claimed []registry.PendingNotice, none bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := min(limit, len(s.due))
@@ -101,12 +101,12 @@ func (s *owing) Claim(_ context.Context, limit int) (claimed []registry.Owed, no
 	return claimed, n == 0, nil
 }
 
-func (s *owing) Settle(_ context.Context, outcomes []registry.Outcome) error {
+func (s *owing) RecordOutcomes(_ context.Context, outcomes []registry.Outcome) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, outcome := range outcomes {
 		if !outcome.Delivered {
-			s.due = append(s.due, outcome.Owed) // it is tried again
+			s.due = append(s.due, outcome.Notice) // it is tried again
 			continue
 		}
 		if s.left--; s.left == 0 {
@@ -116,11 +116,11 @@ func (s *owing) Settle(_ context.Context, outcomes []registry.Outcome) error {
 	return nil
 }
 
-func (s *owing) Route(_ context.Context, o registry.Owed) notify.Route {
+func (s *owing) Route(_ context.Context, o registry.PendingNotice) notify.Route {
 	i, _ := strconv.Atoi(o.ClientID)
 	return notify.Route{Target: notify.Target{URI: s.clients[i%len(s.clients)], Sender: s.sender, RetryFor: time.Hour}}
 }
 
-func (s *owing) Token(_ context.Context, o registry.Owed) (string, error) {
+func (s *owing) Token(_ context.Context, o registry.PendingNotice) (string, error) {
 	return s.keys.Sign(tokens.LogoutToken{Issuer: o.Issuer, ClientID: o.ClientID, Subject: o.Sub, IssuedAt: time.Now()}, "RS256")
 }

@@ -73,10 +73,10 @@ func measureExpiry(ctx context.Context, r *report, path string, count int) (err 
 // dropping notifies nobody, as when a client has no backchannel_logout_uri.
 type dropping struct{}
 
-func (dropping) Route(context.Context, registry.Owed) notify.Route {
+func (dropping) Route(context.Context, registry.PendingNotice) notify.Route {
 	return notify.Route{Drop: "a benchmark"}
 }
 
-func (dropping) Token(context.Context, registry.Owed) (string, error) {
+func (dropping) Token(context.Context, registry.PendingNotice) (string, error) {
 	return "", notify.ErrCannotSign
 }

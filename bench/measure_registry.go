@@ -154,7 +154,7 @@ func endOne(ctx context.Context, reg *registry.Registry, ends *times) error {
 	}
 	return ends.add(func() error {
 		ended, err := reg.End(ctx, registry.Ending{Place: registry.PlaceOf(j.Issuer, j.Browser), Reason: registry.ReasonLogout})
-		if err == nil && (len(ended) != 1 || len(ended[0].Owed()) != clientsOfASession) {
+		if err == nil && (len(ended) != 1 || len(ended[0].Pending()) != clientsOfASession) {
 			err = fmt.Errorf("%d sessions ended", len(ended))
 		}
 		return err

@@ -33,7 +33,7 @@ func ignore([]*registry.Session) {}
 func join(name string, lifetime time.Duration) registry.Join {
 	return registry.Join{
 		Issuer: registryIssuer, Browser: sessionstate.NewBrowserID(), ClientID: "shop", Origin: "https://shop.example",
-		Response: sessionstate.NewResponseID(name), Lifetime: lifetime, Tell: true,
+		Response: sessionstate.NewResponseID(name), Lifetime: lifetime, Notify: true,
 	}
 }
 
@@ -48,7 +48,7 @@ func login(ctx context.Context, r *registry.Registry, name string) (*registry.Se
 	}
 	redeemed, err := r.Redeem(ctx, registry.Redemption{
 		Issuer: registryIssuer, Response: j.Response, Audience: []string{j.ClientID}, Sub: "user " + name, Sid: "session " + name,
-		Lifetime: month, Tell: true,
+		Lifetime: month, Notify: true,
 	})
 	if err == nil && redeemed.Session == nil {
 		err = errors.New("the code is not remembered")

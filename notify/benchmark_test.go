@@ -15,11 +15,11 @@ func BenchmarkDelivery(b *testing.B) {
 		w.owe(fmt.Sprintf("rp%d", i%32), w.clock.Now())
 	}
 	b.ResetTimer()
-	settled := w.Settled()
+	settled := w.Recorded()
 	w.begin()
 	for {
 		<-settled
-		settled = w.Settled()
+		settled = w.Recorded()
 		if owed, _, _ := w.count(); owed == 0 {
 			return
 		}

@@ -34,7 +34,7 @@ const (
 
 // A delivery is a claimed notice, with where it goes.
 type delivery struct {
-	owed    registry.Owed // as it was claimed
+	owed    registry.PendingNotice // as it was claimed
 	clients Clients
 	target  Target
 	host    hostKey
@@ -75,8 +75,8 @@ func (w *Worker) putOff(d delivery) {
 }
 
 // giveBack gives a notice back that was not sent.
-func (w *Worker) giveBack(o registry.Owed, due time.Duration) {
-	w.enqueue(registry.Outcome{Owed: o, Attempts: o.Attempts, Why: o.Why, Due: registry.At(w.now().Add(due))})
+func (w *Worker) giveBack(o registry.PendingNotice, due time.Duration) {
+	w.enqueue(registry.Outcome{Notice: o, Attempts: o.Attempts, Why: o.Why, Due: registry.At(w.now().Add(due))})
 }
 
 // start starts a try if its host has room. The caller holds the lock.
@@ -166,7 +166,7 @@ func (w *Worker) token(d delivery) (string, error) {
 
 // outcome decides what becomes of the notice, and logs it.
 func (w *Worker) outcome(d delivery, result Result, took time.Duration) registry.Outcome {
-	outcome := registry.Outcome{Owed: d.owed, Attempts: d.owed.Attempts + 1}
+	outcome := registry.Outcome{Notice: d.owed, Attempts: d.owed.Attempts + 1}
 	log := w.about(d.owed).With(zap.String("host", hostName(d.target.URI)),
 		zap.Int("attempts", outcome.Attempts), zap.Duration("duration", took))
 	age := w.age(d.owed)
@@ -236,7 +236,7 @@ func adviceOn(result Result) string {
 }
 
 // about returns a logger that names a notice. What says who the user is stays out of the log.
-func (w *Worker) about(o registry.Owed) *zap.Logger {
+func (w *Worker) about(o registry.PendingNotice) *zap.Logger {
 	return w.logger.Load().With(zap.Stringer("notice", o.ID()), zap.String("issuer", o.Issuer), zap.Stringer("session", o.Session),
 		zap.String("client_id", o.ClientID), zap.String("reason", string(o.Reason)))
 }

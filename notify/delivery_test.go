@@ -20,7 +20,7 @@ func TestANoticeIsDelivered(t *testing.T) {
 			r := newPiped(t, answers(status))
 			w := newWorld(t, map[string]*receiver{"rp": r})
 			n := w.owe("rp", w.clock.Now())
-			settled := w.Settled()
+			settled := w.Recorded()
 			w.begin()
 			<-settled
 			if got := w.settlement(n.ID()); got != (registry.Outcome{Delivered: true, Attempts: 1}) {

@@ -273,7 +273,7 @@ type store struct {
 	claims atomic.Int64
 
 	mu        sync.Mutex
-	owed      map[registry.NoticeID]registry.Owed
+	owed      map[registry.NoticeID]registry.PendingNotice
 	queue     *btree.BTreeG[entry] // of what is owed
 	delivered map[registry.NoticeID]int
 	dead      map[registry.NoticeID]registry.Outcome
@@ -293,16 +293,16 @@ func (e entry) before(other entry) bool {
 
 func newStore(c *clock) *store {
 	return &store{
-		clock: c, queue: btree.NewG(32, entry.before), owed: make(map[registry.NoticeID]registry.Owed), delivered: make(map[registry.NoticeID]int),
+		clock: c, queue: btree.NewG(32, entry.before), owed: make(map[registry.NoticeID]registry.PendingNotice), delivered: make(map[registry.NoticeID]int),
 		dead: make(map[registry.NoticeID]registry.Outcome), last: make(map[registry.NoticeID]registry.Outcome),
 	}
 }
 
 // owe adds a notice to a client.
-func (s *store) owe(clientID string, created time.Time) registry.Owed {
+func (s *store) owe(clientID string, created time.Time) registry.PendingNotice {
 	var session sessionstate.SessionID
 	_, _ = rand.Read(session[:])
-	o := registry.Owed{
+	o := registry.PendingNotice{
 		Notice: registry.Notice{Until: registry.At(created.Add(registry.NoticeLifetime)), Due: registry.At(created)},
 		Issuer: theIssuer, Session: session, Reason: registry.ReasonLogout, ClientID: clientID, Sub: theSub, Sid: theSID,
 	}
@@ -310,14 +310,14 @@ func (s *store) owe(clientID string, created time.Time) registry.Owed {
 	return o
 }
 
-func (s *store) put(o registry.Owed) {
+func (s *store) put(o registry.PendingNotice) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.replace(o.ID(), &o)
 }
 
 // replace replaces a notice; nil: it is owed no more. The caller holds the lock.
-func (s *store) replace(id registry.NoticeID, o *registry.Owed) {
+func (s *store) replace(id registry.NoticeID, o *registry.PendingNotice) {
 	s.queue.Delete(entry{s.owed[id].Due, id})
 	delete(s.owed, id)
 	if o != nil {
@@ -332,7 +332,7 @@ func (s *store) count() (owed, delivered, dead int) {
 	return len(s.owed), len(s.delivered), len(s.dead)
 }
 
-func (s *store) notice(id registry.NoticeID) (registry.Owed, bool) {
+func (s *store) notice(id registry.NoticeID) (registry.PendingNotice, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, ok := s.owed[id]
@@ -346,7 +346,7 @@ func (s *store) settlement(id registry.NoticeID) registry.Outcome {
 }
 
 // Claim claims what has been due longest.
-func (s *store) Claim(_ context.Context, limit int) (claimed []registry.Owed, none bool, err error) {
+func (s *store) Claim(_ context.Context, limit int) (claimed []registry.PendingNotice, none bool, err error) {
 	s.claims.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -362,7 +362,7 @@ func (s *store) Claim(_ context.Context, limit int) (claimed []registry.Owed, no
 	return claimed, len(claimed) == 0, nil
 }
 
-func (s *store) Settle(_ context.Context, outcomes []registry.Outcome) error {
+func (s *store) RecordOutcomes(_ context.Context, outcomes []registry.Outcome) error {
 	if s.away.Load() {
 		return errStore
 	}
@@ -370,8 +370,8 @@ func (s *store) Settle(_ context.Context, outcomes []registry.Outcome) error {
 	defer s.mu.Unlock()
 	s.batches = append(s.batches, len(outcomes))
 	for _, one := range outcomes {
-		id := one.Owed.ID()
-		one.Owed = registry.Owed{} // that it is in the way of comparing is all
+		id := one.Notice.ID()
+		one.Notice = registry.PendingNotice{} // that it is in the way of comparing is all
 		s.last[id] = one
 		o, ok := s.owed[id]
 		switch {
@@ -394,14 +394,14 @@ func (s *store) Settle(_ context.Context, outcomes []registry.Outcome) error {
 type site struct {
 	sender   *Sender
 	retryFor time.Duration
-	route    func(registry.Owed) Route
+	route    func(registry.PendingNotice) Route
 	noKey    atomic.Bool
 	noAlg    atomic.Bool // the client's is one that nobody signs by
 	panics   atomic.Bool
 	signed   atomic.Int64
 }
 
-func (s *site) Route(_ context.Context, o registry.Owed) Route {
+func (s *site) Route(_ context.Context, o registry.PendingNotice) Route {
 	if s.route != nil {
 		return s.route(o)
 	}
@@ -412,7 +412,7 @@ func (s *site) Route(_ context.Context, o registry.Owed) Route {
 	return Route{Target: target}
 }
 
-func (s *site) Token(_ context.Context, o registry.Owed) (string, error) {
+func (s *site) Token(_ context.Context, o registry.PendingNotice) (string, error) {
 	if s.panics.Load() {
 		panic("a bug with the secret " + theSub)
 	}

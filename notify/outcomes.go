@@ -64,7 +64,7 @@ func (w *Worker) pending() []registry.Outcome {
 func (w *Worker) writeOutcomes(outcomes []registry.Outcome) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), flushTimeout)
 	defer cancel()
-	if !w.guarded("recording outcomes of logout notices", "", func() { err = w.registry.Settle(ctx, outcomes) }) {
+	if !w.guarded("recording outcomes of logout notices", "", func() { err = w.registry.RecordOutcomes(ctx, outcomes) }) {
 		return errPanicked
 	}
 	return err

@@ -40,20 +40,20 @@ var errCloseTakesLong = errors.New("logout notices under way take long to end")
 // A Registry has what is owed.
 type Registry interface {
 	// Claim claims notices that are due, as [registry.Registry.Claim] does.
-	Claim(ctx context.Context, limit int) (claimed []registry.Owed, none bool, err error)
-	// Settle records what became of them, as [registry.Registry.Settle] does.
-	Settle(ctx context.Context, outcomes []registry.Outcome) error
+	Claim(ctx context.Context, limit int) (claimed []registry.PendingNotice, none bool, err error)
+	// RecordOutcomes records what became of them, as [registry.Registry.RecordOutcomes] does.
+	RecordOutcomes(ctx context.Context, outcomes []registry.Outcome) error
 }
 
 // Clients say how notices are delivered, as the current configuration has it. Their methods are
 // called from several goroutines.
 type Clients interface {
 	// Route says where a notice goes.
-	Route(ctx context.Context, owed registry.Owed) Route
+	Route(ctx context.Context, owed registry.PendingNotice) Route
 	// Token signs a fresh logout token for it, with jti, iat and exp of its own: a client may
 	// refuse one that it has seen. Its error wraps [ErrCannotSign] where it is no use to try
 	// again.
-	Token(ctx context.Context, owed registry.Owed) (string, error)
+	Token(ctx context.Context, owed registry.PendingNotice) (string, error)
 }
 
 // A Route is where a notice goes. The zero value has it wait.
@@ -172,7 +172,7 @@ func (w *Worker) Wake() {
 }
 
 // Deliver takes notices that were claimed when their sessions ended. It does not block.
-func (w *Worker) Deliver(owed []registry.Owed) {
+func (w *Worker) Deliver(owed []registry.PendingNotice) {
 	if len(owed) == 0 {
 		return
 	}
@@ -184,8 +184,8 @@ func (w *Worker) Deliver(owed []registry.Owed) {
 	w.work.Go(func() { w.take(owed) })
 }
 
-// Settled returns a channel that is closed when the next outcomes have been recorded.
-func (w *Worker) Settled() <-chan struct{} {
+// Recorded returns a channel that is closed when the next outcomes have been recorded.
+func (w *Worker) Recorded() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.settled
@@ -265,7 +265,7 @@ func (w *Worker) pause(d time.Duration, early <-chan struct{}) bool {
 }
 
 // take routes claimed notices, and begins to deliver them.
-func (w *Worker) take(owed []registry.Owed) {
+func (w *Worker) take(owed []registry.PendingNotice) {
 	clients := w.clients()
 	if clients == nil {
 		return
@@ -275,9 +275,9 @@ func (w *Worker) take(owed []registry.Owed) {
 	}
 }
 
-func (w *Worker) route(clients Clients, o registry.Owed) {
+func (w *Worker) route(clients Clients, o registry.PendingNotice) {
 	route := clients.Route(w.ctx, o)
-	outcome := registry.Outcome{Owed: o, Attempts: o.Attempts, Why: o.Why}
+	outcome := registry.Outcome{Notice: o, Attempts: o.Attempts, Why: o.Why}
 	switch {
 	case route.Drop != "":
 		outcome.Delivered, outcome.Dead, outcome.Why = o.Attempts == 0, o.Attempts > 0, route.Drop
@@ -294,13 +294,13 @@ func (w *Worker) route(clients Clients, o registry.Owed) {
 }
 
 // age is how long a notice has been owed.
-func (w *Worker) age(o registry.Owed) time.Duration {
+func (w *Worker) age(o registry.PendingNotice) time.Duration {
 	return w.now().Sub(o.Until.Add(-registry.NoticeLifetime).Time())
 }
 
 // logDropped logs that a notice is not sent. Most clients are never to be notified, which is no
 // news; one that was tried before has lost its address since.
-func (w *Worker) logDropped(o registry.Owed, why string) {
+func (w *Worker) logDropped(o registry.PendingNotice, why string) {
 	log := w.about(o).With(zap.Int("attempts", o.Attempts), zap.String("why", why))
 	if o.Attempts == 0 {
 		log.Debug("logout notice dropped")

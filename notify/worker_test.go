@@ -79,7 +79,7 @@ func TestAHostThatHangsDoesNotDelayTheOthers(t *testing.T) {
 		eventually(t, "a try", func() bool { return len(hanging.tokens()) > 0 })
 		begun := time.Now()
 		fresh := w.owe("fresh", w.clock.Now().Add(time.Minute)) // as leased
-		w.Deliver([]registry.Owed{fresh})
+		w.Deliver([]registry.PendingNotice{fresh})
 		w.settles(t, fresh.ID(), 1)
 		if took := time.Since(begun); took > 2*time.Second {
 			t.Errorf("took %v", took)
@@ -424,11 +424,11 @@ func TestWhatARouteSaysIsRecorded(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, nil)
 				w.interval = time.Hour
-				w.site.route = func(registry.Owed) Route { return test.route }
+				w.site.route = func(registry.PendingNotice) Route { return test.route }
 				n := w.owe("rp", w.clock.Now().Add(-test.age))
 				n.Attempts = test.attempts
 				w.put(n)
-				settled := w.Settled()
+				settled := w.Recorded()
 				w.begin()
 				<-settled
 				if !test.want.Delivered && !test.want.Dead {
@@ -451,13 +451,13 @@ func TestWhatEndsHereIsDeliveredWithoutAClaim(t *testing.T) {
 		w := newWorld(t, map[string]*receiver{"rp": r})
 		w.interval = time.Hour
 		n := w.owe("rp", w.clock.Now().Add(time.Minute))
-		w.Deliver([]registry.Owed{n}) // nobody uses the worker yet: it is claimed when its lease is over
+		w.Deliver([]registry.PendingNotice{n}) // nobody uses the worker yet: it is claimed when its lease is over
 		w.begin()
 		eventually(t, "the first claim", func() bool { return w.claims.Load() > 0 })
 		if len(r.tokens()) != 0 {
 			t.Error("it was sent")
 		}
-		w.Deliver([]registry.Owed{n})
+		w.Deliver([]registry.PendingNotice{n})
 		w.settles(t, n.ID(), 1)
 	})
 }
@@ -465,13 +465,13 @@ func TestWhatEndsHereIsDeliveredWithoutAClaim(t *testing.T) {
 // busy is a registry in which something is due at any time, and a claim takes a while.
 type busy struct{ claims atomic.Int64 }
 
-func (b *busy) Claim(context.Context, int) ([]registry.Owed, bool, error) {
+func (b *busy) Claim(context.Context, int) ([]registry.PendingNotice, bool, error) {
 	b.claims.Add(1)
 	time.Sleep(40 * time.Millisecond)
 	return nil, false, nil
 }
 
-func (*busy) Settle(context.Context, []registry.Outcome) error { return nil }
+func (*busy) RecordOutcomes(context.Context, []registry.Outcome) error { return nil }
 
 // Rule 8: a hundred thousand sessions may expire at once, and sign-ins must not wait behind them.
 func TestClaimsLeaveAsMuchTimeAsTheyTake(t *testing.T) {
@@ -498,7 +498,7 @@ func TestANoticeIsNotSentAtTheEndOfItsLease(t *testing.T) {
 		w.begin()
 		eventually(t, "the first claim", func() bool { return w.claims.Load() > 0 })
 		late, early := w.owe("rp", w.clock.Now().Add(leastLease-time.Second)), w.owe("rp", w.clock.Now().Add(leastLease))
-		w.Deliver([]registry.Owed{late, early})
+		w.Deliver([]registry.PendingNotice{late, early})
 		w.settles(t, early.ID(), 1)
 		if got := r.tokens(); len(got) != 1 || noticeOf(got[0]) != early.ID().String() {
 			t.Errorf("sent %q", got)

@@ -8,7 +8,7 @@ import (
 
 // Claim ends sessions that have expired, and claims notices that are due in up to limit records:
 // nobody else delivers them until [Lease] has expired. none: there was nothing to do.
-func (r *Registry) Claim(ctx context.Context, limit int) (claimed []Owed, none bool, err error) {
+func (r *Registry) Claim(ctx context.Context, limit int) (claimed []PendingNotice, none bool, err error) {
 	store, ctx, cancel, err := r.call(Patient(ctx))
 	if err != nil {
 		return nil, false, err
@@ -22,7 +22,7 @@ func (r *Registry) Claim(ctx context.Context, limit int) (claimed []Owed, none b
 	if err != nil {
 		return nil, false, err
 	}
-	claims := make([][]Owed, len(keys))
+	claims := make([][]PendingNotice, len(keys))
 	changes := make([]changing, len(keys))
 	for i, key := range keys {
 		changes[i] = changing{place: placeOfKey(key), rule: func(rec *record, now Time) (bool, error) {
@@ -51,7 +51,7 @@ func (r *Registry) holdings(ctx context.Context, store Store, keys []Key) (map[N
 		return nil, unavailable(err)
 	}
 	now := At(store.Now())
-	byUser := make(map[Key][]Owed)
+	byUser := make(map[Key][]PendingNotice)
 	for _, value := range values {
 		rec, err := decodeRecord(value)
 		if err != nil || rec == nil {
@@ -59,7 +59,7 @@ func (r *Registry) holdings(ctx context.Context, store Store, keys []Key) (map[N
 		}
 		rec.tidy(now) // as the claim will: what then ends is claimed at once
 		for _, session := range rec.Sessions {
-			for _, o := range session.Owed() {
+			for _, o := range session.Pending() {
 				if o.isPassive() && !o.Dead() && o.Due <= now {
 					user := userKey(o.Issuer, o.Sub)
 					byUser[user] = append(byUser[user], o)
@@ -74,7 +74,7 @@ func (r *Registry) holdings(ctx context.Context, store Store, keys []Key) (map[N
 }
 
 // holdingsOf is holdings of notices by their users' sets.
-func (r *Registry) holdingsOf(ctx context.Context, store Store, byUser map[Key][]Owed, now Time) (map[NoticeID]holding, error) {
+func (r *Registry) holdingsOf(ctx context.Context, store Store, byUser map[Key][]PendingNotice, now Time) (map[NoticeID]holding, error) {
 	users := slices.Sorted(maps.Keys(byUser))
 	members, err := store.Members(ctx, maxLooks+1, users...)
 	if err != nil {
@@ -110,9 +110,9 @@ func (r *Registry) holdingsOf(ctx context.Context, store Store, byUser map[Key][
 	return holdings, nil
 }
 
-// Settle records what became of claimed notices. A delivery counts even if
+// RecordOutcomes records what became of claimed notices. A delivery counts even if
 // the notice was claimed anew since; all else counts only from the holder of the lease.
-func (r *Registry) Settle(ctx context.Context, outcomes []Outcome) error {
+func (r *Registry) RecordOutcomes(ctx context.Context, outcomes []Outcome) error {
 	store, ctx, cancel, err := r.call(Patient(ctx))
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (r *Registry) Settle(ctx context.Context, outcomes []Outcome) error {
 	defer cancel()
 	byPlace := make(map[Place][]Outcome)
 	for _, outcome := range outcomes {
-		place := PlaceOfSession(outcome.Owed.Session)
+		place := PlaceOfSession(outcome.Notice.Session)
 		byPlace[place] = append(byPlace[place], outcome)
 	}
 	var changes []changing
@@ -157,7 +157,7 @@ func (r *Registry) Owing(ctx context.Context, after Position, limit int) (sessio
 			continue
 		}
 		for _, session := range rec.Sessions {
-			if len(session.Owed()) > 0 {
+			if len(session.Pending()) > 0 {
 				sessions = append(sessions, session)
 			}
 		}

@@ -132,12 +132,12 @@ func FuzzRecord(f *testing.F) {
 			b.rec.join(b.j, b.fresh(), now)
 		}
 		for _, p := range slices.Clone(r.Responses) {
-			r.redeem(Redemption{Issuer: issuer, Response: p.ID, Audience: []string{p.ClientID}, Sub: "bob", Tell: true}, b.fresh(), now)
+			r.redeem(Redemption{Issuer: issuer, Response: p.ID, Audience: []string{p.ClientID}, Sub: "bob", Notify: true}, b.fresh(), now)
 		}
 		r.tidy(now)
 		r.endAll(nil, ReasonLogout, "shop", now, now)
 		for _, o := range r.claim(now, now+1, nil, 1) {
-			r.recordOutcomes([]Outcome{{Owed: o, Due: now}}, now)
+			r.recordOutcomes([]Outcome{{Notice: o, Due: now}}, now)
 		}
 		r.shrink()
 		if _, err := r.change(); err != nil {

@@ -49,22 +49,22 @@ func TestEnd(t *testing.T) {
 			b.redeem(b.join("wiki"), "alice", "1")
 			now := b.tick()
 			b.rec.endAll(nil, ReasonLogout, "shop", now+2*minute, now)
-			for _, o := range b.rec.Sessions[0].Owed() {
+			for _, o := range b.rec.Sessions[0].Pending() {
 				equal(b, o.ClientID+" asked", o.Asked, o.ClientID == "shop")
 				equal(b, o.ClientID+" is due later", o.Due == now+2*minute, o.ClientID == "shop")
 			}
 		},
 		"nobody is owed anything where the last sign-in said so": func(b *browser) {
 			b.signIn("alice")
-			b.j.Tell, b.d.Tell = false, false
+			b.j.Notify, b.d.Notify = false, false
 			b.signIn("alice")
 			b.end(ReasonLogout)
 			equal(b, "owed", b.owed(), "")
 		},
 		"clients are notified again where a later sign-in said so": func(b *browser) {
-			b.j.Tell, b.d.Tell = false, false
+			b.j.Notify, b.d.Notify = false, false
 			b.signIn("alice")
-			b.j.Tell = true
+			b.j.Notify = true
 			b.join("shop")
 			b.end(ReasonLogout)
 			equal(b, "owed", b.owed(), "shop alice sid of alice logout")
@@ -84,21 +84,21 @@ func TestLateCodes(t *testing.T) {
 			equal(b, "late", n.Late, true)
 			n.Attempts = 1
 			b.redeem(p, "alice", "1")
-			equal(b, "attempts", s.Owed()[0].Attempts, 1)
+			equal(b, "attempts", s.Pending()[0].Attempts, 1)
 		},
 		"a code that comes after the client was notified owes the notice again": func(b *browser) {
 			p, late := b.join("shop"), b.join("shop")
 			s, _ := b.redeem(p, "alice", "1")
 			for _, outcome := range []Outcome{{Delivered: true}, {Dead: true, Attempts: 9}} {
 				b.end(ReasonLogout)
-				if len(s.Owed()) == 1 {
-					outcome.Owed = s.Owed()[0]
+				if len(s.Pending()) == 1 {
+					outcome.Notice = s.Pending()[0]
 					b.rec.recordOutcomes([]Outcome{outcome}, b.now)
 				}
 				equal(b, "settled", b.owed(), "")
 				b.redeem(late, "alice", "1")
 				equal(b, "owed again", b.owed(), "shop alice 1 logout")
-				equal(b, "attempts", s.Owed()[0].Attempts, 0)
+				equal(b, "attempts", s.Pending()[0].Attempts, 0)
 			}
 		},
 		"a code whose session has expired owes its client a notice": func(b *browser) {
@@ -111,7 +111,7 @@ func TestLateCodes(t *testing.T) {
 		"a code that is redeemed where nobody is notified owes nothing": func(b *browser) {
 			p := b.join("shop")
 			b.end(ReasonLogout)
-			b.d.Tell = false
+			b.d.Notify = false
 			b.redeem(p, "alice", "1")
 			equal(b, "owed", b.owed(), "")
 		},
@@ -134,7 +134,7 @@ func TestTidying(t *testing.T) {
 			b.end(ReasonLogout)
 			b.tidy(11 * minute)
 			equal(b, "clients", people(s), "shop alice")
-			b.rec.recordOutcomes([]Outcome{{Owed: s.Owed()[0], Delivered: true}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Notice: s.Pending()[0], Delivered: true}}, b.now)
 			b.tidy(12 * minute)
 			equal(b, "clients", people(s), "")
 			equal(b, "reason", b.session(s.ID).Reason, ReasonLogout)
@@ -148,11 +148,11 @@ func TestTidying(t *testing.T) {
 			b.redeem(b.join("wiki"), "alice", "")
 			b.end(ReasonLogout)
 			ended := b.now
-			b.rec.recordOutcomes([]Outcome{{Owed: s.Owed()[0], Dead: true}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Notice: s.Pending()[0], Dead: true}}, b.now)
 			b.tidy((ended - start).Add(DeadLetterLifetime) - 1)
-			equal(b, "notices", len(s.Owed()), 2)
+			equal(b, "notices", len(s.Pending()), 2)
 			b.tidy((ended - start).Add(DeadLetterLifetime))
-			equal(b, "notices", len(s.Owed()), 1)
+			equal(b, "notices", len(s.Pending()), 1)
 			b.tidy((ended - start).Add(NoticeLifetime))
 			equal(b, "sessions", len(b.rec.Sessions), 0)
 		},
@@ -200,7 +200,7 @@ func TestARecordIsKeptForAsLongAsItMatters(t *testing.T) {
 			expect(b, "redeemed", s.Limit+24*hour, s.Expires, 0, false)
 			b.tidy(hour)
 			expect(b, "expired", b.now.Add(NoticeLifetime), 0, b.now, true)
-			b.rec.recordOutcomes([]Outcome{{Owed: s.Owed()[0], Dead: true}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Notice: s.Pending()[0], Dead: true}}, b.now)
 			expect(b, "given up", b.now.Add(DeadLetterLifetime), 0, 0, true)
 			s.Clients[0].Subjects[0].Notice = nil
 			expect(b, "delivered", s.Limit+10*minute, s.Ended+10*minute, 0, false)

@@ -37,14 +37,14 @@ type Join struct {
 	AcrossClients bool          // equal End-Users have equal Subs at all clients
 	Lifetime      time.Duration // of a session started now
 	Idle          time.Duration // after which the session ends unless it is joined again; zero: none
-	Tell          bool          // its clients are to be notified of its end
+	Notify        bool          // its clients are to be notified of its end
 }
 
 // join records an authorization response. fresh is an ID that no session has.
 func (r *record) join(j Join, fresh sessionstate.SessionID, now Time) (joined *Session, full bool) {
 	session := r.joined(j, fresh, now)
 	full = !session.participate(j.ClientID, j.Origin)
-	session.Silent = !j.Tell
+	session.Silent = !j.Notify
 	if j.Sub != "" {
 		response := &Response{Session: session.ID, ClientID: j.ClientID, Origin: j.Origin, Made: now, Silent: j.Silent}
 		next := fresh
@@ -53,7 +53,7 @@ func (r *record) join(j Join, fresh sessionstate.SessionID, now Time) (joined *S
 		}
 		i := identification{record: r, response: response, fresh: next, now: now, Redemption: Redemption{
 			Sub: j.Sub, Sid: j.Sid, IDToken: j.IDToken, AcrossClients: j.AcrossClients,
-			Lifetime: j.Lifetime, Idle: j.Idle, Tell: j.Tell,
+			Lifetime: j.Lifetime, Idle: j.Idle, Notify: j.Notify,
 		}}
 		session, full = i.identify(session)
 	}

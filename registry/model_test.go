@@ -65,7 +65,7 @@ type modelResponse struct {
 
 // A modelNotice is a notice that is owed until it is delivered, or given up.
 type modelNotice struct {
-	owed      registry.Owed
+	owed      registry.PendingNotice
 	claimable time.Time // not before
 	lease     uint64
 	dead      bool
@@ -86,7 +86,7 @@ type model struct {
 	broken    [modelBrowsers]int            // up to which response no order counts: the sessions ended
 	latest    [modelBrowsers]*modelResponse // that was redeemed, by the order in which they were made
 	owed      map[registry.NoticeID]*modelNotice
-	claimed   []registry.Owed
+	claimed   []registry.PendingNotice
 	ending    []*registry.Session // that the last step has ended
 	did       []string
 }
@@ -161,7 +161,7 @@ func (m *model) browserOf(id sessionstate.SessionID) int {
 }
 
 func (m *model) owe(s *registry.Session, client, sub, sid string, late bool) {
-	o := registry.Owed{Session: s.ID, Reason: s.Reason, ClientID: client, Sub: sub, Sid: sid}
+	o := registry.PendingNotice{Session: s.ID, Reason: s.Reason, ClientID: client, Sub: sub, Sid: sid}
 	o.Late = late
 	if n := m.owed[o.ID()]; n == nil || n.dead || late && n.lease != 0 {
 		m.owed[o.ID()] = &modelNotice{owed: o}
@@ -169,7 +169,7 @@ func (m *model) owe(s *registry.Session, client, sub, sid string, late bool) {
 }
 
 // take notes that a server has claimed a notice.
-func (m *model) take(o registry.Owed) {
+func (m *model) take(o registry.PendingNotice) {
 	n := m.owed[o.ID()]
 	switch {
 	case n == nil:
@@ -221,7 +221,7 @@ func (m *model) join(b int) {
 	}
 	r := &modelResponse{made: m.clock.Now(), sub: user(m.random.IntN(3)), join: registry.Join{
 		Issuer: issuer, Browser: browserID(b), Session: m.cookies[b], Response: responseID(m.random.Uint64()),
-		ClientID: []string{"shop", "wiki"}[m.random.IntN(2)], Lifetime: time.Hour, Tell: true, AcrossClients: true,
+		ClientID: []string{"shop", "wiki"}[m.random.IntN(2)], Lifetime: time.Hour, Notify: true, AcrossClients: true,
 	}}
 	reflected := false
 	if n := len(m.responses); n > 0 && m.random.IntN(10) == 0 {
@@ -375,10 +375,10 @@ func (m *model) live() []*registry.Session {
 	return slices.DeleteFunc(m.recorded(), func(s *registry.Session) bool { return !s.Live(now) })
 }
 
-func (m *model) owing() map[registry.NoticeID]registry.Owed {
-	all := make(map[registry.NoticeID]registry.Owed)
+func (m *model) owing() map[registry.NoticeID]registry.PendingNotice {
+	all := make(map[registry.NoticeID]registry.PendingNotice)
 	for _, s := range m.recorded() {
-		for _, o := range s.Owed() {
+		for _, o := range s.Pending() {
 			all[o.ID()] = o
 		}
 	}
@@ -410,7 +410,7 @@ func (m *model) claim() {
 
 // standsAgainst reports whether a notice must not be delivered now; equal: since the end of a
 // session that lives brings an equal one.
-func (m *model) standsAgainst(o registry.Owed, equal bool) bool {
+func (m *model) standsAgainst(o registry.PendingNotice, equal bool) bool {
 	if o.Reason != registry.ReasonExpiry && o.Reason != registry.ReasonUserSwitch && (!o.Late || o.Sid != "") {
 		return false
 	}
@@ -427,7 +427,7 @@ func (m *model) settle() {
 	var outcomes []registry.Outcome
 	for _, o := range m.claimed {
 		n := m.owed[o.ID()]
-		outcome := registry.Outcome{Owed: o, Attempts: o.Attempts + 1}
+		outcome := registry.Outcome{Notice: o, Attempts: o.Attempts + 1}
 		switch kind := m.random.IntN(10); {
 		case n == nil || n.lease != o.Lease || !m.clock.Now().Before(n.claimable) || kind == 0: // killed
 			continue
@@ -444,7 +444,7 @@ func (m *model) settle() {
 	}
 	m.claimed = nil
 	m.note("%d are settled", len(outcomes))
-	m.check(m.server().Settle(m.Context(), outcomes))
+	m.check(m.server().RecordOutcomes(m.Context(), outcomes))
 }
 
 // lose empties the store.
@@ -487,7 +487,7 @@ func (m *model) compare() {
 	listed := 0
 	sessions, _, err := m.server().Owing(m.Context(), "", 100)
 	for _, s := range must(m, sessions, err) {
-		listed += len(s.Owed())
+		listed += len(s.Pending())
 	}
 	equal(m, "notices listed", listed, len(m.owed))
 	equal(m, "notices owed", len(m.owing()), len(m.owed))

@@ -7,7 +7,7 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// An Owed is a notice, with all that its delivery needs.
+// A PendingNotice is a notice, with all that its delivery needs.
 //
 // One with a Sid ends what the client has of that sid; without one, it ends all of the user's
 // sessions at that client (Back-Channel Logout 1.0, section 2.4). When a session ended by
@@ -15,7 +15,7 @@ import (
 // session, which lives, has set up there. The same holds for a notice without a sid of a code that
 // was redeemed after its session had ended. Such a notice is claimed only after a look at the
 // user's other sessions ([holding]).
-type Owed struct {
+type PendingNotice struct {
 	Notice
 
 	Issuer   string
@@ -28,12 +28,12 @@ type Owed struct {
 }
 
 // ID returns the name of the notice.
-func (o Owed) ID() NoticeID { return NameNotice(o.Session, o.ClientID, o.Sub, o.Sid) }
+func (o PendingNotice) ID() NoticeID { return NameNotice(o.Session, o.ClientID, o.Sub, o.Sid) }
 
 // An Outcome is what became of a claimed notice: it was delivered; or it is given up (Dead); or it
 // is due again at Due, of which the attempt counts unless Attempts is as before.
 type Outcome struct {
-	Owed Owed // as it was claimed
+	Notice PendingNotice // as it was claimed
 
 	Delivered  bool
 	Dead       bool
@@ -54,8 +54,8 @@ func (s *Session) eachNotice(visit func(*Client, *Subject)) {
 	}
 }
 
-func (s *Session) describe(client *Client, subject *Subject) Owed {
-	o := Owed{
+func (s *Session) describe(client *Client, subject *Subject) PendingNotice {
+	o := PendingNotice{
 		Notice: *subject.Notice, Issuer: s.Issuer, Session: s.ID, Reason: s.Reason,
 		ClientID: client.ID, Sub: subject.Sub, Sid: subject.Sid, IDToken: client.IDToken,
 	}
@@ -65,20 +65,20 @@ func (s *Session) describe(client *Client, subject *Subject) Owed {
 	return o
 }
 
-// Owed lists what the session owes.
-func (s *Session) Owed() (all []Owed) {
+// Pending lists what the session owes.
+func (s *Session) Pending() (all []PendingNotice) {
 	s.eachNotice(func(client *Client, subject *Subject) { all = append(all, s.describe(client, subject)) })
 	return all
 }
 
 // Leased lists what the server owes that has ended the session, and delivers at once. What had to
 // be looked at first is not among it: [Registry.Claim] returns that.
-func (s *Session) Leased() []Owed {
-	return slices.DeleteFunc(s.Owed(), func(o Owed) bool { return o.Lease == 0 || o.isPassive() })
+func (s *Session) Leased() []PendingNotice {
+	return slices.DeleteFunc(s.Pending(), func(o PendingNotice) bool { return o.Lease == 0 || o.isPassive() })
 }
 
 // isPassive reports whether a notice must not end what another session has set up.
-func (o Owed) isPassive() bool {
+func (o PendingNotice) isPassive() bool {
 	return o.Reason == ReasonExpiry || o.Reason == ReasonUserSwitch || o.Late && o.Sid == ""
 }
 
@@ -91,7 +91,7 @@ type holding struct {
 }
 
 // consider adds what another session of the same user says.
-func (h *holding) consider(o Owed, other *Session, now Time) {
+func (h *holding) consider(o PendingNotice, other *Session, now Time) {
 	if other.ID == o.Session || other.Silent || !other.Live(now) {
 		return
 	}
@@ -115,7 +115,7 @@ func newToken() uint64 { return rand.Uint64() | 1 } //nolint:gosec // see above
 
 // claim returns the notices that are due, which are claimed until the lease expires. Of a passive
 // one that was not looked at, nothing is known yet: it stays due.
-func (r *record) claim(now, lease Time, holdings map[NoticeID]holding, token uint64) (claimed []Owed) {
+func (r *record) claim(now, lease Time, holdings map[NoticeID]holding, token uint64) (claimed []PendingNotice) {
 	for _, session := range r.Sessions {
 		session.eachNotice(func(client *Client, subject *Subject) {
 			n := subject.Notice
@@ -160,12 +160,12 @@ func lease(sessions []*Session, now, until Time, token uint64) {
 // claimed anew since, unless it is owed anew; all else counts only from the holder of the lease.
 func (r *record) recordOutcomes(outcomes []Outcome, now Time) {
 	for _, outcome := range outcomes {
-		session := r.session(outcome.Owed.Session)
+		session := r.session(outcome.Notice.Session)
 		if session == nil {
 			continue
 		}
 		session.eachNotice(func(client *Client, subject *Subject) {
-			if o := session.describe(client, subject); o.ClientID == outcome.Owed.ClientID && o.Sub == outcome.Owed.Sub && o.Sid == outcome.Owed.Sid {
+			if o := session.describe(client, subject); o.ClientID == outcome.Notice.ClientID && o.Sub == outcome.Notice.Sub && o.Sid == outcome.Notice.Sid {
 				subject.recordOutcome(outcome, now)
 			}
 		})
@@ -175,10 +175,10 @@ func (r *record) recordOutcomes(outcomes []Outcome, now Time) {
 func (s *Subject) recordOutcome(outcome Outcome, now Time) {
 	n := s.Notice
 	switch {
-	case outcome.Delivered && n.Until == outcome.Owed.Until:
+	case outcome.Delivered && n.Until == outcome.Notice.Until:
 		s.Notice = nil
 		return
-	case outcome.Delivered, n.Dead() || n.Lease != outcome.Owed.Lease:
+	case outcome.Delivered, n.Dead() || n.Lease != outcome.Notice.Lease:
 		return
 	case outcome.Dead:
 		n.Due, n.Until = 0, now.Add(DeadLetterLifetime)

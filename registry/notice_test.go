@@ -13,10 +13,10 @@ func (b *browser) ended(reason Reason, sid string) *Session {
 }
 
 // claim claims what is due, of which nothing is known that stands against it.
-func (b *browser) claim(token uint64) []Owed {
+func (b *browser) claim(token uint64) []PendingNotice {
 	holdings := make(map[NoticeID]holding)
 	for _, s := range b.rec.Sessions {
-		for _, o := range s.Owed() {
+		for _, o := range s.Pending() {
 			holdings[o.ID()] = holding{looked: true}
 		}
 	}
@@ -45,7 +45,7 @@ func TestClaims(t *testing.T) {
 				b.Fatal(err)
 			}
 			equal(b, "claimed by another server", len(b.claim(8)), 0)
-			equal(b, "lease", b.rec.Sessions[0].Owed()[0].Lease, claimed[0].Lease)
+			equal(b, "lease", b.rec.Sessions[0].Pending()[0].Lease, claimed[0].Lease)
 		},
 		"who ends a session has the first lease, but not of what needs a look or is due later": func(b *browser) {
 			for reason, want := range map[Reason]bool{
@@ -54,96 +54,96 @@ func TestClaims(t *testing.T) {
 			} {
 				s := b.ended(reason, "1")
 				lease([]*Session{s}, b.now, b.now.Add(Lease), 5)
-				o := s.Owed()[0]
+				o := s.Pending()[0]
 				equal(b, string(reason), o.Lease == 5 && o.Due == b.now.Add(Lease), want)
 			}
 			s := b.ended(ReasonLogout, "1")
 			s.Clients[0].Subjects[0].Notice.Due = b.now + minute
 			lease([]*Session{s}, b.now, b.now.Add(Lease), 5)
-			equal(b, "asked", s.Owed()[0].Lease, 0)
+			equal(b, "asked", s.Pending()[0].Lease, 0)
 		},
 		"who gets new tokens while its notice is under way is notified anew": func(b *browser) {
 			s := b.ended(ReasonLogout, "1")
 			first := b.claim(1)[0]
 			s.Clients[0].Subjects[0].enqueue(b.tick(), true)
-			b.rec.recordOutcomes([]Outcome{{Owed: first, Delivered: true}}, b.tick())
+			b.rec.recordOutcomes([]Outcome{{Notice: first, Delivered: true}}, b.tick())
 			again := b.claim(2)
 			equal(b, "claimed anew", len(again), 1)
-			b.rec.recordOutcomes([]Outcome{{Owed: again[0], Delivered: true}}, b.tick())
-			equal(b, "owed", len(s.Owed()), 0)
+			b.rec.recordOutcomes([]Outcome{{Notice: again[0], Delivered: true}}, b.tick())
+			equal(b, "owed", len(s.Pending()), 0)
 		},
 		"what was put off is nobody's": func(b *browser) {
 			s := b.ended(ReasonLogout, "1")
-			b.rec.recordOutcomes([]Outcome{{Owed: b.claim(1)[0], Due: b.now + minute}}, b.now)
-			equal(b, "lease", s.Owed()[0].Lease, 0)
+			b.rec.recordOutcomes([]Outcome{{Notice: b.claim(1)[0], Due: b.now + minute}}, b.now)
+			equal(b, "lease", s.Pending()[0].Lease, 0)
 		},
 		"what was delivered is, whoever has the lease; for all else only its holder's word counts": func(b *browser) {
 			s := b.ended(ReasonLogout, "1")
 			first := b.claim(1)[0]
 			b.now += 31 * second
 			holder := b.claim(2)[0]
-			b.rec.recordOutcomes([]Outcome{{Owed: first, Dead: true, Why: "stopped"}}, b.now)
-			equal(b, "given up by another", s.Owed()[0].Dead(), false)
-			b.rec.recordOutcomes([]Outcome{{Owed: first, Due: 1, Attempts: 5}}, b.now)
-			equal(b, "put off by another", s.Owed()[0].Attempts, 0)
-			b.rec.recordOutcomes([]Outcome{{Owed: holder, Due: b.now + minute, Attempts: 1, Why: "status 503"}}, b.now)
-			equal(b, "put off by the holder", s.Owed()[0].Due, b.now+minute)
-			equal(b, "why", s.Owed()[0].Why, "status 503")
-			b.rec.recordOutcomes([]Outcome{{Owed: first, Delivered: true}}, b.now)
-			equal(b, "delivered by another", len(s.Owed()), 0)
+			b.rec.recordOutcomes([]Outcome{{Notice: first, Dead: true, Why: "stopped"}}, b.now)
+			equal(b, "given up by another", s.Pending()[0].Dead(), false)
+			b.rec.recordOutcomes([]Outcome{{Notice: first, Due: 1, Attempts: 5}}, b.now)
+			equal(b, "put off by another", s.Pending()[0].Attempts, 0)
+			b.rec.recordOutcomes([]Outcome{{Notice: holder, Due: b.now + minute, Attempts: 1, Why: "status 503"}}, b.now)
+			equal(b, "put off by the holder", s.Pending()[0].Due, b.now+minute)
+			equal(b, "why", s.Pending()[0].Why, "status 503")
+			b.rec.recordOutcomes([]Outcome{{Notice: first, Delivered: true}}, b.now)
+			equal(b, "delivered by another", len(s.Pending()), 0)
 		},
 		"the dead do not come back": func(b *browser) {
 			s := b.ended(ReasonLogout, "1")
 			o := b.claim(1)[0]
 			settled := b.now
-			b.rec.recordOutcomes([]Outcome{{Owed: o, Dead: true, Attempts: 3, Why: strings.Repeat("x", MaxWhy+1)}}, b.now)
-			b.rec.recordOutcomes([]Outcome{{Owed: o, Due: b.now}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Notice: o, Dead: true, Attempts: 3, Why: strings.Repeat("x", MaxWhy+1)}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Notice: o, Due: b.now}}, b.now)
 			b.now += hour
 			equal(b, "claimed", len(b.claim(2)), 0)
-			equal(b, "dead", s.Owed()[0].Dead(), true)
-			equal(b, "why", len(s.Owed()[0].Why), MaxWhy)
-			equal(b, "until", s.Owed()[0].Until, settled.Add(DeadLetterLifetime))
+			equal(b, "dead", s.Pending()[0].Dead(), true)
+			equal(b, "why", len(s.Pending()[0].Why), MaxWhy)
+			equal(b, "until", s.Pending()[0].Until, settled.Add(DeadLetterLifetime))
 		},
 		"what is settled of a session that is not recorded is lost": func(b *browser) {
 			s := b.ended(ReasonLogout, "1")
 			o := b.claim(1)[0]
 			b.rec.Sessions = nil
-			b.rec.recordOutcomes([]Outcome{{Owed: o, Delivered: true}}, b.now)
+			b.rec.recordOutcomes([]Outcome{{Notice: o, Delivered: true}}, b.now)
 			equal(b, "sessions", len(b.rec.Sessions), 0)
-			equal(b, "owed", len(s.Owed()), 1)
+			equal(b, "owed", len(s.Pending()), 1)
 		},
 		"a client that knows no such sid is notified of the sub alone": func(b *browser) {
 			s := b.ended(ReasonUserSwitch, "1")
 			o := b.claim(1)[0]
-			b.rec.recordOutcomes([]Outcome{{Owed: o, WithoutSid: true, Due: b.now}}, b.now)
-			equal(b, "sid", s.Owed()[0].Sid, "")
-			equal(b, "ID", s.Owed()[0].ID(), NameNotice(s.ID, "shop", "alice", ""))
+			b.rec.recordOutcomes([]Outcome{{Notice: o, WithoutSid: true, Due: b.now}}, b.now)
+			equal(b, "sid", s.Pending()[0].Sid, "")
+			equal(b, "ID", s.Pending()[0].ID(), NameNotice(s.ID, "shop", "alice", ""))
 			again := b.claim(2)[0]
-			b.rec.recordOutcomes([]Outcome{{Owed: again, Delivered: true}}, b.now)
-			equal(b, "owed", len(s.Owed()), 0)
+			b.rec.recordOutcomes([]Outcome{{Notice: again, Delivered: true}}, b.now)
+			equal(b, "owed", len(s.Pending()), 0)
 		},
 		"what needs a look is not claimed before it": func(b *browser) {
 			b.ended(ReasonExpiry, "1")
 			now := b.tick()
 			equal(b, "claimed", len(b.rec.claim(now, now.Add(Lease), nil, 1)), 0)
-			equal(b, "still due", b.rec.Sessions[0].Owed()[0].Due < now, true)
+			equal(b, "still due", b.rec.Sessions[0].Pending()[0].Due < now, true)
 		},
 	})
 }
 
 func TestWhichNoticesNeedALook(t *testing.T) {
 	for name, row := range map[string]struct {
-		owed    Owed
+		owed    PendingNotice
 		passive bool
 	}{
-		"a sign-out":                         {Owed{Reason: ReasonLogout, Sid: "1"}, false},
-		"a sign-out, without a sid":          {Owed{Reason: ReasonLogout}, false},
-		"the OP's word":                      {Owed{Reason: ReasonOPEnded}, false},
-		"an operator":                        {Owed{Reason: ReasonOperator}, false},
-		"expiry":                             {Owed{Reason: ReasonExpiry, Sid: "1"}, true},
-		"user switch":                        {Owed{Reason: ReasonUserSwitch, Sid: "1"}, true},
-		"a late code of a sign-out":          {Owed{Reason: ReasonLogout, Sid: "1", Notice: Notice{Late: true}}, false},
-		"a late code of it, without its sid": {Owed{Reason: ReasonLogout, Notice: Notice{Late: true}}, true},
+		"a sign-out":                         {PendingNotice{Reason: ReasonLogout, Sid: "1"}, false},
+		"a sign-out, without a sid":          {PendingNotice{Reason: ReasonLogout}, false},
+		"the OP's word":                      {PendingNotice{Reason: ReasonOPEnded}, false},
+		"an operator":                        {PendingNotice{Reason: ReasonOperator}, false},
+		"expiry":                             {PendingNotice{Reason: ReasonExpiry, Sid: "1"}, true},
+		"user switch":                        {PendingNotice{Reason: ReasonUserSwitch, Sid: "1"}, true},
+		"a late code of a sign-out":          {PendingNotice{Reason: ReasonLogout, Sid: "1", Notice: Notice{Late: true}}, false},
+		"a late code of it, without its sid": {PendingNotice{Reason: ReasonLogout, Notice: Notice{Late: true}}, true},
 	} {
 		equal(t, name, row.owed.isPassive(), row.passive)
 	}
@@ -158,9 +158,9 @@ func TestWhatStandsAgainstAPassiveNotice(t *testing.T) {
 		change(s)
 		return s
 	}
-	with, without := Owed{Session: [16]byte{1}, ClientID: "shop", Sub: "alice", Sid: "1"}, Owed{Session: [16]byte{1}, ClientID: "shop", Sub: "alice"}
+	with, without := PendingNotice{Session: [16]byte{1}, ClientID: "shop", Sub: "alice", Sid: "1"}, PendingNotice{Session: [16]byte{1}, ClientID: "shop", Sub: "alice"}
 	for name, row := range map[string]struct {
-		owed  Owed
+		owed  PendingNotice
 		other *Session
 		want  holding
 	}{
@@ -184,18 +184,18 @@ func TestWhatStandsAgainstAPassiveNotice(t *testing.T) {
 	browsers(t, map[string]func(*browser){
 		"an equal one drops it": func(b *browser) {
 			s := b.ended(ReasonExpiry, "1")
-			o := s.Owed()[0]
+			o := s.Pending()[0]
 			now := b.tick()
 			b.rec.claim(now, now.Add(Lease), map[NoticeID]holding{o.ID(): {looked: true, equal: true}}, 1)
-			equal(b, "owed", len(s.Owed()), 0)
+			equal(b, "owed", len(s.Pending()), 0)
 		},
 		"one with a sid puts it off, which is no try": func(b *browser) {
 			s := b.ended(ReasonExpiry, "")
-			o := s.Owed()[0]
+			o := s.Pending()[0]
 			now := b.tick()
 			b.rec.claim(now, now.Add(Lease), map[NoticeID]holding{o.ID(): {looked: true, until: now + hour}}, 1)
-			equal(b, "due", s.Owed()[0].Due, now+hour)
-			equal(b, "attempts", s.Owed()[0].Attempts, 0)
+			equal(b, "due", s.Pending()[0].Due, now+hour)
+			equal(b, "attempts", s.Pending()[0].Attempts, 0)
 		},
 	})
 }

@@ -41,7 +41,7 @@ type Redemption struct {
 	AcrossClients bool          // equal End-Users have equal Subs at all clients
 	Lifetime      time.Duration // of a session started now
 	Idle          time.Duration // as in Join
-	Tell          bool          // clients of a session that ends by this, or has ended, are to be notified
+	Notify        bool          // clients of a session that ends by this, or has ended, are to be notified
 }
 
 // Joined is what became of a [Join] or a [Redemption].
@@ -95,7 +95,7 @@ func (i *identification) identify(session *Session) (place *Session, full bool) 
 	place = i.place(session)
 	if place.Ended == 0 {
 		place.Forgotten = 0 // one of its codes was redeemed
-		place.Silent = !i.Tell
+		place.Silent = !i.Notify
 	}
 	return place, !i.participate(place, origins)
 }
@@ -200,7 +200,7 @@ func (i *identification) startBefore(successor *Session) *Session {
 func (i *identification) start() *Session {
 	i.started = true
 	session := &Session{
-		Issuer: i.record.Issuer, ID: i.fresh, Created: i.response.Made, Limit: i.now.Add(i.Lifetime), Silent: !i.Tell,
+		Issuer: i.record.Issuer, ID: i.fresh, Created: i.response.Made, Limit: i.now.Add(i.Lifetime), Silent: !i.Notify,
 	}
 	session.Expires = expires(i.now, session.Limit, i.Idle)
 	i.record.Sessions = append(i.record.Sessions, session)
@@ -232,7 +232,7 @@ func (i *identification) participate(session *Session, origins []string) bool {
 		i.added = true
 	}
 	subject.Last = max(subject.Last, i.response.Made)
-	if session.Ended != 0 && i.Tell {
+	if session.Ended != 0 && i.Notify {
 		subject.enqueue(i.now, true)
 	}
 	return true

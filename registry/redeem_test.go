@@ -85,7 +85,7 @@ func TestRedeem(t *testing.T) {
 				b.redeem(p, "alice", "1")
 			}
 			b.end(ReasonLogout)
-			equal(b, "in the notice", b.rec.Sessions[0].Owed()[0].IDToken, IDToken{"https://op.example.com/shop/", "ES256"})
+			equal(b, "in the notice", b.rec.Sessions[0].Pending()[0].IDToken, IDToken{"https://op.example.com/shop/", "ES256"})
 		},
 	})
 }

@@ -121,7 +121,7 @@ func (w *world) aJoin(browser int) registry.Join {
 	w.ids++
 	return registry.Join{
 		Issuer: issuer, Browser: browserID(browser), Response: responseID(w.ids), ClientID: "shop",
-		Origin: "https://shop.example.com", Lifetime: time.Hour, Tell: true,
+		Origin: "https://shop.example.com", Lifetime: time.Hour, Notify: true,
 	}
 }
 
@@ -132,7 +132,7 @@ func responseID(n uint64) (id sessionstate.ResponseID) {
 
 func redeems(j registry.Join, sub, sid string) registry.Redemption {
 	return registry.Redemption{
-		Issuer: j.Issuer, Response: j.Response, Audience: []string{j.ClientID}, Sub: sub, Sid: sid, Lifetime: j.Lifetime, Tell: j.Tell,
+		Issuer: j.Issuer, Response: j.Response, Audience: []string{j.ClientID}, Sub: sub, Sid: sid, Lifetime: j.Lifetime, Notify: j.Notify,
 	}
 }
 
@@ -169,10 +169,10 @@ func (w *world) state(s *registry.Session) registry.State {
 }
 
 // claims takes all that is due: client, sub, sid, in order.
-func (w *world) claims() (claimed []registry.Owed, names string) {
+func (w *world) claims() (claimed []registry.PendingNotice, names string) {
 	w.Helper()
 	for none := false; !none; {
-		var some []registry.Owed
+		var some []registry.PendingNotice
 		var err error
 		some, none, err = w.Claim(w.Context(), 100)
 		claimed = append(claimed, must(w, some, err)...)
@@ -377,7 +377,7 @@ func TestRegistry(t *testing.T) {
 			if len(claimed) < clients-1 {
 				w.Errorf("%d notices of %d", len(claimed), clients)
 			}
-			must(w, 0, w.Settle(w.Context(), []registry.Outcome{{Owed: claimed[0], Dead: true, Why: strings.Repeat("x", 500)}}))
+			must(w, 0, w.RecordOutcomes(w.Context(), []registry.Outcome{{Notice: claimed[0], Dead: true, Why: strings.Repeat("x", 500)}}))
 		},
 		"codes that a page makes by the thousand leave room for a sign-in": func(w *world) {
 			s := w.signIn(1, "alice", "1")
@@ -480,11 +480,11 @@ func TestRegistry(t *testing.T) {
 		},
 		"who ends a session has the first lease of what it owes": func(w *world) {
 			w.signIn(1, "alice", "1")
-			owed := w.end(1)[0].Owed()[0]
+			owed := w.end(1)[0].Pending()[0]
 			equal(w, "leased", owed.Lease != 0, true)
 			_, names := w.claims()
 			equal(w, "claimed by another", names, "")
-			must(w, 0, w.Settle(w.Context(), []registry.Outcome{{Owed: owed, Delivered: true}}))
+			must(w, 0, w.RecordOutcomes(w.Context(), []registry.Outcome{{Notice: owed, Delivered: true}}))
 			w.clock.Advance(time.Hour)
 			_, names = w.claims()
 			equal(w, "claimed later", names, "")
@@ -597,7 +597,7 @@ func TestNoticesAreHeldBack(t *testing.T) {
 			claimed, names := w.claims() // ends it, too
 			equal(t, "claimed", names, test.now)
 			for _, o := range claimed {
-				must(t, 0, w.Settle(t.Context(), []registry.Outcome{{Owed: o, Delivered: true}}))
+				must(t, 0, w.RecordOutcomes(t.Context(), []registry.Outcome{{Notice: o, Delivered: true}}))
 			}
 			w.end(2)
 			w.clock.Advance(time.Hour)

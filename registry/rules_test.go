@@ -44,8 +44,8 @@ func newBrowser(t *testing.T) *browser {
 	id := sessionstate.BrowserID{1, 2, 3}
 	return &browser{
 		T: t, rec: &record{Issuer: issuer}, now: start,
-		j: Join{Issuer: issuer, Browser: id, ClientID: "shop", Origin: "https://shop.example.com", Lifetime: time.Hour, Tell: true},
-		d: Redemption{Issuer: issuer, Lifetime: time.Hour, Tell: true},
+		j: Join{Issuer: issuer, Browser: id, ClientID: "shop", Origin: "https://shop.example.com", Lifetime: time.Hour, Notify: true},
+		d: Redemption{Issuer: issuer, Lifetime: time.Hour, Notify: true},
 	}
 }
 
@@ -135,7 +135,7 @@ func people(s *Session) string {
 func (b *browser) owed() string {
 	var all []string
 	for _, s := range b.rec.Sessions {
-		for _, o := range s.Owed() {
+		for _, o := range s.Pending() {
 			if !o.Dead() {
 				all = append(all, strings.Join([]string{o.ClientID, o.Sub, o.Sid, string(o.Reason)}, " "))
 			}
@@ -166,8 +166,8 @@ func (b *browser) sound() {
 		if next := b.rec.session(s.Successor); next != nil && s.Ended == 0 {
 			b.Errorf("session %s lives beside its successor", s.ID)
 		}
-		if s.Ended == 0 && len(s.Owed()) > 0 {
-			b.Errorf("session %s lives and owes %+v", s.ID, s.Owed())
+		if s.Ended == 0 && len(s.Pending()) > 0 {
+			b.Errorf("session %s lives and owes %+v", s.ID, s.Pending())
 		}
 		if PlaceOfSession(s.ID) != PlaceOf(issuer, b.j.Browser) {
 			b.Errorf("session %s does not lead to its record", s.ID)
@@ -221,7 +221,7 @@ func TestAnySequence(t *testing.T) {
 					t.Fatalf("round %d: session %s lives again", round, s.ID)
 				}
 				ended[s.ID] = ended[s.ID] || s.Ended != 0
-				for _, o := range s.Owed() {
+				for _, o := range s.Pending() {
 					if o.Reason == "" || o.Due < s.Ended {
 						t.Fatalf("round %d: notice %+v", round, o)
 					}

@@ -59,10 +59,10 @@ func TestEachNoticeIsClaimedOnce(t *testing.T) {
 				mu.Lock()
 				for _, o := range claimed {
 					claims[o.ID()]++
-					outcomes = append(outcomes, registry.Outcome{Owed: o, Delivered: true})
+					outcomes = append(outcomes, registry.Outcome{Notice: o, Delivered: true})
 				}
 				mu.Unlock()
-				if err := w.Settle(context.Background(), outcomes); err != nil {
+				if err := w.RecordOutcomes(context.Background(), outcomes); err != nil {
 					t.Error(err)
 				}
 			}
@@ -114,9 +114,9 @@ func TestTheStoresClockCounts(t *testing.T) {
 				var outcomes []registry.Outcome
 				for _, o := range some {
 					claimed[o.ID()]++
-					outcomes = append(outcomes, registry.Outcome{Owed: o, Delivered: true})
+					outcomes = append(outcomes, registry.Outcome{Notice: o, Delivered: true})
 				}
-				must(t, 0, two[1].Settle(t.Context(), outcomes))
+				must(t, 0, two[1].RecordOutcomes(t.Context(), outcomes))
 				clock.Advance(time.Minute)
 			}
 			equal(t, "notices", len(claimed), 2)
@@ -196,7 +196,7 @@ func (w *world) callsOf(ctx context.Context) map[string]error {
 	_, errs["EndHolder"] = w.EndHolder(ctx, issuer, registry.Holder{ClientID: "shop", Sub: "alice", Sid: "1"}, registry.Ending{})
 	_, _, errs["Once"] = w.Once(ctx, issuer, [16]byte{1}, "", time.Now())
 	_, _, errs["Claim"] = w.Claim(ctx, 1)
-	errs["Settle"] = w.Settle(ctx, []registry.Outcome{{}})
+	errs["Settle"] = w.RecordOutcomes(ctx, []registry.Outcome{{}})
 	_, _, errs["Owing"] = w.Owing(ctx, "", 1)
 	_, errs["Facts"] = w.Facts(ctx, issuer)
 	errs["Note"] = w.Note(ctx, issuer, registry.Facts{Kid: 1})

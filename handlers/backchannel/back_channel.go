@@ -70,9 +70,9 @@ type BackChannel struct {
 	RetryFor time.Duration
 	// RedirectWait is how long a browser waits for notices before it is sent on.
 	RedirectWait time.Duration
-	// Wake has new notices looked for, and Settled returns a channel that is closed when some have been delivered or failed.
-	Wake    func()
-	Settled func() <-chan struct{}
+	// Wake has new notices looked for, and Recorded returns a channel that is closed when some have been delivered or failed.
+	Wake     func()
+	Recorded func() <-chan struct{}
 	// Adopt is told an issuer that has been learnt.
 	Adopt func(issuer string)
 	// Clients knows where they can be told.

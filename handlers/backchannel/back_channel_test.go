@@ -165,10 +165,10 @@ func TestClientsThatCannotBeToldAreDroppedFromWhatIsOwed(t *testing.T) {
 			}
 		}
 	}
-	if owed := x.Owed(); len(owed) != 2 {
+	if owed := x.Pending(); len(owed) != 2 {
 		t.Errorf("owed are %+v", owed)
 	}
-	if route := x.W.NoticesOf(x.E.BackChannel).Route(t.Context(), registry.Owed{Issuer: handlerstest.Issuer, ClientID: "wiki", Sub: "alice"}); route.Drop == "" {
+	if route := x.W.NoticesOf(x.E.BackChannel).Route(t.Context(), registry.PendingNotice{Issuer: handlerstest.Issuer, ClientID: "wiki", Sub: "alice"}); route.Drop == "" {
 		t.Errorf("a client that needs a sid is told without one: %+v", route)
 	}
 }
@@ -198,9 +198,9 @@ func TestTheReceiptSaysWhatBecameOfEachNotice(t *testing.T) {
 	}
 	settled := make(chan struct{})
 	close(settled)
-	x.E.BackChannel.Settled = func() <-chan struct{} {
-		x.Settle(handlerstest.ClientID, registry.Outcome{Delivered: true})
-		x.Settle("wiki", registry.Outcome{Dead: true})
+	x.E.BackChannel.Recorded = func() <-chan struct{} {
+		x.RecordOutcomes(handlerstest.ClientID, registry.Outcome{Delivered: true})
+		x.RecordOutcomes("wiki", registry.Outcome{Dead: true})
 		return settled
 	}
 	x.E.BackChannel.RedirectWait = time.Minute
@@ -321,7 +321,7 @@ func TestALogoutTokenThatNamesTheUserAloneWaitsForTheUsersOtherSessions(t *testi
 		other := sessionstate.NewBrowserID()
 		for browser, lasts := range map[sessionstate.BrowserID]time.Duration{sessionstate.NewBrowserID(): time.Minute, other: handlerstest.Lifetime} {
 			_, err := x.W.Env.Registry.Join(t.Context(), registry.Join{
-				Issuer: handlerstest.Issuer, Browser: browser, ClientID: handlerstest.ClientID, Sub: "alice", Sid: lasts.String(), Lifetime: lasts, Tell: true,
+				Issuer: handlerstest.Issuer, Browser: browser, ClientID: handlerstest.ClientID, Sub: "alice", Sid: lasts.String(), Lifetime: lasts, Notify: true,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -365,7 +365,7 @@ func TestNoTokenIsSignedInTheNameOfAPattern(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.See(c.Find("/application/o/shop" + handlers.WellKnown))
-	if _, err := c.W.NoticesOf(b).Token(t.Context(), registry.Owed{Issuer: handlerstest.Slugs, ClientID: "shop", Sub: "alice"}); !errors.Is(err, notify.ErrCannotSign) {
+	if _, err := c.W.NoticesOf(b).Token(t.Context(), registry.PendingNotice{Issuer: handlerstest.Slugs, ClientID: "shop", Sub: "alice"}); !errors.Is(err, notify.ErrCannotSign) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -148,7 +148,7 @@ var (
 // sign signs a token for a client, and returns it with its kid.
 func (s *told) sign(client string) (token, kid string, err error) {
 	s.t.Helper()
-	token, err = s.w.NoticesOf(s.b).Token(s.t.Context(), registry.Owed{Issuer: handlerstest.Issuer, ClientID: client, Sub: "alice", Sid: "a"})
+	token, err = s.w.NoticesOf(s.b).Token(s.t.Context(), registry.PendingNotice{Issuer: handlerstest.Issuer, ClientID: client, Sub: "alice", Sid: "a"})
 	if err != nil {
 		return "", "", err
 	}

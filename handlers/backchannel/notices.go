@@ -27,7 +27,7 @@ type Notices struct {
 var errNotTold = errors.New("the client cannot be told by back channel")
 
 // route returns how a client is notified of the end of a session; nil: it cannot be.
-func route(ctx context.Context, sites []*BackChannel, owed registry.Owed) (*BackChannel, clients.Client, error) {
+func route(ctx context.Context, sites []*BackChannel, owed registry.PendingNotice) (*BackChannel, clients.Client, error) {
 	for _, b := range sites {
 		if !b.Configured && !b.Clients.HasNotifiable() {
 			continue // nobody is told from this site, those neither who have registered themselves
@@ -57,7 +57,7 @@ func (b *BackChannel) leavesToOP(issuer string) bool {
 }
 
 // Route says where a notice goes.
-func (n *Notices) Route(ctx context.Context, owed registry.Owed) notify.Route {
+func (n *Notices) Route(ctx context.Context, owed registry.PendingNotice) notify.Route {
 	sites := n.BackChannels(owed.Issuer)
 	if !slices.ContainsFunc(sites, func(b *BackChannel) bool { return b.mayDeliver(owed.Issuer) }) {
 		return notify.Route{Again: true}
@@ -86,14 +86,14 @@ func (n *Notices) Route(ctx context.Context, owed registry.Owed) notify.Route {
 
 // endsMore reports whether the logout token ends more than the notice is for, since it is sent
 // without the sid: what nobody asked to end has to go on.
-func endsMore(client clients.Client, owed registry.Owed) bool {
+func endsMore(client clients.Client, owed registry.PendingNotice) bool {
 	_, sid := client.Names(owed.Sub, owed.Sid)
 	return sid != owed.Sid && (owed.Reason == registry.ReasonExpiry || owed.Reason == registry.ReasonUserSwitch)
 }
 
 // Token signs a logout token for a notice, by the algorithm that the client's ID tokens are signed by (Back-Channel Logout 1.0,
 // section 2.6).
-func (n *Notices) Token(ctx context.Context, owed registry.Owed) (string, error) {
+func (n *Notices) Token(ctx context.Context, owed registry.PendingNotice) (string, error) {
 	b, client, err := route(ctx, n.BackChannels(owed.Issuer), owed)
 	if err != nil {
 		return "", err

@@ -86,7 +86,7 @@ func TestWhatTheIDTokensOfOneIssuerLackIsNothingToAnother(t *testing.T) {
 		if err := b.Clients.Setup(c.W.Env); err != nil {
 			t.Fatal(err)
 		}
-		signed, err := c.W.NoticesOf(b).Token(t.Context(), registry.Owed{
+		signed, err := c.W.NoticesOf(b).Token(t.Context(), registry.PendingNotice{
 			Issuer: handlerstest.Slugs, ClientID: client, Sub: "alice", IDToken: registry.IDToken{Issuer: view.DocumentIssuer, Algorithm: "ES256"},
 		})
 		if (err == nil) != want || want && tokens.IssuerOf(signed) != view.DocumentIssuer {

@@ -16,7 +16,7 @@ func crowded(t *testing.T, w *handlerstest.World, browser sessionstate.BrowserID
 		id := registry.NewSessionID(handlerstest.Issuer, browser)
 		for client := range clients {
 			_, err := w.Env.Registry.Join(t.Context(), registry.Join{
-				Issuer: handlerstest.Issuer, Browser: browser, Session: id, ClientID: fmt.Sprint("client ", client), Lifetime: handlerstest.Lifetime, Tell: true,
+				Issuer: handlerstest.Issuer, Browser: browser, Session: id, ClientID: fmt.Sprint("client ", client), Lifetime: handlerstest.Lifetime, Notify: true,
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -14,27 +14,27 @@ func ClientOf(client, sub, sid string) *registry.Client {
 	return &registry.Client{ID: client, Subjects: []*registry.Subject{{Sub: sub, Sid: sid}}}
 }
 
-// Owed lists all that is owed.
-func (x *Exit) Owed() (all []registry.Owed) {
+// Pending lists all that is owed.
+func (x *Exit) Pending() (all []registry.PendingNotice) {
 	x.T.Helper()
 	sessions, _, err := x.W.Env.Registry.Owing(x.T.Context(), "", 1000)
 	if err != nil {
 		x.T.Fatal(err)
 	}
 	for _, session := range sessions {
-		all = append(all, session.Owed()...)
+		all = append(all, session.Pending()...)
 	}
 	return all
 }
 
-// Settle records what became of the notice of a client, if it is owed one.
-func (x *Exit) Settle(client string, outcome registry.Outcome) {
+// RecordOutcomes records what became of the notice of a client, if it is owed one.
+func (x *Exit) RecordOutcomes(client string, outcome registry.Outcome) {
 	x.T.Helper()
-	for _, outcome.Owed = range x.Owed() {
-		if outcome.Owed.ClientID != client {
+	for _, outcome.Notice = range x.Pending() {
+		if outcome.Notice.ClientID != client {
 			continue
 		}
-		if err := x.W.Env.Registry.Settle(x.T.Context(), []registry.Outcome{outcome}); err != nil {
+		if err := x.W.Env.Registry.RecordOutcomes(x.T.Context(), []registry.Outcome{outcome}); err != nil {
 			x.T.Fatal(err)
 		}
 	}
@@ -42,7 +42,7 @@ func (x *Exit) Settle(client string, outcome registry.Outcome) {
 
 // A delivery is a notice that is claimed, and where it goes.
 type delivery struct {
-	registry.Owed
+	registry.PendingNotice
 	notify.Target
 }
 
@@ -50,15 +50,15 @@ type delivery struct {
 func (x *Exit) Due() (due []delivery) {
 	x.T.Helper()
 	x.W.Claim(x.T)
-	for _, owed := range x.Owed() {
+	for _, owed := range x.Pending() {
 		if owed.Lease == 0 || owed.Due > registry.At(x.W.Clock.Now().Add(registry.Lease+time.Second)) {
 			continue // not due, or held back
 		}
 		switch route := x.W.NoticesOf(x.E.BackChannel).Route(x.T.Context(), owed); {
 		case route.Drop != "":
-			x.Settle(owed.ClientID, registry.Outcome{Delivered: true})
+			x.RecordOutcomes(owed.ClientID, registry.Outcome{Delivered: true})
 		case route.WithoutSid:
-			x.Settle(owed.ClientID, registry.Outcome{WithoutSid: true, Due: 1})
+			x.RecordOutcomes(owed.ClientID, registry.Outcome{WithoutSid: true, Due: 1})
 			x.Pass(2 * time.Second)
 			return x.Due()
 		case !route.Again:

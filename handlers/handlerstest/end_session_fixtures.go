@@ -137,7 +137,7 @@ func (x *Exit) redeemed(code, client, user, sid string) {
 	x.T.Helper()
 	_, err := x.W.Env.Registry.Redeem(x.T.Context(), registry.Redemption{
 		Issuer: Issuer, Response: sessionstate.NewResponseID(code), Audience: []string{client},
-		Sub: user, Sid: sid, Lifetime: Lifetime, Tell: x.W.Tells,
+		Sub: user, Sid: sid, Lifetime: Lifetime, Notify: x.W.Tells,
 	})
 	if err != nil {
 		x.T.Fatal(err)

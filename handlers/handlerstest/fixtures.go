@@ -102,8 +102,8 @@ func (w *World) BackChannel(clients *clients.Clients) *backchannel.BackChannel {
 	}
 	b := &backchannel.BackChannel{
 		Clients: clients, Adopt: func(string) {}, RedirectWait: time.Millisecond, RetryFor: backchannel.DefaultRetryFor,
-		Settled: func() <-chan struct{} { return nil },
-		Sender:  notify.NewSender(notify.Guard{}, nil), Strict: notify.NewSender(notify.Guard{}, nil),
+		Recorded: func() <-chan struct{} { return nil },
+		Sender:   notify.NewSender(notify.Guard{}, nil), Strict: notify.NewSender(notify.Guard{}, nil),
 	}
 	b.Setup(w.Env)
 	return b
@@ -430,7 +430,7 @@ func (w *World) End(t testing.TB, browser sessionstate.BrowserID, reason registr
 }
 
 // Claim ends what has expired, and claims what is owed.
-func (w *World) Claim(t testing.TB) []registry.Owed {
+func (w *World) Claim(t testing.TB) []registry.PendingNotice {
 	t.Helper()
 	claimed, _, err := w.Env.Registry.Claim(t.Context(), 1000)
 	if err != nil {

@@ -112,7 +112,7 @@ func (r *receipt) addFrames(c *receiptClient, frames []string) {
 
 // await waits until all notices have been delivered or given up, at most for a while, and returns those that have not been
 // delivered.
-func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration) map[registry.NoticeID]registry.Owed {
+func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration) map[registry.NoticeID]registry.PendingNotice {
 	unknown := r.unknown()
 	if len(unknown) == 0 {
 		return nil
@@ -120,15 +120,15 @@ func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
 	for {
-		settled := e.BackChannel.Settled()
+		settled := e.BackChannel.Recorded()
 		sessions, err := e.recorded(context.WithoutCancel(ctx), r.sessions)
 		if err != nil {
 			return unknown // not said to have been told
 		}
-		left := make(map[registry.NoticeID]registry.Owed)
+		left := make(map[registry.NoticeID]registry.PendingNotice)
 		waiting := false
 		for _, session := range sessions {
-			for _, owed := range session.Owed() {
+			for _, owed := range session.Pending() {
 				id := owed.ID()
 				if _, listed := unknown[id]; !listed {
 					continue // its client cannot be notified
@@ -149,11 +149,11 @@ func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration
 }
 
 // unknown are all notices, of which nothing is known but that they may be owed.
-func (r *receipt) unknown() map[registry.NoticeID]registry.Owed {
-	left := make(map[registry.NoticeID]registry.Owed)
+func (r *receipt) unknown() map[registry.NoticeID]registry.PendingNotice {
+	left := make(map[registry.NoticeID]registry.PendingNotice)
 	for _, client := range r.clients {
 		for _, id := range client.notices {
-			left[id] = registry.Owed{Notice: registry.Notice{Due: 1}}
+			left[id] = registry.PendingNotice{Notice: registry.Notice{Due: 1}}
 		}
 	}
 	return left
@@ -171,25 +171,25 @@ const (
 
 // notifyAsking has the client that asked for a sign-out notified after a while, of the notices
 // that are left. If that cannot be recorded, it is notified after askedWait.
-func (e *EndSession) notifyAsking(l *logoutExchange, left map[registry.NoticeID]registry.Owed, after time.Duration) {
+func (e *EndSession) notifyAsking(l *logoutExchange, left map[registry.NoticeID]registry.PendingNotice, after time.Duration) {
 	now := registry.At(e.env.Now())
 	var outcomes []registry.Outcome
 	for _, owed := range left {
 		if owed.Asked && owed.Lease == 0 && owed.Due > now {
-			outcomes = append(outcomes, registry.Outcome{Owed: owed, Due: now.Add(after)})
+			outcomes = append(outcomes, registry.Outcome{Notice: owed, Due: now.Add(after)})
 		}
 	}
 	if len(outcomes) == 0 {
 		return
 	}
-	if err := e.env.Registry.Settle(handlers.RecordingContext(l.r), outcomes); err != nil {
+	if err := e.env.Registry.RecordOutcomes(handlers.RecordingContext(l.r), outcomes); err != nil {
 		handlers.LogUnrecorded(e.env.Logger, "the client that asked for a sign-out is notified later", err)
 	}
 	e.env.Wake()
 }
 
 // view puts the receipt on a page.
-func (r *receipt) view(page assets.View, left map[registry.NoticeID]registry.Owed) assets.View {
+func (r *receipt) view(page assets.View, left map[registry.NoticeID]registry.PendingNotice) assets.View {
 	labels := r.labels()
 	for i, client := range r.clients {
 		if group := r.group(&page, client, left); group != nil {
@@ -202,7 +202,7 @@ func (r *receipt) view(page assets.View, left map[registry.NoticeID]registry.Owe
 // group is where a page lists a client; nil: nowhere, since nothing is known, or the client asked for the sign-out and has nothing to
 // be told: it signs its user out itself (RP-Initiated Logout 1.0, section 2). A client that was asked in a frame does not answer
 // (Front-Channel Logout 1.0, section 4.1): only a back channel says that it was told.
-func (r *receipt) group(page *assets.View, client *receiptClient, left map[registry.NoticeID]registry.Owed) *[]string {
+func (r *receipt) group(page *assets.View, client *receiptClient, left map[registry.NoticeID]registry.PendingNotice) *[]string {
 	trying, failed, tried := false, false, false
 	for _, id := range client.notices {
 		notice, found := left[id]

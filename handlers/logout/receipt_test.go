@@ -29,7 +29,7 @@ func TestWhoIsToldByBothChannelsIsWhereTheBackChannelSays(t *testing.T) {
 		x.SignedIn(handlerstest.ClientID, "alice")
 		x.E.BackChannel.Configured = true
 		page := reply.ReadAll(t, x.Ask(handlerstest.Values("id_token_hint", x.Hint(handlerstest.ClientID, "alice"))).Body)
-		x.Settle(handlerstest.ClientID, want)
+		x.RecordOutcomes(handlerstest.ClientID, want)
 		handlerstest.OnReceipt(t, x.Reads(x.Next(page)), map[string][]string{outcome: {"The Shop"}})
 	}
 }

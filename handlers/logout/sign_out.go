@@ -330,7 +330,7 @@ func (e *EndSession) finish(l *logoutExchange, outcome string, done sealedLogout
 
 // notify has the clients told. shown: by the page that does it in frames, from which the browser comes back, once. Else it returns who
 // is on the receipt, and which notices are left to be delivered.
-func (e *EndSession) notify(l *logoutExchange, done sealedLogout) (told *receipt, left map[registry.NoticeID]registry.Owed, shown bool) {
+func (e *EndSession) notify(l *logoutExchange, done sealedLogout) (told *receipt, left map[registry.NoticeID]registry.PendingNotice, shown bool) {
 	told = e.receiptFor(l, done)
 	if len(told.frames) > 0 && !done.Framed {
 		e.showFrames(l, told.frames, done)

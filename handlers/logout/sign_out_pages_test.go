@@ -272,10 +272,10 @@ func TestTheAppThatAsksIsNotAmongThoseThatCannotBeNotified(t *testing.T) {
 		}}
 	}
 	notice := func(x *handlerstest.Exit, outcome registry.Outcome) {
-		x.E.BackChannel.Settled = func() <-chan struct{} {
+		x.E.BackChannel.Recorded = func() <-chan struct{} {
 			settled := make(chan struct{})
 			close(settled)
-			x.Settle("told", outcome)
+			x.RecordOutcomes("told", outcome)
 			return settled
 		}
 	}

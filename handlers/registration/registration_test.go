@@ -384,7 +384,7 @@ func TestAClientThatRegisteredItselfIsToldAtPublicAddressesOnly(t *testing.T) {
 	b := o.G.BackChannel
 	b.See(o.W.OP)
 	route := func() notify.Route {
-		return o.W.NoticesOf(b).Route(t.Context(), registry.Owed{Issuer: handlerstest.Issuer, ClientID: "client 1", Sub: "alice", Sid: "1"})
+		return o.W.NoticesOf(b).Route(t.Context(), registry.PendingNotice{Issuer: handlerstest.Issuer, ClientID: "client 1", Sub: "alice", Sid: "1"})
 	}
 	if target := route().Target; target.Sender != b.Strict || target.URI != "https://rp.example.com/back" || !target.SelfRegistered {
 		t.Errorf("it is told at %+v", target)

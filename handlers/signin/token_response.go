@@ -145,7 +145,7 @@ func (t *Token) record(op *handlers.OP, r *http.Request, code, clientID string, 
 		AcrossClients: op.PublicSubjects,
 		Lifetime:      t.env.SessionLifetime,
 		Idle:          t.env.IdleTimeout,
-		Tell:          t.env.Notifies(op),
+		Notify:        t.env.Notifies(op),
 	})
 	session := joined.Session
 	switch {

@@ -109,7 +109,7 @@ func (c *crowd) owing(s site, op *scriptedOP) (caddyfile string, ids map[string]
 			joins.Go(func() {
 				_, err := store.Join(c.t.Context(), registry.Join{
 					Issuer: s.issuer, Browser: browser, Session: session, ClientID: client,
-					Sub: "alice", Sid: "1", AcrossClients: true, Lifetime: time.Hour, Tell: true,
+					Sub: "alice", Sid: "1", AcrossClients: true, Lifetime: time.Hour, Notify: true,
 				})
 				if err != nil {
 					c.t.Error(err)

@@ -56,7 +56,7 @@ func help(path string) error {
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		browser := sessionstate.NewBrowserID()
 		joined, err := r.Join(ctx, registry.Join{
-			Issuer: issuer, Browser: browser, ClientID: "shop", Sub: hex.EncodeToString(browser[:]), Lifetime: time.Hour, Tell: true,
+			Issuer: issuer, Browser: browser, ClientID: "shop", Sub: hex.EncodeToString(browser[:]), Lifetime: time.Hour, Notify: true,
 		})
 		if err != nil {
 			return err

@@ -378,7 +378,7 @@ func (o opener) SharingKey() string                       { return "" }
 func testSignIns(t *testing.T, store registry.Store, _ *Clock) {
 	const n = 32
 	ctx := registry.Patient(context.Background()) // not a test of the disk's speed
-	j := registry.Join{Issuer: "https://op.example.com", Browser: sessionstate.NewBrowserID(), ClientID: "shop", Lifetime: time.Hour, Tell: true}
+	j := registry.Join{Issuer: "https://op.example.com", Browser: sessionstate.NewBrowserID(), ClientID: "shop", Lifetime: time.Hour, Notify: true}
 	var two []*registry.Registry
 	for range 2 {
 		two = append(two, registry.Open(opener{store}, func([]*registry.Session) {}, zap.NewNop()))
@@ -389,7 +389,7 @@ func testSignIns(t *testing.T, store registry.Store, _ *Clock) {
 			j := j
 			j.Response = sessionstate.ResponseID{byte(i), 1}
 			d := registry.Redemption{
-				Issuer: j.Issuer, Response: j.Response, Audience: []string{"shop"}, Sub: fmt.Sprint("user ", i), Lifetime: time.Hour, Tell: true,
+				Issuer: j.Issuer, Response: j.Response, Audience: []string{"shop"}, Sub: fmt.Sprint("user ", i), Lifetime: time.Hour, Notify: true,
 			}
 			_, err := two[i%2].Join(ctx, j)
 			redeemed, redeemErr := two[(i+1)%2].Redeem(ctx, d)
