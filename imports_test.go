@@ -30,18 +30,32 @@ var architecture = []row{
 	}},
 
 	// Where the handlers of ours may be among Caddy's routes.
-	{packages: "./internal/placement", imports: []string{"./handlers", anythingElse}},
+	{packages: "./internal/placement", imports: []string{"./handlers/overview", anythingElse}},
 
 	// The clock, and the tests of the whole product, which nothing imports.
 	{packages: "./internal/clock", imports: []string{}},
 	{packages: "./internal/integration", imports: []string{}},
 
-	// The endpoints. Of Caddy they know caddyhttp alone, and of the registry not which store is behind it.
-	{packages: "./handlers/...", imports: []string{
-		"./handlers/...", "./registry", "./tokens/...", "./notify/...", "./assets/...", "./sessionstate/...",
-		"github.com/caddyserver/caddy/v2/modules/caddyhttp",
-		"go.uber.org/zap/...", "golang.org/x/...", "github.com/hashicorp/golang-lru/v2/...",
-	}},
+	// What the tests of the endpoints share.
+	{packages: "./handlers/internal/reply", imports: []string{caddyhttp}},
+	{packages: "./handlers/handlerstest", imports: slices.Concat(kernel, []string{
+		"./handlers/...", "./registry/...", "./notify", "github.com/go-jose/go-jose/v4/...",
+	})},
+
+	// The endpoints, floor by floor: each knows what is on the floors below it. Of Caddy they know caddyhttp alone, and of the
+	// registry not which store is behind it.
+	{packages: "./handlers/overview", imports: slices.Concat(kernel, ground, middle, []string{"./handlers/logout"})},
+	{packages: "./handlers/registration", imports: slices.Concat(kernel, ground, middle, []string{"./handlers/logout"})},
+	{packages: "./handlers/logout", imports: slices.Concat(kernel, ground, middle, []string{"./assets", "golang.org/x/net/..."})},
+	{packages: "./handlers/check", imports: slices.Concat(kernel, ground, []string{"./assets", "golang.org/x/time/rate"})},
+	{packages: "./handlers/signin", imports: slices.Concat(kernel, ground)},
+	{packages: "./handlers/backchannel", imports: slices.Concat(kernel, ground, []string{"./notify"})},
+	{packages: "./handlers/discovery", imports: kernel},
+	{packages: "./handlers/browser", imports: kernel},
+	{packages: "./handlers/clients", imports: slices.Concat(kernel, []string{"./assets", "golang.org/x/net/idna"})},
+	{packages: "./handlers/opkeys", imports: kernel},
+	{packages: "./handlers", imports: slices.Concat(kernel, []string{"golang.org/x/net/..."})},
+	{packages: "./handlers/exchange", imports: []string{caddyhttp, "golang.org/x/net/html"}},
 
 	// The level below the endpoints: these do not know each other, but that notices are the registry's.
 	{packages: "./registry/bolt/...", imports: []string{
@@ -65,6 +79,19 @@ var architecture = []row{
 		},
 	},
 }
+
+// The floors of the endpoints.
+var (
+	// kernel is what all of them may import.
+	kernel = []string{
+		"./handlers", "./handlers/exchange", "./registry", "./tokens", "./sessionstate", caddyhttp,
+		"go.uber.org/zap/...", "github.com/hashicorp/golang-lru/v2/simplelru",
+	}
+	ground = []string{"./handlers/browser", "./handlers/clients", "./handlers/opkeys"}
+	middle = []string{"./handlers/check", "./handlers/signin", "./handlers/backchannel", "./handlers/discovery"}
+)
+
+const caddyhttp = "github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 // thisModule is the path that "." stands for in the rows.
 const thisModule = "github.com/oidc-session/caddy-oidc-session"

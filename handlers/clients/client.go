@@ -62,7 +62,7 @@ type Client struct {
 	// Default: false.
 	InsecureHTTP bool `json:"insecure_http,omitempty"`
 
-	Registered bool // the client has registered itself, and nobody has configured it
+	Registered bool `json:"-"` // the client has registered itself, and nobody has configured it
 }
 
 // What logout tokens name.
