@@ -55,7 +55,8 @@ func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 	s = &site{
 		clients:      &handlers.Clients{List: h.Clients, File: h.ClientsFile},
 		checkSession: h.CheckSession, endSession: h.EndSession, sessionState: h.SessionState,
-		paths: new(handlers.Paths), pushed: new(handlers.Pushed), endpoints: app.run.endpoints.Provisioned(),
+		paths: new(handlers.Paths), pushed: new(handlers.Pushed),
+		endpoints: app.run.endpoints.Provisioned(),
 	}
 	if s.backChannel, err = h.provisionBackChannel(ctx, app, s.clients); err != nil {
 		return s, err
@@ -81,7 +82,9 @@ func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 }
 
 // provisionBackChannel makes what notifies the clients of the site.
-func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *handlers.Clients) (*handlers.BackChannel, error) {
+func (h *Handler) provisionBackChannel(
+	ctx caddy.Context, app *App, clients *handlers.Clients,
+) (*handlers.BackChannel, error) {
 	configured := h.BackChannel
 	if configured == nil {
 		configured = new(BackChannel)
@@ -118,17 +121,20 @@ func (s *site) env(app *App, h *Handler, logger *zap.Logger) handlers.Env {
 func (s *site) addProvider(app *App, h *Handler, env handlers.Env) {
 	summary := &handlers.Summary{
 		LoginCookie: h.LoginCookie, SessionState: s.sessionState, CheckSession: s.checkSession,
-		EndSession: s.endSession, BackChannel: s.backChannel, Clients: s.clients, Logger: env.Logger,
+		EndSession: s.endSession, BackChannel: s.backChannel, Clients: s.clients,
+		Logger: env.Logger,
 	}
 	s.provider = &handlers.Provider{
-		Issuers: h.Issuers, Discovery: h.Discovery, Check: s.checkSession, Tells: s.backChannel.MayTell,
+		Issuers: h.Issuers, Discovery: h.Discovery, Check: s.checkSession,
+		Tells: s.backChannel.MayTell,
 		Discovered: func(op *handlers.OP) {
 			summary.Discovered(op)
 			app.run.placement.Discovered(s.placed)
 		},
 	}
 	s.placed = &placement.Site{
-		Issuers: h.Issuers, Expects: func() handlers.Expected { return s.provider.Expects(s.endSession) },
+		Issuers: h.Issuers,
+		Expects: func() handlers.Expected { return s.provider.Expects(s.endSession) },
 	}
 	s.arrivals = &handlers.Arrivals{
 		OP: s.provider.Named, Issuers: app.allIssuers, CheckSession: s.checkSession,
@@ -170,7 +176,8 @@ func (s *site) addEndSession(h *Handler, keys *handlers.Keys) {
 // setup gives the parts what they share.
 func (s *site) setup(env handlers.Env) {
 	for _, part := range []interface{ Setup(env handlers.Env) }{
-		s.paths, &s.discovery, &s.token, s.pushed, &s.browser, s.checkSession, s.backChannel, s.jwks, s.registration,
+		s.paths, &s.discovery, &s.token, s.pushed, &s.browser,
+		s.checkSession, s.backChannel, s.jwks, s.registration,
 	} {
 		part.Setup(env)
 	}
@@ -229,7 +236,10 @@ func (s *site) discovered(op *handlers.OP, r *http.Request, document []byte) *ha
 
 // members are what the site adds to the provider metadata.
 func (s *site) members(op *handlers.OP) []handlers.Member {
-	return slices.Concat(s.checkSession.Members(op, s.sessionState.Replaces(op)), s.endSession.Members(op), s.backChannel.Members(op))
+	return slices.Concat(
+		s.checkSession.Members(op, s.sessionState.Replaces(op)),
+		s.endSession.Members(op), s.backChannel.Members(op),
+	)
 }
 
 // sites are the sites of one configuration, by what is known of whose clients are notified.
@@ -241,8 +251,8 @@ type sites struct {
 	mayNotify bool                               // some, whether or not they know their issuers
 }
 
-// provisioned adds a site that is provisioned. The first of its issuers names the OP in all that is
-// recorded of it; without any, that is to be discovered.
+// provisioned adds a site that is provisioned. The first of its issuers names the OP in all that
+// is recorded of it; without any, that is to be discovered.
 func (s *sites) provisioned(b *handlers.BackChannel, issuers []string) {
 	s.mu.Lock()
 	s.mayNotify = s.mayNotify || b.MayTell()
@@ -272,7 +282,9 @@ func (s *sites) start() {
 func (s *sites) notifying(issuer string) []*handlers.BackChannel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(s.known[issuer]), func(b *handlers.BackChannel) bool { return !b.MayTell() })
+	return slices.DeleteFunc(slices.Clone(s.known[issuer]), func(b *handlers.BackChannel) bool {
+		return !b.MayTell()
+	})
 }
 
 // mayNotifyOf reports whether clients of an issuer may have to be notified.
@@ -280,7 +292,8 @@ func (s *sites) mayNotifyOf(issuer string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.known[issuer]
-	return s.mayNotify && (len(known) == 0 || slices.ContainsFunc(known, (*handlers.BackChannel).MayTell))
+	return s.mayNotify &&
+		(len(known) == 0 || slices.ContainsFunc(known, (*handlers.BackChannel).MayTell))
 }
 
 // of are all sites of an issuer that is configured or was discovered.
