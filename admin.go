@@ -51,10 +51,10 @@ const (
 //
 //	GET /oidc_session/notices?issuer=<issuer>[&after=<next>]
 //
-// The answer is a JSON object with the `notices` of up to 1000 browsers: those that are still tried,
-// those that were given up within a week, and those that are held back while their user is signed in
-// elsewhere; and with `next`. It lists as `cannot_be_notified` the clients that no notice reaches,
-// and why.
+// The answer is a JSON object with the `notices` of up to 1000 browsers: those that are still
+// tried, those that were given up within a week, and those that are held back while their user is
+// signed in elsewhere; and with `next`. It lists as `cannot_be_notified` the clients that no
+// notice reaches, and why.
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -62,8 +62,8 @@ func (AdminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.oidc_session", New: func() caddy.Module { return new(AdminAPI) }}
 }
 
-// app is the app of the configuration that is in use; nil: it has none. The admin endpoint starts before
-// the sites, whose directive may be all that there is to load the app by.
+// app is the app of the configuration that is in use; nil: it has none. The admin endpoint starts
+// before the sites, whose directive may be all that there is to load the app by.
 func (*AdminAPI) app() *App {
 	loaded, err := caddy.ActiveContext().AppIfConfigured("oidc_session")
 	if err != nil {

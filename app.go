@@ -34,12 +34,13 @@ func init() {
 //		store file [<path>] | memory
 //	}
 type App struct {
-	// The shared keys: secrets of at least 32 bytes, which are used as they are. The first one seals
-	// cookies and session states, all of them open, so that a key can be rotated. Servers with the
-	// same keys agree on all values; those of browsers that are not signed in are the same on all of
-	// them. Takes placeholders that are known at start, such as {file./run/secrets/oidc_session} or
-	// {env.OIDC_SESSION_KEY}; one that is unknown or empty is an error. So is a key that looks like a
-	// path or an unresolved placeholder, unless it is the content of a {file.*}.
+	// The shared keys: secrets of at least 32 bytes, which are used as they are. The first one
+	// seals cookies and session states, all of them open, so that a key can be rotated. Servers
+	// with the same keys agree on all values; those of browsers that are not signed in are the
+	// same on all of them. Takes placeholders that are known at start, such as
+	// {file./run/secrets/oidc_session} or {env.OIDC_SESSION_KEY}; one that is unknown or empty is
+	// an error. So is a key that looks like a path or an unresolved placeholder, unless it is the
+	// content of a {file.*}.
 	//
 	// Default: one key, generated at first use and kept in Caddy's storage under
 	// `oidc_session/key`.
@@ -72,10 +73,12 @@ func (App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "oidc_session", New: func() caddy.Module { return new(App) }}
 }
 
-// registries are the open registries of this process, by their openers' sharing keys. They live on over reloads.
+// registries are the open registries of this process, by their openers' sharing keys. They live on
+// over reloads.
 var registries = caddy.NewUsagePool()
 
-// Provision resolves the keys and names the registry. It opens nothing: `caddy validate` must work beside a running Caddy.
+// Provision resolves the keys and names the registry. It opens nothing: `caddy validate` must work
+// beside a running Caddy.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.run.logger = ctx.Logger()
 	a.run.endpoints = handlers.NewEndpoints(a.run.logger)
@@ -139,7 +142,8 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop does nothing: what is shared is released in Cleanup, after the new configuration has taken it.
+// Stop does nothing: what is shared is released in Cleanup, after the new configuration has taken
+// it.
 func (*App) Stop() error { return nil }
 
 // Cleanup releases the registry, if this app has taken it.
@@ -187,8 +191,8 @@ func (a *App) logEnd(session *registry.Session) {
 	}
 }
 
-// Destruct closes the worker and the registry when no configuration uses them any more. What is owed
-// stays in the registry.
+// Destruct closes the worker and the registry when no configuration uses them any more. What is
+// owed stays in the registry.
 func (s *sharedRegistry) Destruct() error { return errors.Join(s.worker.Close(), s.registry.Close()) }
 
 // Interface guards

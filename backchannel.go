@@ -21,15 +21,15 @@ import (
 )
 
 // BackChannel configures OpenID Connect Back-Channel Logout 1.0: clients with a
-// `backchannel_logout_uri` are notified when a session of theirs ends, from server to server, until
-// they have answered.
+// `backchannel_logout_uri` are notified when a session of theirs ends, from server to server,
+// until they have answered.
 type BackChannel struct {
 	// The private keys that sign logout tokens: PEM or JWK. The first one that fits a client's
-	// algorithm signs; the public parts of all are added to the OP's own keys, except those that the
-	// OP has itself. That is not done while it would break sign-ins: an OP with one key may issue ID
-	// tokens that do not name it (kid), which clients refuse once there are several keys. Takes
-	// placeholders that are known at start, such as {file./run/secrets/key.pem}. To rotate, put the
-	// new key first; the old one may be removed at once, and stays published for an hour.
+	// algorithm signs; the public parts of all are added to the OP's own keys, except those that
+	// the OP has itself. That is not done while it would break sign-ins: an OP with one key may
+	// issue ID tokens that do not name it (kid), which clients refuse once there are several keys.
+	// Takes placeholders that are known at start, such as {file./run/secrets/key.pem}. To rotate,
+	// put the new key first; the old one may be removed at once, and stays published for an hour.
 	//
 	// Default: keys for RS256, PS256, ES256 and EdDSA, generated at first use and kept in Caddy's
 	// storage under `oidc_session/signing_keys`.
@@ -39,8 +39,8 @@ type BackChannel struct {
 	// ranges (CIDR), or `private_ranges` for those of private networks and of this machine. Takes
 	// placeholders that are known at start.
 	//
-	// Default: none. Addresses of private networks, of this machine, and of cloud metadata services
-	// are refused, whatever name leads there.
+	// Default: none. Addresses of private networks, of this machine, and of cloud metadata
+	// services are refused, whatever name leads there.
 	AllowPrivate []string `json:"allow_private,omitempty"`
 
 	// PEM files with further certificate authorities that clients' certificates may be from. Takes
@@ -49,20 +49,21 @@ type BackChannel struct {
 	// Default: the system's authorities only.
 	TrustedCA []string `json:"trusted_ca,omitempty"`
 
-	// How long a client that cannot be reached is tried, at growing intervals of up to 10 minutes: 1
-	// second to 30 days. It is logged when a client is given up.
+	// How long a client that cannot be reached is tried, at growing intervals of up to 10 minutes:
+	// 1 second to 30 days. It is logged when a client is given up.
 	//
 	// Default: 24 hours.
 	RetryFor caddy.Duration `json:"retry_for,omitempty"`
 
-	// How long a browser that signs out waits for clients to be notified before it is sent on; they
-	// are notified all the same. 1 millisecond to 30 seconds.
+	// How long a browser that signs out waits for clients to be notified before it is sent on;
+	// they are notified all the same. 1 millisecond to 30 seconds.
 	//
 	// Default: 2 seconds.
 	RedirectWait caddy.Duration `json:"redirect_wait,omitempty"`
 }
 
-// resolve replaces the placeholders in settings that are known at start, but for those of the signing keys, which are secrets.
+// resolve replaces the placeholders in settings that are known at start, but for those of the
+// signing keys, which are secrets.
 func (b *BackChannel) resolve() error {
 	if slices.Contains(slices.Concat(b.SigningKeys, b.AllowPrivate, b.TrustedCA), "") {
 		return errors.New("a value is empty")
@@ -171,8 +172,9 @@ func (b *BackChannel) signingKeys(ctx caddy.Context) (*keySource[*tokens.Signing
 	return keys, nil
 }
 
-// warnOfAlgorithms names clients whose tokens cannot be signed by the keys, be they configured or generated. The algorithm of those for
-// which none is configured is known with their first ID token.
+// warnOfAlgorithms names clients whose tokens cannot be signed by the keys, be they configured or
+// generated. The algorithm of those for which none is configured is known with their first ID
+// token.
 func warnOfAlgorithms(logger *zap.Logger, algorithms []string, known *clients.Clients) {
 	for _, client := range known.List {
 		algorithm := client.IDTokenSignedResponseAlg

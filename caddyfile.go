@@ -25,8 +25,8 @@ import (
 func init() {
 	httpcaddyfile.RegisterGlobalOption("oidc_session", parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("oidc_session", parseDirective)
-	// Outermost: a `header` block with deferred fields would write on our pages, and authentication or rewrites of the site
-	// must not stand between browsers and the endpoints.
+	// Outermost: a `header` block with deferred fields would write on our pages, and
+	// authentication or rewrites of the site must not stand between browsers and the endpoints.
 	httpcaddyfile.RegisterDirectiveOrder("oidc_session", httpcaddyfile.Before, "header")
 }
 
@@ -189,7 +189,8 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 	}.parse(d, "end_session", unchecked)
 }
 
-// unmarshalOPLogout parses `op_logout`, which may be given several times. Paths begin with a slash, or are placeholders.
+// unmarshalOPLogout parses `op_logout`, which may be given several times. Paths begin with a
+// slash, or are placeholders.
 func (h *Handler) unmarshalOPLogout(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	var logout signin.OPLogout
@@ -238,8 +239,8 @@ func unmarshalUpstream(d *caddyfile.Dispenser, e *logout.EndSession) error {
 	})
 }
 
-// unmarshalClearCookies parses `clear_cookies` of `end_session`, which may be given several times. Each name goes with the domain and with
-// each of the paths.
+// unmarshalClearCookies parses `clear_cookies` of `end_session`, which may be given several times.
+// Each name goes with the domain and with each of the paths.
 func unmarshalClearCookies(d *caddyfile.Dispenser, e *logout.EndSession) error {
 	names := d.RemainingArgs()
 	if len(names) == 0 {

@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// keyName is where the generated key is kept in Caddy's storage: text that can be copied to a `key` setting as it is.
+	// keyName is where the generated key is kept in Caddy's storage: text that can be copied to a
+	// `key` setting as it is.
 	keyName = "oidc_session/key"
 
 	keyWait    = 2 * time.Second  // how long a request waits for the key
@@ -34,8 +35,8 @@ type keyStorage interface {
 	Store(ctx context.Context, key string, value []byte) error
 }
 
-// A keySource has keys: the configured ones, or such as are generated at first use and kept in Caddy's storage, where all servers
-// with the same storage find them.
+// A keySource has keys: the configured ones, or such as are generated at first use and kept in
+// Caddy's storage, where all servers with the same storage find them.
 type keySource[T any] struct {
 	storage  keyStorage
 	name     string // in the storage
@@ -53,7 +54,8 @@ type keySource[T any] struct {
 	notBefore time.Time
 }
 
-// newKeySource returns the source of the configured secrets, or of the generated one when there are none.
+// newKeySource returns the source of the configured secrets, or of the generated one when there
+// are none.
 func newKeySource(secrets [][]byte, storage keyStorage, logger *zap.Logger) (*keySource[*sessionstate.Keyring], error) {
 	k := &keySource[*sessionstate.Keyring]{
 		storage: storage, name: keyName, logger: logger, now: time.Now,
@@ -114,7 +116,8 @@ func (k *keySource[T]) get(ctx context.Context) (keys T, err error) {
 	}
 }
 
-// load gets the generated key. It serves all requests that wait for it, so no single one of them can cancel it.
+// load gets the generated key. It serves all requests that wait for it, so no single one of them
+// can cancel it.
 func (k *keySource[T]) load(done chan struct{}) {
 	defer close(done)
 	ctx, cancel := context.WithTimeout(context.Background(), keyTimeout)
@@ -164,10 +167,12 @@ func (k *keySource[T]) make(ctx context.Context) (secret []byte, err error) {
 	return secret, nil
 }
 
-// signingKeyName is where the generated keys that sign logout tokens are kept in Caddy's storage: a JWK Set of private keys.
+// signingKeyName is where the generated keys that sign logout tokens are kept in Caddy's storage:
+// a JWK Set of private keys.
 const signingKeyName = "oidc_session/signing_keys"
 
-// newSigningKeySource returns the source of the configured keys, or of generated ones when there are none.
+// newSigningKeySource returns the source of the configured keys, or of generated ones when there
+// are none.
 func newSigningKeySource(documents [][]byte, storage keyStorage, logger *zap.Logger) (*keySource[*tokens.SigningKeys], error) {
 	k := &keySource[*tokens.SigningKeys]{
 		storage: storage, name: signingKeyName, logger: logger, now: time.Now,

@@ -8,8 +8,9 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// loggers are those of the configurations that share a registry. What the registry has to say goes to the
-// log of the configuration in use: the one that opened it may be long gone, and its files closed.
+// loggers are those of the configurations that share a registry. What the registry has to say goes
+// to the log of the configuration in use: the one that opened it may be long gone, and its files
+// closed.
 type loggers struct {
 	mu   sync.Mutex
 	used []usedLogger // at least one; the last is the one in use

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -33,8 +32,8 @@ func init() {
 // Handler gives the OpenID Provider (OP) of a site session management and logout. Nothing changes
 // in the OP or in the apps:
 //
-//   - It serves the check page (OP iframe), adds `session_state` to the OP's authorization responses
-//     and `check_session_iframe` to its discovery document (OpenID Connect Session Management 1.0).
+//   - It serves the check page (OP iframe), and adds `session_state` to authorization responses and
+//     `check_session_iframe` to the discovery document (OpenID Connect Session Management 1.0).
 //   - It serves the end_session endpoint, where the OP has none, and its pages: it asks the user,
 //     ends the OP's own session, and sends the browser back to the app (RP-Initiated Logout 1.0).
 //   - It notifies the apps of each session that ends, from server to server and in frames, and adds
@@ -115,38 +114,39 @@ type Handler struct {
 	//
 	// An OP that has an issuer for each of its clients, but one authorization endpoint, is one OP
 	// with one login: all of its issuers belong here. A last path segment `*` stands for any one
-	// segment, as in `https://id.example.com/application/o/*/`. All must have one origin. The first
-	// one names the OP in all that is recorded of it: another one in its place ends all sessions.
+	// segment, as in `https://id.example.com/application/o/*/`. All must have one origin. The
+	// first one names the OP in all that is recorded of it: another one in its place ends all
+	// sessions.
 	//
 	// Default: the issuer of the document at /.well-known/openid-configuration, if its host is the
 	// request's. On sites for several, wildcard or any host names it must be set.
 	Issuers []string `json:"issuers,omitempty"`
 
-	// The paths of the OP's discovery documents, where they are not at the places of their issuers.
-	// One segment of a path may be `*`. The OP is asked at the first path without it. Takes
-	// placeholders that are known at start.
+	// The paths of the OP's discovery documents, where they are not at the places of their
+	// issuers. One segment of a path may be `*`. The OP is asked at the first path without it.
+	// Takes placeholders that are known at start.
 	//
 	// Default: /.well-known/openid-configuration behind each issuer. Of an issuer with a `*`, that
 	// of any client will do: it is observed when a client asks for it.
 	Discovery []string `json:"discovery,omitempty"`
 
-	// The name of the cookie by which the OP itself remembers that a browser is signed in. When the
-	// OP deletes it, the session has ended. Takes placeholders that are known at start.
+	// The name of the cookie by which the OP itself remembers that a browser is signed in. When
+	// the OP deletes it, the session has ended. Takes placeholders that are known at start.
 	//
 	// Default: none. A logout at the OP is then noticed at the next sign-in of another user only.
 	LoginCookie string `json:"login_cookie,omitempty"`
 
 	// The requests by which the OP itself signs a user out, for OPs that give the browser a new
-	// login cookie then instead of deleting it. One that succeeds, with a status of 2xx or 3xx, ends
-	// the session, if it comes from a page of the OP or loads a whole tab.
+	// login cookie then instead of deleting it. One that succeeds, with a status of 2xx or 3xx,
+	// ends the session, if it comes from a page of the OP or loads a whole tab.
 	//
 	// Default: none.
 	OPLogouts []signin.OPLogout `json:"op_logout,omitempty"`
 
 	// What becomes of a `session_state` that the OP itself sends. With `auto`, an OP that names a
-	// `check_session_iframe` of its own is left alone, and gets nothing added to its responses; for
-	// others it is `replace`. With `keep`, the OP's own stay, and responses without one get one.
-	// With `replace`, the OP's own are replaced, and removed from token responses. Takes
+	// `check_session_iframe` of its own is left alone, and gets nothing added to its responses;
+	// for others it is `replace`. With `keep`, the OP's own stay, and responses without one get
+	// one. With `replace`, the OP's own are replaced, and removed from token responses. Takes
 	// placeholders that are known at start.
 	//
 	// Default: auto.
@@ -158,21 +158,21 @@ type Handler struct {
 	// X-Forwarded-For. Takes placeholders that are known at start.
 	//
 	// Default: they are asked for through the rest of the site, as the client's own requests go
-	// there. A site that has an auth wall, a list of addresses or a filter of bots there needs this
-	// option.
+	// there. A site that has an auth wall, a list of addresses or a filter of bots there needs
+	// this option.
 	OPAddress string `json:"op_address,omitempty"`
 
-	// What the OP's ID tokens are known to have: `kid`, the name of the key that signed it, so that
-	// signing keys can be published beside the OP's own at once, and `sid`, the name of its session,
-	// so that discovery says at once that clients are notified with it.
+	// What the OP's ID tokens are known to have: `kid`, the name of the key that signed it, so
+	// that signing keys can be published beside the OP's own at once, and `sid`, the name of its
+	// session, so that discovery says at once that clients are notified with it.
 	//
-	// Default: what was observed in ID tokens; and for `sid`, what the OP's `claims_supported` says
-	// until one without it was observed.
+	// Default: what was observed in ID tokens; and for `sid`, what the OP's `claims_supported`
+	// says until one without it was observed.
 	IDTokens []string `json:"id_tokens,omitempty"`
 
-	// How long a session lasts from its start, whatever the OP does: 1 minute to 400 days. It should
-	// not be shorter than the OP's own, or apps ask again for users who are still signed in. A
-	// change applies to sessions that start afterwards.
+	// How long a session lasts from its start, whatever the OP does: 1 minute to 400 days. It
+	// should not be shorter than the OP's own, or apps ask again for users who are still signed
+	// in. A change applies to sessions that start afterwards.
 	//
 	// Default: 30 days.
 	SessionLifetime caddy.Duration `json:"session_lifetime,omitempty"`
@@ -207,8 +207,8 @@ type Handler struct {
 	// session and those of the apps.
 	EndSession *logout.EndSession `json:"end_session,omitempty"`
 
-	// What the pages of logout call the OP: up to 100 characters. Takes placeholders that are known
-	// at start.
+	// What the pages of logout call the OP: up to 100 characters. Takes placeholders that are
+	// known at start.
 	//
 	// Default: the host of the issuer.
 	Name string `json:"name,omitempty"`
@@ -218,9 +218,9 @@ type Handler struct {
 	// Default: none.
 	Clients []clients.Client `json:"clients,omitempty"`
 
-	// A JSON file with more clients: an array of their registration metadata, or an object with such
-	// an array as `clients`. It is read again when it changes. Takes placeholders that are known at
-	// start.
+	// A JSON file with more clients: an array of their registration metadata, or an object with
+	// such an array as `clients`. It is read again when it changes. Takes placeholders that are
+	// known at start.
 	//
 	// Default: none.
 	ClientsFile string `json:"clients_file,omitempty"`
@@ -231,9 +231,10 @@ type Handler struct {
 	// Default: the jwks_uri of the provider metadata, if that is on the issuer's origin.
 	JWKSURI string `json:"jwks_uri,omitempty"`
 
-	// Whether the log says, as `subject`, who the user of a session is: an HMAC-SHA256 of the sub by
-	// a key that is derived from the first shared key. One user at one issuer has one value, until
-	// that key is another. Who has the key can compute it; nobody else can compare it with a sub.
+	// Whether the log says, as `subject`, who the user of a session is: an HMAC-SHA256 of the sub
+	// by a key that is derived from the first shared key. One user at one issuer has one value,
+	// until that key is another. Who has the key can compute it; nobody else can compare it with a
+	// sub.
 	//
 	// Default: false.
 	LogSubject bool `json:"log_subject,omitempty"`
@@ -294,10 +295,11 @@ func (h *Handler) resolve() error {
 	}
 	for i := range h.EndSession.ClearCookies {
 		cookie := &h.EndSession.ClearCookies[i]
-		settings = append(settings,
-			setting{"clear_cookies", &cookie.Name}, setting{"domain", &cookie.Domain}, setting{"path", &cookie.Path})
+		settings = append(settings, setting{"clear_cookies", &cookie.Name},
+			setting{"domain", &cookie.Domain}, setting{"path", &cookie.Path})
 	}
-	settings = slices.Concat(settings, settingsOf("issuer", h.Issuers), settingsOf("discovery", h.Discovery))
+	settings = append(settings, settingsOf("issuer", h.Issuers)...)
+	settings = append(settings, settingsOf("discovery", h.Discovery)...)
 	for i := range h.OPLogouts {
 		logout := &h.OPLogouts[i]
 		logout.Method = strings.ToUpper(logout.Method)
@@ -306,13 +308,14 @@ func (h *Handler) resolve() error {
 	return resolveAll(settings...)
 }
 
-// Validate checks what Provision resolved. The Caddyfile's parser applies the same rules to what is
-// literal there, where file and line are known.
+// Validate checks what Provision resolved. The Caddyfile's parser applies the same rules to what
+// is literal there, where file and line are known.
 func (h *Handler) Validate() error {
 	errs := []error{
 		validateLoginCookie(h.LoginCookie), h.site.browser.Validate(), h.CheckSession.Validate(),
 		backchannel.ValidateIDTokens(h.IDTokens...),
-		validateLifetime("session_lifetime")(h.SessionLifetime), validateLifetime("idle_timeout")(h.IdleTimeout),
+		validateLifetime("session_lifetime")(h.SessionLifetime),
+		validateLifetime("idle_timeout")(h.IdleTimeout),
 		validateFrontChannelTimeout(h.FrontChannelTimeout),
 	}
 	if b := h.BackChannel; b != nil {

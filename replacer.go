@@ -32,8 +32,8 @@ func settingsOf(option string, values []string) []setting {
 	return settings
 }
 
-// resolveAll replaces the placeholders in settings by what they are now. An empty setting stays empty; a placeholder that is
-// unknown or empty is an error.
+// resolveAll replaces the placeholders in settings by what they are now. An empty setting stays
+// empty; a placeholder that is unknown or empty is an error.
 func resolveAll(settings ...setting) error {
 	repl := caddy.NewReplacer()
 	for _, s := range settings {
@@ -85,7 +85,8 @@ func validatePlaceholders(value string) error {
 	}
 }
 
-// Errors of secrets. They say nothing of the secret: what looks like a placeholder may be a part of it.
+// Errors of secrets. They say nothing of the secret: what looks like a placeholder may be a part
+// of it.
 var (
 	errPlaceholder = errors.New("a placeholder is unknown or empty: write {file./path} or {env.NAME}")
 	errPath        = errors.New("it looks like the path of a file: write {file./path}, so that the file's content is used")
@@ -110,8 +111,8 @@ func validateSecret(secret string) error {
 	}
 }
 
-// resolveSecrets returns secrets with their placeholders replaced. The configuration keeps the placeholders, so that it can be
-// shown; errors name the secret by its place.
+// resolveSecrets returns secrets with their placeholders replaced. The configuration keeps the
+// placeholders, so that it can be shown; errors name the secret by its place.
 func resolveSecrets(configured []string) ([][]byte, error) {
 	var secrets [][]byte
 	for i, secret := range configured {
@@ -137,8 +138,8 @@ func resolveSecret(configured string) (string, error) {
 	return resolved, validateSecret(resolved)
 }
 
-// validateSecrets checks the secrets without placeholders, before any is replaced. Others stand for
-// themselves, so that the errors have the right places.
+// validateSecrets checks the secrets without placeholders, before any is replaced. Others stand
+// for themselves, so that the errors have the right places.
 func validateSecrets(configured []string) error {
 	var secrets [][]byte
 	for i, secret := range configured {
@@ -200,14 +201,15 @@ func validateSigningKeys(configured ...string) error {
 	return nil
 }
 
-// The placeholders for what the sealed cookie of a request says, for directives behind us and for logs.
+// The placeholders for what the sealed cookie of a request says, for directives behind us and for
+// logs.
 const (
 	idPlaceholder           = "http.oidc_session.id"
 	browserStatePlaceholder = "http.oidc_session.browser_state"
 )
 
-// setPlaceholders lets the placeholders be asked for. The cookie is opened when one is, once, and not before. Without a session
-// they are unknown, as placeholders are that nobody sets.
+// setPlaceholders lets the placeholders be asked for. The cookie is opened when one is, once, and
+// not before. Without a session they are unknown, as placeholders are that nobody sets.
 func (s *site) setPlaceholders(op *handlers.OP, r *http.Request) {
 	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
@@ -230,8 +232,9 @@ func (s *site) setPlaceholders(op *handlers.OP, r *http.Request) {
 	})
 }
 
-// replacePlaceholders returns a text with the placeholders of a request in place. What is none that is known stays, as in Caddy's own
-// respond and header: braces are the body of a JSON request, too.
+// replacePlaceholders returns a text with the placeholders of a request in place. What is none
+// that is known stays, as in Caddy's own respond and header: braces are the body of a JSON
+// request, too.
 func replacePlaceholders(r *http.Request, text string) string {
 	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {

@@ -66,7 +66,8 @@ func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 	s = &site{
 		clients:      &clients.Clients{List: h.Clients, File: h.ClientsFile},
 		checkSession: h.CheckSession, endSession: h.EndSession, sessionState: h.SessionState,
-		paths: new(handlers.Paths), pushed: new(signin.Pushed), endpoints: app.run.endpoints.Provisioned(),
+		paths: new(handlers.Paths), pushed: new(signin.Pushed),
+		endpoints: app.run.endpoints.Provisioned(),
 	}
 	if s.backChannel, err = h.provisionBackChannel(ctx, app, s.clients); err != nil {
 		return s, err
@@ -92,7 +93,9 @@ func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 }
 
 // provisionBackChannel makes what notifies the clients of the site.
-func (h *Handler) provisionBackChannel(ctx caddy.Context, app *App, clients *clients.Clients) (*backchannel.BackChannel, error) {
+func (h *Handler) provisionBackChannel(
+	ctx caddy.Context, app *App, clients *clients.Clients,
+) (*backchannel.BackChannel, error) {
 	configured := h.BackChannel
 	if configured == nil {
 		configured = new(BackChannel)
@@ -129,17 +132,20 @@ func (s *site) env(app *App, h *Handler, logger *zap.Logger) handlers.Env {
 func (s *site) addProvider(app *App, h *Handler, env handlers.Env) {
 	summary := &overview.Summary{
 		LoginCookie: h.LoginCookie, SessionState: s.sessionState, CheckSession: s.checkSession,
-		EndSession: s.endSession, BackChannel: s.backChannel, Clients: s.clients, Logger: env.Logger,
+		EndSession: s.endSession, BackChannel: s.backChannel, Clients: s.clients,
+		Logger: env.Logger,
 	}
 	s.provider = &handlers.Provider{
-		Issuers: h.Issuers, Discovery: h.Discovery, CheckSessionPath: s.checkSession.Path, Notifies: s.backChannel.MayNotify,
+		Issuers: h.Issuers, Discovery: h.Discovery, CheckSessionPath: s.checkSession.Path,
+		Notifies: s.backChannel.MayNotify,
 		Discovered: func(op *handlers.OP) {
 			summary.Discovered(op)
 			app.run.placement.Discovered(s.placed)
 		},
 	}
 	s.placed = &placement.Site{
-		Issuers: h.Issuers, Expects: func() overview.Expected { return overview.Expects(s.provider.Named(), s.checkSession, s.endSession) },
+		Issuers: h.Issuers,
+		Expects: func() overview.Expected { return overview.Expects(s.provider.Named(), s.checkSession, s.endSession) },
 	}
 	s.arrivals = &overview.Arrivals{
 		OP: s.provider.Named, Issuers: app.allIssuers, CheckSession: s.checkSession,
@@ -181,7 +187,8 @@ func (s *site) addEndSession(h *Handler, keys *opkeys.Keys) {
 // setup gives the parts what they share.
 func (s *site) setup(env handlers.Env) {
 	for _, part := range []interface{ Setup(env handlers.Env) }{
-		s.paths, &s.discovery, &s.token, s.pushed, &s.browser, s.checkSession, s.backChannel, s.jwks, s.registration,
+		s.paths, &s.discovery, &s.token, s.pushed, &s.browser,
+		s.checkSession, s.backChannel, s.jwks, s.registration,
 	} {
 		part.Setup(env)
 	}
@@ -240,7 +247,10 @@ func (s *site) discovered(op *handlers.OP, r *http.Request, document []byte) *ha
 
 // members are what the site adds to the provider metadata.
 func (s *site) members(op *handlers.OP) []exchange.Member {
-	return slices.Concat(s.checkSession.Members(op, s.sessionState.Replaces(op)), s.endSession.Members(op), s.backChannel.Members(op))
+	return slices.Concat(
+		s.checkSession.Members(op, s.sessionState.Replaces(op)),
+		s.endSession.Members(op), s.backChannel.Members(op),
+	)
 }
 
 // sites are the sites of one configuration, by what is known of whose clients are notified.
@@ -252,8 +262,8 @@ type sites struct {
 	mayNotify bool                                  // some, whether or not they know their issuers
 }
 
-// provisioned adds a site that is provisioned. The first of its issuers names the OP in all that is
-// recorded of it; without any, that is to be discovered.
+// provisioned adds a site that is provisioned. The first of its issuers names the OP in all that
+// is recorded of it; without any, that is to be discovered.
 func (s *sites) provisioned(b *backchannel.BackChannel, issuers []string) {
 	s.mu.Lock()
 	s.mayNotify = s.mayNotify || b.MayNotify()
@@ -283,7 +293,9 @@ func (s *sites) start() {
 func (s *sites) notifying(issuer string) []*backchannel.BackChannel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(s.known[issuer]), func(b *backchannel.BackChannel) bool { return !b.MayNotify() })
+	return slices.DeleteFunc(slices.Clone(s.known[issuer]), func(b *backchannel.BackChannel) bool {
+		return !b.MayNotify()
+	})
 }
 
 // mayNotifyOf reports whether clients of an issuer may have to be notified.
@@ -291,7 +303,8 @@ func (s *sites) mayNotifyOf(issuer string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := s.known[issuer]
-	return s.mayNotify && (len(known) == 0 || slices.ContainsFunc(known, (*backchannel.BackChannel).MayNotify))
+	return s.mayNotify &&
+		(len(known) == 0 || slices.ContainsFunc(known, (*backchannel.BackChannel).MayNotify))
 }
 
 // of are all sites of an issuer that is configured or was discovered.

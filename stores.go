@@ -40,9 +40,9 @@ func (a *App) loadStore(ctx caddy.Context) (registry.Opener, error) {
 
 // FileStore records sessions in a file (bbolt), for one server. They outlast reloads and restarts.
 type FileStore struct {
-	// The file's path. Takes placeholders that are known at start. A file there that is no registry
-	// of this plugin's is never renamed or written: sessions are kept in cookies only, and the log
-	// says so.
+	// The file's path. Takes placeholders that are known at start. A file there that is no
+	// registry of this plugin's is never renamed or written: sessions are kept in cookies only,
+	// and the log says so.
 	//
 	// Default: oidc_session/registry.db in Caddy's data directory.
 	Path string `json:"path,omitempty"`

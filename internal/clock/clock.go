@@ -3,5 +3,6 @@ package clock
 
 import "time"
 
-// Now returns the current time. Tests of the whole product move it, before a configuration is loaded.
+// Now returns the current time. Tests of the whole product move it, before a configuration is
+// loaded.
 var Now = time.Now

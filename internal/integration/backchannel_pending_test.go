@@ -76,6 +76,7 @@ func TestAnOperatorEndsASessionBeforeTheIssuerIsLearnt(t *testing.T) {
 	}
 	b.get(site.issuer + "/.well-known/openid-configuration") // the issuer is learnt now
 	clock.advance(5 * time.Second)                           // the notice is looked at again
+	wake(t, site)
 	if got := shop.told(1); got[0].Sub != "alice" {
 		t.Errorf("told of %s", got[0].Sub)
 	}
@@ -92,6 +93,7 @@ func TestWhereNobodyIsToldNothingIsOwed(t *testing.T) {
 			b := newBrowser(t)
 			b.redeem(site, b.authorize(site, "shop", "alice", nil))
 			clock.advance(61 * time.Minute)
+			wake(t, site)
 			awaitEnd(t, site, "alice")
 			if n := owed(t, site.issuer); n != 0 {
 				t.Errorf("%d notices are owed", n)
@@ -121,6 +123,7 @@ func TestAllSitesOfAnIssuerCount(t *testing.T) {
 				b := newBrowser(t)
 				b.redeem(site, b.authorize(site, "shop", "alice", nil))
 				clock.advance(61 * time.Minute)
+				wake(t, site)
 				if got := shop.told(1); got[0].Sub != "alice" {
 					t.Errorf("told of %s", got[0].Sub)
 				}

@@ -22,7 +22,7 @@ var (
 // TestTheCheckSaysWhatIsSoAtTheOP does random things at a random OP, in a browser and at the server, and compares all that RPs are
 // told with the truth. Each failing sequence is told with its seed, and in short. To repeat it:
 //
-//	OIDC_SESSION_MODEL_SEED=SEED go test -run TestTheCheckSaysWhatIsSoAtTheOP -model.sequences 1 .
+//	OIDC_SESSION_MODEL_SEED=SEED go test ./internal/integration -run TestTheCheckSaysWhatIsSoAtTheOP -model.sequences 1
 func TestTheCheckSaysWhatIsSoAtTheOP(t *testing.T) {
 	seed := seedOfModel(t)
 	t.Logf("%d sequences of %d steps from seed %d", *modelSequences, *modelSteps, seed)

@@ -121,9 +121,10 @@ func (b *browser) do(method, target string, form url.Values) page {
 			r.AddCookie(&http.Cookie{Name: name, Value: value})
 		}
 	}
-	r.Header["Idempotency-Key"] = nil // not sent: a POST, too, is sent again where a reload has closed the connection
 	response, err := b.client.Do(r)
-	for tries := 0; tries < 5 && method == http.MethodGet && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)); tries++ { // by a reload, as in transport
+	// A reload closes connections on which no request was read yet, as in transport.
+	for tries := 0; tries < 5 && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)); tries++ {
+		r.Body, _ = r.GetBody()
 		response, err = b.client.Do(r)
 	}
 	if err != nil {

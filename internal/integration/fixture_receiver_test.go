@@ -194,6 +194,15 @@ func (r *receiver) tried(n int) {
 	r.t.Fatalf("%s was not tried %d times", r.client, n)
 }
 
+// wake has what is due claimed at once, as at each end of a session: here, one that no client is
+// notified of.
+func wake(t *testing.T, s site) {
+	t.Helper()
+	b := newBrowser(t)
+	b.signIn(s, "nobody", "carol", nil)
+	b.get(s.issuer + "/logout")
+}
+
 // withReceivers is a site whose clients are told by back channel.
 func withReceivers(directives string, receivers ...*receiver) string {
 	var b strings.Builder

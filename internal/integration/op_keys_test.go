@@ -77,6 +77,7 @@ func TestTheOPsOwnKeyTellsItsClients(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			site := newSite(t)
 			op := newScriptedOP(t, site.issuer)
+			clock := setClock(t)
 			set(&op.traits)
 			shop := newReceiver(t, site, "shop", jose.ES256)
 			shop.answers(http.StatusServiceUnavailable)
@@ -91,7 +92,8 @@ func TestTheOPsOwnKeyTellsItsClients(t *testing.T) {
 				t.Fatal(err)
 			}
 			loadCaddy(t, storage, config)
-			b.get(site.issuer + "/") // where the OP's keys are is learnt with the first request
+			clock.advance(2 * time.Second) // to the next try
+			wake(t, site)                  // where the OP's keys are is discovered with the first request
 			if got := shop.told(1); got[0].Sub != "alice" {
 				t.Errorf("told %+v", got)
 			}

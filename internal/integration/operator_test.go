@@ -93,6 +93,14 @@ func awaitEnd(t *testing.T, s site, sub string) {
 	})
 }
 
+// awaitOutcome waits until the outcome of a try is recorded: when the next one is due.
+func awaitOutcome(t *testing.T, s site) {
+	t.Helper()
+	eventually(t, "a try is recorded", func() bool {
+		return slices.ContainsFunc(notices(t, s.issuer), func(n operatorNotice) bool { return n.Attempts > 0 })
+	})
+}
+
 // eventually waits until something is so.
 func eventually(t *testing.T, what string, so func() bool) {
 	t.Helper()

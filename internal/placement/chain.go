@@ -21,13 +21,16 @@ func (c *Checker) warnOfChain(app *caddyhttp.App, s *Site) {
 		return
 	}
 	logger := c.Logger.With(zap.String("site", at.site), zap.Strings("issuers", s.Issuers))
-	if slices.ContainsFunc(at.outside, func(outer caddyhttp.MiddlewareHandler) bool { return s.repeats(c.Ours(outer)) }) {
+	if slices.ContainsFunc(at.outside, func(outer caddyhttp.MiddlewareHandler) bool {
+		return s.repeats(c.Ours(outer))
+	}) {
 		logger.Warn("oidc_session is inside of another one for the same issuer",
 			zap.String("advice", "remove one of the two: the inner one takes what the outer one adds for the OP's own"))
 	}
+	isOurs := func(outer caddyhttp.MiddlewareHandler) bool { return c.Ours(outer) == s }
 	for i, reached := range all {
 		proxy, ok := reached.handler.(*reverseproxy.Handler)
-		if !ok || !reached.possible || reached.doubts != at.doubts || !slices.ContainsFunc(reached.outside, func(outer caddyhttp.MiddlewareHandler) bool { return c.Ours(outer) == s }) {
+		if !ok || !reached.possible || reached.doubts != at.doubts || !slices.ContainsFunc(reached.outside, isOurs) {
 			continue
 		}
 		goesOn := slices.ContainsFunc(all[i:], func(other passage) bool { return slices.Contains(other.outside, reached.handler) })
@@ -89,8 +92,8 @@ func hidesFrom(proxy *reverseproxy.Handler, status int, goesOn bool) string {
 	return ""
 }
 
-// dropsLocation reports whether routes surely write a response without a Location, and whether they
-// write one at all.
+// dropsLocation reports whether routes surely write a response without a Location, and whether
+// they write one at all.
 func dropsLocation(routes caddyhttp.RouteList) (drops, ends bool) {
 	for _, route := range routes {
 		sure := len(route.MatcherSets) == 0

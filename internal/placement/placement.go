@@ -1,5 +1,5 @@
-// Package placement looks at where the handlers of this plugin are among the routes of Caddy's HTTP
-// app: it refuses what cannot work, and logs what surely does not.
+// Package placement looks at where the handlers of this plugin are among the routes of Caddy's
+// HTTP app: it refuses what cannot work, and logs what surely does not.
 package placement
 
 import (

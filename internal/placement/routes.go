@@ -13,12 +13,12 @@ import (
 )
 
 var (
-	// errNoIssuer says that a site which takes more hosts than one has no issuer. Whoever asked first would say there which
-	// host the OP is at, by a Host of their own making.
+	// errNoIssuer says that a site which takes more hosts than one has no issuer. Whoever asked
+	// first would say there which host the OP is at, by a Host of their own making.
 	errNoIssuer = errors.New("oidc_session needs an issuer on a site for several, wildcard or any host names, such as: issuer https://op.example.com")
 
-	// errTwice says that requests for an issuer pass two handlers of ours: the inner one would take
-	// what the outer one adds for the OP's own.
+	// errTwice says that requests for an issuer pass two handlers of ours: the inner one would
+	// take what the outer one adds for the OP's own.
 	errTwice = errors.New("oidc_session is there twice for one issuer: remove one of the two")
 )
 
@@ -151,7 +151,8 @@ func (r rawRoute) site(around string) string {
 	return strings.Join(hosts, ", ")
 }
 
-// namesHost reports whether requests match for one host only: every set of matchers names it, without a pattern.
+// namesHost reports whether requests match for one host only: every set of matchers names it,
+// without a pattern.
 func (r rawRoute) namesHost() bool {
 	first := ""
 	for _, match := range r.Match {

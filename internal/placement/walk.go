@@ -65,8 +65,8 @@ type passage struct {
 	handler caddyhttp.MiddlewareHandler
 }
 
-// arrivals reports how a request for a host and a path comes to each handler of ours. An empty host
-// or path stands for any. It is for the time when all of the HTTP app is provisioned.
+// arrivals reports how a request for a host and a path comes to each handler of ours. An empty
+// host or path stands for any. It is for the time when all of the HTTP app is provisioned.
 func (c *Checker) arrivals(app *caddyhttp.App, host, path string) map[*Site]arrival {
 	found, _ := c.passages(app, host, path)
 	return found
@@ -119,7 +119,8 @@ func (w *walk) route(route *caddyhttp.Route) {
 	}
 }
 
-// matches reports whether the request takes a route, and notes it for the other routes of its group.
+// matches reports whether the request takes a route, and notes it for the other routes of its
+// group.
 func (w *walk) matches(route *caddyhttp.Route) certainty {
 	matches, taken := w.matchesAny(route.MatcherSets), w.groups[route.Group]
 	if route.Group == "" {

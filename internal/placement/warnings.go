@@ -114,8 +114,8 @@ const (
 	sampleCookie   = "oidc_session"
 )
 
-// brokenFields names the fields of our responses that header directives outside of us surely break:
-// on the way of the check page, which apps frame, and of any response, such as a redirect.
+// brokenFields names the fields of our responses that header directives outside of us surely
+// break: on the way of the check page, which apps frame, and of any response, such as a redirect.
 func brokenFields(page, all arrival) (fields []string) {
 	header := http.Header{"Content-Security-Policy": {samplePolicy}, "Cache-Control": {"public, max-age=600"}}
 	page.applyDeferred(http.StatusOK, header)
@@ -149,8 +149,8 @@ func isKept(cacheControl string) bool {
 
 var lifetime = regexp.MustCompile(`(max-|s-max)age="?0*[1-9]`)
 
-// breaksCheckPage reports whether a policy surely keeps the check page out of frames, or its inline
-// script from running (Content Security Policy Level 3, sections 6.1 and 6.4.2).
+// breaksCheckPage reports whether a policy surely keeps the check page out of frames, or its
+// inline script from running (Content Security Policy Level 3, sections 6.1 and 6.4.2).
 func breaksCheckPage(policy string) bool {
 	if policy == samplePolicy {
 		return false
