@@ -133,15 +133,17 @@ func TestTheCheckOfImportsFindsViolations(t *testing.T) {
 		{
 			name: "the intended directions are fine",
 			graph: map[string][]string{
-				"./cmd/caddy":     {".", caddy + "/cmd", "fmt"},
-				".":               {"./handlers", "./registry/bolt", caddy + "/caddyconfig/httpcaddyfile"},
-				"./handlers":      {"./registry", "./assets", "./sessionstate", caddy + "/modules/caddyhttp", "go.uber.org/zap/zapcore"},
-				"./registry":      {"./sessionstate"},
-				"./registry/bolt": {"./registry", "go.etcd.io/bbolt"},
-				"./tokens":        {"github.com/go-jose/go-jose/v4/jwt"},
-				"./assets":        {"fmt"},
-				"./sessionstate":  {idna, "fmt"},
-				idna:              {"golang.org/x/text/unicode/norm"},
+				"./cmd/caddy":       {".", caddy + "/cmd", "fmt"},
+				".":                 {"./handlers", "./registry/bolt", caddy + "/caddyconfig/httpcaddyfile"},
+				"./handlers/logout": {"./handlers/signin", "./handlers/browser", "./handlers", "./assets"},
+				"./handlers/signin": {"./handlers/browser", "./handlers/clients", "./handlers/exchange"},
+				"./handlers":        {"./handlers/exchange", "./registry", "./sessionstate", caddy + "/modules/caddyhttp", "go.uber.org/zap/zapcore"},
+				"./registry":        {"./sessionstate"},
+				"./registry/bolt":   {"./registry", "go.etcd.io/bbolt"},
+				"./tokens":          {"github.com/go-jose/go-jose/v4/jwt"},
+				"./assets":          {"fmt"},
+				"./sessionstate":    {idna, "fmt"},
+				idna:                {"golang.org/x/text/unicode/norm"},
 			},
 		},
 		{
@@ -156,6 +158,18 @@ func TestTheCheckOfImportsFindsViolations(t *testing.T) {
 				"./sessionstate may not depend on ./registry, by way of ./sessionstate",
 				"./sessionstate may not import ./registry",
 				"./tokens may not import ./handlers",
+			},
+		},
+		{
+			name: "an endpoint may not know one on its own floor or above it",
+			graph: map[string][]string{
+				"./handlers/signin": {"./handlers/check", "./handlers/logout"}, "./handlers/browser": {"./handlers/signin"},
+				"./handlers/exchange": {"./handlers"}, "./handlers": {"./handlers/browser"},
+			},
+			want: []string{
+				"./handlers may not import ./handlers/browser", "./handlers/browser may not import ./handlers/signin",
+				"./handlers/exchange may not import ./handlers", "./handlers/signin may not import ./handlers/check",
+				"./handlers/signin may not import ./handlers/logout",
 			},
 		},
 		{
