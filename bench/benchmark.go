@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// benchmark measures one function in this process. The function returns an error instead of calling b.Fatal, which says nothing
-// outside of go test.
+// benchmark measures one function in this process. The function returns an error instead of
+// calling b.Fatal, which says nothing outside of go test.
 func benchmark(name string, fn func(b *testing.B) error) (testing.BenchmarkResult, error) {
 	var err error
 	result := testing.Benchmark(func(b *testing.B) {

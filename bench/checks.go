@@ -9,16 +9,16 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// Bounds that keep the server's rate limiter out of the measurement: it lets each handle have a burst of 20 checks, and each
-// address one of 500.
+// Bounds that keep the server's rate limiter out of the measurement: it lets each handle have a
+// burst of 20 checks, and each address one of 500.
 const (
 	checksPerHandle    = 12
 	handlesPerAddress  = 32
 	madeUpBrowserState = "a-browser-state-that-the-server-does-not-look-at"
 )
 
-// checkBodies returns the bodies of questions of the check page: handles of as many clients as needed, all in the session of
-// sessionState, so that count checks do not meet the rate limiter.
+// checkBodies returns the bodies of questions of the check page: handles of as many clients as
+// needed, all in the session of sessionState, so that count checks do not meet the rate limiter.
 func checkBodies(keys *sessionstate.Keyring, issuer, sessionState string, count int) ([]string, error) {
 	_, salt, _ := sessionstate.Split(sessionState)
 	signedIn, err := keys.OpenHandle(issuer, salt)
@@ -59,7 +59,8 @@ func checkRequests(issuer, host string, bodies []string) [][]byte {
 	return requests
 }
 
-// pageRequests are GETs of the check page's path on a site, of a browser that does not have the page yet.
+// pageRequests are GETs of the check page's path on a site, of a browser that does not have the
+// page yet.
 func pageRequests(host string) [][]byte {
 	requests := make([][]byte, 64)
 	for i := range requests {

@@ -22,7 +22,8 @@ import (
 // fanOutHosts is how many hosts are notified: so many that the bound for one host is none.
 const fanOutHosts = 32
 
-// measureFanOut measures how fast notices are delivered to clients that answer at once: signed by RS256, POSTed, and settled.
+// measureFanOut measures how fast notices are delivered to clients that answer at once: signed by
+// RS256, POSTed, and settled.
 func measureFanOut(ctx context.Context, r *report, count int) error {
 	r.section(fmt.Sprintf("Delivering %d notices to %d hosts on this machine that answer at once", count, fanOutHosts))
 	var received atomic.Int64

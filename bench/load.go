@@ -24,9 +24,11 @@ type load struct {
 	name     string
 	requests [][]byte // sent in turn
 	body     string   // of every response: a benchmark of errors is worthless
-	late     string   // the body of a response that says that a busy machine could not tell in time; empty: there is none such
-	status   int      // of every response; zero: 200
-	location string   // of every response, where it sends the browser; empty: nowhere
+	// the body of a response that says that a busy machine could not tell in time; empty: there is
+	// none such
+	late     string
+	status   int    // of every response; zero: 200
+	location string // of every response, where it sends the browser; empty: nowhere
 	next     int
 	lates    atomic.Int64 // how many responses were late
 

@@ -1,5 +1,5 @@
-// Command bench measures what the plugin costs and says whether the targets are met. README.md says what is measured and how to
-// read it.
+// Command bench measures what the plugin costs and says whether the targets are met. README.md
+// says what is measured and how to read it.
 package main
 
 import (
@@ -19,7 +19,9 @@ func main() {
 	quick := flag.Bool("quick", false, "measure less, and fail only when a target is missed by half as much again")
 	part := flag.String("part", "", "measure only the part of that `name`: sites, handler, states, registry or notices")
 	flag.Parse()
-	testing.Init() // testing.Benchmark takes its time per benchmark from a flag; after Parse, so that -help is ours
+	// testing.Benchmark takes its time per benchmark from a flag; after Parse, so that -help is
+	// ours
+	testing.Init()
 
 	limits := limitsOf(*quick)
 	ctx, cancel := context.WithTimeout(context.Background(), limits.total)

@@ -15,7 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// proxyTarget is how much of reverse_proxy's time a request that is none of ours may cost, in percent.
+// proxyTarget is how much of reverse_proxy's time a request that is none of ours may cost, in
+// percent.
 const proxyTarget = 1.0
 
 // measureHandler measures requests through the handlers, in this process.
@@ -73,7 +74,8 @@ var (
 	errUntouched = errors.New("a request is not observed")
 )
 
-// serve sends one request again and again to a handler behind which nothing is done, and holds that it passes untouched, or not.
+// serve sends one request again and again to a handler behind which nothing is done, and holds
+// that it passes untouched, or not.
 func serve(b *testing.B, plugin caddyhttp.MiddlewareHandler, cookie string, untouched bool) error {
 	w, r := &discard{header: make(http.Header)}, request("/index.html")
 	if cookie != "" {

@@ -22,7 +22,8 @@ const (
 	expiryFor = time.Minute
 )
 
-// measureNotices measures what becomes of sessions that end by themselves, and how fast clients are notified.
+// measureNotices measures what becomes of sessions that end by themselves, and how fast clients
+// are notified.
 func measureNotices(ctx context.Context, r *report, l limits, dir string) error {
 	if err := measureExpiry(ctx, r, filepath.Join(dir, "registry.db"), l.expiring); err != nil {
 		return err
@@ -30,7 +31,8 @@ func measureNotices(ctx context.Context, r *report, l limits, dir string) error 
 	return measureFanOut(ctx, r, l.fanOut)
 }
 
-// measureExpiry has sessions expire, all at the same moment, while logins go on. Their notices are claimed and settled.
+// measureExpiry has sessions expire, all at the same moment, while logins go on. Their notices are
+// claimed and settled.
 func measureExpiry(ctx context.Context, r *report, path string, count int) (err error) {
 	r.section(fmt.Sprintf("Logins while %d sessions expire, all at the same moment, and notices of them are claimed and settled", count))
 	var late atomic.Int64 // by how much the clock is late, in ns

@@ -33,7 +33,8 @@ const (
 const (
 	clientsOfASession = 5
 	inMemory          = 100_000
-	// sizedAtLeast is how many sessions a file has whose size is judged: bbolt makes small ones larger than they need be.
+	// sizedAtLeast is how many sessions a file has whose size is judged: bbolt makes small ones
+	// larger than they need be.
 	sizedAtLeast = 100_000
 	// watched is how many sessions are checked in turn: as those of open pages.
 	watched = 256
@@ -92,7 +93,8 @@ func openFile(ctx context.Context, r *report, path string, count int) (*file, er
 	return &file{Registry: openRegistry(store, ignore), count: count}, nil
 }
 
-// callInTurn makes the calls that are measured, in one file after the other: what slows the machine for a while meets all alike.
+// callInTurn makes the calls that are measured, in one file after the other: what slows the
+// machine for a while meets all alike.
 func callInTurn(ctx context.Context, files []*file, l limits) error {
 	for i := range l.logins {
 		for _, f := range files {

@@ -10,14 +10,15 @@ import (
 	"strings"
 )
 
-// signOutTarget: CPU time per request, as a multiple of that of a `respond` and one bare verification of a signature together.
+// signOutTarget: CPU time per request, as a multiple of that of a `respond` and one bare
+// verification of a signature together.
 const signOutTarget = 1.5
 
 // bye is where the endpoint sends browsers.
 const bye = "https://shop.example/bye"
 
-// compareSignOuts asks the end_session endpoint to be sent back, with a valid hint, for a browser that is not signed in: so every request
-// is like the one before, and all of them are verified.
+// compareSignOuts asks the end_session endpoint to be sent back, with a valid hint, for a browser
+// that is not signed in: so every request is like the one before, and all of them are verified.
 func compareSignOuts(ctx context.Context, r *report, s *sites, rounds int) error {
 	hint, err := s.op.hint()
 	if err != nil {
@@ -44,8 +45,8 @@ func compareSignOuts(ctx context.Context, r *report, s *sites, rounds int) error
 	return nil
 }
 
-// verification returns the verification of a signature as RS256 has it (RFC 7518, section 3.3), without anything else: the digest is
-// there already.
+// verification returns the verification of a signature as RS256 has it (RFC 7518, section 3.3),
+// without anything else: the digest is there already.
 func verification(key *rsa.PrivateKey) (func() error, error) {
 	digest := sha256.Sum256([]byte("a token"))
 	signature, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])

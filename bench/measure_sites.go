@@ -18,10 +18,12 @@ const (
 // warmUp is how many batches each site gets before the measurement.
 const warmUp = 2
 
-// pageSize is the size of the check page for an issuer with a port, whose cookies have 8 hex digits at the end of their names.
+// pageSize is the size of the check page for an issuer with a port, whose cookies have 8 hex
+// digits at the end of their names.
 var pageSize = len(assets.CheckSession("__Host-op_browser_state_01234567").Body)
 
-// measureSites compares the OP's site with sites that answer the same by `respond`, in one Caddy process.
+// measureSites compares the OP's site with sites that answer the same by `respond`, in one Caddy
+// process.
 func measureSites(ctx context.Context, r *report, l limits, dir string) error {
 	s, err := startSites(ctx, dir, pageSize)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -89,7 +91,8 @@ func compareChecks(ctx context.Context, r *report, s *sites, rounds int) error {
 	return compare(ctx, r, s, c, [3]int{siteOP, siteVerdict, siteVerdictControl}, rounds, checkTarget)
 }
 
-// signInRecorded signs in until the registry has recorded it: on a busy machine, a sign-in goes on without.
+// signInRecorded signs in until the registry has recorded it: on a busy machine, a sign-in goes on
+// without.
 func (s *sites) signInRecorded(ctx context.Context, keys *sessionstate.Keyring) (state string, err error) {
 	for range 20 {
 		if state, err = s.op.signIn(s.address(siteOP)); err != nil {

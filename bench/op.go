@@ -14,7 +14,8 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// An op is the least of an OpenID Provider: it has a discovery document and signs everybody in at once.
+// An op is the least of an OpenID Provider: it has a discovery document and signs everybody in at
+// once.
 type op struct {
 	issuer  string
 	address string // host:port
@@ -80,7 +81,8 @@ func authorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, query.Get("redirect_uri")+"?"+answer.Encode(), http.StatusFound)
 }
 
-// signIn signs in at the site that is reached at an address, for one client, and returns the session_state of the answer.
+// signIn signs in at the site that is reached at an address, for one client, and returns the
+// session_state of the answer.
 func (o *op) signIn(address string) (string, error) {
 	query := url.Values{
 		"client_id": {"shop"}, "redirect_uri": {"https://shop.example/cb"}, "response_type": {"code"}, "scope": {"openid"}, "state": {"a state"},
@@ -101,7 +103,8 @@ func (o *op) signIn(address string) (string, error) {
 	return state, nil
 }
 
-// get asks a site at an address, under the issuer's name, which resolvers need not know. Redirects are not followed.
+// get asks a site at an address, under the issuer's name, which resolvers need not know. Redirects
+// are not followed.
 func get(issuer, address, target string) (*http.Response, error) {
 	named, err := url.Parse(issuer)
 	if err != nil {

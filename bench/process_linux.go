@@ -16,10 +16,11 @@ import (
 
 // A process is a server under measurement, in a process group of its own.
 type process struct {
-	cmd     *exec.Cmd
-	log     string
-	exited  chan struct{}
-	threads map[string]int64 // the last CPU time of each thread in ns, of those that have ended too
+	cmd    *exec.Cmd
+	log    string
+	exited chan struct{}
+	// the last CPU time of each thread in ns, of those that have ended too
+	threads map[string]int64
 }
 
 // startProcess starts a program whose output goes to the file log.
@@ -83,8 +84,8 @@ func (p *process) lastLines() string {
 
 var errNoSchedstat = errors.New("this kernel does not count the CPU time of threads in /proc (CONFIG_SCHED_INFO)")
 
-// cpuTime returns the CPU time spent so far, in ns. The kernel has it to the ns for each thread; for a whole process it has
-// only ticks of 10 ms. /proc/PID/schedstat is the first thread's alone.
+// cpuTime returns the CPU time spent so far, in ns. The kernel has it to the ns for each thread;
+// for a whole process it has only ticks of 10 ms. /proc/PID/schedstat is the first thread's alone.
 func (p *process) cpuTime() (int64, error) {
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", p.cmd.Process.Pid))
 	if err != nil {
@@ -113,8 +114,9 @@ func (p *process) cpuTime() (int64, error) {
 	return sum, nil
 }
 
-// threadCPUTime returns the CPU time that the calling thread has spent so far, in ns; the kernel tells it in µs. Unlike its schedstat,
-// which lags behind by up to a tick for a thread that runs, it is of this moment.
+// threadCPUTime returns the CPU time that the calling thread has spent so far, in ns; the kernel
+// tells it in µs. Unlike its schedstat, which lags behind by up to a tick for a thread that runs,
+// it is of this moment.
 func threadCPUTime() (int64, error) {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_THREAD, &usage); err != nil {
@@ -126,14 +128,16 @@ func threadCPUTime() (int64, error) {
 // ticks is how long a tick of /proc/stat is: USER_HZ is 100 on all architectures that Go runs on.
 const ticks = 10 * time.Millisecond
 
-// machineTime returns how long the machine's cores have been busy, and how long they have been there.
+// machineTime returns how long the machine's cores have been busy, and how long they have been
+// there.
 func machineTime() (busy, all time.Duration, err error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0, 0, err
 	}
 	first, _, _ := strings.Cut(string(text), "\n")
-	for i, field := range strings.Fields(first)[1:9] { // user nice system idle iowait irq softirq steal
+	// user nice system idle iowait irq softirq steal
+	for i, field := range strings.Fields(first)[1:9] {
 		n, err := strconv.ParseInt(field, 10, 64)
 		if err != nil {
 			return 0, 0, fmt.Errorf("reading /proc/stat: %w", err)

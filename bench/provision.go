@@ -21,7 +21,8 @@ import (
 // issuer is the OP's in this process.
 const issuer = "https://op.example.com"
 
-// provision gives an environment to load handlers in: Caddy's, without servers, silent but for errors. The function it returns cleans them up.
+// provision gives an environment to load handlers in: Caddy's, without servers, silent but for
+// errors. The function it returns cleans them up.
 func provision(dir string) (caddy.Context, context.CancelFunc, error) {
 	object := func(value map[string]any) json.RawMessage { return caddyconfig.JSON(value, nil) }
 	ctx, err := caddy.ProvisionContext(&caddy.Config{

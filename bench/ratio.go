@@ -9,15 +9,18 @@ import (
 	"time"
 )
 
-// batch is how many requests are sent to one site before it is the next one's turn: enough for several garbage collections, and
-// short, so that what slows the machine for a while meets all sites alike.
+// batch is how many requests are sent to one site before it is the next one's turn: enough for
+// several garbage collections, and short, so that what slows the machine for a while meets all
+// sites alike.
 const batch = 1000
 
-// A comparison is of three sites in one process: the subject, the reference, and the reference once more as A/A control. What
-// the control differs by is noise.
+// A comparison is of three sites in one process: the subject, the reference, and the reference
+// once more as A/A control. What the control differs by is noise.
 type comparison struct {
-	sites    [3]*load     // subject, reference, control
-	work     func() error // done in this process, once for each request; its CPU time is added to the reference's. nil: none
+	sites [3]*load // subject, reference, control
+	// done in this process, once for each request; its CPU time is added to the reference's. nil:
+	// none
+	work     func() error
 	workName string
 	rounds   []round
 }
@@ -28,11 +31,12 @@ type round struct {
 	work  float64
 }
 
-// turns are the orders in which the sites have their batches: all there are, so that none follows another more often.
+// turns are the orders in which the sites have their batches: all there are, so that none follows
+// another more often.
 var turns = [][3]int{{0, 1, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}, {1, 0, 2}, {0, 2, 1}}
 
-// run sends rounds of batches and takes the CPU time of each. The work is done in every round too, and not in one go: what slows the
-// machine for a while slows both.
+// run sends rounds of batches and takes the CPU time of each. The work is done in every round too,
+// and not in one go: what slows the machine for a while slows both.
 func (c *comparison) run(ctx context.Context, server *process, rounds int) error {
 	for n := range rounds {
 		var r round
@@ -55,7 +59,8 @@ func (c *comparison) run(ctx context.Context, server *process, rounds int) error
 	return nil
 }
 
-// doWork does the work for one batch, in a thread that does nothing else meanwhile, and returns the CPU time of that.
+// doWork does the work for one batch, in a thread that does nothing else meanwhile, and returns
+// the CPU time of that.
 func (c *comparison) doWork() (float64, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -138,7 +143,8 @@ func (c *comparison) ratio(of func(round) (above, below float64)) ratio {
 	}
 }
 
-// noise is how far the ratio of two equal sites is from 1, by the worse of its two measures, and twice its standard error.
+// noise is how far the ratio of two equal sites is from 1, by the worse of its two measures, and
+// twice its standard error.
 func (r ratio) noise() float64 {
 	return max(math.Abs(r.sums-1), math.Abs(r.median-1)) + 2*r.deviation
 }

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// gross is how many times its target a value may be in a quick run, which is too short and too disturbed for a finer judgement.
+// gross is how many times its target a value may be in a quick run, which is too short and too
+// disturbed for a finer judgement.
 const gross = 1.5
 
 // A report is the table of results.
@@ -45,8 +46,8 @@ func (r *report) times(name string, t *times, limit time.Duration) {
 	}
 }
 
-// target adds a measured value that must be at most limit. noise is how far it may be off, in the same unit. Beside other programs it is
-// not judged.
+// target adds a measured value that must be at most limit. noise is how far it may be off, in the
+// same unit. Beside other programs it is not judged.
 func (r *report) target(name string, value, limit, noise float64, format string) {
 	doubt := note(r.watch.others())
 	v := judge(value, limit, noise)

@@ -14,8 +14,9 @@ import (
 	"strings"
 )
 
-// sites is Caddy in a process of its own with seven sites: the OP's, and three pairs of equal sites that answer like it by `respond`.
-// Each has a port of its own, so that Caddy finds all of them in the same way.
+// sites is Caddy in a process of its own with seven sites: the OP's, and three pairs of equal
+// sites that answer like it by `respond`. Each has a port of its own, so that Caddy finds all of
+// them in the same way.
 type sites struct {
 	server *process
 	op     *op
@@ -40,7 +41,8 @@ func (s *sites) address(site int) string { return fmt.Sprintf("127.0.0.1:%d", s.
 
 func (s *sites) issuer() string { return "http://" + s.host(siteOP) }
 
-// startSites builds Caddy with the plugin, starts it and waits until it answers. pageSize is that of the check page.
+// startSites builds Caddy with the plugin, starts it and waits until it answers. pageSize is that
+// of the check page.
 func startSites(ctx context.Context, dir string, pageSize int) (_ *sites, err error) {
 	s := &sites{key: rand.Text() + rand.Text()}
 	defer func() {
@@ -98,7 +100,8 @@ func (s *sites) answers() bool {
 	return true
 }
 
-// page returns the check page as it is served, and the size in bytes of the whole response, its header included.
+// page returns the check page as it is served, and the size in bytes of the whole response, its
+// header included.
 func (s *sites) page() (body string, size int, err error) {
 	response, err := get(s.issuer(), s.address(siteOP), "/oidc/check-session")
 	if err != nil {
@@ -151,7 +154,8 @@ func (s *sites) caddyfile(dir string, pageSize int) string {
 // What checks are answered with.
 const unchanged, unknown = "unchanged", "unknown"
 
-// filler is a body without braces: `respond` would look for placeholders between them, which costs it more than the check page.
+// filler is a body without braces: `respond` would look for placeholders between them, which costs
+// it more than the check page.
 func filler(size int) string { return strings.Repeat("x", size) }
 
 // freePorts returns ports that nobody listens on.

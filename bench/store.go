@@ -15,7 +15,8 @@ import (
 
 const registryIssuer = "https://op.example.com"
 
-// openRegistry returns a registry over a store, which it closes. ended is called with what it ends.
+// openRegistry returns a registry over a store, which it closes. ended is called with what it
+// ends.
 func openRegistry(store registry.Store, ended func([]*registry.Session)) *registry.Registry {
 	return registry.Open(opened{store}, ended, zap.NewNop())
 }
@@ -39,7 +40,8 @@ func join(name string, lifetime time.Duration) registry.Join {
 
 const month = 30 * 24 * time.Hour
 
-// login records one sign-in of a new browser, as the handlers do: its authorization response, then its token response.
+// login records one sign-in of a new browser, as the handlers do: its authorization response, then
+// its token response.
 func login(ctx context.Context, r *registry.Registry, name string) (*registry.Session, error) {
 	j := join(name, month)
 	joined, err := r.Join(ctx, j)
@@ -56,11 +58,12 @@ func login(ctx context.Context, r *registry.Registry, name string) (*registry.Se
 	return joined.Session, err
 }
 
-// Sessions are filled many at once; the last ones few at once, for a commit leaves as many free pages as it needed, and the next commits
-// write their list until sign-ins have used them up.
+// Sessions are filled many at once; the last ones few at once, for a commit leaves as many free
+// pages as it needed, and the next commits write their list until sign-ins have used them up.
 const filledAtOnce, lastAtOnce, lastFilled = 1024, 8, 20_000
 
-// fill records sessions, each of one sign-in whose response names the user. Without codes, they are as when their codes are forgotten.
+// fill records sessions, each of one sign-in whose response names the user. Without codes, they
+// are as when their codes are forgotten.
 func fill(ctx context.Context, store registry.Store, count int, lifetime time.Duration, codes bool) error {
 	later := &deferred{Store: store}
 	r := openRegistry(later, ignore) // not closed: the store goes on

@@ -6,11 +6,11 @@ import (
 )
 
 const (
-	// tooBusy is how much of the machine's cores other programs may have: what is measured while they
-	// have more is not to be trusted.
+	// tooBusy is how much of the machine's cores other programs may have: what is measured while
+	// they have more is not to be trusted.
 	tooBusy = 0.15
-	// watchAtLeast is the least CPU time, of all cores, that a share is computed of: the kernel counts
-	// in ticks of 10 ms.
+	// watchAtLeast is the least CPU time, of all cores, that a share is computed of: the kernel
+	// counts in ticks of 10 ms.
 	watchAtLeast = 200 * time.Millisecond
 )
 
@@ -29,7 +29,8 @@ func newWatch() *watch {
 	return w
 }
 
-// others is the share of other programs since the last call; where the kernel does not say it: zero.
+// others is the share of other programs since the last call; where the kernel does not say it:
+// zero.
 func (w *watch) others() float64 {
 	busy, all, err := machineTime()
 	if err != nil || all-w.all < watchAtLeast {

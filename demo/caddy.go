@@ -17,9 +17,10 @@ import (
 	_ "github.com/oidc-session/caddy-oidc-session"
 )
 
-// startCaddy runs the Caddyfile in this process, on the addresses listen only. environment is what the Caddyfile's {$NAME}
-// placeholders stand for. Whatever Caddy and the plugin keep goes to directory; the user's own Caddy, its admin endpoint, its
-// storage and its saved configuration are not touched.
+// startCaddy runs the Caddyfile in this process, on the addresses listen only. environment is what
+// the Caddyfile's {$NAME} placeholders stand for. Whatever Caddy and the plugin keep goes to
+// directory; the user's own Caddy, its admin endpoint, its storage and its saved configuration are
+// not touched.
 func startCaddy(caddyfile, directory string, listen []string, environment map[string]string) error {
 	environment["ADMIN_ADDRESS"] = "off"
 	environment["XDG_DATA_HOME"] = filepath.Join(directory, "data")
@@ -66,7 +67,8 @@ func adapt(caddyfile string) (*caddy.Config, error) {
 	return config, nil
 }
 
-// confine changes what the Caddyfile leaves at its defaults: storage, saved configuration, log level and listeners.
+// confine changes what the Caddyfile leaves at its defaults: storage, saved configuration, log
+// level and listeners.
 func confine(config *caddy.Config, listen []string) error {
 	persist := false
 	config.Admin = &caddy.AdminConfig{Disabled: true, Config: &caddy.ConfigSettings{Persist: &persist}}

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// check goes through the demo as a visitor with a browser would, and prints each step. It returns an error if a step failed;
-// the steps after that are not tried.
+// check goes through the demo as a visitor with a browser would, and prints each step. It returns
+// an error if a step failed; the steps after that are not tried.
 func check(ctx context.Context, out io.Writer, d *demo) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -129,8 +129,8 @@ func (c *checker) frameCheckPage(ctx context.Context) error {
 	return nil
 }
 
-// signIn signs user in at the app that seen belongs to, and reads the app's page. button is what to press at the OP; empty if
-// the OP must not ask.
+// signIn signs user in at the app that seen belongs to, and reads the app's page. button is what
+// to press at the OP; empty if the OP must not ask.
 func (c *checker) signIn(seen *watchConfig, user, button string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		app := c.demo.shop
@@ -156,7 +156,8 @@ func (c *checker) signIn(seen *watchConfig, user, button string) func(context.Co
 	}
 }
 
-// silentLogin does what rp_iframe.js does on "changed". It returns the OP's authorization response and what the app makes of it.
+// silentLogin does what rp_iframe.js does on "changed". It returns the OP's authorization response
+// and what the app makes of it.
 func (c *checker) silentLogin(ctx context.Context, app string, config watchConfig) (url.Values, silentAnswer, error) {
 	var answer silentAnswer
 	p, err := c.browser.open(ctx, app+config.SilentLogin, "iframe")

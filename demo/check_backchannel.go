@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// toldByBackChannel expects that the shop and the wiki have been told so often that a session ended, and that nobody is signed in there.
+// toldByBackChannel expects that the shop and the wiki have been told so often that a session
+// ended, and that nobody is signed in there.
 func (c *checker) toldByBackChannel(shop, wiki int) func(context.Context) error {
 	return func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

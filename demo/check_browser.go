@@ -13,7 +13,8 @@ import (
 	"golang.org/x/net/html"
 )
 
-// browser is as much of a browser as the check needs: it follows redirects, keeps cookies, and submits forms.
+// browser is as much of a browser as the check needs: it follows redirects, keeps cookies, and
+// submits forms.
 type browser struct {
 	client http.Client
 	jar    *cookieJar
@@ -39,8 +40,8 @@ type page struct {
 	root   *html.Node
 }
 
-// open goes to a URL. destination is what the browser says it wants it for: "document" for a tab, "iframe" for a frame
-// (Fetch Metadata, Sec-Fetch-Dest).
+// open goes to a URL. destination is what the browser says it wants it for: "document" for a tab,
+// "iframe" for a frame (Fetch Metadata, Sec-Fetch-Dest).
 func (b *browser) open(ctx context.Context, address, destination string) (*page, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {

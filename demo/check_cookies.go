@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// cookieJar keeps host-only cookies as browsers do on http://*.localhost: Secure ones too, which net/http/cookiejar does not send
-// there. Third-party cookies are allowed. It implements http.CookieJar.
+// cookieJar keeps host-only cookies as browsers do on http://*.localhost: Secure ones too, which
+// net/http/cookiejar does not send there. Third-party cookies are allowed. It implements
+// http.CookieJar.
 type cookieJar struct {
 	mu      sync.Mutex
 	cookies map[cookieKey]*http.Cookie
@@ -19,8 +20,8 @@ type cookieKey struct{ host, path, name string }
 
 func newCookieJar() *cookieJar { return &cookieJar{cookies: make(map[cookieKey]*http.Cookie)} }
 
-// SetCookies takes the cookies of a response. Those that a browser would refuse are dropped: SameSite=None without Secure, and
-// the prefix __Host- without what it stands for.
+// SetCookies takes the cookies of a response. Those that a browser would refuse are dropped:
+// SameSite=None without Secure, and the prefix __Host- without what it stands for.
 func (j *cookieJar) SetCookies(u *url.URL, cookies []*http.Cookie) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

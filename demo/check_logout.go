@@ -9,7 +9,8 @@ import (
 	"golang.org/x/net/html"
 )
 
-// refuseRedirect asks to be sent, after a sign-out, where the shop has not registered to send users.
+// refuseRedirect asks to be sent, after a sign-out, where the shop has not registered to send
+// users.
 func (c *checker) refuseRedirect(ctx context.Context) error {
 	_, err := c.browser.open(ctx, c.endSessionEndpoint+"?client_id=shop&post_logout_redirect_uri=https://elsewhere.example/", "document")
 	if err == nil || !strings.Contains(err.Error(), "400") {
@@ -32,7 +33,8 @@ func (c *checker) askAndSignOut(ctx context.Context) error {
 	return c.loginCookieIsThere(false)
 }
 
-// answer asks to be signed out without saying who asks, presses a button of the question, and expects a heading, and a list of apps.
+// answer asks to be signed out without saying who asks, presses a button of the question, and
+// expects a heading, and a list of apps.
 func (c *checker) answer(ctx context.Context, button, heading string, apps ...string) error {
 	p, err := c.browser.open(ctx, c.endSessionEndpoint, "document")
 	if err != nil {

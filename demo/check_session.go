@@ -17,7 +17,8 @@ import (
 
 const browserStateCookie = "__Host-op_browser_state"
 
-// readBrowserState looks for the cookie that the check page reads. It must be readable by scripts, and in cross-site frames.
+// readBrowserState looks for the cookie that the check page reads. It must be readable by scripts,
+// and in cross-site frames.
 func (c *checker) readBrowserState(context.Context) error {
 	cookies := c.browser.jar.withPrefix("op.localhost", browserStateCookie)
 	if len(cookies) != 1 {
@@ -31,8 +32,9 @@ func (c *checker) readBrowserState(context.Context) error {
 	return nil
 }
 
-// matches computes what the check page does with a message from an app's page (Session Management 1.0, section 3.2). It is
-// written out here, rather than taken from the plugin, so that an error in the plugin does not agree with itself.
+// matches computes what the check page does with a message from an app's page (Session Management
+// 1.0, section 3.2). It is written out here, rather than taken from the plugin, so that an error
+// in the plugin does not agree with itself.
 func (c *checker) matches(app string, config watchConfig) bool {
 	hash, salt, ok := strings.Cut(config.SessionState, ".")
 	if !ok || hash == "" || salt == "" {
@@ -94,7 +96,8 @@ func (c *checker) askForged(ctx context.Context) error {
 	return c.serverSays(ctx, "unknown", c.shop.ClientID, c.demo.shop, forged)
 }
 
-// serverSays asks the server as the check page does where it cannot read its cookie: without cookies, from the OP's origin.
+// serverSays asks the server as the check page does where it cannot read its cookie: without
+// cookies, from the OP's origin.
 func (c *checker) serverSays(ctx context.Context, want, clientID, origin, sessionState string) error {
 	form := url.Values{"client_id": {clientID}, "session_state": {sessionState}, "origin": {origin}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.checkSessionIframe, strings.NewReader(form.Encode()))

@@ -14,7 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 )
 
-// demo is all of it, running in this process: Caddy with the plugin, and behind it an OP and two apps.
+// demo is all of it, running in this process: Caddy with the plugin, and behind it an OP and two
+// apps.
 type demo struct {
 	issuer     string // http://op.localhost:8080
 	shop, wiki string // the apps' origins
@@ -26,10 +27,11 @@ type demo struct {
 	caddyRuns bool
 }
 
-// startDemo starts everything, with Caddy on port; 0 is any free one. Only one demo can run in a process, because there is only
-// one Caddy. After an error nothing runs any more.
+// startDemo starts everything, with Caddy on port; 0 is any free one. Only one demo can run in a
+// process, because there is only one Caddy. After an error nothing runs any more.
 func startDemo(ctx context.Context, caddyfile string, port int) (_ *demo, err error) {
-	slog.SetDefault(slog.New(slog.DiscardHandler)) // the OP's library warns of each prompt=none that finds nobody
+	// the OP's library warns of each prompt=none that finds nobody
+	slog.SetDefault(slog.New(slog.DiscardHandler))
 	if port == 0 {
 		if port, err = freePort(); err != nil {
 			return nil, fmt.Errorf("finding a free port: %w", err)
@@ -71,7 +73,8 @@ func (d *demo) start(ctx context.Context, caddyfile string, listen []string) err
 	}
 	d.serve(upstreams[0], provider.handler())
 
-	// Caddy comes before the apps: they read the OP's discovery document through it, as they would on the internet.
+	// Caddy comes before the apps: they read the OP's discovery document through it, as they would
+	// on the internet.
 	err = startCaddy(caddyfile, d.directory, listen, map[string]string{
 		"OP_ADDRESS": d.issuer, "OP_ISSUER": d.issuer, "OP_LOGIN_COOKIE": ssoCookie, "OP_UPSTREAM": upstreams[0].Addr().String(),
 		"SHOP_ADDRESS": d.shop, "SHOP_UPSTREAM": upstreams[1].Addr().String(),

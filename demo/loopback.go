@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// loopbackTransport reaches *.localhost, which browsers know to be this machine and Go does not. It goes nowhere else, and
-// through no proxy.
+// loopbackTransport reaches *.localhost, which browsers know to be this machine and Go does not.
+// It goes nowhere else, and through no proxy.
 func loopbackTransport() *http.Transport {
 	return &http.Transport{
 		DialContext:           dialLoopback,
@@ -31,8 +31,9 @@ func dialLoopback(ctx context.Context, network, address string) (net.Conn, error
 	return dialer.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
 }
 
-// listenAddresses returns where Caddy shall listen: on loopback only, for IPv4 and, where there is one, IPv6. It fails if
-// somebody else listens there; Caddy would not notice, because it shares its ports for the sake of reloads.
+// listenAddresses returns where Caddy shall listen: on loopback only, for IPv4 and, where there is
+// one, IPv6. It fails if somebody else listens there; Caddy would not notice, because it shares
+// its ports for the sake of reloads.
 func listenAddresses(port int) ([]string, error) {
 	ipv4 := fmt.Sprintf("127.0.0.1:%d", port)
 	l, err := net.Listen("tcp", ipv4)

@@ -1,11 +1,13 @@
-// Command demo shows OpenID Connect Session Management 1.0 and RP-Initiated Logout 1.0 with an ordinary OpenID Provider (OP) behind Caddy: two apps notice,
-// live, that their user signed out at the OP.
+// Command demo shows OpenID Connect Session Management 1.0 and RP-Initiated Logout 1.0 with an
+// ordinary OpenID Provider (OP) behind Caddy: two apps notice, live, that their user signed out at
+// the OP.
 //
 //	go run -C demo .              start it; then open what it prints
 //	go run -C demo . -check       try all of it without a browser; exit status 0 if all is well
 //	go run -C demo . -port 9080   another port than 8080
 //
-// It needs nothing but Go: Caddy runs in the same process with the Caddyfile.example beside this directory, on loopback only.
+// It needs nothing but Go: Caddy runs in the same process with the Caddyfile.example beside this
+// directory, on loopback only.
 package main
 
 import (

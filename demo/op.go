@@ -11,8 +11,9 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// provider is an ordinary OpenID Provider (OP), made with zitadel's op library: a login page, single sign-on, prompt=none, and a
-// plain "sign out" of its own. It knows nothing of session management or logout of OpenID Connect; Caddy adds that.
+// provider is an ordinary OpenID Provider (OP), made with zitadel's op library: a login page,
+// single sign-on, prompt=none, and a plain "sign out" of its own. It knows nothing of session
+// management or logout of OpenID Connect; Caddy adds that.
 type provider struct {
 	library *op.Provider
 	store   *opStore
@@ -20,7 +21,8 @@ type provider struct {
 	apps    []string // the RPs' origins, for the links on its home page
 }
 
-// newProvider returns the OP for an issuer, an http origin without a path, with the clients that may use it.
+// newProvider returns the OP for an issuer, an http origin without a path, with the clients that
+// may use it.
 func newProvider(issuer string, clients []*opClient) (*provider, error) {
 	store, err := newOPStore(clients)
 	if err != nil {
@@ -47,8 +49,9 @@ func newProvider(issuer string, clients []*opClient) (*provider, error) {
 	return p, nil
 }
 
-// handler serves the OP. The library's own router would also serve (and advertise) end_session, revocation and more; the demo
-// wants an OP that has none of these, so the five exchanges of the code flow are routed here.
+// handler serves the OP. The library's own router would also serve (and advertise) end_session,
+// revocation and more; the demo wants an OP that has none of these, so the five exchanges of the
+// code flow are routed here.
 func (p *provider) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", p.discovery)
@@ -61,7 +64,8 @@ func (p *provider) handler() http.Handler {
 	mux.HandleFunc("GET /login", p.loginPage)
 	mux.HandleFunc("GET /style.css", serveStyle)
 
-	// Only the OP's own pages may submit its forms: nobody may sign a visitor in or out from elsewhere.
+	// Only the OP's own pages may submit its forms: nobody may sign a visitor in or out from
+	// elsewhere.
 	sameOrigin := http.NewCrossOriginProtection()
 	mux.Handle("POST /login", sameOrigin.Handler(http.HandlerFunc(p.login)))
 	mux.Handle("POST /logout", sameOrigin.Handler(http.HandlerFunc(p.logout)))
@@ -88,8 +92,9 @@ func (p *provider) discovery(w http.ResponseWriter, r *http.Request) {
 // ssoCookie is the OP's own login cookie: the one that the Caddyfile names as login_cookie.
 const ssoCookie = "op_sso"
 
-// setSSOCookie signs the browser in. SameSite=None lets it come along in an RP's hidden prompt=none iframe, which is cross-site
-// here: every *.localhost name is a site of its own. That needs Secure, which browsers accept on http://*.localhost.
+// setSSOCookie signs the browser in. SameSite=None lets it come along in an RP's hidden
+// prompt=none iframe, which is cross-site here: every *.localhost name is a site of its own. That
+// needs Secure, which browsers accept on http://*.localhost.
 func setSSOCookie(w http.ResponseWriter, value string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{
 		Name: ssoCookie, Value: value, Path: "/", MaxAge: maxAge,
@@ -99,7 +104,8 @@ func setSSOCookie(w http.ResponseWriter, value string, maxAge int) {
 
 type ssoContextKey struct{}
 
-// withSession hands the single sign-on session of the request's cookie to what comes after it; see sessionOf.
+// withSession hands the single sign-on session of the request's cookie to what comes after it; see
+// sessionOf.
 func (p *provider) withSession(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := r.Cookie(ssoCookie); err == nil {
@@ -111,7 +117,8 @@ func (p *provider) withSession(next http.Handler) http.Handler {
 	})
 }
 
-// sessionOf returns the single sign-on session of the request that ctx belongs to; the zero value if there is none.
+// sessionOf returns the single sign-on session of the request that ctx belongs to; the zero value
+// if there is none.
 func sessionOf(ctx context.Context) ssoSession {
 	s, _ := ctx.Value(ssoContextKey{}).(ssoSession)
 	return s

@@ -7,7 +7,8 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// opClient is what the OP knows of an RP: a confidential client that uses the code flow. It implements op.Client.
+// opClient is what the OP knows of an RP: a confidential client that uses the code flow. It
+// implements op.Client.
 type opClient struct {
 	id     string
 	secret string
@@ -44,8 +45,9 @@ func (c *opClient) RestrictAdditionalAccessTokenScopes() func([]string) []string
 	return func(scopes []string) []string { return scopes }
 }
 
-// opRequest is an authorization request under way, from the authorization endpoint to the redemption of its code. It implements
-// op.AuthRequest. A value is never changed after it was stored: signing in stores a changed copy.
+// opRequest is an authorization request under way, from the authorization endpoint to the
+// redemption of its code. It implements op.AuthRequest. A value is never changed after it was
+// stored: signing in stores a changed copy.
 type opRequest struct {
 	id      string
 	session ssoSession // the zero value until the End-User has signed in

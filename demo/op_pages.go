@@ -10,7 +10,8 @@ import (
 // users are the End-Users of the OP. They need no password: this is a demo, on loopback.
 var users = []string{"alice", "bob"}
 
-// home tells who is signed in at the OP, and has the OP's own "sign out", which knows nothing of OpenID Connect.
+// home tells who is signed in at the OP, and has the OP's own "sign out", which knows nothing of
+// OpenID Connect.
 func (p *provider) home(w http.ResponseWriter, r *http.Request) {
 	writePage(w, "op_home.html", opPagePolicy, map[string]any{
 		"User": sessionOf(r.Context()).user,
@@ -18,8 +19,9 @@ func (p *provider) home(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// opPagePolicy is the CSP of the OP's own pages: no scripts, no frames around them. There is no form-action, because browsers
-// apply it to the redirects after a form as well, and these lead to the RPs.
+// opPagePolicy is the CSP of the OP's own pages: no scripts, no frames around them. There is no
+// form-action, because browsers apply it to the redirects after a form as well, and these lead to
+// the RPs.
 const opPagePolicy = "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // loginPage asks who is there; with single sign-on there is nothing to ask.
@@ -65,7 +67,8 @@ func (p *provider) finish(w http.ResponseWriter, r *http.Request, id string) {
 	http.Redirect(w, r, op.AuthCallbackURL(p.library)(r.Context(), id), http.StatusSeeOther)
 }
 
-// logout ends the session at the OP and deletes the login cookie: all that an OP without logout does.
+// logout ends the session at the OP and deletes the login cookie: all that an OP without logout
+// does.
 func (p *provider) logout(w http.ResponseWriter, r *http.Request) {
 	if c, err := r.Cookie(ssoCookie); err == nil {
 		p.store.signOut(c.Value)

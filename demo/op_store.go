@@ -20,7 +20,8 @@ type ssoSession struct {
 	authTime time.Time
 }
 
-// opStore holds, in memory, all that the OP knows. It implements op.Storage as far as the code flow needs; see unsupported.
+// opStore holds, in memory, all that the OP knows. It implements op.Storage as far as the code
+// flow needs; see unsupported.
 type opStore struct {
 	unsupported
 	key     signingKey
@@ -58,9 +59,9 @@ const (
 	maxRequests     = 1000
 )
 
-// CreateAuthRequest begins an authorization request. A browser that is signed in is not asked again (single sign-on), unless the
-// RP asks for that; prompt=none with nobody, or somebody else than the id_token_hint names, is login_required (OpenID Connect
-// Core 1.0, section 3.1.2.1).
+// CreateAuthRequest begins an authorization request. A browser that is signed in is not asked
+// again (single sign-on), unless the RP asks for that; prompt=none with nobody, or somebody else
+// than the id_token_hint names, is login_required (OpenID Connect Core 1.0, section 3.1.2.1).
 func (s *opStore) CreateAuthRequest(ctx context.Context, params *oidc.AuthRequest, hintedUser string) (op.AuthRequest, error) {
 	request := &opRequest{id: rand.Text(), created: s.now(), params: params}
 	session := sessionOf(ctx)
@@ -81,8 +82,8 @@ func (s *opStore) CreateAuthRequest(ctx context.Context, params *oidc.AuthReques
 	return request, nil
 }
 
-// mustAsk reports whether the RP wants the End-User to sign in anew: by prompt=login (and select_account: there is one account
-// a browser), or because the session is older than max_age.
+// mustAsk reports whether the RP wants the End-User to sign in anew: by prompt=login (and
+// select_account: there is one account a browser), or because the session is older than max_age.
 func (s *opStore) mustAsk(params *oidc.AuthRequest, session ssoSession) bool {
 	if slices.Contains(params.Prompt, oidc.PromptLogin) || slices.Contains(params.Prompt, oidc.PromptSelectAccount) {
 		return true
@@ -174,8 +175,8 @@ func (s *opStore) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo,
 	return nil
 }
 
-// signIn begins a session for user, ends the browser's earlier one (cookie, may be empty), and completes the authorization
-// request id. It returns the new value of the login cookie.
+// signIn begins a session for user, ends the browser's earlier one (cookie, may be empty), and
+// completes the authorization request id. It returns the new value of the login cookie.
 func (s *opStore) signIn(id, user, cookie string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -12,8 +12,9 @@ import (
 
 var errUnsupported = errors.New("not supported by this OP")
 
-// unsupported is the part of op.Storage that a plain code flow never calls: refresh tokens, userinfo, introspection, revocation,
-// JWT profile, and the library's own end_session, which the demo leaves out so that Caddy has something to add.
+// unsupported is the part of op.Storage that a plain code flow never calls: refresh tokens,
+// userinfo, introspection, revocation, JWT profile, and the library's own end_session, which the
+// demo leaves out so that Caddy has something to add.
 type unsupported struct{}
 
 func (unsupported) CreateAccessAndRefreshTokens(context.Context, op.TokenRequest, string) (string, string, time.Time, error) {
@@ -50,7 +51,8 @@ func (unsupported) ValidateJWTProfileScopes(context.Context, string, []string) (
 	return nil, errUnsupported
 }
 
-// SetUserinfoFromScopes is called for each ID token, but adds nothing: see opStore.SetUserinfoFromRequest.
+// SetUserinfoFromScopes is called for each ID token, but adds nothing: see
+// opStore.SetUserinfoFromRequest.
 func (unsupported) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string, string, []string) error {
 	return nil
 }

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// relyingParty is a small app whose users sign in at the OP. Its server does the code flow and keeps the session; its page
-// watches the OP with rp_iframe.js.
+// relyingParty is a small app whose users sign in at the OP. Its server does the code flow and
+// keeps the session; its page watches the OP with rp_iframe.js.
 type relyingParty struct {
 	name   string // "shop"
 	origin string // scheme, host and port as browsers have it
@@ -37,14 +37,16 @@ type link struct{ Name, URL string }
 
 // rpSession is one End-User signed in at the app in one browser.
 type rpSession struct {
-	user         string
-	sid          string // what the OP calls its own session in the ID token; empty: it does not say
+	user string
+	// what the OP calls its own session in the ID token; empty: it does not say
+	sid          string
 	sessionState string // of the last authorization response (Session Management 1.0, section 2)
 	idToken      string // the id_token_hint of the next prompt=none (section 3.1)
 }
 
-// newRelyingParty reads the OP's discovery document and returns an app at an origin, registered there as registered. client is
-// what reaches the OP: through Caddy, so that the plugin sees the token responses.
+// newRelyingParty reads the OP's discovery document and returns an app at an origin, registered
+// there as registered. client is what reaches the OP: through Caddy, so that the plugin sees the
+// token responses.
 func newRelyingParty(ctx context.Context, issuer string, registered *opClient, links []link, client *http.Client) (*relyingParty, error) {
 	op, err := oidc.NewProvider(oidc.ClientContext(ctx, client), issuer)
 	if err != nil {
@@ -125,8 +127,8 @@ func (rp *relyingParty) page(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// pagePolicy is the CSP of the app's page: its own script, and two frames: the OP iframe, and the prompt=none one, which goes
-// from the app to the OP and back.
+// pagePolicy is the CSP of the app's page: its own script, and two frames: the OP iframe, and the
+// prompt=none one, which goes from the app to the OP and back.
 func (rp *relyingParty) pagePolicy() string {
 	frames := "'self'"
 	if u, err := url.Parse(rp.checkSessionIframe); err == nil && u.Host != "" {

@@ -14,18 +14,20 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 )
 
-// backchannelPath is where the OP tells the app that a session has ended: its backchannel_logout_uri, as the Caddyfile has it.
+// backchannelPath is where the OP tells the app that a session has ended: its
+// backchannel_logout_uri, as the Caddyfile has it.
 const backchannelPath = "/backchannel-logout"
 
-// logoutEvent is the member of events that makes a token a logout token (Back-Channel Logout 1.0, section 2.4).
+// logoutEvent is the member of events that makes a token a logout token (Back-Channel Logout 1.0,
+// section 2.4).
 const logoutEvent = "http://schemas.openid.net/event/backchannel-logout"
 
 // maxLogoutToken is how long a request with a logout token may be, in bytes.
 const maxLogoutToken = 16 << 10
 
-// backchannelLogout ends the sessions that a logout token names (section 2.5). No browser has a part
-// in it: their next requests find nobody signed in. A token that cannot be verified is refused, and
-// nothing ends. It is no error that there is nothing to end (section 2.7).
+// backchannelLogout ends the sessions that a logout token names (section 2.5). No browser has a
+// part in it: their next requests find nobody signed in. A token that cannot be verified is
+// refused, and nothing ends. It is no error that there is nothing to end (section 2.7).
 func (rp *relyingParty) backchannelLogout(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	r.Body = http.MaxBytesReader(w, r.Body, maxLogoutToken)
@@ -57,8 +59,8 @@ func (l logoutToken) ends(session rpSession) bool {
 const clockSkew = time.Minute
 
 // readLogoutToken verifies a logout token (section 2.6): its signature, iss, aud and exp as an ID
-// token's, by the one algorithm that ID tokens of this app have, then what makes it a logout token. A
-// jti counts once: who has a token that was sent cannot send it again.
+// token's, by the one algorithm that ID tokens of this app have, then what makes it a logout
+// token. A jti counts once: who has a token that was sent cannot send it again.
 func (rp *relyingParty) readLogoutToken(ctx context.Context, raw string) (logoutToken, error) {
 	token, err := rp.verifier.Verify(oidc.ClientContext(ctx, rp.client), raw)
 	if err != nil {
@@ -86,8 +88,8 @@ func (rp *relyingParty) readLogoutToken(ctx context.Context, raw string) (logout
 	return logoutToken{user: token.Subject, sid: claims.SID}, nil
 }
 
-// mayBeLogoutToken reports whether the header does not say that a token is of another kind. Many OPs give
-// no type, or that of all tokens, so that these are accepted as well (section 4.1).
+// mayBeLogoutToken reports whether the header does not say that a token is of another kind. Many
+// OPs give no type, or that of all tokens, so that these are accepted as well (section 4.1).
 func mayBeLogoutToken(verified string) bool {
 	var header struct {
 		Typ *string `json:"typ"`
@@ -104,8 +106,8 @@ func mayBeLogoutToken(verified string) bool {
 	return name == "logout+jwt" || name == "jwt"
 }
 
-// isFirst reports whether a jti is used for the first time, and remembers it for as long as its token
-// is valid.
+// isFirst reports whether a jti is used for the first time, and remembers it for as long as its
+// token is valid.
 func (rp *relyingParty) isFirst(jti string, expiry time.Time) bool {
 	rp.mu.Lock()
 	defer rp.mu.Unlock()

@@ -42,8 +42,8 @@ func newLogoutKeys(t *testing.T) logoutKeys {
 	return logoutKeys{r, e}
 }
 
-// app is an app at which alice is signed in twice, and bob once. The OP signs by both algorithms, as it
-// does for apps of which another one is registered.
+// app is an app at which alice is signed in twice, and bob once. The OP signs by both algorithms,
+// as it does for apps of which another one is registered.
 func (k logoutKeys) app(t *testing.T) *relyingParty {
 	t.Helper()
 	op := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -215,7 +215,8 @@ func TestThreatALogoutTokenCountsOnce(t *testing.T) {
 	if w := rp.post(token); w.Code != http.StatusBadRequest || len(rp.sessions) != 3 {
 		t.Errorf("answered with %d, %d sessions are left", w.Code, len(rp.sessions))
 	}
-	if w := rp.post(keys.sign(t, jose.RS256, goodClaims())); w.Code != http.StatusOK || len(rp.sessions) != 2 { // a retry has a jti of its own
+	// a retry has a jti of its own
+	if w := rp.post(keys.sign(t, jose.RS256, goodClaims())); w.Code != http.StatusOK || len(rp.sessions) != 2 {
 		t.Errorf("answered with %d, %d sessions are left", w.Code, len(rp.sessions))
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// login sends the browser to the OP. prompt is handed on: none in the hidden iframe of rp_iframe.js, login to sign in as
-// somebody else.
+// login sends the browser to the OP. prompt is handed on: none in the hidden iframe of
+// rp_iframe.js, login to sign in as somebody else.
 func (rp *relyingParty) login(w http.ResponseWriter, r *http.Request) {
 	attempt := loginAttempt{
 		state:    rand.Text(),
@@ -26,7 +26,8 @@ func (rp *relyingParty) login(w http.ResponseWriter, r *http.Request) {
 	if prompt := r.FormValue("prompt"); prompt == "none" || prompt == "login" {
 		options = append(options, oauth2.SetAuthURLParam("prompt", prompt))
 	}
-	// Section 3.1 of Session Management 1.0: the prompt=none request should carry the old ID token.
+	// Section 3.1 of Session Management 1.0: the prompt=none request should carry the old ID
+	// token.
 	if session, ok := rp.session(r); ok && attempt.silent {
 		options = append(options, oauth2.SetAuthURLParam("id_token_hint", session.idToken))
 	}
@@ -56,13 +57,14 @@ func (rp *relyingParty) callback(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// authorizationError is the error parameter of an authorization response (RFC 6749, section 4.1.2.1).
+// authorizationError is the error parameter of an authorization response (RFC 6749, section
+// 4.1.2.1).
 type authorizationError string
 
 func (e authorizationError) Error() string { return "the OP answered: " + string(e) }
 
-// redeem exchanges the code for an ID token, verifies it, and returns the session that it stands for. The error is an
-// authorizationError if the OP refused.
+// redeem exchanges the code for an ID token, verifies it, and returns the session that it stands
+// for. The error is an authorizationError if the OP refused.
 func (rp *relyingParty) redeem(ctx context.Context, r *http.Request, attempt loginAttempt) (rpSession, error) {
 	query := r.URL.Query()
 	if e := query.Get("error"); e != "" {
@@ -100,12 +102,14 @@ type silentAnswer struct {
 	Error        string `json:"error,omitempty"`         // only with none and unknown
 }
 
-// nobodySignedIn are the errors that say that there is no End-User to answer for (OpenID Connect Core 1.0, section 3.1.2.6).
-// Others, such as temporarily_unavailable, say nothing about the session.
+// nobodySignedIn are the errors that say that there is no End-User to answer for (OpenID Connect
+// Core 1.0, section 3.1.2.6). Others, such as temporarily_unavailable, say nothing about the
+// session.
 var nobodySignedIn = []authorizationError{"login_required", "interaction_required", "account_selection_required", "consent_required"}
 
-// silentResult acts on the answer to prompt=none (Session Management 1.0, section 3.1): with the same user, only session_state
-// is updated; no user or another one is the logout of the user the app knew.
+// silentResult acts on the answer to prompt=none (Session Management 1.0, section 3.1): with the
+// same user, only session_state is updated; no user or another one is the logout of the user the
+// app knew.
 func (rp *relyingParty) silentResult(w http.ResponseWriter, r *http.Request, session rpSession, err error) {
 	current, _ := rp.session(r)
 	var refused authorizationError
@@ -126,8 +130,9 @@ func (rp *relyingParty) silentResult(w http.ResponseWriter, r *http.Request, ses
 	writePage(w, "rp_silent.html", errorPolicy, answer)
 }
 
-// loginAttempt is one sign-in under way. It is kept in a cookie of its own, named after its state, until the callback: that binds
-// the response to the browser that asked, and a silent attempt does not disturb one in another tab.
+// loginAttempt is one sign-in under way. It is kept in a cookie of its own, named after its state,
+// until the callback: that binds the response to the browser that asked, and a silent attempt does
+// not disturb one in another tab.
 type loginAttempt struct {
 	state, nonce string
 	verifier     string // of PKCE (RFC 7636)
@@ -147,7 +152,8 @@ func (a loginAttempt) remember(w http.ResponseWriter) {
 	a.setCookie(w, strings.Join([]string{a.nonce, a.verifier, mode}, "."), attemptLifetime)
 }
 
-// recallLoginAttempt returns the attempt that a callback answers, once. ok is false if this browser began none with its state.
+// recallLoginAttempt returns the attempt that a callback answers, once. ok is false if this
+// browser began none with its state.
 func recallLoginAttempt(w http.ResponseWriter, r *http.Request) (a loginAttempt, ok bool) {
 	a.state = r.URL.Query().Get("state")
 	c, err := r.Cookie(attemptCookie + a.state)

@@ -7,14 +7,15 @@ import (
 	"net/url"
 )
 
-// signedOutPath is where the OP sends browsers back to: the app's post_logout_redirect_uri, which is registered in the Caddyfile.
+// signedOutPath is where the OP sends browsers back to: the app's post_logout_redirect_uri, which
+// is registered in the Caddyfile.
 const signedOutPath = "/signed-out"
 
 // logoutCookie binds the way back to the browser that left.
 const logoutCookie = "logout_state"
 
-// logoutEverywhere signs out of this app and asks the OP to sign out (RP-Initiated Logout 1.0, section 2). The app's own session ends
-// first: it must not depend on whether the user comes back.
+// logoutEverywhere signs out of this app and asks the OP to sign out (RP-Initiated Logout 1.0,
+// section 2). The app's own session ends first: it must not depend on whether the user comes back.
 func (rp *relyingParty) logoutEverywhere(w http.ResponseWriter, r *http.Request) {
 	session, signedIn := rp.session(r)
 	rp.endSession(w, r)

@@ -20,7 +20,8 @@ func (rp *relyingParty) session(r *http.Request) (s rpSession, ok bool) {
 	return s, ok
 }
 
-// startSession ends the browser's session, if it has one, and starts s with a cookie of a new value.
+// startSession ends the browser's session, if it has one, and starts s with a cookie of a new
+// value.
 func (rp *relyingParty) startSession(w http.ResponseWriter, r *http.Request, s rpSession) {
 	rp.forget(r)
 	value := rand.Text()

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// startCaddy starts Caddy with the plugin, all of whose files are in a directory, and waits until it serves. The Caddyfile lets it log
-// to the standard streams.
+// startCaddy starts Caddy with the plugin, all of whose files are in a directory, and waits until
+// it serves. The Caddyfile lets it log to the standard streams.
 func startCaddy(t *testing.T, dir, caddyfile string, environment ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
@@ -32,7 +32,8 @@ func startCaddy(t *testing.T, dir, caddyfile string, environment ...string) *pro
 	return p
 }
 
-// freePort returns a port that was free a moment ago. (The issuer must be known before Caddy listens.)
+// freePort returns a port that was free a moment ago. (The issuer must be known before Caddy
+// listens.)
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -57,8 +58,8 @@ type logEntry struct {
 	} `json:"request"`
 }
 
-// expectNoComplaints expects that the plugin has logged no warning and no error, but for those with a text in them, of which there
-// must be one. The text may be empty: none are expected.
+// expectNoComplaints expects that the plugin has logged no warning and no error, but for those
+// with a text in them, of which there must be one. The text may be empty: none are expected.
 func expectNoComplaints(t *testing.T, p *process, except string) {
 	t.Helper()
 	found := except == ""
@@ -78,8 +79,8 @@ func expectNoComplaints(t *testing.T, p *process, except string) {
 	}
 }
 
-// answered returns the times, in seconds and in order, of the requests that Caddy answered so far and that match, by its access
-// log.
+// answered returns the times, in seconds and in order, of the requests that Caddy answered so far
+// and that match, by its access log.
 func answered(p *process, match func(logEntry) bool) []float64 {
 	var times []float64
 	for _, line := range p.output.snapshot() {

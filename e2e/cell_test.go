@@ -25,7 +25,8 @@ type cell struct {
 	readable bool   // the check page can read its cookie
 }
 
-// run goes through all that a cell tells of, sign-in elsewhere first, and returns what was found, in the order of the table.
+// run goes through all that a cell tells of, sign-in elsewhere first, and returns what was found,
+// in the order of the table.
 func (c *cell) run(t *testing.T) []string {
 	t.Helper()
 	watcher := c.open(t, shopHost, "&anonymous")
@@ -69,8 +70,9 @@ func (c *cell) signIn(t *testing.T, page *tab, user string, login bool) {
 	page.waitFor(t, signedInAs(user))
 }
 
-// signInTwice has the second user sign in at a relying party, in two tabs, and returns the first. The token response says who it is;
-// the browser learns of it with the next authorization response.
+// signInTwice has the second user sign in at a relying party, in two tabs, and returns the first.
+// The token response says who it is; the browser learns of it with the next authorization
+// response.
 func (c *cell) signInTwice(t *testing.T) *tab {
 	t.Helper()
 	first := c.open(t, wikiHost, "")
@@ -80,7 +82,8 @@ func (c *cell) signInTwice(t *testing.T) *tab {
 	return first
 }
 
-// watched tells what a relying party got to know of a sign-in elsewhere, for which it had watched a browser that was not signed in.
+// watched tells what a relying party got to know of a sign-in elsewhere, for which it had watched
+// a browser that was not signed in.
 func (c *cell) watched(t *testing.T, page *tab) string {
 	t.Helper()
 	if got := eval[[]string](t, page, "queries"); got[0] != "nobody" {
@@ -102,7 +105,8 @@ func (c *cell) watched(t *testing.T, page *tab) string {
 	return cmp.Or(strings.Join(eval[[]string](t, page, "events"), ", "), nothingSaid)
 }
 
-// silently is what prompt=none finds in a hidden frame: a user, if the OP remembers users and gets its cookie there.
+// silently is what prompt=none finds in a hidden frame: a user, if the OP remembers users and gets
+// its cookie there.
 func (c *cell) silently(user, nobody string) string {
 	if c.op.sso && c.readable {
 		return user
@@ -125,7 +129,8 @@ func event(t *testing.T, page *tab) string {
 	return strings.Join(eval[[]string](t, page, "events"), ", ")
 }
 
-// expectUnchanged expects that the check page says unchanged to a relying party, so often at least, and nothing else.
+// expectUnchanged expects that the check page says unchanged to a relying party, so often at
+// least, and nothing else.
 func expectUnchanged(t *testing.T, page *tab, times int) {
 	t.Helper()
 	page.waitFor(t, "replies.unchanged >= "+strconv.Itoa(times))
@@ -137,7 +142,8 @@ func expectUnchanged(t *testing.T, page *tab, times int) {
 	}
 }
 
-// noticed tells which event a relying party raises, and how soon, by the replies that it had before.
+// noticed tells which event a relying party raises, and how soon, by the replies that it had
+// before.
 func (c *cell) noticed(t *testing.T, page *tab, unchanged int) string {
 	t.Helper()
 	raised := event(t, page)
@@ -152,8 +158,8 @@ func (c *cell) noticed(t *testing.T, page *tab, unchanged int) string {
 	return raised + ", " + want
 }
 
-// signedOut signs out at the OP and tells what the relying party makes of it. There must be one authorization request for it and
-// no more.
+// signedOut signs out at the OP and tells what the relying party makes of it. There must be one
+// authorization request for it and no more.
 func (c *cell) signedOut(t *testing.T, page *tab) string {
 	t.Helper()
 	before := c.site.authorizations(c.host, "shop")
@@ -177,7 +183,8 @@ func (c *cell) unnoticed(t *testing.T, page *tab, authorizations int) string {
 	return "not noticed"
 }
 
-// expectAuthorizations expects so many authorization requests of the shop when some more polls have passed: there is no loop.
+// expectAuthorizations expects so many authorization requests of the shop when some more polls
+// have passed: there is no loop.
 func (c *cell) expectAuthorizations(t *testing.T, want int) {
 	t.Helper()
 	time.Sleep(3 * time.Second)

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// A certificate is a self-signed one: files for Caddy, and a pool for Go's clients. Chromium is told not to care.
+// A certificate is a self-signed one: files for Caddy, and a pool for Go's clients. Chromium is
+// told not to care.
 type certificate struct {
 	file, keyFile string
 	pool          *x509.CertPool

@@ -34,7 +34,8 @@ var cookiePreferences = map[thirdPartyCookies]string{
 	blocked: `{"profile":{"cookie_controls_mode":1,"block_third_party_cookies":true}}`,
 }
 
-// inBothModes runs a test in a browser that allows third-party cookies and in one that blocks them, at the same time.
+// inBothModes runs a test in a browser that allows third-party cookies and in one that blocks
+// them, at the same time.
 func inBothModes(t *testing.T, test func(t *testing.T, mode thirdPartyCookies)) {
 	for _, mode := range []thirdPartyCookies{allowed, blocked} {
 		t.Run("third-party cookies "+string(mode), func(t *testing.T) {
@@ -44,10 +45,12 @@ func inBothModes(t *testing.T, test func(t *testing.T, mode thirdPartyCookies)) 
 	}
 }
 
-// A browser is a running Chromium with a new profile, in which all host names are those of the loopback interface.
+// A browser is a running Chromium with a new profile, in which all host names are those of the
+// loopback interface.
 type browser struct{ ctx context.Context }
 
-// startBrowser starts Chromium itself and connects to it: a driver that launches it may turn storage partitioning off.
+// startBrowser starts Chromium itself and connects to it: a driver that launches it may turn
+// storage partitioning off.
 func startBrowser(t *testing.T, mode thirdPartyCookies) *browser {
 	t.Helper()
 	program, profile := needBrowser(t), t.TempDir()
@@ -153,7 +156,8 @@ func (p *tab) waitFor(t *testing.T, expression string) {
 	t.Fatalf("waited in vain for %s; the page is %s", expression, p.describe())
 }
 
-// describe tells what a page shows, for messages of failed tests; its address goes without the query.
+// describe tells what a page shows, for messages of failed tests; its address goes without the
+// query.
 func (p *tab) describe() string {
 	ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
 	defer cancel()

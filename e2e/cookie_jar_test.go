@@ -47,7 +47,8 @@ func (o lenientOP) answer(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, query.Get("redirect_uri")+"?"+values.Encode(), http.StatusSeeOther)
 }
 
-// frames is a script that opens addresses in hidden frames, all at once. When all have loaded, opened is their number.
+// frames is a script that opens addresses in hidden frames, all at once. When all have loaded,
+// opened is their number.
 func frames(addresses string) string {
 	return `window.opened = 0; window.frameList = ` + addresses + `.map((address) => {
 		const frame = document.createElement('iframe');

@@ -50,8 +50,8 @@ func (r *table) markdown() string {
 	return b.String()
 }
 
-// expectDocumented prints the table, and expects it in docs/compatibility.md, between the comments with its name. Nothing is
-// expected where only some of the rows were asked for.
+// expectDocumented prints the table, and expects it in docs/compatibility.md, between the comments
+// with its name. Nothing is expected where only some of the rows were asked for.
 func (r *table) expectDocumented(t *testing.T, name string, rows int) {
 	t.Helper()
 	got := r.markdown()

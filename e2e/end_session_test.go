@@ -21,7 +21,8 @@ const shopClient = `
 			post_logout_redirect_uri https://app.shop.test:PORT/bye.html
 		}`
 
-// Two OPs that have no end_session endpoint: one whose cookies are cleared, and one that has a sign-out of its own.
+// Two OPs that have no end_session endpoint: one whose cookies are cleared, and one that has a
+// sign-out of its own.
 var leavable = []provider{
 	{
 		name: "npm oidc-provider 9", users: nodeProvider.users, sso: true, start: startProviderWithoutLogout, login: clickUser,
@@ -33,7 +34,8 @@ var leavable = []provider{
 	},
 }
 
-// leavingState has all the punctuation of ASCII twice, and has 64 characters: each layer would like to change some of it.
+// leavingState has all the punctuation of ASCII twice, and has 64 characters: each layer would
+// like to change some of it.
 const leavingState = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 func TestSigningOutAtTheEndSessionEndpoint(t *testing.T) {
@@ -193,7 +195,8 @@ func (l *leaver) expectPage(t *testing.T, name string, headings ...string) {
 	l.shop.expectAccessible(t)
 }
 
-// silently asks for an authorization with prompt=none in a tab of its own, and returns the answer's parameters.
+// silently asks for an authorization with prompt=none in a tab of its own, and returns the
+// answer's parameters.
 func (l *leaver) silently(t *testing.T) map[string]string {
 	t.Helper()
 	page := l.browser.open(t, l.site.authorizationURL(l.op, "query", "/answer.html")+"&prompt=none")

@@ -8,7 +8,8 @@ import (
 	"github.com/zitadel/oidc/v3/example/server/storage"
 )
 
-// startExampleOP starts the example of the library zitadel/oidc, and returns the address that it listens on.
+// startExampleOP starts the example of the library zitadel/oidc, and returns the address that it
+// listens on.
 func startExampleOP(t *testing.T, issuer string, clients map[string][]string) string {
 	t.Helper()
 	registered := make(map[string]*storage.Client)

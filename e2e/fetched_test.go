@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// A script that fetches the endpoint gets a status that is an error, and one of the OP's own pages can read what to do instead.
+// A script that fetches the endpoint gets a status that is an error, and one of the OP's own pages
+// can read what to do instead.
 func TestSignOutByFetchIsRefused(t *testing.T) {
 	t.Parallel()
 	needBrowser(t)

@@ -50,8 +50,8 @@ func TestFloodFromFrameInTheRelyingPartysPageDoesNotStarveItsOwnCheck(t *testing
 	})
 }
 
-// expectBound expects that so many check pages asked the server, each no more than once a second and once more, however the time
-// is cut.
+// expectBound expects that so many check pages asked the server, each no more than once a second
+// and once more, however the time is cut.
 func (s *site) expectBound(t *testing.T, pages int) {
 	t.Helper()
 	times := s.checkTimes()
@@ -69,8 +69,9 @@ func (s *site) expectBound(t *testing.T, pages int) {
 	t.Logf("%d questions in %.1f s", len(times), times[len(times)-1]-times[0])
 }
 
-// expectAnswers expects that a relying party's own check had its answers during the flood: unchanged alone, and never much later
-// than its turn comes, though what the server said was forgotten meanwhile.
+// expectAnswers expects that a relying party's own check had its answers during the flood:
+// unchanged alone, and never much later than its turn comes, though what the server said was
+// forgotten meanwhile.
 func expectAnswers(t *testing.T, page *tab) {
 	t.Helper()
 	page.waitFor(t, "replies.unchanged > "+strconv.Itoa(replies(t, page, "unchanged")))

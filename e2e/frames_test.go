@@ -9,11 +9,13 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// appCookies are those of an app: one of its server's, which Caddy deletes with the page in the frame, and one of its script's.
+// appCookies are those of an app: one of its server's, which Caddy deletes with the page in the
+// frame, and one of its script's.
 var appCookies = []string{"served", "scripted"}
 
-// An app in a frame keeps its origin, runs its script and posts its form. A browser that blocks third-party cookies keeps those of
-// another site's app from it; nothing in our page can change that.
+// An app in a frame keeps its origin, runs its script and posts its form. A browser that blocks
+// third-party cookies keeps those of another site's app from it; nothing in our page can change
+// that.
 func TestAppInFrontChannelFrameSignsItselfOut(t *testing.T) {
 	t.Parallel()
 	needBrowser(t)
@@ -48,7 +50,8 @@ func (b *browser) signInAtApp(t *testing.T, address string) {
 	}
 }
 
-// expectAppSignedOut expects that the app in a frame has ended its own session, or could not see it.
+// expectAppSignedOut expects that the app in a frame has ended its own session, or could not see
+// it.
 func (l *leaver) expectAppSignedOut(t *testing.T, host string, want bool) {
 	t.Helper()
 	for _, name := range appCookies {

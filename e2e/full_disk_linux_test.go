@@ -84,7 +84,8 @@ func (d disk) fill(t *testing.T) {
 	}
 }
 
-// While there is no space, users sign in and out, and nothing wrong is said; when there is again, all goes on by itself.
+// While there is no space, users sign in and out, and nothing wrong is said; when there is again,
+// all goes on by itself.
 func TestUsersSignInAndOutWhileTheDiskIsFull(t *testing.T) {
 	t.Parallel()
 	needBrowser(t)
@@ -141,8 +142,8 @@ func TestUsersSignInAndOutWhileTheDiskIsFull(t *testing.T) {
 	}
 }
 
-// signInAtMany signs alice in at so many clients that the record of her browser takes pages of its own: its end finds no room in a
-// full file, as that of a small one may.
+// signInAtMany signs alice in at so many clients that the record of her browser takes pages of its
+// own: its end finds no room in a full file, as that of a small one may.
 func signInAtMany(t *testing.T, p *person) (atShop signedIn) {
 	t.Helper()
 	for client := range p.site.clients {
@@ -157,8 +158,8 @@ func signInAtMany(t *testing.T, p *person) (atShop signedIn) {
 	return atShop
 }
 
-// signInUntil has people sign in until the server says so of some in a row: the full file has room for a few, and is opened again
-// after a few seconds. It returns the last.
+// signInUntil has people sign in until the server says so of some in a row: the full file has room
+// for a few, and is opened again after a few seconds. It returns the last.
 func signInUntil(t *testing.T, s *site, host, want string, times int) signedIn {
 	t.Helper()
 	row := 0

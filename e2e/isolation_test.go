@@ -2,7 +2,8 @@ package e2e
 
 import "testing"
 
-// TestIsolatedPageCanFrameTheCheckPage is about pages with Cross-Origin-Embedder-Policy: require-corp, which frame only what agrees.
+// TestIsolatedPageCanFrameTheCheckPage is about pages with Cross-Origin-Embedder-Policy:
+// require-corp, which frame only what agrees.
 func TestIsolatedPageCanFrameTheCheckPage(t *testing.T) {
 	t.Parallel()
 	inBothModes(t, func(t *testing.T, mode thirdPartyCookies) {
@@ -25,7 +26,8 @@ func TestIsolatedPageCanFrameTheCheckPage(t *testing.T) {
 	})
 }
 
-// frameAnother is an expression that frames a page which says something at once, and gives what it said, or that it is blocked.
+// frameAnother is an expression that frames a page which says something at once, and gives what it
+// said, or that it is blocked.
 func frameAnother(url string) string {
 	return `new Promise((resolve) => {
 		addEventListener('message', (event) => event.origin === new URL('` + url + `').origin && resolve(event.data));

@@ -101,7 +101,8 @@ func TestCaddyIsKilledAgainAndAgain(t *testing.T) {
 	}
 }
 
-// signInAndOut is what a person does, until it succeeds or is not known to. It reports whether to go on.
+// signInAndOut is what a person does, until it succeeds or is not known to. It reports whether to
+// go on.
 func signInAndOut(t *testing.T, s *site, host string, l *ledger, stop <-chan struct{}) bool {
 	p := newPerson(t, s, host)
 	defer p.close()

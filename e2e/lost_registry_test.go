@@ -32,8 +32,8 @@ var losses = map[string]struct {
 	}},
 }
 
-// Not recorded is never signed out: nothing is seen of a loss, the next sign-in goes on with the session, and a later sign-out is
-// seen.
+// Not recorded is never signed out: nothing is seen of a loss, the next sign-in goes on with the
+// session, and a later sign-out is seen.
 func TestALostRegistryIsNoSignOut(t *testing.T) {
 	t.Parallel()
 	for name, loss := range losses {
@@ -68,7 +68,8 @@ func TestALostRegistryIsNoSignOut(t *testing.T) {
 
 				loss.lose(t, s, file, expect)
 				expect("after the loss", "unknown", loss.ofBob)
-				time.Sleep(5 * time.Second) // some polls: she is told nothing, or unchanged where the cookie decides
+				// some polls: she is told nothing, or unchanged where the cookie decides
+				time.Sleep(5 * time.Second)
 				expectUnchanged(t, shop, 1)
 
 				wiki := c.open(t, wikiHost, "")

@@ -13,8 +13,9 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// These variables make this test binary something else than tests: a guard, or Caddy with the plugin. So no second binary has to
-// be built, and test results are never cached over a change of the plugin.
+// These variables make this test binary something else than tests: a guard, or Caddy with the
+// plugin. So no second binary has to be built, and test results are never cached over a change of
+// the plugin.
 const (
 	guardVariable = "OIDC_SESSION_E2E_GUARD"
 	caddyVariable = "OIDC_SESSION_E2E_CADDY"
@@ -26,7 +27,8 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(guardVariable)
 		os.Exit(guard(os.Args[1], os.Args[2:]))
 	case os.Getenv(caddyVariable) != "":
-		registry.Limit = 5 * time.Second // a busy machine is no reason for a login to go on without its record
+		// a busy machine is no reason for a login to go on without its record
+		registry.Limit = 5 * time.Second
 		caddycmd.Main()
 	default:
 		flag.Set("test.parallel", "4") // they wait most of the time; -parallel goes before this

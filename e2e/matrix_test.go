@@ -13,8 +13,8 @@ const (
 // domains are the registrable domains that an OP is in.
 var domains = map[placement]string{crossSite: "provider.test", sameSite: "shop.test"}
 
-// TestCompatibility runs each OP in each place in each browser, and writes down what a relying party with oidc-client-ts gets to
-// know. docs/compatibility.md must say the same.
+// TestCompatibility runs each OP in each place in each browser, and writes down what a relying
+// party with oidc-client-ts gets to know. docs/compatibility.md must say the same.
 func TestCompatibility(t *testing.T) {
 	t.Parallel()
 	needBrowser(t)
@@ -27,7 +27,8 @@ func TestCompatibility(t *testing.T) {
 	results.expectDocumented(t, "matrix", 2*len(providers)*len(domains))
 }
 
-// runCells runs the cells of one browser at the same time. Each has an OP host of its own, and so its own cookies.
+// runCells runs the cells of one browser at the same time. Each has an OP host of its own, and so
+// its own cookies.
 func runCells(t *testing.T, mode thirdPartyCookies, results *table) {
 	s := newSite(t)
 	for _, op := range providers {

@@ -32,9 +32,10 @@ func TestMonitoredSessionStaysUnchangedWhileTheProvidersCookieRotates(t *testing
 	})
 }
 
-// rotate makes the OP write its cookie anew, as it does for every authorization response: to one who signs in again by hand at
-// another relying party, and to prompt=none in a hidden frame. Where the browser keeps the cookie from the frame, that finds
-// nobody, which must mean nothing to those who are signed in.
+// rotate makes the OP write its cookie anew, as it does for every authorization response: to one
+// who signs in again by hand at another relying party, and to prompt=none in a hidden frame. Where
+// the browser keeps the cookie from the frame, that finds nobody, which must mean nothing to those
+// who are signed in.
 func rotate(t *testing.T, s *site, b *browser, mode thirdPartyCookies) {
 	t.Helper()
 	before := b.cookie(t, s.url(opHost, "/"), "_session")
@@ -53,7 +54,8 @@ func rotate(t *testing.T, s *site, b *browser, mode thirdPartyCookies) {
 	}
 }
 
-// waitForPolls waits until the check page replied 60 times, and makes sure that these were as many seconds.
+// waitForPolls waits until the check page replied 60 times, and makes sure that these were as many
+// seconds.
 func waitForPolls(t *testing.T, page *tab, since time.Time) {
 	t.Helper()
 	for deadline := since.Add((polls + 30) * time.Second); ; time.Sleep(time.Second) {

@@ -9,7 +9,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A provider is an OpenID Provider (OP) of the tests: how it is started, and what its users do at it.
+// A provider is an OpenID Provider (OP) of the tests: how it is started, and what its users do at
+// it.
 type provider struct {
 	name string
 	// options are those of the oidc_session directive on its site. PORT in them is Caddy's.
@@ -19,13 +20,15 @@ type provider struct {
 	// sso reports whether it remembers who is signed in.
 	sso bool
 
-	// start starts it for clients with their redirect URIs, and returns the address that it listens on.
+	// start starts it for clients with their redirect URIs, and returns the address that it
+	// listens on.
 	start func(t *testing.T, issuer string, clients map[string][]string) string
 	// login gives the login page what it asks for.
 	login func(t *testing.T, page *tab, user string)
 	// signOut signs out, in a tab that shows a page of the OP's origin.
 	signOut func(t *testing.T, page *tab)
-	// switchUser signs the second user in in place of the first, at the OP and at a relying party, whose tab it returns.
+	// switchUser signs the second user in in place of the first, at the OP and at a relying party,
+	// whose tab it returns.
 	switchUser func(t *testing.T, c *cell) *tab
 }
 

@@ -66,7 +66,8 @@ func (s *site) operate(t *testing.T, method, issuer, sub string, answer any) {
 	}
 }
 
-// An operator lists alice's sessions and ends them: both of her browsers and all clients notice, and bob does not.
+// An operator lists alice's sessions and ends them: both of her browsers and all clients notice,
+// and bob does not.
 func TestAnOperatorEndsAllSessionsOfAUser(t *testing.T) {
 	t.Parallel()
 	needBrowser(t)

@@ -25,7 +25,8 @@ const (
 	longHost = "customer-portal-of-the-southern-region.applications.internal.example.com"
 )
 
-// manyApps are more apps than a group of the receipt names, some with names that are hard on a layout.
+// manyApps are more apps than a group of the receipt names, some with names that are hard on a
+// layout.
 func manyApps() []string {
 	apps := []string{longName, rtlName}
 	for len(apps) < 25 {
@@ -129,7 +130,8 @@ func (p *tab) lookAt(t *testing.T, s screen) {
 		emulation.SetDeviceMetricsOverride(s.width, 800, 1, s.width < 500))
 }
 
-// expectAccessible expects that axe-core finds nothing in the page that keeps people from using it, and leaves nothing undecided.
+// expectAccessible expects that axe-core finds nothing in the page that keeps people from using
+// it, and leaves nothing undecided.
 func (p *tab) expectAccessible(t *testing.T) {
 	t.Helper()
 	if !eval[bool](t, p, "typeof axe === 'object'") {
@@ -152,8 +154,8 @@ func (p *tab) expectAccessible(t *testing.T) {
 	}
 }
 
-// The pictures are kept with -artifacts, in the directory that -outputdir names. It is not parallel: it keeps the processors busy,
-// and others count how often a page asks in a time.
+// The pictures are kept with -artifacts, in the directory that -outputdir names. It is not
+// parallel: it keeps the processors busy, and others count how often a page asks in a time.
 func TestPagesAreAccessible(t *testing.T) {
 	needBrowser(t)
 	needPackages(t)

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// A person is a browser without pages: it keeps cookies, and does at the scripted OP what users and their apps do. What
-// fails is no failure of the test, for Caddy may be gone at any moment.
+// A person is a browser without pages: it keeps cookies, and does at the scripted OP what users
+// and their apps do. What fails is no failure of the test, for Caddy may be gone at any moment.
 type person struct {
 	site *site
 	host string // the OP's
@@ -74,8 +74,8 @@ func (p *person) signIn(client, user string) (a signedIn, err error) {
 	return a, err
 }
 
-// signOut asks for the sign-out as an app's link does. It returns the page that it leads to, or reports that it leads back to the
-// app: the end is recorded then.
+// signOut asks for the sign-out as an app's link does. It returns the page that it leads to, or
+// reports that it leads back to the app: the end is recorded then.
 func (p *person) signOut(a signedIn) (page string, back bool, err error) {
 	target := p.site.url(p.host, endSessionPath) + "?" + url.Values{
 		"id_token_hint": {a.hint}, "post_logout_redirect_uri": {a.origin + "/bye.html"},

@@ -16,7 +16,8 @@ var postedPage = template.Must(template.New("").Parse(`<!DOCTYPE html>
 <script src="/answer.js"></script>
 `))
 
-// startPosted starts the endpoint of the relying parties that takes authorization responses by form_post, and returns its address.
+// startPosted starts the endpoint of the relying parties that takes authorization responses by
+// form_post, and returns its address.
 func startPosted(t *testing.T) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost || r.ParseForm() != nil {

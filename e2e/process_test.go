@@ -49,8 +49,8 @@ func (l *lines) snapshot() []string {
 	return slices.Clone(l.all)
 }
 
-// start starts a program under a guard, in the directory and with the additions to the environment that are given. Ask for
-// temporary directories before, so that they outlive the program.
+// start starts a program under a guard, in the directory and with the additions to the environment
+// that are given. Ask for temporary directories before, so that they outlive the program.
 func start(t *testing.T, dir string, env []string, program string, args ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
@@ -105,11 +105,12 @@ func (p *process) waitLine(t *testing.T, what string, find func(line string) (st
 	}
 }
 
-// guarded are the attributes of a guarded program, which has a disk of its own where the test can give it one.
+// guarded are the attributes of a guarded program, which has a disk of its own where the test can
+// give it one.
 var guarded = func() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// guard runs a program in a process group of its own, and kills that group when its own standard input ends: the test that
-// holds the other end is over then, be it by a panic or a signal.
+// guard runs a program in a process group of its own, and kills that group when its own standard
+// input ends: the test that holds the other end is over then, be it by a panic or a signal.
 func guard(program string, args []string) int {
 	// A Ctrl-C in the terminal is the test's to handle; its end is the end of the input.
 	signal.Ignore(os.Interrupt)
@@ -139,8 +140,8 @@ func guard(program string, args []string) int {
 	return 0
 }
 
-// killGroup kills a process group and waits, for two seconds at most, until none of it is left to write into a directory that is
-// about to be removed.
+// killGroup kills a process group and waits, for two seconds at most, until none of it is left to
+// write into a directory that is about to be removed.
 func killGroup(id int) {
 	for range 200 {
 		if syscall.Kill(-id, syscall.SIGKILL) == syscall.ESRCH {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestResponseModes shows that session_state arrives in each mode, and that it is a right one: the check page says unchanged.
+// TestResponseModes shows that session_state arrives in each mode, and that it is a right one: the
+// check page says unchanged.
 func TestResponseModes(t *testing.T) {
 	t.Parallel()
 	needBrowser(t)
@@ -63,8 +64,8 @@ func (s *site) authorizationURL(op provider, mode, path string) string {
 
 var sessionStatePattern = regexp.MustCompile(`^[\w-]{43}\.[\w-]+$`)
 
-// expectAnswered expects an authorization response with a session_state in the page of a relying party, and returns the one word
-// that the check page says of it.
+// expectAnswered expects an authorization response with a session_state in the page of a relying
+// party, and returns the one word that the check page says of it.
 func expectAnswered(t *testing.T, page *tab) string {
 	t.Helper()
 	page.waitFor(t, "replies.length >= 2")

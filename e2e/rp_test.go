@@ -2,7 +2,8 @@ package e2e
 
 import "testing"
 
-// signIn signs a user in at a relying party, through the login page of the OP, and leaves its page open.
+// signIn signs a user in at a relying party, through the login page of the OP, and leaves its page
+// open.
 func signIn(t *testing.T, page *tab, user string) {
 	t.Helper()
 	page.click(t, "#sign-in")

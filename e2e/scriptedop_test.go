@@ -12,9 +12,10 @@ import (
 	"time"
 )
 
-// A scriptedOP is an OP that is awkward in every way of those in the field that the two others are not: the value of its login
-// cookie is another one after each authorization request, while another user gets the same value and the same sid; it signs out
-// by XHR, with an empty value and an expiry in the future; its codes come from its login form, too; and it has a session_state and
+// A scriptedOP is an OP that is awkward in every way of those in the field that the two others are
+// not: the value of its login cookie is another one after each authorization request, while
+// another user gets the same value and the same sid; it signs out by XHR, with an empty value and
+// an expiry in the future; its codes come from its login form, too; and it has a session_state and
 // a check page of its own, of which nothing is right.
 type scriptedOP struct {
 	issuer  string

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// Four registrable domains: no public suffix list knows their top-level domain, so each label below it is one.
+// Four registrable domains: no public suffix list knows their top-level domain, so each label
+// below it is one.
 const (
 	opHost      = "op.provider.test"
 	shopHost    = "app.shop.test"
@@ -91,7 +92,8 @@ cookies.provider.test:%[1]s {
 }
 `
 
-// The header block is that of a careful operator, who denies frames; its deferred field is written after all others.
+// The header block is that of a careful operator, who denies frames; its deferred field is written
+// after all others.
 const opCaddyfile = `
 %[2]s:%[1]s {
 	import common
@@ -165,7 +167,8 @@ func (s *site) url(host, path string) string {
 	return "https://" + host + ":" + s.port + path
 }
 
-// client returns an HTTP client that finds the hosts on the loopback interface and follows no redirects.
+// client returns an HTTP client that finds the hosts on the loopback interface and follows no
+// redirects.
 func (s *site) client(t *testing.T) *http.Client {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {

@@ -9,7 +9,8 @@ import (
 	"github.com/chromedp/cdproto/storage"
 )
 
-// speculations are the ways in which a page has Chromium load a link before anybody follows it: statements, for the address.
+// speculations are the ways in which a page has Chromium load a link before anybody follows it:
+// statements, for the address.
 var speculations = map[string]string{
 	"prerendered by rules":  speculationRules("prerender"),
 	"prefetched by rules":   speculationRules("prefetch"),
@@ -31,7 +32,8 @@ func speculationLink(relation string) string {
 		document.head.append(link);`
 }
 
-// Chromium loads a link of another site so only where it has no cookies for it: nobody is signed in there.
+// Chromium loads a link of another site so only where it has no cookies for it: nobody is signed
+// in there.
 func TestLinkThatWasLoadedBeforehandSignsOutWhenItIsClicked(t *testing.T) {
 	t.Parallel()
 	needBrowser(t)
@@ -75,7 +77,8 @@ func (l *leaver) clickAfter(t *testing.T, address, speculate string) {
 	}
 }
 
-// isSpeculative reports whether a request for the endpoint says that nobody has followed the link yet.
+// isSpeculative reports whether a request for the endpoint says that nobody has followed the link
+// yet.
 func isSpeculative(e logEntry) bool {
 	return len(e.Request.Headers["Sec-Purpose"]) > 0 && strings.HasPrefix(e.Request.URI, endSessionPath)
 }

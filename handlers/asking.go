@@ -16,10 +16,12 @@ import (
 
 // Bounds of asking the OP for a document.
 const (
-	askTries   = 3                      // how many questions, its own or others', a request waits for
-	AskPause   = 250 * time.Millisecond // after the OP was not there; at least as long as the question took
-	askAgainIn = 5 * time.Second        // after any other failure
-	maxRefused = 1 << 10                // callers that are remembered
+	// how many questions, its own or others', a request waits for
+	askTries = 3
+	// after the OP was not there; at least as long as the question took
+	AskPause   = 250 * time.Millisecond
+	askAgainIn = 5 * time.Second // after any other failure
+	maxRefused = 1 << 10         // callers that are remembered
 )
 
 // A Refresher asks the OP for a document: one question at a time, whose answer all wait for, and
@@ -38,8 +40,8 @@ type Inquiry[T any] struct {
 }
 
 // Ask starts a question unless one is under way or it is too early for one, or there is nothing to
-// ask. It returns a channel that is closed when there is nothing more to wait for, and whether that
-// is the caller's own question.
+// ask. It returns a channel that is closed when there is nothing more to wait for, and whether
+// that is the caller's own question.
 func (f *Refresher[T]) Ask(
 	now func() time.Time, who caller, prepare func() *Inquiry[T],
 ) (flight <-chan struct{}, own bool) {
@@ -78,7 +80,8 @@ func (f *Refresher[T]) finish(now time.Time, who caller, q *Inquiry[T], value T,
 	}
 }
 
-// asking bounds how often the OP is asked. Its zero value is ready. The lock of who has it guards it.
+// asking bounds how often the OP is asked. Its zero value is ready. The lock of who has it guards
+// it.
 //
 // A question goes through the site as its caller came, and a site refuses some callers: by
 // address, by User-Agent, or who is not signed in at its own wall. That says nothing of the OP,

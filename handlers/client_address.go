@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// ClientAddress is the address that questions are counted by: the client IP as Caddy sees it, behind trusted proxies too; the
-// /64 of an IPv6 address, since one client has all of that.
+// ClientAddress is the address that questions are counted by: the client IP as Caddy sees it,
+// behind trusted proxies too; the /64 of an IPv6 address, since one client has all of that.
 func ClientAddress(r *http.Request) string {
 	address := clientIP(r)
 	ip := net.ParseIP(address)

@@ -25,12 +25,13 @@ type cookieNames struct {
 	Session string // the sealed cookie: S in the comments
 	State   string // the browser state, readable by the check page: B in the comments
 	Pending string // the prefix of the pending cookies
-	// trustworthy reports whether browsers take cookies with Secure, SameSite=None and the __Host- prefix from the issuer.
+	// trustworthy reports whether browsers take cookies with Secure, SameSite=None and the __Host-
+	// prefix from the issuer.
 	Trustworthy bool
 }
 
-// newCookieNames names the cookies of an issuer. Cookies do not know ports and the __Host- prefix no paths, so that an issuer
-// which has either gets names of its own.
+// newCookieNames names the cookies of an issuer. Cookies do not know ports and the __Host- prefix
+// no paths, so that an issuer which has either gets names of its own.
 func newCookieNames(issuer, origin, path string) cookieNames {
 	u, err := url.Parse(origin)
 	suffix, prefix := "", ""
@@ -50,20 +51,22 @@ func newCookieNames(issuer, origin, path string) cookieNames {
 	}
 }
 
-// IsPending reports whether a cookie is a pending one of this issuer: a browser sends those of all issuers on the host, and the names
-// of those with a path or a port begin alike.
+// IsPending reports whether a cookie is a pending one of this issuer: a browser sends those of all
+// issuers on the host, and the names of those with a path or a port begin alike.
 func (n cookieNames) IsPending(name string) bool {
 	slot, ours := strings.CutPrefix(name, n.Pending)
 	return ours && len(slot) == 1 && strings.Contains(NavigationSlots+OtherSlots, slot)
 }
 
-// isTrustworthy reports whether browsers treat an origin as potentially trustworthy (W3C Secure Contexts, section 3.1).
+// isTrustworthy reports whether browsers treat an origin as potentially trustworthy (W3C Secure
+// Contexts, section 3.1).
 func isTrustworthy(origin *url.URL) bool {
 	return origin.Scheme == "https" || IsLoopback(origin.Hostname())
 }
 
-// Cookie returns a cookie for the issuer's origin. SameSite=None, because the check page and hidden prompt=none frames are in
-// other sites' pages; where browsers refuse that, Lax is what is left.
+// Cookie returns a cookie for the issuer's origin. SameSite=None, because the check page and
+// hidden prompt=none frames are in other sites' pages; where browsers refuse that, Lax is what is
+// left.
 func (n cookieNames) Cookie(name, value string, maxAge time.Duration, readable bool) *http.Cookie {
 	c := &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: int(maxAge.Seconds()), HttpOnly: !readable, SameSite: http.SameSiteLaxMode}
 	if n.Trustworthy {
@@ -79,7 +82,8 @@ func (n cookieNames) Deletion(name string) *http.Cookie {
 	return c
 }
 
-// Strip takes the pending cookies out of a request, whose header must be the caller's own: the OP has no use for them.
+// Strip takes the pending cookies out of a request, whose header must be the caller's own: the OP
+// has no use for them.
 func (n cookieNames) Strip(r *http.Request) {
 	for i, line := range r.Header["Cookie"] {
 		if !strings.Contains(line, n.Pending) {
@@ -99,9 +103,10 @@ func (n cookieNames) Strip(r *http.Request) {
 	}
 }
 
-// Each pending request has one of a few cookies, since all of a site's cookies must fit into a request: servers refuse those with
-// more than some kilobytes. Frames, and whatever else is no navigation that somebody sees, have some of their own. So a page
-// that asks in hidden frames, as often as it likes, takes no cookie from a sign-in that is under way.
+// Each pending request has one of a few cookies, since all of a site's cookies must fit into a
+// request: servers refuse those with more than some kilobytes. Frames, and whatever else is no
+// navigation that somebody sees, have some of their own. So a page that asks in hidden frames, as
+// often as it likes, takes no cookie from a sign-in that is under way.
 const (
 	NavigationSlots = "01234567"
 	OtherSlots      = "abcd"

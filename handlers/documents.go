@@ -28,7 +28,8 @@ type documents struct {
 	mu      sync.Mutex
 	asked   Lately[*Refresher[discovered]] // by path
 	flights int                            // how many questions are under way
-	known   string                         // the path of the document that the registry remembers; empty: it does not
+	// the path of the document that the registry remembers; empty: it does not
+	known string
 }
 
 // place is the path to ask for a document where the configuration does not say it; empty: none was
@@ -81,7 +82,8 @@ func (p *Provider) recall(ctx context.Context) {
 		return
 	}
 	d.recalled = now
-	ctx, cancel := context.WithTimeout(registry.Patient(ctx), MetadataWait) // the registry may just be opening
+	// the registry may just be opening
+	ctx, cancel := context.WithTimeout(registry.Patient(ctx), MetadataWait)
 	defer cancel()
 	facts, err := p.env.Registry.Facts(ctx, p.named.Issuer)
 	if err != nil {

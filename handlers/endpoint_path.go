@@ -15,11 +15,12 @@ const DefaultCheckSessionPath = "/oidc/check-session"
 // DefaultEndSessionPath is where the end_session endpoint is served, behind the issuer's own path.
 const DefaultEndSessionPath = "/oidc/end-session"
 
-// ConfirmSuffix is where the answer to the question is posted, behind the path of the endpoint: no request of an app is taken for it.
+// ConfirmSuffix is where the answer to the question is posted, behind the path of the endpoint: no
+// request of an app is taken for it.
 const ConfirmSuffix = "/confirm"
 
-// ValidateMethod reports why a word cannot be a method (RFC 9110, section 9.1). An empty one is the
-// default.
+// ValidateMethod reports why a word cannot be a method (RFC 9110, section 9.1). An empty one is
+// the default.
 func ValidateMethod(option, method string) error {
 	if method != "" && !httpguts.ValidHeaderFieldName(method) {
 		return fmt.Errorf("%s: %q is no method, such as GET, POST or DELETE", option, method)
@@ -30,7 +31,8 @@ func ValidateMethod(option, method string) error {
 // ErrPath says that a configured path cannot be served.
 var ErrPath = errors.New("invalid path")
 
-// ValidatePath reports why a path cannot be one on the issuer's origin. An empty one is the default.
+// ValidatePath reports why a path cannot be one on the issuer's origin. An empty one is the
+// default.
 func ValidatePath(option, path string) error {
 	if path == "" {
 		return nil
@@ -92,7 +94,8 @@ func (op *OP) validateOwn(option, path string) error {
 	return nil
 }
 
-// EndpointPath is the path of an endpoint of ours: the configured one, or the default behind the issuer's own path.
+// EndpointPath is the path of an endpoint of ours: the configured one, or the default behind the
+// issuer's own path.
 func (op *OP) EndpointPath(configured, byDefault string) string {
 	if configured != "" {
 		return configured

@@ -14,30 +14,33 @@ import (
 
 // Env is the world a handler works in. All fields are required.
 type Env struct {
-	// Keys returns the shared keys. It fails while they cannot be had; what needs them passes untouched then.
+	// Keys returns the shared keys. It fails while they cannot be had; what needs them passes
+	// untouched then.
 	Keys func(context.Context) (*sessionstate.Keyring, error)
 
 	// Registry records sessions.
 	Registry *registry.Registry
 
-	// Prepare makes a sub-request ready for the handlers behind, which find the caller's variables and placeholders in it.
-	// The response writer is the sub-request's own.
+	// Prepare makes a sub-request ready for the handlers behind, which find the caller's variables
+	// and placeholders in it. The response writer is the sub-request's own.
 	Prepare func(sub, caller *http.Request, w http.ResponseWriter) *http.Request
 
 	// OPAddress is asked in place of the handlers behind; nil: there is none.
 	OPAddress *OPAddress
 
-	// Replace returns a text with the placeholders of a request in place; what is none that is known stays.
+	// Replace returns a text with the placeholders of a request in place; what is none that is
+	// known stays.
 	Replace func(r *http.Request, text string) string
 
 	// SessionLifetime is how long a session lasts from its start.
 	SessionLifetime time.Duration
-	// IdleTimeout is after how long a session ends that nobody signs in to an app by; zero: it does not end so.
+	// IdleTimeout is after how long a session ends that nobody signs in to an app by; zero: it
+	// does not end so.
 	IdleTimeout time.Duration
 
-	// Tells reports whether the clients of an OP's sessions are notified when those end. Wake has new
-	// notices looked for. SawIDToken is called with each ID token of a client, and may wait for the
-	// registry where that is news.
+	// Tells reports whether the clients of an OP's sessions are notified when those end. Wake has
+	// new notices looked for. SawIDToken is called with each ID token of a client, and may wait
+	// for the registry where that is news.
 	Notifies   func(op *OP) bool
 	Wake       func()
 	SawIDToken func(ctx context.Context, op *OP, clientID string, token tokens.IDToken)
@@ -58,6 +61,6 @@ const (
 	MaxCheck        = 8 << 10  // bytes of the form of one check
 )
 
-// RecordingContext is the context for recording what the OP has done: it has happened, even if the client has gone meanwhile. The
-// registry and the keys bound their own time.
+// RecordingContext is the context for recording what the OP has done: it has happened, even if the
+// client has gone meanwhile. The registry and the keys bound their own time.
 func RecordingContext(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }

@@ -58,8 +58,8 @@ func (env Env) subject(ctx context.Context, issuer, sub string) zap.Field {
 	return zap.String("subject", keys.Pseudonym(issuer, sub))
 }
 
-// userOf returns the first sub that was observed in a session; empty: none was. An OP may give each
-// client another sub for one user.
+// userOf returns the first sub that was observed in a session; empty: none was. An OP may give
+// each client another sub for one user.
 func userOf(session *registry.Session) string {
 	var first registry.Subject
 	for _, client := range session.Clients {
@@ -72,7 +72,8 @@ func userOf(session *registry.Session) string {
 	return first.Sub
 }
 
-// LogUnrecorded logs that the registry could not be asked: what is done instead is said in the message.
+// LogUnrecorded logs that the registry could not be asked: what is done instead is said in the
+// message.
 func LogUnrecorded(logger *zap.Logger, message string, err error) {
 	if c := logger.Check(zap.WarnLevel, message); c != nil {
 		c.Write(zap.Error(err))

@@ -9,7 +9,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// WellKnown is where an OP's metadata stands, behind its issuer (OpenID Connect Discovery 1.0, section 4).
+// WellKnown is where an OP's metadata stands, behind its issuer (OpenID Connect Discovery 1.0,
+// section 4).
 const WellKnown = "/.well-known/openid-configuration"
 
 // Metadata is what is used of the OP's own document (OpenID Connect Discovery 1.0, section 3).
@@ -58,13 +59,14 @@ func (m Metadata) owners(issuerOrigin string) map[string]string {
 	return owners
 }
 
-// publicSubjects reports whether equal End-Users have equal subs at all clients: the OP offers nothing but public subjects
-// (OpenID Connect Core 1.0, section 8).
+// publicSubjects reports whether equal End-Users have equal subs at all clients: the OP offers
+// nothing but public subjects (OpenID Connect Core 1.0, section 8).
 func (m Metadata) publicSubjects() bool {
 	return slices.Equal(m.SubjectTypesSupported, []string{"public"})
 }
 
-// EndpointPath returns the path of an endpoint, or "" when it is not on the issuer's origin, where it could not be observed.
+// EndpointPath returns the path of an endpoint, or "" when it is not on the issuer's origin, where
+// it could not be observed.
 func EndpointPath(endpoint, issuerOrigin string) string {
 	origin, err := sessionstate.Origin(endpoint)
 	if err != nil || origin != issuerOrigin {

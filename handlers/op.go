@@ -18,15 +18,18 @@ const (
 	IDTokensSid = "sid" // the name of the OP's session
 )
 
-// An OP is what is known of the OpenID Provider at a site. It never changes: what is learnt anew makes a new one.
+// An OP is what is known of the OpenID Provider at a site. It never changes: what is learnt anew
+// makes a new one.
 type OP struct {
-	// Issuer is what all that is recorded and sealed of the OP goes by: its issuer identifier, exactly as its document has it; of an
-	// OP with several, the first that is configured, which may end in a *.
+	// Issuer is what all that is recorded and sealed of the OP goes by: its issuer identifier,
+	// exactly as its document has it; of an OP with several, the first that is configured, which
+	// may end in a *.
 	Issuer string
 	// Origin is the issuer's origin (RFC 6454).
 	Origin string
-	// DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath, JWKSPath and RegistrationPath are the paths of the OP's endpoints on that
-	// origin, not escaped. Empty: not known, or elsewhere.
+	// DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath, JWKSPath and
+	// RegistrationPath are the paths of the OP's endpoints on that origin, not escaped. Empty: not
+	// known, or elsewhere.
 	DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath, JWKSPath, RegistrationPath string
 
 	Path           string       // that its issuers share, without a slash at its end
@@ -34,24 +37,29 @@ type OP struct {
 	places         []pattern    // where documents are that are not at their issuers' own places
 	DocumentIssuer string       // that the document names which the fields below are of
 	DocumentPath   string       // the path of that document
-	views          []*OP        // of an OP with several documents: the OP by each, the latest first
-	guessed        []guess      // of such an OP, by the latest
+	// of an OP with several documents: the OP by each, the latest first
+	views   []*OP
+	guessed []guess // of such an OP, by the latest
 
-	Discovered            bool              // from the OP's document, which the fields below are of
-	HasBackChannelLogout  bool              // the OP has back-channel logout of its own
-	HasFrontChannelLogout bool              // the OP has front-channel logout of its own
-	HasCheckSession       bool              // the OP's document names a check_session_iframe
-	HasEndSession         bool              // the OP's document has an end_session_endpoint of its own, wherever that is
-	owners                map[string]string // the names of the document's members that name a path
-	JWKSURI               string            // as the OP's document has it; empty: not known
-	SigningAlgorithms     []string          // that the OP signs ID tokens with, as its document has them
-	PublicSubjects        bool
-	ClaimsSID             bool // the OP's document says that ID tokens have a sid
-	RequestObjects        bool // requests may be in request objects
-	RequestURIs           bool // requests may be pushed, or elsewhere
-	Cookies               cookieNames
-	Host                  string // of the origin, with the port if that is not the scheme's default
-	defaultPort           string
+	// from the OP's document, which the fields below are of
+	Discovered            bool
+	HasBackChannelLogout  bool // the OP has back-channel logout of its own
+	HasFrontChannelLogout bool // the OP has front-channel logout of its own
+	HasCheckSession       bool // the OP's document names a check_session_iframe
+	// the OP's document has an end_session_endpoint of its own, wherever that is
+	HasEndSession bool
+	owners        map[string]string // the names of the document's members that name a path
+	JWKSURI       string            // as the OP's document has it; empty: not known
+	// that the OP signs ID tokens with, as its document has them
+	SigningAlgorithms []string
+	PublicSubjects    bool
+	ClaimsSID         bool // the OP's document says that ID tokens have a sid
+	RequestObjects    bool // requests may be in request objects
+	RequestURIs       bool // requests may be pushed, or elsewhere
+	Cookies           cookieNames
+	// of the origin, with the port if that is not the scheme's default
+	Host        string
+	defaultPort string
 }
 
 // ErrIssuer says that a string is no issuer identifier (OpenID Connect Discovery 1.0, section 3).
@@ -103,8 +111,8 @@ func newOPOf(issuer string) (*OP, error) {
 	}, nil
 }
 
-// withPlaces returns the OP with the paths of documents that are not at their issuers' own places. It is asked at the first that
-// is one path.
+// withPlaces returns the OP with the paths of documents that are not at their issuers' own places.
+// It is asked at the first that is one path.
 func (op *OP) withPlaces(paths []string) (*OP, error) {
 	with := *op
 	var err error
@@ -115,7 +123,8 @@ func (op *OP) withPlaces(paths []string) (*OP, error) {
 	return &with, nil
 }
 
-// With returns the OP with what its document says, and the names of the endpoints that cannot be observed.
+// With returns the OP with what its document says, and the names of the endpoints that cannot be
+// observed.
 func (op *OP) With(m Metadata) (learnt *OP, elsewhere []string) {
 	known := *op
 	known.Discovered, known.DocumentPath = true, op.DiscoveryPath
@@ -158,7 +167,8 @@ func (op *OP) Hostname() string {
 	return op.Host
 }
 
-// Serves reports whether a request is for the issuer's host. A request for another host, on a site that takes any, is not ours.
+// Serves reports whether a request is for the issuer's host. A request for another host, on a site
+// that takes any, is not ours.
 func (op *OP) Serves(r *http.Request) bool {
 	return r.Host == op.Host || strings.EqualFold(strings.TrimSuffix(r.Host, op.defaultPort), op.Host)
 }
@@ -174,5 +184,6 @@ func (op *OP) Owner(path string) string {
 	return op.owners[path]
 }
 
-// plainHTTP reports whether browsers get the OP's pages by http from a host that they do not treat as trustworthy.
+// plainHTTP reports whether browsers get the OP's pages by http from a host that they do not treat
+// as trustworthy.
 func (op *OP) plainHTTP() bool { return !op.Cookies.Trustworthy }

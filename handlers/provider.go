@@ -18,25 +18,28 @@ import (
 
 // Times of asking the OP for its document.
 const (
-	MetadataWait   = 2 * time.Second  // how long a request waits for the first document
-	metadataMaxAge = 10 * time.Minute // how old it gets before it is asked for again, behind the requests
+	MetadataWait = 2 * time.Second // how long a request waits for the first document
+	// how old it gets before it is asked for again, behind the requests
+	metadataMaxAge = 10 * time.Minute
 )
 
-// A Provider learns what is known of the OP of one site, by asking the OP itself, through the handlers behind, while requests
-// are being served. Its zero value learns the issuer too.
+// A Provider learns what is known of the OP of one site, by asking the OP itself, through the
+// handlers behind, while requests are being served. Its zero value learns the issuer too.
 type Provider struct {
-	// Issuers are the issuer identifiers of the OP; the last path segment of one may be *. Default: the issuer of the OP's own
-	// document, whose origin must be the request's.
+	// Issuers are the issuer identifiers of the OP; the last path segment of one may be *.
+	// Default: the issuer of the OP's own document, whose origin must be the request's.
 	Issuers []string
-	// Discovery are the paths of documents that are not at their issuers' own places. One segment of each may be *.
+	// Discovery are the paths of documents that are not at their issuers' own places. One segment
+	// of each may be *.
 	Discovery []string
 
-	// CheckSessionPath is the configured path of the check page: a request for it waits until the issuer is known, whose cookie
-	// the page reads. Default: DefaultCheckSessionPath.
+	// CheckSessionPath is the configured path of the check page: a request for it waits until the
+	// issuer is known, whose cookie the page reads. Default: DefaultCheckSessionPath.
 	CheckSessionPath string
 
-	// Tells: clients are told by tokens that they verify by the OP's keys, to which ours are added. A request by no browser waits
-	// until it is known where the OP's keys are: a client that takes them without ours refuses a token for good.
+	// Tells: clients are told by tokens that they verify by the OP's keys, to which ours are
+	// added. A request by no browser waits until it is known where the OP's keys are: a client
+	// that takes them without ours refuses a token for good.
 	Notifies func() bool
 
 	// Discovered is told the OP whenever a document of it was read. Nil: nobody is.
@@ -82,7 +85,8 @@ func (p *Provider) newOP(issuers ...string) (*OP, error) {
 	return op.withPlaces(p.Discovery)
 }
 
-// Named returns the OP as its document or its configured issuer has it; nil: nothing is known of it.
+// Named returns the OP as its document or its configured issuer has it; nil: nothing is known of
+// it.
 func (p *Provider) Named() *OP {
 	if op := p.known.Load(); op != nil {
 		return op
@@ -90,10 +94,11 @@ func (p *Provider) Named() *OP {
 	return p.named
 }
 
-// Find returns the OP that a request is for, or nil: the request is for another host, or nothing is known of the OP now.
+// Find returns the OP that a request is for, or nil: the request is for another host, or nothing
+// is known of the OP now.
 //
-// Before the first document is there, a request waits for it, at most two seconds. One that needs no endpoint of the OP does
-// not wait: see mayBeInvolved.
+// Before the first document is there, a request waits for it, at most two seconds. One that needs
+// no endpoint of the OP does not wait: see mayBeInvolved.
 func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 	if op := p.known.Load(); op != nil {
 		if op.Serves(r) {
@@ -118,20 +123,22 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 	return p.complete(op, r, next)
 }
 
-// mayBeInvolved reports whether a request may be one that is observed or answered, as far as can be told without the OP's endpoints:
-// OAuth requests have parameters, what follows them has cookies, and documents and the check page have well-known paths.
+// mayBeInvolved reports whether a request may be one that is observed or answered, as far as can
+// be told without the OP's endpoints: OAuth requests have parameters, what follows them has
+// cookies, and documents and the check page have well-known paths.
 func (p *Provider) mayBeInvolved(r *http.Request) bool {
 	return r.Method != http.MethodGet || r.URL.RawQuery != "" || len(r.Header["Cookie"]) > 0 ||
 		strings.HasSuffix(r.URL.Path, WellKnown) || p.isForCheckPage(r) || p.mayBeForKeys(r)
 }
 
-// mayBeForKeys reports whether a request may be for the OP's keys, as far as can be told without the OP's document: browsers say what
-// they ask for (Fetch Metadata, section 2.1).
+// mayBeForKeys reports whether a request may be for the OP's keys, as far as can be told without
+// the OP's document: browsers say what they ask for (Fetch Metadata, section 2.1).
 func (p *Provider) mayBeForKeys(r *http.Request) bool {
 	return p.Notifies != nil && r.Header.Get("Sec-Fetch-Dest") == "" && p.Notifies()
 }
 
-// isForCheckPage reports whether a request is for the check page, also before the issuer's path is known.
+// isForCheckPage reports whether a request is for the check page, also before the issuer's path is
+// known.
 func (p *Provider) isForCheckPage(r *http.Request) bool {
 	return new(OP).IsAt(r.URL.Path, p.CheckSessionPath, DefaultCheckSessionPath)
 }
@@ -173,8 +180,9 @@ func (p *Provider) ask(r *http.Request, next caddyhttp.Handler) (flight <-chan s
 	})
 }
 
-// target returns the OP to ask: the one known by name, or the one that the request's host would be; nil if that cannot be, since
-// Caddy matches hosts whatever their port, and an OP may name itself by the Host it is sent.
+// target returns the OP to ask: the one known by name, or the one that the request's host would
+// be; nil if that cannot be, since Caddy matches hosts whatever their port, and an OP may name
+// itself by the Host it is sent.
 func (p *Provider) target(r *http.Request) *OP {
 	if op := p.base(); op != nil {
 		return op.askedAt(p.documents.place(p.known.Load()))
@@ -283,8 +291,8 @@ func (p *Provider) fetch(target *OP, sub *subRequest) (discovered, error) {
 	return p.read(target, document)
 }
 
-// advise says what to do where something else than a discovery document is at its place, such as on
-// the site of an app.
+// advise says what to do where something else than a discovery document is at its place, such as
+// on the site of an app.
 func (p *Provider) advise(err error) error {
 	failure := new(AnswerError)
 	if !errors.As(err, &failure) || failure.Status != http.StatusNotFound && failure.Status != http.StatusOK {
@@ -317,8 +325,8 @@ func (p *Provider) read(target *OP, document []byte) (d discovered, err error) {
 	return d, nil
 }
 
-// learntIssuer takes the issuer of a document that was found at a host. Its own host must be the same; its scheme is its own,
-// since another server may end TLS in front of Caddy.
+// learntIssuer takes the issuer of a document that was found at a host. Its own host must be the
+// same; its scheme is its own, since another server may end TLS in front of Caddy.
 func (p *Provider) learntIssuer(issuer string, found *OP) (*OP, error) {
 	op, err := p.newOP(issuer)
 	if err != nil {

@@ -203,7 +203,8 @@ func TestARequestThatCannotBeInvolvedDoesNotWait(t *testing.T) {
 	})
 }
 
-// After a restart, a frame that is opened in another site's page asks without cookies, and would stay broken after a 404 of the OP.
+// After a restart, a frame that is opened in another site's page asks without cookies, and would
+// stay broken after a 404 of the OP.
 func TestTheCheckPageWaitsForTheIssuerToBeLearnt(t *testing.T) {
 	p := handlerstest.NewWorld(t).Provide(t, "")
 	if op := p.Find(httptest.NewRequest("GET", handlerstest.CheckPage, nil), serving(handlerstest.Document(handlerstest.Issuer))); op == nil || op.Issuer != handlerstest.Issuer {
@@ -255,7 +256,8 @@ func TestAnOPThatIsSlowToFailIsAskedTheLessOften(t *testing.T) {
 			return fail(w, r)
 		}
 		p.Find(handlerstest.Involved(handlerstest.Issuer), op)
-		time.Sleep(4*time.Second - time.Nanosecond) // a second for the rest of the question, three for the pause
+		// a second for the rest of the question, three for the pause
+		time.Sleep(4*time.Second - time.Nanosecond)
 		if p.Find(handlerstest.Involved(handlerstest.Issuer), op); op.Fetches.Load() != 1 {
 			t.Errorf("%d fetches", op.Fetches.Load())
 		}
@@ -494,7 +496,8 @@ func TestAnUnknownOPIsAskedAsTheCallerWasForwarded(t *testing.T) {
 	}
 }
 
-// passDocument has a client ask for a document, which the OP answers; our own questions it refuses.
+// passDocument has a client ask for a document, which the OP answers; our own questions it
+// refuses.
 func passDocument(t *testing.T, p *handlers.Provider, w *handlerstest.World, target, answer string) {
 	t.Helper()
 	r := handlerstest.Involved(handlerstest.Issuer)

@@ -7,8 +7,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
 )
 
-// An OP that writes its URLs by X-Forwarded-Prefix gives a client a document of an issuer that is not there. The next question, which
-// has the last word, must still be asked where the OP is.
+// An OP that writes its URLs by X-Forwarded-Prefix gives a client a document of an issuer that is
+// not there. The next question, which has the last word, must still be asked where the OP is.
 func TestAForgedPrefixNamesNoIssuer(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	p := w.Provide(t, "")

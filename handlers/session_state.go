@@ -4,7 +4,8 @@ import (
 	"net/url"
 )
 
-// A SessionState says what becomes of a session_state that the OP itself sends. The zero value is SessionStateAuto.
+// A SessionState says what becomes of a session_state that the OP itself sends. The zero value is
+// SessionStateAuto.
 type SessionState string
 
 const (
@@ -12,8 +13,9 @@ const (
 	SessionStateKeep    SessionState = "keep"    // it stays; ours is added where there is none
 	SessionStateReplace SessionState = "replace" // ours takes its place, in responses and in the discovery document
 
-	// SessionStateOwn is what auto means for an OP that has session management of its own: nothing of ours is added to any response.
-	// Its check page knows nothing of a session_state of ours, and a client that got one for an error would ask again and again.
+	// SessionStateOwn is what auto means for an OP that has session management of its own: nothing
+	// of ours is added to any response. Its check page knows nothing of a session_state of ours,
+	// and a client that got one for an error would ask again and again.
 	SessionStateOwn SessionState = "own"
 )
 
@@ -22,7 +24,8 @@ func (s SessionState) Validate() error {
 	return OneOf("session_state", string(s), string(SessionStateAuto), string(SessionStateKeep), string(SessionStateReplace))
 }
 
-// At returns what is done at an OP. While its document is not known, nothing of its own is taken away.
+// At returns what is done at an OP. While its document is not known, nothing of its own is taken
+// away.
 func (s SessionState) At(op *OP) SessionState {
 	switch {
 	case s != "" && s != SessionStateAuto:

@@ -27,7 +27,8 @@ func (p *Paths) Setup(env Env) { p.env = env }
 type Stripped struct {
 	next     caddyhttp.Handler
 	from, to urlPath // of the request, before and after
-	prefix   string  // what was stripped; empty: the path was rewritten in a way that is not known for others
+	// what was stripped; empty: the path was rewritten in a way that is not known for others
+	prefix string
 }
 
 // A urlPath is the path of a URL, and its escaped form where that is not the usual one.
@@ -112,8 +113,8 @@ func (p urlPath) serve(r *http.Request, serve func() error) error {
 	return err
 }
 
-// AsSent returns a request that keeps the path that the browser sent while the handlers behind have
-// it rewritten: what is decided of a response is decided then.
+// AsSent returns a request that keeps the path that the browser sent while the handlers behind
+// have it rewritten: what is decided of a response is decided then.
 func AsSent(r *http.Request, next caddyhttp.Handler) *http.Request {
 	if _, rewritten := next.(*Stripped); !rewritten {
 		return r

@@ -43,8 +43,8 @@ func NewSubRequest(env Env, caller *http.Request, next caddyhttp.Handler, target
 	return OPRequest{Method: http.MethodGet, Target: target}.Prepare(env, caller, next)
 }
 
-// Prepare makes the request. It must be made while the caller is being served and before the caller goes on; it may be sent from
-// another goroutine.
+// Prepare makes the request. It must be made while the caller is being served and before the
+// caller goes on; it may be sent from another goroutine.
 //
 // It is a new request, not a clone: a clone shares the caller's context, in which Caddy keeps
 // which handle groups were taken, so that the caller itself would end in an empty response. Of the
@@ -69,7 +69,8 @@ func (q OPRequest) Prepare(env Env, caller *http.Request, next caddyhttp.Handler
 	}
 	maps.Copy(r.Header, q.Header)
 	r.Header.Set("Accept-Encoding", "identity")
-	// Behind a proxy that Caddy trusts, these say what that proxy would have said; else reverse_proxy writes its own.
+	// Behind a proxy that Caddy trusts, these say what that proxy would have said; else
+	// reverse_proxy writes its own.
 	r.Header.Set("X-Forwarded-Proto", u.Scheme)
 	r.Header.Set("X-Forwarded-Host", u.Host)
 	a := &Answer{header: make(http.Header)}
@@ -94,8 +95,9 @@ func (s *subRequest) direct(address *OPAddress) {
 	s.next = address
 }
 
-// forwardAs has the question forwarded as the caller was, for an issuer that is not known yet: where another server ends TLS in
-// front of Caddy, only what that server says tells the OP's scheme. reverse_proxy believes it of trusted proxies only.
+// forwardAs has the question forwarded as the caller was, for an issuer that is not known yet:
+// where another server ends TLS in front of Caddy, only what that server says tells the OP's
+// scheme. reverse_proxy believes it of trusted proxies only.
 func (s *subRequest) forwardAs(caller *http.Request) {
 	for _, field := range []string{"X-Forwarded-Proto", "X-Forwarded-Host"} {
 		if values := caller.Header[field]; len(values) > 0 {
@@ -104,7 +106,8 @@ func (s *subRequest) forwardAs(caller *http.Request) {
 	}
 }
 
-// Send asks and returns the answer. A panic of a handler behind is an error: it would end the whole server here.
+// Send asks and returns the answer. A panic of a handler behind is an error: it would end the
+// whole server here.
 func (s *subRequest) Send() (a *Answer, err error) {
 	defer s.cancel()
 	defer func() {

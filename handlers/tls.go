@@ -5,8 +5,9 @@ import (
 	"net/http"
 )
 
-// tlsOf returns the TLS state for a sub-request with the issuer's scheme. Caddy derives {http.request.scheme} and
-// X-Forwarded-Proto from it; where another server ends TLS in front of Caddy, the caller's would tell the OP a wrong scheme.
+// tlsOf returns the TLS state for a sub-request with the issuer's scheme. Caddy derives
+// {http.request.scheme} and X-Forwarded-Proto from it; where another server ends TLS in front of
+// Caddy, the caller's would tell the OP a wrong scheme.
 func tlsOf(scheme string, caller *http.Request) *tls.ConnectionState {
 	switch {
 	case scheme != "https":

@@ -123,7 +123,8 @@ func (w *Worker) try(d delivery) {
 	took := time.Since(begun)
 	w.mu.Lock()
 	w.hosts.give(d.host, d.probe)
-	if !errors.Is(result.Err, errNoToken) && !errors.Is(result.Err, errPanicked) { // these say nothing about the host
+	// these say nothing about the host
+	if !errors.Is(result.Err, errNoToken) && !errors.Is(result.Err, errPanicked) {
 		w.hosts.noteResult(d.host, result, took)
 	}
 	w.mu.Unlock()
@@ -187,7 +188,8 @@ func (w *Worker) outcome(d delivery, result Result, took time.Duration) registry
 		log.Error("logout given up", zap.String("advice", adviceOn(result)))
 		return outcome
 	}
-	next := w.now().Add(retryDelay(outcome.Attempts, result.RetryAfter, rand.Float64())) //nolint:gosec // spreads load, guards nothing
+	// spreads load, guards nothing
+	next := w.now().Add(retryDelay(outcome.Attempts, result.RetryAfter, rand.Float64())) //nolint:gosec
 	outcome.Due = registry.At(next)
 	log = log.With(zap.Time("next", next))
 	if d.owed.Attempts == 0 {

@@ -34,7 +34,8 @@ const (
 type hosts struct {
 	tries   [2]pool // to other clients, and to those that registered themselves
 	perHost map[hostKey]int
-	silent  map[hostKey]int // that did not answer the last try, with how many notices were put off since
+	// that did not answer the last try, with how many notices were put off since
+	silent map[hostKey]int
 }
 
 func newHosts() hosts {

@@ -19,8 +19,9 @@ import (
 const tryTimeout = 5 * time.Second
 
 const (
-	maxAnswer     = 64 << 10               // of an answer's body, and of its header
-	drainTimeout  = 500 * time.Millisecond // for the body, which is read so that its sender is not reset
+	maxAnswer = 64 << 10 // of an answer's body, and of its header
+	// for the body, which is read so that its sender is not reset
+	drainTimeout  = 500 * time.Millisecond
 	maxRetryAfter = time.Hour
 	userAgent     = "caddy-oidc-session"
 )
@@ -130,7 +131,8 @@ func retryAfter(header string, now time.Time) time.Duration {
 	if err != nil && !isDigits(header) {
 		return 0
 	}
-	return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second // too large for the type is its maximum
+	// too large for the type is its maximum
+	return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
 }
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

@@ -451,7 +451,8 @@ func TestWhatEndsHereIsDeliveredWithoutAClaim(t *testing.T) {
 		w := newWorld(t, map[string]*receiver{"rp": r})
 		w.interval = time.Hour
 		n := w.owe("rp", w.clock.Now().Add(time.Minute))
-		w.Deliver([]registry.PendingNotice{n}) // nobody uses the worker yet: it is claimed when its lease is over
+		// nobody uses the worker yet: it is claimed when its lease is over
+		w.Deliver([]registry.PendingNotice{n})
 		w.begin()
 		eventually(t, "the first claim", func() bool { return w.claims.Load() > 0 })
 		if len(r.tokens()) != 0 {

@@ -42,7 +42,8 @@ func (r *record) endAll(meant func(*Session) bool, reason Reason, asked string, 
 // was given up. late: the subject became known after the end, and the user may have signed in
 // again.
 func (s *Subject) enqueue(now Time, late bool) {
-	if s.Notice == nil || s.Notice.Dead() || late && s.Notice.Lease != 0 { // what is under way may come before the new tokens
+	// what is under way may come before the new tokens
+	if s.Notice == nil || s.Notice.Dead() || late && s.Notice.Lease != 0 {
 		s.Notice = &Notice{Until: now.Add(NoticeLifetime), Due: now, Late: late}
 	}
 }

@@ -36,8 +36,9 @@ type Join struct {
 	IDToken       IDToken
 	AcrossClients bool          // equal End-Users have equal Subs at all clients
 	Lifetime      time.Duration // of a session started now
-	Idle          time.Duration // after which the session ends unless it is joined again; zero: none
-	Notify        bool          // its clients are to be notified of its end
+	// after which the session ends unless it is joined again; zero: none
+	Idle   time.Duration
+	Notify bool // its clients are to be notified of its end
 }
 
 // join records an authorization response. fresh is an ID that no session has.

@@ -83,12 +83,14 @@ type model struct {
 	cookies   [modelBrowsers]sessionstate.SessionID
 	responses []*modelResponse
 	orders    int
-	broken    [modelBrowsers]int            // up to which response no order counts: the sessions ended
-	latest    [modelBrowsers]*modelResponse // that was redeemed, by the order in which they were made
-	owed      map[registry.NoticeID]*modelNotice
-	claimed   []registry.PendingNotice
-	ending    []*registry.Session // that the last step has ended
-	did       []string
+	// up to which response no order counts: the sessions ended
+	broken [modelBrowsers]int
+	// that was redeemed, by the order in which they were made
+	latest  [modelBrowsers]*modelResponse
+	owed    map[registry.NoticeID]*modelNotice
+	claimed []registry.PendingNotice
+	ending  []*registry.Session // that the last step has ended
+	did     []string
 }
 
 func newModel(t *testing.T, random *rand.Rand) *model {
@@ -215,7 +217,8 @@ func user(n int) string { return []string{"alice", "bob", "carol"}[n] }
 
 // join makes a response in a browser, or brings that of another browser.
 func (m *model) join(b int) {
-	if s := m.sessions[m.cookies[b]]; s != nil && m.now() >= s.limit { // the cookie expires with it
+	// the cookie expires with it
+	if s := m.sessions[m.cookies[b]]; s != nil && m.now() >= s.limit {
 		m.broken[b], m.latest[b] = m.orders, nil
 		m.cookies[b] = sessionstate.SessionID{}
 	}
@@ -429,7 +432,8 @@ func (m *model) settle() {
 		n := m.owed[o.ID()]
 		outcome := registry.Outcome{Notice: o, Attempts: o.Attempts + 1}
 		switch kind := m.random.IntN(10); {
-		case n == nil || n.lease != o.Lease || !m.clock.Now().Before(n.claimable) || kind == 0: // killed
+		// killed
+		case n == nil || n.lease != o.Lease || !m.clock.Now().Before(n.claimable) || kind == 0:
 			continue
 		case kind == 1:
 			outcome.Due = m.now().Add(time.Minute)
@@ -480,7 +484,8 @@ func (m *model) compare() {
 		}
 		state, _, err := m.server().Resolve(m.Context(), registry.Ref{Session: id, Until: s.limit.Time()})
 		m.check(err)
-		if forgotten := s.lost && s.forgotten != 0; state != want && (!forgotten || state != registry.Live) { // still there
+		// still there
+		if forgotten := s.lost && s.forgotten != 0; state != want && (!forgotten || state != registry.Live) {
 			m.Errorf("session %s is %d, want %d: %+v", name(id), state, want, s)
 		}
 	}

@@ -86,8 +86,10 @@ func (o PendingNotice) isPassive() bool {
 // at.
 type holding struct {
 	looked bool
-	equal  bool // another session holds the same client, sub and sid: its end brings an equal notice
-	until  Time // another session holds the sub with a sid, and this notice has none; zero: none does
+	// another session holds the same client, sub and sid: its end brings an equal notice
+	equal bool
+	// another session holds the sub with a sid, and this notice has none; zero: none does
+	until Time
 }
 
 // consider adds what another session of the same user says.

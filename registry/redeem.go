@@ -41,7 +41,8 @@ type Redemption struct {
 	AcrossClients bool          // equal End-Users have equal Subs at all clients
 	Lifetime      time.Duration // of a session started now
 	Idle          time.Duration // as in Join
-	Notify        bool          // clients of a session that ends by this, or has ended, are to be notified
+	// clients of a session that ends by this, or has ended, are to be notified
+	Notify bool
 }
 
 // Joined is what became of a [Join] or a [Redemption].
@@ -114,7 +115,8 @@ func (i *identification) place(session *Session) *Session {
 			return session
 		case i.response.Made < others.since:
 			return i.startBefore(session)
-		case next != nil && i.response.Made >= others.last && i.holds(next): // the switch was before its first known response
+		// the switch was before its first known response
+		case next != nil && i.response.Made >= others.last && i.holds(next):
 			return next
 		case next != nil:
 			return i.startBefore(next)

@@ -228,7 +228,8 @@ func (r *Registry) Join(ctx context.Context, j Join) (Joined, error) {
 	_, err = r.edit(ctx, store, c)
 	switch {
 	case errors.Is(err, errFull):
-		return Joined{Session: joined.Session, Full: true}, nil // it goes on in the browser's cookie
+		// it goes on in the browser's cookie
+		return Joined{Session: joined.Session, Full: true}, nil
 	case err != nil:
 		return Joined{}, err // the rule may be running still
 	case j.Sub != "":

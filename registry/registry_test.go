@@ -575,7 +575,8 @@ func TestRegistry(t *testing.T) {
 func TestNoticesAreHeldBack(t *testing.T) {
 	for name, test := range map[string]struct {
 		ours, others string // their sids
-		now, later   string // what is claimed when ours has expired, and when the other ended by logout
+		// what is claimed when ours has expired, and when the other ended by logout
+		now, later string
 	}{
 		"the same sid":                  {"1", "1", "", "shop alice 1"},
 		"both without":                  {"", "", "", "shop alice "},

@@ -22,7 +22,8 @@ func BenchmarkVerify(b *testing.B) {
 }
 
 func BenchmarkSeal(b *testing.B) {
-	ring, value := mustKeyring(b, oldSecret), make([]byte, 200) // about what the session cookie holds
+	// about what the session cookie holds
+	ring, value := mustKeyring(b, oldSecret), make([]byte, 200)
 	for b.Loop() {
 		ring.Seal("cookie", issuer, value)
 	}

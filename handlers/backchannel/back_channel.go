@@ -24,12 +24,14 @@ import (
 
 // Bounds and defaults of back-channel logout.
 const (
-	// DefaultRetryFor is how long a client that cannot be reached is tried, MinRetryFor the shortest time for that.
+	// DefaultRetryFor is how long a client that cannot be reached is tried, MinRetryFor the
+	// shortest time for that.
 	DefaultRetryFor = 24 * time.Hour
 	MinRetryFor     = time.Second
 	// MaxRetryFor is the longest time for that: notices are kept a day longer.
 	MaxRetryFor = 30 * 24 * time.Hour
-	// DefaultRedirectWait is how long a browser waits for notices before it is sent on, MinRedirectWait the shortest time for that.
+	// DefaultRedirectWait is how long a browser waits for notices before it is sent on,
+	// MinRedirectWait the shortest time for that.
 	DefaultRedirectWait = 2 * time.Second
 	MinRedirectWait     = time.Millisecond
 	// MaxRedirectWait is the longest time for that.
@@ -50,8 +52,9 @@ func ValidateIDTokens(names ...string) error {
 	return nil
 }
 
-// A BackChannel is the OP's side of OpenID Connect Back-Channel Logout 1.0, for OPs that have none of their own: when a session ends,
-// its clients are told. What is owed to whom is in the registry; package notify delivers it.
+// A BackChannel is the OP's side of OpenID Connect Back-Channel Logout 1.0, for OPs that have none
+// of their own: when a session ends, its clients are told. What is owed to whom is in the
+// registry; package notify delivers it.
 type BackChannel struct {
 	// Configured: it is on whatever is registered of the clients.
 	Configured bool
@@ -59,10 +62,11 @@ type BackChannel struct {
 	Keys func(context.Context) (*tokens.SigningKeys, error)
 	// Given are those keys if they are configured; nil: they are generated.
 	Given *tokens.SigningKeys
-	// OPKeys learns the OP's keys, which a configured one may be of; nil: they are seen only when clients ask for them.
+	// OPKeys learns the OP's keys, which a configured one may be of; nil: they are seen only when
+	// clients ask for them.
 	OPKeys *opkeys.Keys
-	// Guard says which addresses may be dialed, Sender dials them. Strict dials public ones only: those of clients that have
-	// registered themselves.
+	// Guard says which addresses may be dialed, Sender dials them. Strict dials public ones only:
+	// those of clients that have registered themselves.
 	Guard  notify.Guard
 	Sender *notify.Sender
 	Strict *notify.Sender
@@ -70,7 +74,8 @@ type BackChannel struct {
 	RetryFor time.Duration
 	// RedirectWait is how long a browser waits for notices before it is sent on.
 	RedirectWait time.Duration
-	// Wake has new notices looked for, and Recorded returns a channel that is closed when some have been delivered or failed.
+	// Wake has new notices looked for, and Recorded returns a channel that is closed when some
+	// have been delivered or failed.
 	Wake     func()
 	Recorded func() <-chan struct{}
 	// Adopt is told an issuer that has been learnt.
@@ -89,7 +94,8 @@ type BackChannel struct {
 	published publishedKeys
 	warned    handlers.Recent[struct{}] // of which clients and algorithms the log has been told
 
-	whole  *BackChannel                  // that this is the part for one issuer of; nil: it is the whole
+	// that this is the part for one issuer of; nil: it is the whole
+	whole  *BackChannel
 	issuer string                        // of that part
 	parts  handlers.Lately[*BackChannel] // of the whole, where the OP has several issuers
 
@@ -115,7 +121,8 @@ func (b *BackChannel) Setup(env handlers.Env) {
 	}
 }
 
-// Of returns the part for one issuer of an OP that has several: each issuer has ID tokens and keys of its own. Else it returns the whole.
+// Of returns the part for one issuer of an OP that has several: each issuer has ID tokens and keys
+// of its own. Else it returns the whole.
 func (b *BackChannel) Of(op *handlers.OP, issuer string) *BackChannel {
 	if op == nil || !op.HasSeveralIssuers() || !op.Issues(issuer) {
 		return b
@@ -144,7 +151,8 @@ func (b *BackChannel) part(issuer string) *BackChannel {
 // name is what the part or the whole is recorded as.
 func (b *BackChannel) name(op *handlers.OP) string { return cmp.Or(b.issuer, op.Issuer) }
 
-// lastOP returns the OP as it was last seen, and as the issuer of a part has it; nil: no request has come to it.
+// lastOP returns the OP as it was last seen, and as the issuer of a part has it; nil: no request
+// has come to it.
 func (b *BackChannel) lastOP() *handlers.OP {
 	if b.whole == nil {
 		return b.op.Load()
@@ -177,13 +185,15 @@ func (b *BackChannel) MayNotify() bool {
 	return b.Configured || b.Clients.File != "" || b.Clients.HasNotifiable()
 }
 
-// Enabled reports whether clients of an OP are told if they can verify tokens. An OP that tells its clients itself is left to it.
+// Enabled reports whether clients of an OP are told if they can verify tokens. An OP that tells
+// its clients itself is left to it.
 func (b *BackChannel) Enabled(op *handlers.OP) bool {
 	return (b.Configured || b.Clients.HasNotifiable()) && !op.HasBackChannelLogout
 }
 
-// Notifies reports whether clients of an OP are told. Where our keys cannot join the OP's, and none of them is the OP's own, nobody could verify
-// a token. It is asked with every request: what it goes by is at hand.
+// Notifies reports whether clients of an OP are told. Where our keys cannot join the OP's, and
+// none of them is the OP's own, nobody could verify a token. It is asked with every request: what
+// it goes by is at hand.
 func (b *BackChannel) Notifies(op *handlers.OP) bool {
 	return b.Enabled(op) && b.BlockedReason(op) == ""
 }
@@ -206,8 +216,9 @@ func (b *BackChannel) See(op *handlers.OP) {
 	}
 }
 
-// Members are what the sender adds to the discovery document (Back-Channel Logout 1.0, section 2.1). That tokens name sessions is said
-// only while the OP's own ID tokens do: clients could not find theirs otherwise.
+// Members are what the sender adds to the discovery document (Back-Channel Logout 1.0, section
+// 2.1). That tokens name sessions is said only while the OP's own ID tokens do: clients could not
+// find theirs otherwise.
 func (b *BackChannel) Members(op *handlers.OP) []exchange.Member {
 	if b = b.Of(op, op.DocumentIssuer); !b.Notifies(op) {
 		return nil

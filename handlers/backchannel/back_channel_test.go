@@ -217,7 +217,8 @@ func TestWhoCannotBeReachedYetIsStillTried(t *testing.T) {
 	x := handlerstest.NewExit(t, tellable)
 	x.W.Tells = true
 	x.SignedIn(handlerstest.ClientID, "alice")
-	page := reply.ReadAll(t, x.Answer(x.Ask(nil), logout.AnswerSignOut).Body) // after redirect_wait
+	// after redirect_wait
+	page := reply.ReadAll(t, x.Answer(x.Ask(nil), logout.AnswerSignOut).Body)
 	if _, group, found := strings.Cut(page, "could not be reached yet"); !found || !strings.Contains(group, "The Shop") {
 		t.Errorf("the page is %s", page)
 	}

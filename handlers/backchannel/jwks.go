@@ -20,8 +20,9 @@ import (
 // publishedWait is how long a request for the document waits for the signing keys.
 const publishedWait = 2 * time.Second
 
-// A JWKS adds the public keys that logout tokens are verified by to the OP's JWK Set: clients verify those by the same document
-// as ID tokens (Back-Channel Logout 1.0, section 2.6). Where that could break the verification of ID tokens, nothing is added.
+// A JWKS adds the public keys that logout tokens are verified by to the OP's JWK Set: clients
+// verify those by the same document as ID tokens (Back-Channel Logout 1.0, section 2.6). Where
+// that could break the verification of ID tokens, nothing is added.
 type JWKS struct {
 	// BackChannel signs.
 	BackChannel *BackChannel
@@ -38,14 +39,15 @@ type jwksTold struct{ failure, clashes string }
 // Setup gives the handler its world.
 func (j *JWKS) Setup(env handlers.Env) { j.env = env }
 
-// Serves reports whether a path is that of a document of the OP's keys, and ours may belong to it, or
-// it is read.
+// Serves reports whether a path is that of a document of the OP's keys, and ours may belong to it,
+// or it is read.
 func (j *JWKS) Serves(op *handlers.OP, path string) bool {
 	view := op.KeysAt(path)
 	return view != nil && (j.BackChannel.Enabled(view) || j.BackChannel.OPKeys.Wants(view))
 }
 
-// Serve answers with the OP's document and our keys. A document that cannot be read passes as it came.
+// Serve answers with the OP's document and our keys. A document that cannot be read passes as it
+// came.
 func (j *JWKS) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	op = op.KeysAt(r.URL.Path)
 	return exchange.DocumentEdit{
@@ -120,7 +122,8 @@ func (j *JWKS) with(ctx context.Context, b *BackChannel, issuer string, document
 	return tokens.MergeKeys(document, published)
 }
 
-// failed says why the document passes as it came, once for each reason in a row; nil: it does not any more.
+// failed says why the document passes as it came, once for each reason in a row; nil: it does not
+// any more.
 func (j *JWKS) failed(op *handlers.OP, err error) {
 	failure := ""
 	if err != nil {

@@ -177,7 +177,8 @@ func (s *told) logged(text string) []map[string]any {
 	return fields
 }
 
-// An OP with one key may leave out the kid (OpenID Connect Core 1.0, section 10.1): clients refuse its ID tokens once several keys fit.
+// An OP with one key may leave out the kid (OpenID Connect Core 1.0, section 10.1): clients refuse
+// its ID tokens once several keys fit.
 func TestKeysAreAddedOnlyWhereThatBreaksNoSignIn(t *testing.T) {
 	named, second := handlerstest.NewKey(t, "1"), handlerstest.NewKey(t, "2")
 	unnamed, forEncryption := handlerstest.NewKey(t, ""), handlerstest.NewKey(t, "")
@@ -245,8 +246,8 @@ func TestAnOPThatBeginsToNameItsKeysIsToldFrom(t *testing.T) {
 	}
 }
 
-// A client that fetches the set without our keys refuses a logout token for good, and one whose sign-in breaks does not wait for a token to be
-// seen.
+// A client that fetches the set without our keys refuses a logout token for good, and one whose
+// sign-in breaks does not wait for a token to be seen.
 func TestWhatWasSeenOfTheOPOutlastsARestart(t *testing.T) {
 	for name, tt := range map[string]struct {
 		seen tokens.IDToken
@@ -402,7 +403,8 @@ func TestBesideTheOPsOwnKeyOthersSignNothingThatCannotBeVerified(t *testing.T) {
 
 // A client may have the OP's keys since long ago, and ask for them no more.
 func TestTheOPIsAskedForItsKeysWhereOneMayBeOurs(t *testing.T) {
-	for _, given := range []bool{true, false} { // what is published goes by them, which are not recorded
+	// what is published goes by them, which are not recorded
+	for _, given := range []bool{true, false} {
 		x := handlerstest.NewExit(t)
 		s := newTold(t, signingKeys(t, x.Key), given)
 		s.b.OPKeys = &opkeys.Keys{Learnt: s.b.SawKeys}
@@ -542,7 +544,8 @@ func TestThePublishedKeysAreRecordedNowAndThen(t *testing.T) {
 	}
 }
 
-// The first client that fetches the set may keep it permanently: what is configured counts before any token was seen.
+// The first client that fetches the set may keep it permanently: what is configured counts before
+// any token was seen.
 func TestKeysJoinAtOnceWhereIDTokensAreKnownToNameTheirs(t *testing.T) {
 	for _, tt := range []struct {
 		known []string

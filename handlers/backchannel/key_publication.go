@@ -15,24 +15,28 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
-// An keyPublication says how our keys go together with those of the OP, by what was seen of it. It never changes.
+// An keyPublication says how our keys go together with those of the OP, by what was seen of it. It
+// never changes.
 //
-// An OP with one key may issue ID tokens without a kid (OpenID Connect Core 1.0, section 10.1). Clients take the one key that fits then, and
-// refuse the token when several do. So keys are added only where every key has a kid, and ID tokens must have one too, since there are
-// several keys, or were seen to.
+// An OP with one key may issue ID tokens without a kid (OpenID Connect Core 1.0, section 10.1).
+// Clients take the one key that fits then, and refuse the token when several do. So keys are added
+// only where every key has a kid, and ID tokens must have one too, since there are several keys,
+// or were seen to.
 type keyPublication struct {
-	names   tokens.KeyNames // of the OP's keys; none: they were not seen
-	adds    bool            // our keys can be added: that breaks nothing
-	breaks  bool            // they cannot: an ID token, or a key of the OP, has no kid
-	opOwned bool            // a configured key is one of the OP's, which tokens can be signed by without adding anything
-	unsure  bool            // whether one is cannot be told before the OP's keys were seen
-	missing []string        // the client whose ID token had no kid last, if it is known
-	sid     bool            // ID tokens have a sid
-	noSid   bool            // there are some without
+	names  tokens.KeyNames // of the OP's keys; none: they were not seen
+	adds   bool            // our keys can be added: that breaks nothing
+	breaks bool            // they cannot: an ID token, or a key of the OP, has no kid
+	// a configured key is one of the OP's, which tokens can be signed by without adding anything
+	opOwned bool
+	unsure  bool     // whether one is cannot be told before the OP's keys were seen
+	missing []string // the client whose ID token had no kid last, if it is known
+	sid     bool     // ID tokens have a sid
+	noSid   bool     // there are some without
 }
 
-// newKeyPublication judges what was seen. Before all that was recorded is known, nothing is added. given are the configured keys; nil: they are
-// generated, and none is the OP's. kid: the configuration says that ID tokens have one, which is so from the day of the next one on.
+// newKeyPublication judges what was seen. Before all that was recorded is known, nothing is added.
+// given are the configured keys; nil: they are generated, and none is the OP's. kid: the
+// configuration says that ID tokens have one, which is so from the day of the next one on.
 func newKeyPublication(known seen, given *tokens.SigningKeys, kid bool, now time.Time) *keyPublication {
 	lacks := func(day registry.Time) bool { return day != 0 && now.Sub(day.Time()) < missingFor }
 	noKid := lacks(known.NoKid) && (!kid || known.Kid <= known.NoKid)
@@ -47,8 +51,9 @@ func newKeyPublication(known seen, given *tokens.SigningKeys, kid bool, now time
 	return view
 }
 
-// Recall has what was seen of the OP read from the registry. A request for one of the OP's documents waits for that: what is added to them
-// depends on it. The OP's keys are asked for, which are not recorded: what tokens are signed by depends on them.
+// Recall has what was seen of the OP read from the registry. A request for one of the OP's
+// documents waits for that: what is added to them depends on it. The OP's keys are asked for,
+// which are not recorded: what tokens are signed by depends on them.
 func (b *BackChannel) Recall(op *handlers.OP, r *http.Request, next caddyhttp.Handler) {
 	b.seen.load(op.Issuer)
 	if issuer, ok := op.DocumentFor(r.URL.Path); ok {
@@ -60,8 +65,8 @@ func (b *BackChannel) Recall(op *handlers.OP, r *http.Request, next caddyhttp.Ha
 	}
 }
 
-// SawIDToken notes what the OP's ID tokens name. Where that is news, it is recorded before the client has the token: what is owed to that
-// client can be signed then, also after a restart.
+// SawIDToken notes what the OP's ID tokens name. Where that is news, it is recorded before the
+// client has the token: what is owed to that client can be signed then, also after a restart.
 func (b *BackChannel) SawIDToken(ctx context.Context, op *handlers.OP, clientID string, token tokens.IDToken) {
 	of := b.Of(op, token.Issuer)
 	of.seen.sawToken(ctx, of.name(op), clientID, token)
@@ -72,7 +77,8 @@ func (b *BackChannel) SawIDToken(ctx context.Context, op *handlers.OP, clientID 
 	}
 }
 
-// checkAlgorithm warns, once, of a client whose logout tokens would have to be signed as no signing key can.
+// checkAlgorithm warns, once, of a client whose logout tokens would have to be signed as no
+// signing key can.
 func (b *BackChannel) checkAlgorithm(ctx context.Context, op *handlers.OP, clientID, algorithm string) {
 	if algorithm == "" || !b.Enabled(op) || slices.Contains(b.Algorithms(), algorithm) {
 		return
@@ -119,8 +125,8 @@ func (b *BackChannel) outlook(known seen) *keyPublication {
 	return newKeyPublication(known, b.Given, slices.Contains(b.IDTokens, handlers.IDTokensKid), b.env.Now())
 }
 
-// NamesSessions reports whether the OP's ID tokens have a sid: they were seen to, or are said to by the configuration or the OP's own
-// document, and there was none without.
+// NamesSessions reports whether the OP's ID tokens have a sid: they were seen to, or are said to
+// by the configuration or the OP's own document, and there was none without.
 func (b *BackChannel) NamesSessions(op *handlers.OP) bool {
 	view := b.view.Load()
 	return !view.noSid && (view.sid || op.ClaimsSID || slices.Contains(b.IDTokens, handlers.IDTokensSid))
@@ -151,7 +157,8 @@ const (
 		"its sign-ins: use the OP's own key as signing_key, or have the OP name its keys"
 )
 
-// BlockedReason says why tokens cannot be verified; empty: they can, or nothing is known that speaks against it.
+// BlockedReason says why tokens cannot be verified; empty: they can, or nothing is known that
+// speaks against it.
 func (b *BackChannel) BlockedReason(op *handlers.OP) string {
 	view := b.view.Load()
 	switch {
@@ -174,13 +181,13 @@ func (b *BackChannel) seesKeys(op *handlers.OP) bool {
 var (
 	// errUnknownPast says that it is not known what was seen of the OP before a restart.
 	errUnknownPast = errors.New("what was seen of the OP before cannot be had from the registry")
-	// errUnknownPlace says that it is not known whether the OP's keys are where ours can join them: no request has come for them yet,
-	// and none to the OP since the start.
+	// errUnknownPlace says that it is not known whether the OP's keys are where ours can join
+	// them: no request has come for them yet, and none to the OP since the start.
 	errUnknownPlace = errors.New("it is not known yet where the OP's keys are")
 )
 
-// signing returns the keys as they sign beside those of the OP. certain says that what cannot be signed by them now cannot be later either,
-// as things are.
+// signing returns the keys as they sign beside those of the OP. certain says that what cannot be
+// signed by them now cannot be later either, as things are.
 func (b *BackChannel) signing(ctx context.Context, issuer string) (keys *tokens.SigningKeys, certain bool, err error) {
 	keys, err = b.Keys(ctx)
 	if err != nil {

@@ -43,8 +43,8 @@ func route(ctx context.Context, sites []*BackChannel, owed registry.PendingNotic
 	return nil, clients.Client{}, nil
 }
 
-// mayDeliver reports whether notices can be delivered or dropped now, for all that is known of the OP. Where tokens cannot be verified,
-// which may pass, they wait.
+// mayDeliver reports whether notices can be delivered or dropped now, for all that is known of the
+// OP. Where tokens cannot be verified, which may pass, they wait.
 func (b *BackChannel) mayDeliver(issuer string) bool {
 	op := b.op.Load()
 	return op == nil || op.Issuer != issuer || !b.Enabled(op) || b.BlockedReason(op) == ""
@@ -91,8 +91,8 @@ func endsMore(client clients.Client, owed registry.PendingNotice) bool {
 	return sid != owed.Sid && (owed.Reason == registry.ReasonExpiry || owed.Reason == registry.ReasonUserSwitch)
 }
 
-// Token signs a logout token for a notice, by the algorithm that the client's ID tokens are signed by (Back-Channel Logout 1.0,
-// section 2.6).
+// Token signs a logout token for a notice, by the algorithm that the client's ID tokens are signed
+// by (Back-Channel Logout 1.0, section 2.6).
 func (n *Notices) Token(ctx context.Context, owed registry.PendingNotice) (string, error) {
 	b, client, err := route(ctx, n.BackChannels(owed.Issuer), owed)
 	if err != nil {

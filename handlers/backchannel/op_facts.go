@@ -13,7 +13,8 @@ import (
 const (
 	// factsRetryIn is how long a failure of the registry is remembered.
 	factsRetryIn = 5 * time.Second
-	// factsWait is how long a request for a document waits for the registry, which may just be opening.
+	// factsWait is how long a request for a document waits for the registry, which may just be
+	// opening.
 	factsWait = 2 * time.Second
 	// factsDay is how exactly it is recorded when something was seen.
 	factsDay = 24 * time.Hour
@@ -68,8 +69,8 @@ func (f *opFacts) load(issuer string) {
 	go f.refresh(context.Background(), issuer)
 }
 
-// refresh reads what was recorded, by other servers too. It reports whether that is known: as it is
-// now, or as it was when the registry could be asked last.
+// refresh reads what was recorded, by other servers too. It reports whether that is known: as it
+// is now, or as it was when the registry could be asked last.
 func (f *opFacts) refresh(ctx context.Context, issuer string) bool {
 	ctx, cancel := context.WithTimeout(registry.Patient(ctx), factsWait)
 	defer cancel()
@@ -130,8 +131,8 @@ func (f *opFacts) sawDocument(ctx context.Context, issuer, path string) {
 	})
 }
 
-// note adds to what is known, and records what is not recorded yet. One call records it, which others
-// do not wait for.
+// note adds to what is known, and records what is not recorded yet. One call records it, which
+// others do not wait for.
 func (f *opFacts) note(ctx context.Context, issuer string, add func(*seen)) {
 	f.mu.Lock()
 	f.of(issuer)

@@ -136,8 +136,8 @@ func TestTheDaysOfWhatIDTokensHaveAreRecorded(t *testing.T) {
 	}
 }
 
-// A client that has a token without a kid may look for the OP's lone key from then on, also after a
-// restart.
+// A client that has a token without a kid may look for the OP's lone key from then on, also after
+// a restart.
 func TestThatATokenHasNoKidIsRecordedBeforeTheClientHasIt(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	b := w.BackChannel(new(clients.Clients))
@@ -172,8 +172,8 @@ func (w *onWrite) WriteHeader(status int) {
 	w.ResponseRecorder.WriteHeader(status)
 }
 
-// The one that brings the news waits for it to be recorded, as long as any call of the registry may
-// take. The others do not.
+// The one that brings the news waits for it to be recorded, as long as any call of the registry
+// may take. The others do not.
 func TestSignInsDoNotWaitForWhatAnotherRecords(t *testing.T) {
 	s := newTold(t, generated(), false, handlerstest.NewKey(t, "1"))
 	hangs, goesOn := make(chan struct{}, 1000), make(chan struct{})

@@ -41,7 +41,8 @@ func (b *BackChannel) lacksSID(op *handlers.OP, client clients.Client) (why []st
 	return why
 }
 
-// checkSID warns, once, of a client that has to be notified with a sid and got an ID token without.
+// checkSID warns, once, of a client that has to be notified with a sid and got an ID token
+// without.
 func (b *BackChannel) checkSID(ctx context.Context, op *handlers.OP, clientID string) {
 	key := handlers.Hash("sid " + clientID)
 	back, front := b.channels(op)

@@ -9,21 +9,22 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 )
 
-// ClearCookie is a cookie of the OP that is deleted at sign-out. Browsers tell cookies apart by name, domain and path, so that all three
-// must be as the OP sets them.
+// ClearCookie is a cookie of the OP that is deleted at sign-out. Browsers tell cookies apart by
+// name, domain and path, so that all three must be as the OP sets them.
 type ClearCookie struct {
 	// The name.
 	Name string `json:"name"`
 
-	// The domain, if the OP sets one. Default: none; the cookie is that of the issuer's host alone.
+	// The domain, if the OP sets one. Default: none; the cookie is that of the issuer's host
+	// alone.
 	Domain string `json:"domain,omitempty"`
 
 	// The path. Default: /
 	Path string `json:"path,omitempty"`
 }
 
-// Validate tells why no cookie can be deleted so. Names with the prefixes __Host- and __Secure- come with rules of their own
-// (RFC 6265bis, section 4.1.3).
+// Validate tells why no cookie can be deleted so. Names with the prefixes __Host- and __Secure-
+// come with rules of their own (RFC 6265bis, section 4.1.3).
 func (c ClearCookie) Validate() error {
 	if err := (&http.Cookie{Name: c.Name, Value: "x", Domain: c.Domain, Path: c.path()}).Valid(); err != nil || !strings.HasPrefix(c.path(), "/") {
 		return fmt.Errorf("clear_cookies: no cookie can have the name %q, domain %q and path %q", c.Name, c.Domain, c.path())

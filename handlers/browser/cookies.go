@@ -24,7 +24,8 @@ type Arrival struct {
 	Read    bool // its response may have to be read
 }
 
-// A Cookies is one request of a browser whose cookies matter: what the browser presented, and what it is given.
+// A Cookies is one request of a browser whose cookies matter: what the browser presented, and what
+// it is given.
 type Cookies struct {
 	Env     handlers.Env
 	OP      *handlers.OP
@@ -40,7 +41,8 @@ type Cookies struct {
 	give  []*http.Cookie
 	Ended []*registry.Session // by this visit
 
-	Patient   bool          // no sign-in waits for this visit: the registry may take its time to end sessions
+	// no sign-in waits for this visit: the registry may take its time to end sessions
+	Patient   bool
 	AskedBy   string        // the client that asks for the end of the sessions; empty: none
 	AskedWait time.Duration // after which that client is notified
 }
@@ -86,14 +88,16 @@ func (v *Cookies) openPending(c *http.Cookie) {
 	v.Pending[c.Name] = p
 }
 
-// TopLevel reports whether the request is a navigation of a whole tab (Fetch Metadata, section 2.1). The cookies of a frame in
-// another site's page may be in a jar of their own, which is not the browser's. Engines without that header count as top-level.
+// TopLevel reports whether the request is a navigation of a whole tab (Fetch Metadata, section
+// 2.1). The cookies of a frame in another site's page may be in a jar of their own, which is not
+// the browser's. Engines without that header count as top-level.
 func (v *Cookies) TopLevel() bool {
 	dest := v.Request.Header.Get("Sec-Fetch-Dest")
 	return dest == "" || dest == "document"
 }
 
-// BrowserID returns the browser's ID: that of a pending request if its sealed cookie has none, else one drawn now.
+// BrowserID returns the browser's ID: that of a pending request if its sealed cookie has none,
+// else one drawn now.
 func (v *Cookies) BrowserID() sessionstate.BrowserID {
 	if v.Sealed.Browser.IsZero() {
 		v.Sealed.Browser = v.newestBrowser()
@@ -104,8 +108,8 @@ func (v *Cookies) BrowserID() sessionstate.BrowserID {
 	return v.Sealed.Browser
 }
 
-// CurrentState returns the browser state that a response is computed over: what was presented or has been given since, else the
-// session's, else that of a browser which is not signed in.
+// CurrentState returns the browser state that a response is computed over: what was presented or
+// has been given since, else the session's, else that of a browser which is not signed in.
 func (v *Cookies) CurrentState() string {
 	switch {
 	case v.State != "":
@@ -117,11 +121,12 @@ func (v *Cookies) CurrentState() string {
 	}
 }
 
-// End ends the browser's sessions for a reason: the OP has ended its own. The browser gets the anonymous state, which is set, not deleted:
-// "signed out" and "no cookie to be seen" differ for the check page.
+// End ends the browser's sessions for a reason: the OP has ended its own. The browser gets the
+// anonymous state, which is set, not deleted: "signed out" and "no cookie to be seen" differ for
+// the check page.
 //
-// What the registry could not be told is owed: it is told at a later visit. The browser goes on under another ID, so that what it
-// signs in to meanwhile does not end then.
+// What the registry could not be told is owed: it is told at a later visit. The browser goes on
+// under another ID, so that what it signs in to meanwhile does not end then.
 func (v *Cookies) End(reason registry.Reason) {
 	failed := v.endRecorded(v.browsers(), reason)
 	if len(failed) == 0 && v.Sealed.Session.IsZero() && v.Keys.IsAnonymousState(v.OP.Issuer, v.State) {
@@ -162,7 +167,8 @@ func (v *Cookies) Flush() {
 	v.SetSession()
 }
 
-// endRecorded ends what the registry has of the browser under the given IDs, and returns those that it could not be told of.
+// endRecorded ends what the registry has of the browser under the given IDs, and returns those
+// that it could not be told of.
 func (v *Cookies) endRecorded(browsers []sessionstate.BrowserID, reason registry.Reason) (failed []sessionstate.BrowserID) {
 	for i, browser := range browsers {
 		if !v.endBrowser(browser, reason) {
@@ -172,7 +178,8 @@ func (v *Cookies) endRecorded(browsers []sessionstate.BrowserID, reason registry
 	return nil
 }
 
-// endBrowser ends all sessions that the registry has of a browser. It reports whether it did: the rest is left to a later visit.
+// endBrowser ends all sessions that the registry has of a browser. It reports whether it did: the
+// rest is left to a later visit.
 func (v *Cookies) endBrowser(browser sessionstate.BrowserID, reason registry.Reason) bool {
 	session := zap.Skip()
 	if browser == v.Sealed.Browser && !v.Sealed.Session.IsZero() {
@@ -185,8 +192,8 @@ func (v *Cookies) endBrowser(browser sessionstate.BrowserID, reason registry.Rea
 	})
 }
 
-// Record has sessions end in the registry. It reports whether they did; if not, the log has it, and
-// the field that says of which session.
+// Record has sessions end in the registry. It reports whether they did; if not, the log has it,
+// and the field that says of which session.
 func (v *Cookies) Record(session zap.Field, end func(context.Context) ([]*registry.Session, error)) bool {
 	ctx := handlers.RecordingContext(v.Request)
 	if v.Patient {
@@ -202,8 +209,8 @@ func (v *Cookies) Record(session zap.Field, end func(context.Context) ([]*regist
 	return true
 }
 
-// browsers are the IDs that the browser is known by: that in its sealed cookie, and those that tabs got which began to sign in at
-// the same time.
+// browsers are the IDs that the browser is known by: that in its sealed cookie, and those that
+// tabs got which began to sign in at the same time.
 func (v *Cookies) browsers() []sessionstate.BrowserID {
 	var ids []sessionstate.BrowserID
 	add := func(id sessionstate.BrowserID) {
@@ -218,14 +225,15 @@ func (v *Cookies) browsers() []sessionstate.BrowserID {
 	return ids
 }
 
-// SetSession sets the sealed cookie. It outlives its session, for the sake of the browser's ID: a code that is redeemed later may make
-// the session another user's, which starts then.
+// SetSession sets the sealed cookie. It outlives its session, for the sake of the browser's ID: a
+// code that is redeemed later may make the session another user's, which starts then.
 func (v *Cookies) SetSession() {
 	lifetime := v.Env.SessionLifetime + registry.CodeLifetime
 	v.Set(v.OP.Cookies.Cookie(v.OP.Cookies.Session, v.Sealed.Seal(v.Keys, v.OP.Issuer), lifetime, false))
 }
 
-// SetState sets the browser state. It outlives its session: it is to be replaced, not to disappear.
+// SetState sets the browser state. It outlives its session: it is to be replaced, not to
+// disappear.
 func (v *Cookies) SetState(state string) {
 	v.Set(v.OP.Cookies.Cookie(v.OP.Cookies.State, state, v.Env.SessionLifetime, true))
 }

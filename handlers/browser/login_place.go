@@ -13,8 +13,9 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-// A LoginCookiePaths is how the OP sets its login cookie, as far as that was seen. A cookie that is set for a part of the site does not reach an
-// endpoint elsewhere on it; one of the same name on another domain or path is not the OP's. The zero value has seen nothing.
+// A LoginCookiePaths is how the OP sets its login cookie, as far as that was seen. A cookie that
+// is set for a part of the site does not reach an endpoint elsewhere on it; one of the same name
+// on another domain or path is not the OP's. The zero value has seen nothing.
 type LoginCookiePaths struct {
 	mu     sync.Mutex
 	places []ClearCookie // each once
@@ -23,7 +24,8 @@ type LoginCookiePaths struct {
 	// doubted: users were signed in here, and none was.
 	Doubted atomic.Bool
 	Unnamed sync.Once // the log says so
-	// strict: it was set with SameSite=Strict; notNone: it was set with anything but SameSite=None.
+	// strict: it was set with SameSite=Strict; notNone: it was set with anything but
+	// SameSite=None.
 	strict, notNone bool
 }
 
@@ -66,7 +68,8 @@ func (p *LoginCookiePaths) add(c *http.Cookie) {
 	}
 }
 
-// IsCleared reports whether the cookie is deleted wherever the OP was seen to set it: what is left of its name is somebody else's.
+// IsCleared reports whether the cookie is deleted wherever the OP was seen to set it: what is left
+// of its name is somebody else's.
 func (p *LoginCookiePaths) IsCleared(cleared []ClearCookie) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,8 +79,9 @@ func (p *LoginCookiePaths) IsCleared(cleared []ClearCookie) bool {
 	})
 }
 
-// IsDeleted reports whether a cookie that came with a request is among deletions: one counts only for a
-// domain and a path that the cookie can be of, and that the OP was seen to set it for, if it was.
+// IsDeleted reports whether a cookie that came with a request is among deletions: one counts only
+// for a domain and a path that the cookie can be of, and that the OP was seen to set it for, if it
+// was.
 func (p *LoginCookiePaths) IsDeleted(op *handlers.OP, r *http.Request, deletions []*http.Cookie) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -130,7 +134,8 @@ func (p *LoginCookiePaths) IsSet() bool {
 	return len(p.places) > 0
 }
 
-// Missed reports whether the cookie is known not to reach a path: it was seen, and never for that path.
+// Missed reports whether the cookie is known not to reach a path: it was seen, and never for that
+// path.
 func (p *LoginCookiePaths) Missed(path string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

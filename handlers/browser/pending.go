@@ -10,10 +10,11 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// A pending request is an authorization request that may yet be answered, in a sealed cookie. It is kept for some minutes after
-// an answer, so that going back and answering again works.
+// A pending request is an authorization request that may yet be answered, in a sealed cookie. It
+// is kept for some minutes after an answer, so that going back and answering again works.
 type PendingRequest struct {
-	Answer   [16]byte               // hash of where the redirect URI points, and of the state; zero: neither is known
+	// hash of where the redirect URI points, and of the state; zero: neither is known
+	Answer   [16]byte
 	Client   [16]byte               // hash of the client ID
 	ClientID string                 // empty: it was too long for the cookie
 	Issued   time.Time              // in whole seconds
@@ -26,20 +27,25 @@ type PendingRequest struct {
 type traits byte
 
 const (
-	// SilentRequest requests have prompt=none: an answer to one signs nobody in (OpenID Connect Core 1.0, section 3.1.2.1).
+	// SilentRequest requests have prompt=none: an answer to one signs nobody in (OpenID Connect
+	// Core 1.0, section 3.1.2.1).
 	SilentRequest traits = 1 << iota
-	// PostingRequest requests may be answered by a page that posts itself (OAuth 2.0 Form Post Response Mode 1.0).
+	// PostingRequest requests may be answered by a page that posts itself (OAuth 2.0 Form Post
+	// Response Mode 1.0).
 	PostingRequest
-	// BlindRequest requests are by a request object that cannot be read, so that neither their state nor their redirect URI is known.
+	// BlindRequest requests are by a request object that cannot be read, so that neither their
+	// state nor their redirect URI is known.
 	BlindRequest
-	// LogoutRequest requests are no authorization requests: the OP's own end_session endpoint was asked to redirect there after a sign-out.
+	// LogoutRequest requests are no authorization requests: the OP's own end_session endpoint was
+	// asked to redirect there after a sign-out.
 	LogoutRequest
 	// BareRequest requests ask whether the user is signed in, and for nothing else.
 	BareRequest
-	// CodelessRequest requests have response_type=none: a success has neither code nor token (OAuth 2.0 Multiple Response Type Encoding
-	// Practices, section 4).
+	// CodelessRequest requests have response_type=none: a success has neither code nor token
+	// (OAuth 2.0 Multiple Response Type Encoding Practices, section 4).
 	CodelessRequest
-	// hashedClient requests have the hash of the client ID in their cookie, in place of a long client ID.
+	// hashedClient requests have the hash of the client ID in their cookie, in place of a long
+	// client ID.
 	hashedClient
 )
 
@@ -50,11 +56,13 @@ const (
 	PendingLifetime = time.Hour
 	// AnsweredLifetime is how long a request can be answered again.
 	AnsweredLifetime = 5 * time.Minute
-	// maxOpened is how many cookies of a request are opened: one of each name, unless somebody sends many of one name.
+	// maxOpened is how many cookies of a request are opened: one of each name, unless somebody
+	// sends many of one name.
 	maxOpened   = 2 * len(handlers.NavigationSlots+handlers.OtherSlots)
 	pendingHead = 16 + 16 + 1 + 2 + 4
-	// MaxSealedID is the length in bytes up to which a client ID is in the cookie itself, so that any server with the key knows it:
-	// the longest with which the value stays within 160 characters. UUIDs and most others are shorter.
+	// MaxSealedID is the length in bytes up to which a client ID is in the cookie itself, so that
+	// any server with the key knows it: the longest with which the value stays within 160
+	// characters. UUIDs and most others are shorter.
 	MaxSealedID = 40
 )
 
@@ -63,7 +71,8 @@ func IsNavigationSlot(name string) bool {
 	return name != "" && strings.Contains(handlers.NavigationSlots, name[len(name)-1:])
 }
 
-// NewPendingRequest notes a request. ok is false for one that is over a bound or has no usable redirect URI.
+// NewPendingRequest notes a request. ok is false for one that is over a bound or has no usable
+// redirect URI.
 func NewPendingRequest(clientID, redirectURI, state string, now time.Time) (p PendingRequest, ok bool) {
 	target, err := url.Parse(redirectURI)
 	if err != nil || !target.IsAbs() || clientID == "" {
@@ -94,7 +103,8 @@ func (p PendingRequest) IsSame(other PendingRequest) bool {
 	return p.Answer == other.Answer && p.Client == other.Client && p.Is(LogoutRequest) == other.Is(LogoutRequest)
 }
 
-// Answered is the request once it was answered. It counts as an old one then, which gives way to others.
+// Answered is the request once it was answered. It counts as an old one then, which gives way to
+// others.
 func (p PendingRequest) Answered(now time.Time) PendingRequest {
 	if issued := now.Truncate(time.Second).Add(AnsweredLifetime - PendingLifetime); p.Issued.After(issued) {
 		p.Issued = issued
@@ -147,8 +157,9 @@ func HashAnswer(target *url.URL, state string) [16]byte {
 	return handlers.Hash(string(to[:]) + state)
 }
 
-// hashTarget is the hash of where a redirect URI points: its scheme, authority and path. Its query is left out, since OPs write
-// the parameters behind it in ways of their own; the state tells two requests to one path apart.
+// hashTarget is the hash of where a redirect URI points: its scheme, authority and path. Its query
+// is left out, since OPs write the parameters behind it in ways of their own; the state tells two
+// requests to one path apart.
 func hashTarget(u *url.URL) [16]byte {
 	if origin, err := sessionstate.Origin(u.String()); err == nil {
 		path := u.Path
@@ -163,7 +174,8 @@ func hashTarget(u *url.URL) [16]byte {
 // ResponseNames are the parameters of an authorization response that are read here.
 var ResponseNames = []string{"code", "id_token", "access_token", "error", "state", "iss", "session_state"}
 
-// ownNames are those of the responseNames, as bits, that a redirect URI's own query has: the client has chosen them, and not the OP.
+// ownNames are those of the responseNames, as bits, that a redirect URI's own query has: the
+// client has chosen them, and not the OP.
 func ownNames(query url.Values) (own uint16) {
 	for i, name := range ResponseNames {
 		if query.Has(name) {

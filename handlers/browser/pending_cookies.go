@@ -9,8 +9,9 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// Slot returns the name of the cookie for a request: that of the same request, one that is free, or that of the oldest request. The
-// search for a free one begins elsewhere for each request, for those that are sent at once do not know of each other.
+// Slot returns the name of the cookie for a request: that of the same request, one that is free,
+// or that of the oldest request. The search for a free one begins elsewhere for each request, for
+// those that are sent at once do not know of each other.
 func (v *Cookies) Slot(asked PendingRequest) string {
 	slots := handlers.OtherSlots
 	if exchange.IsNavigation(v.Request) {
@@ -51,8 +52,8 @@ func (v *Cookies) newestBrowser() sessionstate.BrowserID {
 	return newest.Browser
 }
 
-// BlindRequest returns the newest blind request. ok is false when there is none, or when several clients have one: a wrong guess
-// would give one client the state of another.
+// BlindRequest returns the newest blind request. ok is false when there is none, or when several
+// clients have one: a wrong guess would give one client the state of another.
 func (v *Cookies) BlindRequest(asked *PendingRequest) (request PendingRequest, ok bool) {
 	if asked != nil && asked.Is(BlindRequest) {
 		return *asked, true

@@ -8,13 +8,16 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// SessionCookie is what the sealed cookie holds: the browser and, while it is signed in, its session.
+// SessionCookie is what the sealed cookie holds: the browser and, while it is signed in, its
+// session.
 type SessionCookie struct {
 	Browser sessionstate.BrowserID
 	Session sessionstate.SessionID // zero: not signed in
-	State   string                 // the session's browser state, fixed here so that key rotation changes nothing
-	Expires time.Time              // of the session, in whole seconds
-	// owed are earlier IDs of the browser, whose sessions ended while the registry could not be told.
+	// the session's browser state, fixed here so that key rotation changes nothing
+	State   string
+	Expires time.Time // of the session, in whole seconds
+	// owed are earlier IDs of the browser, whose sessions ended while the registry could not be
+	// told.
 	Owed owedEnds
 }
 
@@ -57,7 +60,8 @@ func (c SessionCookie) Seal(keys *sessionstate.Keyring, issuer string) string {
 	return keys.Seal(sessionPurpose, issuer, value)
 }
 
-// OpenSessionCookie opens a cookie's value. ok is false when it is not ours; current, when it is sealed under an older key.
+// OpenSessionCookie opens a cookie's value. ok is false when it is not ours; current, when it is
+// sealed under an older key.
 func OpenSessionCookie(keys *sessionstate.Keyring, issuer, sealed string) (c SessionCookie, current, ok bool) {
 	value, current, err := keys.Open(sessionPurpose, issuer, sealed)
 	if err != nil || len(value) == 0 || value[0] > MaxOwed || len(value) < 1+16*int(value[0]) {

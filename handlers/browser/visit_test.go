@@ -9,7 +9,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// crowded records sessions of a browser at many clients, of which no ID token was seen, and returns their IDs.
+// crowded records sessions of a browser at many clients, of which no ID token was seen, and
+// returns their IDs.
 func crowded(t *testing.T, w *handlerstest.World, browser sessionstate.BrowserID, sessions, clients int) (ids []sessionstate.SessionID) {
 	t.Helper()
 	for range sessions {

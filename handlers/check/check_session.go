@@ -20,12 +20,13 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// CheckSession serves the check page, which RPs load in a hidden frame (the OP iframe of OpenID Connect Session Management 1.0,
-// section 3.2), and answers the page's own questions.
+// CheckSession serves the check page, which RPs load in a hidden frame (the OP iframe of OpenID
+// Connect Session Management 1.0, section 3.2), and answers the page's own questions.
 type CheckSession struct {
-	// The path of the check page on the issuer's origin; it is the `check_session_iframe` of the discovery document, unless
-	// the OP has one of its own. It must begin with a slash, and be
-	// neither / nor a path of end_session or of a discovery document. Takes placeholders that are known at start, such as {env.*}.
+	// The path of the check page on the issuer's origin; it is the `check_session_iframe` of the
+	// discovery document, unless the OP has one of its own. It must begin with a slash, and be
+	// neither / nor a path of end_session or of a discovery document. Takes placeholders that are
+	// known at start, such as {env.*}.
 	// Default: /oidc/check-session, behind the path of the issuer if it has one.
 	Path string `json:"path,omitempty"`
 
@@ -61,7 +62,8 @@ func (c *CheckSession) Owner(op *handlers.OP) string {
 	return member
 }
 
-// Members are what the check page adds to the discovery document; replace: in place of the OP's own.
+// Members are what the check page adds to the discovery document; replace: in place of the OP's
+// own.
 func (c *CheckSession) Members(op *handlers.OP, replace bool) []exchange.Member {
 	if c.Owner(op) != "" {
 		return nil
@@ -83,7 +85,8 @@ func (c *CheckSession) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Req
 	}
 }
 
-// servePage serves the page, which any page may frame: it tells each asker nothing but of the asker's own origin.
+// servePage serves the page, which any page may frame: it tells each asker nothing but of the
+// asker's own origin.
 func (c *CheckSession) servePage(op *handlers.OP, w http.ResponseWriter, r *http.Request) {
 	page := c.page(op.Cookies.State)
 	header := w.Header()
@@ -111,8 +114,9 @@ func (c *CheckSession) page(cookieName string) *servedPage {
 		return page.(*servedPage)
 	}
 	page := &servedPage{Page: assets.CheckSession(cookieName)}
-	// With Caddy's own these are eight fields, and header and page fit the 4 KiB that net/http sends at once: both are kept so
-	// by a test. Pages that isolate themselves (COEP) can frame this one only with the two Cross-Origin fields.
+	// With Caddy's own these are eight fields, and header and page fit the 4 KiB that net/http
+	// sends at once: both are kept so by a test. Pages that isolate themselves (COEP) can frame
+	// this one only with the two Cross-Origin fields.
 	page.header = map[string]string{
 		"Content-Type":                 "text/html; charset=utf-8",
 		"Content-Length":               strconv.Itoa(len(page.Body)),
@@ -142,8 +146,8 @@ type check struct {
 	browserState                   string // empty: the page could not read it
 }
 
-// serveCheck answers the page's question. It takes questions only from pages of the issuer's own origin, none in early data, and
-// so many an address and a handle.
+// serveCheck answers the page's question. It takes questions only from pages of the issuer's own
+// origin, none in early data, and so many an address and a handle.
 func (c *CheckSession) serveCheck(op *handlers.OP, w http.ResponseWriter, r *http.Request) error {
 	exchange.ForbidCaching(w.Header())
 	if exchange.IsEarly(r) {
@@ -194,8 +198,8 @@ func readCheck(w http.ResponseWriter, r *http.Request) (check, error) {
 }
 
 // verdict judges a session_state by its handle. A forged handle, one of a session that is not
-// recorded, and that of a browser which was not signed in are answered alike to whoever has no browser
-// state to show: they must not learn which it was.
+// recorded, and that of a browser which was not signed in are answered alike to whoever has no
+// browser state to show: they must not learn which it was.
 func (c *CheckSession) verdict(op *handlers.OP, r *http.Request, q check) (verdict, error) {
 	keys, err := c.env.Keys(r.Context())
 	if err != nil {
@@ -222,20 +226,22 @@ func (c *CheckSession) verdict(op *handlers.OP, r *http.Request, q check) (verdi
 	case state == registry.Ended:
 		return verdictChanged, nil
 	case q.browserState != "" && keys.IsAnonymousState(op.Issuer, q.browserState):
-		// The browser itself was told that it is signed out, though this registry was not: it could not be asked then, or
-		// another server did it.
+		// The browser itself was told that it is signed out, though this registry was not: it
+		// could not be asked then, or another server did it.
 		return verdictChanged, nil
 	case sessionstate.IsBrowserState(q.browserState) && !keys.IsBrowserState(op.Issuer, session.ID, q.browserState):
-		// The browser has gone on to a session of its own, which this registry need not know: it lost its cookies meanwhile, or
-		// signed out and in at another server. Its cookie knows better.
+		// The browser has gone on to a session of its own, which this registry need not know: it
+		// lost its cookies meanwhile, or signed out and in at another server. Its cookie knows
+		// better.
 		return verdictUnknown, nil
 	default:
 		return verdictUnchanged, nil
 	}
 }
 
-// anonymousVerdict judges the state of a browser that was not signed in. What it was not signed in under one key it is not under
-// another: while a key is rotated, servers differ in which they use. The asker learns nothing that it could not compute.
+// anonymousVerdict judges the state of a browser that was not signed in. What it was not signed in
+// under one key it is not under another: while a key is rotated, servers differ in which they use.
+// The asker learns nothing that it could not compute.
 func anonymousVerdict(op *handlers.OP, keys *sessionstate.Keyring, q check) verdict {
 	if keys.IsAnonymousState(op.Issuer, q.browserState) && keys.VerifyAnonymous(op.Issuer, q.sessionState, q.clientID, q.origin) {
 		return verdictUnchanged

@@ -49,7 +49,8 @@ func TestTheCheckPageCanBeFramedByAll(t *testing.T) {
 	}
 }
 
-// Go's server sends what fits its buffer of 4 KiB at once. Caddy adds Server, Date and, on https, Alt-Svc.
+// Go's server sends what fits its buffer of 4 KiB at once. Caddy adds Server, Date and, on https,
+// Alt-Svc.
 func TestTheCheckPageAndItsHeaderAreSentAtOnce(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	recorder := httptest.NewRecorder()

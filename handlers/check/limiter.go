@@ -9,8 +9,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Rates of checks. A page asks once a minute for each state while nothing changes, and at most once a second; many browsers may
-// share one address.
+// Rates of checks. A page asks once a minute for each state while nothing changes, and at most
+// once a second; many browsers may share one address.
 const (
 	checksPerAddress = rate.Limit(50)
 	burstPerAddress  = 500
@@ -48,8 +48,8 @@ func (l *limiter) allow(address, handle string) bool {
 		l.handles.get(maphash.String(l.seed, handle)).AllowN(now, 1)
 }
 
-// counts are kept by hash, of the latest callers. Who is forgotten begins anew, so that an attacker
-// needs thousands of addresses to gain a burst.
+// counts are kept by hash, of the latest callers. Who is forgotten begins anew, so that an
+// attacker needs thousands of addresses to gain a burst.
 type counts struct {
 	limit rate.Limit
 	burst int

@@ -12,8 +12,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// A Client is what is configured of one relying party (RP), in the words of client registration metadata (OpenID Connect Dynamic
-// Client Registration 1.0, section 2).
+// A Client is what is configured of one relying party (RP), in the words of client registration
+// metadata (OpenID Connect Dynamic Client Registration 1.0, section 2).
 type Client struct {
 	// The client ID, as the OP knows it.
 	ID string `json:"client_id"`
@@ -22,17 +22,19 @@ type Client struct {
 	// Default: the client ID.
 	Name string `json:"client_name,omitempty"`
 
-	// Where users may be sent after they signed out (RP-Initiated Logout 1.0, section 3.1). Compared byte for byte. They must
-	// be absolute, without fragment, and https; http for loopback hosts; or of a scheme of a native app's own.
+	// Where users may be sent after they signed out (RP-Initiated Logout 1.0, section 3.1).
+	// Compared byte for byte. They must be absolute, without fragment, and https; http for
+	// loopback hosts; or of a scheme of a native app's own.
 	PostLogoutRedirectURIs []string `json:"post_logout_redirect_uris,omitempty"`
 
-	// Where the client is told that a session of its users has ended, from server to server (Back-Channel Logout 1.0, section
+	// Where the client is told that a session of its users has ended, from server to server
+	// (Back-Channel Logout 1.0, section
 	// 2.2): an https URL; http for loopback hosts.
 	// Default: none; it is not told so.
 	BackChannelLogoutURI string `json:"backchannel_logout_uri,omitempty"`
 
-	// Whether the client must be told which session has ended (sid). It cannot be told at all then if the OP's ID tokens do
-	// not name sessions.
+	// Whether the client must be told which session has ended (sid). It cannot be told at all then
+	// if the OP's ID tokens do not name sessions.
 	// Default: false.
 	BackChannelLogoutSessionRequired bool `json:"backchannel_logout_session_required,omitempty"`
 
@@ -44,8 +46,8 @@ type Client struct {
 	// Default: both.
 	LogoutToken string `json:"logout_token,omitempty"`
 
-	// Where the client is told in a frame of the user's browser (Front-Channel Logout 1.0, section 2): an https URL; http for
-	// loopback hosts.
+	// Where the client is told in a frame of the user's browser (Front-Channel Logout 1.0, section
+	// 2): an https URL; http for loopback hosts.
 	// Default: none; it is not told so.
 	FrontChannelLogoutURI string `json:"frontchannel_logout_uri,omitempty"`
 
@@ -53,8 +55,8 @@ type Client struct {
 	// Default: false.
 	FrontChannelLogoutSessionRequired bool `json:"frontchannel_logout_session_required,omitempty"`
 
-	// The algorithm that the OP signs this client's ID tokens by; logout tokens are signed by the same: RS256, PS256, ES256 or
-	// EdDSA, as far as there are signing keys for it.
+	// The algorithm that the OP signs this client's ID tokens by; logout tokens are signed by the
+	// same: RS256, PS256, ES256 or EdDSA, as far as there are signing keys for it.
 	// Default: the algorithm of the ID tokens that the client gets.
 	IDTokenSignedResponseAlg string `json:"id_token_signed_response_alg,omitempty"`
 
@@ -124,7 +126,8 @@ func (c Client) validateLogoutToken() error {
 	return nil
 }
 
-// validateWeb reports why an address cannot be one where the client is notified. An empty one is none.
+// validateWeb reports why an address cannot be one where the client is notified. An empty one is
+// none.
 func (c Client) validateWeb(name, uri string) error {
 	if uri == "" {
 		return nil
@@ -159,7 +162,8 @@ func (c Client) validateAlgorithm() error {
 // misspelt algorithm: at registration, it is the OP who refuses one.
 func (c Client) ValidateConfigured() error { return errors.Join(c.Validate(), c.validateAlgorithm()) }
 
-// Notifiable reports whether the client can be told by back channel that a session has ended, which its ID tokens named so, or not.
+// Notifiable reports whether the client can be told by back channel that a session has ended,
+// which its ID tokens named so, or not.
 func (c Client) Notifiable(sid string) bool {
 	return c.BackChannelLogoutURI != "" && (sid != "" || !c.BackChannelLogoutSessionRequired && c.LogoutToken != LogoutTokenSid)
 }
@@ -176,10 +180,12 @@ func (c Client) Names(sub, sid string) (tokenSub, tokenSid string) {
 	}
 }
 
-// MayReturnTo reports whether users may be sent to an address: it is registered, byte for byte (RP-Initiated Logout 1.0, section 3).
+// MayReturnTo reports whether users may be sent to an address: it is registered, byte for byte
+// (RP-Initiated Logout 1.0, section 3).
 func (c Client) MayReturnTo(uri string) bool { return slices.Contains(c.PostLogoutRedirectURIs, uri) }
 
-// isVSCHAR reports whether a string is of the characters that client IDs are of (RFC 6749, appendix A.1).
+// isVSCHAR reports whether a string is of the characters that client IDs are of (RFC 6749,
+// appendix A.1).
 func isVSCHAR(s string) bool {
 	return !strings.ContainsFunc(s, func(c rune) bool { return c < 0x20 || c > 0x7e })
 }

@@ -18,8 +18,8 @@ import (
 // clientsFileLook is how often it is looked whether the file has changed.
 const clientsFileLook = 2 * time.Second
 
-// Clients are the clients of one site: those of the configuration, those of a file that may change, and those that have registered
-// themselves at the OP, which are in the registry.
+// Clients are the clients of one site: those of the configuration, those of a file that may
+// change, and those that have registered themselves at the OP, which are in the registry.
 type Clients struct {
 	// List holds the clients of the configuration.
 	List []Client
@@ -59,8 +59,8 @@ func (c *Clients) Setup(env handlers.Env) error {
 	return nil
 }
 
-// Find returns the client of an ID: the configured one, else that of the file, else one that has registered itself with the issuer. While
-// the registry is away, none of those is known.
+// Find returns the client of an ID: the configured one, else that of the file, else one that has
+// registered itself with the issuer. While the registry is away, none of those is known.
 func (c *Clients) Find(ctx context.Context, issuer, id string) (client Client, known bool) {
 	client, known, err := c.LookUp(ctx, issuer, id)
 	if err != nil {
@@ -92,13 +92,16 @@ func (c *Clients) IDOf(hash [16]byte) (id string, known bool) {
 	return "", false
 }
 
-// HasNotifiable reports whether any client of the configuration or the file can be told by back channel.
+// HasNotifiable reports whether any client of the configuration or the file can be told by back
+// channel.
 func (c *Clients) HasNotifiable() bool { return c.Configured.anyTellable || c.listed().anyTellable }
 
-// HasFramed reports whether any client of the configuration or the file can be told by front channel.
+// HasFramed reports whether any client of the configuration or the file can be told by front
+// channel.
 func (c *Clients) HasFramed() bool { return c.Configured.anyFramed || c.listed().anyFramed }
 
-// listed returns what the file holds, which is read again if it has changed. Without a file that is nothing.
+// listed returns what the file holds, which is read again if it has changed. Without a file that
+// is nothing.
 func (c *Clients) listed() *clientsFile {
 	if c.File == "" {
 		return &noFile
@@ -109,7 +112,8 @@ func (c *Clients) listed() *clientsFile {
 
 var noFile clientsFile
 
-// refresh reads the file again if it has changed. While one request does, the others go on with what is known.
+// refresh reads the file again if it has changed. While one request does, the others go on with
+// what is known.
 func (c *Clients) refresh() {
 	if !c.mu.TryLock() {
 		return

@@ -12,7 +12,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
 )
 
-// As a configuration manager does it: a new file in place of the old one, which keeps its time and happens to be as long.
+// As a configuration manager does it: a new file in place of the old one, which keeps its time and
+// happens to be as long.
 func TestAClientsFileThatIsReplacedWithTheSameTimeAndSize(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	c, path := goodClientsAt(t, w, `[{"client_id": "wiki"}]`)

@@ -208,7 +208,8 @@ func manyClients(n int) string {
 	return "[" + b.String()[1:] + "]"
 }
 
-// A relative reference, a script or an address with a password never gets into the configuration. The oracle knows nothing of net/url.
+// A relative reference, a script or an address with a password never gets into the configuration.
+// The oracle knows nothing of net/url.
 func FuzzPostLogoutRedirectURI(f *testing.F) {
 	for _, uri := range append(handlerstest.ScriptTargets, "https://rp.example.com/", "com.example.app:/bye", "http://[::1]:80/", "HTTPS://a?@", "https://a?#") {
 		f.Add(uri, false)

@@ -37,13 +37,15 @@ func (f *clientsFile) add(client Client) error {
 	return nil
 }
 
-// sameState reports whether two looks at a file saw it unchanged: neither written nor replaced. A nil look saw nothing.
+// sameState reports whether two looks at a file saw it unchanged: neither written nor replaced. A
+// nil look saw nothing.
 func sameState(a, b os.FileInfo) bool {
 	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-// readClientsFile reads a file, and tells which state of it that was: nil if it could not be read, so that it is tried again even
-// if nothing changes that can be seen (the permission was missing, the disk was away).
+// readClientsFile reads a file, and tells which state of it that was: nil if it could not be read,
+// so that it is tried again even if nothing changes that can be seen (the permission was missing,
+// the disk was away).
 func readClientsFile(path string) (*clientsFile, os.FileInfo, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -80,10 +82,12 @@ var (
 	errNoClients = errors.New(`it is neither a JSON array of clients nor an object with such an array as "clients"`)
 )
 
-// parseClients reads registration metadata: an array of objects, or an object with such an array. Members that are not used here are
-// passed over, since there are many; unknown ones are noted. One client is read after the other, so that a document of too many costs no more than the bound.
+// parseClients reads registration metadata: an array of objects, or an object with such an array.
+// Members that are not used here are passed over, since there are many; unknown ones are noted.
+// One client is read after the other, so that a document of too many costs no more than the bound.
 func parseClients(document []byte) (*clientsFile, error) {
-	if err := json.Unmarshal(document, new(json.RawMessage)); err != nil { // the syntax of all of it
+	// the syntax of all of it
+	if err := json.Unmarshal(document, new(json.RawMessage)); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNoClients, placed(document, 0, err))
 	}
 	decoder := json.NewDecoder(bytes.NewReader(document))
@@ -136,7 +140,8 @@ func findClients(decoder *json.Decoder) error {
 	return errNoClients
 }
 
-// placed says in which line of a document an error is, of a decoder that began at an offset. It shows nothing of the document.
+// placed says in which line of a document an error is, of a decoder that began at an offset. It
+// shows nothing of the document.
 func placed(document []byte, start int64, err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError

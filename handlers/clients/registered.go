@@ -9,8 +9,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// Registered returns a client that has registered itself. The registry is asked each time: other sites and other servers with the same
-// one learn of clients, too.
+// Registered returns a client that has registered itself. The registry is asked each time: other
+// sites and other servers with the same one learn of clients, too.
 func (c *Clients) Registered(ctx context.Context, issuer, id string) (client Client, known bool, err error) {
 	if id == "" || len(id) > handlers.MaxClientID {
 		return Client{}, false, nil
@@ -30,7 +30,8 @@ func (c *Clients) Registered(ctx context.Context, issuer, id string) (client Cli
 	return client, true, nil
 }
 
-// Add records a client that has registered itself, and where its registration is changed, if that is known.
+// Add records a client that has registered itself, and where its registration is changed, if that
+// is known.
 func (c *Clients) Add(ctx context.Context, issuer, uri string, client Client) error {
 	metadata, err := json.Marshal(client)
 	if err != nil {

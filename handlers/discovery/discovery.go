@@ -10,7 +10,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-// A Discovery adds to the OP's discovery document what is served in front of the OP (OpenID Connect Discovery 1.0, section 3).
+// A Discovery adds to the OP's discovery document what is served in front of the OP (OpenID
+// Connect Discovery 1.0, section 3).
 type Discovery struct {
 	// Learn is given each document that passes, with the OP and the request that it answers, and
 	// returns the OP as it is known then; nil: the document is none of the OP's.
@@ -22,8 +23,8 @@ type Discovery struct {
 // Setup gives the handler its world.
 func (d *Discovery) Setup(env handlers.Env) { d.env = env }
 
-// Serve answers with the OP's document and the members added to it, each only where the OP has none. A document that cannot be
-// read passes as it came.
+// Serve answers with the OP's document and the members added to it, each only where the OP has
+// none. A document that cannot be read passes as it came.
 func (d *Discovery) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, members func(*handlers.OP) []exchange.Member) error {
 	return exchange.DocumentEdit{
 		Edit: func(document []byte) ([]byte, error) {

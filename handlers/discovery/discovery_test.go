@@ -203,7 +203,8 @@ func TestConditionsAndRangesAreOursToAnswer(t *testing.T) {
 	}
 }
 
-// A HEAD goes to the OP as a GET: over a real connection, no body may come back, whatever the OP sends.
+// A HEAD goes to the OP as a GET: over a real connection, no body may come back, whatever the OP
+// sends.
 func TestHEADHasNoBody(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	d := discovery.Discovery{Learn: func(op *handlers.OP, _ *http.Request, _ []byte) *handlers.OP { return op }}

@@ -23,8 +23,9 @@ type DocumentEdit struct {
 
 // Serve passes a request for the document on and edits the answer.
 //
-// The OP is asked for the whole document in a form that can be read, whatever the client asked for: without a condition, a
-// range or a content coding, and by GET, since the length and the validators of an answer to HEAD depend on the body.
+// The OP is asked for the whole document in a form that can be read, whatever the client asked
+// for: without a condition, a range or a content coding, and by GET, since the length and the
+// validators of an answer to HEAD depend on the body.
 func (e DocumentEdit) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return next.ServeHTTP(w, r)
@@ -83,8 +84,8 @@ type Member struct {
 // ErrNoDocument says that a document cannot be edited.
 var ErrNoDocument = errors.New("it is no JSON object")
 
-// AddMembers writes members at the end of a document that has none of their names. All other bytes stay as they are, so that
-// numbers, order and what is unknown here are kept exactly.
+// AddMembers writes members at the end of a document that has none of their names. All other bytes
+// stay as they are, so that numbers, order and what is unknown here are kept exactly.
 func AddMembers(document []byte, members []Member) ([]byte, error) {
 	var has map[string]json.RawMessage
 	if err := json.Unmarshal(document, &has); err != nil || has == nil {
@@ -143,8 +144,8 @@ func replaceMember(document []byte, m Member) ([]byte, error) {
 	return append(out, document[written:]...), err
 }
 
-// RemoveMember returns a JSON object without the members of a name, all else to the letter as it was. found is false where there is
-// none, or no object.
+// RemoveMember returns a JSON object without the members of a name, all else to the letter as it
+// was. found is false where there is none, or no object.
 func RemoveMember(document []byte, name string) (edited []byte, found bool) {
 	var has map[string]json.RawMessage
 	if err := json.Unmarshal(document, &has); err != nil || has == nil {

@@ -13,8 +13,9 @@ import (
 // errEncoding says that a response has a content coding that is not undone here.
 var errEncoding = errors.New("unexpected content coding")
 
-// Unencoded returns the request for a response without a content coding, which the OP, or an `encode` of the site behind us, would
-// else choose from what the client takes. The caller's request stays as it is.
+// Unencoded returns the request for a response without a content coding, which the OP, or an
+// `encode` of the site behind us, would else choose from what the client takes. The caller's
+// request stays as it is.
 func Unencoded(r *http.Request) *http.Request {
 	plain := r.WithContext(r.Context())
 	plain.Header = r.Header.Clone()
@@ -22,7 +23,8 @@ func Unencoded(r *http.Request) *http.Request {
 	return plain
 }
 
-// Readable returns the request for a response that can be read: with gzip, if the client takes that, or without a content coding.
+// Readable returns the request for a response that can be read: with gzip, if the client takes
+// that, or without a content coding.
 func Readable(r *http.Request) *http.Request {
 	plain := Unencoded(r)
 	for coding := range strings.SplitSeq(strings.Join(r.Header["Accept-Encoding"], ","), ",") {
@@ -34,8 +36,8 @@ func Readable(r *http.Request) *http.Request {
 	return plain
 }
 
-// Decode returns a body without its content coding, for OPs that compress although identity was asked for: gzip is undone, up
-// to limit bytes.
+// Decode returns a body without its content coding, for OPs that compress although identity was
+// asked for: gzip is undone, up to limit bytes.
 func Decode(header http.Header, body []byte, limit int) ([]byte, error) {
 	switch coding := strings.ToLower(strings.Join(header.Values("Content-Encoding"), ",")); coding {
 	case "", "identity":

@@ -16,11 +16,13 @@ const (
 	MaxForm = 64 << 10 // of a form
 )
 
-// An exchange is the one way in which responses are touched. It decides once, at the final header, before that goes out; then
-// the response streams on as it came, or its body is held, up to a bound, for an edit.
+// An exchange is the one way in which responses are touched. It decides once, at the final header,
+// before that goes out; then the response streams on as it came, or its body is held, up to a
+// bound, for an edit.
 //
-// Informational responses (1xx) pass, except that 101 is final. A body over the bound goes out as it came. What is held is
-// flushed only where the hold says so. Errors of the handler behind stay errors: nothing held is sent then, so handle_errors can answer.
+// Informational responses (1xx) pass, except that 101 is final. A body over the bound goes out as
+// it came. What is held is flushed only where the hold says so. Errors of the handler behind stay
+// errors: nothing held is sent then, so handle_errors can answer.
 type exchange struct {
 	*caddyhttp.ResponseWriterWrapper
 
@@ -34,19 +36,23 @@ type exchange struct {
 // A Hold keeps back a response for an edit of its body.
 type Hold struct {
 	Limit int // bytes
-	// edit gets the header, which it may change, and the whole body, of which it must change nothing in place. It returns
-	// the body to send, or nil for "as it came".
+	// edit gets the header, which it may change, and the whole body, of which it must change
+	// nothing in place. It returns the body to send, or nil for "as it came".
 	Edit func(header http.Header, body []byte) []byte
-	// tooLarge is called when the body is over the limit, and passes as it comes; nil: nobody is told.
+	// tooLarge is called when the body is over the limit, and passes as it comes; nil: nobody is
+	// told.
 	tooLarge func()
-	// serve sends an edited body with its header; nil: it is sent with the status that the response had.
+	// serve sends an edited body with its header; nil: it is sent with the status that the
+	// response had.
 	serve func(w http.ResponseWriter, body []byte)
-	// flush is called when the handler behind flushes what it has sent so far. It is like edit, but for the beginning of a body; wait
-	// says that more of it is needed. Nil: nothing goes out before the body is complete.
+	// flush is called when the handler behind flushes what it has sent so far. It is like edit,
+	// but for the beginning of a body; wait says that more of it is needed. Nil: nothing goes out
+	// before the body is complete.
 	Flush func(header http.Header, body []byte) (edited []byte, wait bool)
 }
 
-// Observe passes a request on and lets decide look at the response: its final status and its header, which decide may change.
+// Observe passes a request on and lets decide look at the response: its final status and its
+// header, which decide may change.
 func Observe(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, decide func(int, http.Header) *Hold) error {
 	x := &exchange{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, decide: decide}
 	if err := next.ServeHTTP(x, r); err != nil {
@@ -108,8 +114,9 @@ func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
 	return n + rest, err
 }
 
-// FlushError flushes what streams. What is held stays, unless it is a page that is to be seen as it comes. A flush of the header
-// alone waits for the body in any case: Caddy's reverse_proxy flushes it at once for each response of unknown length.
+// FlushError flushes what streams. What is held stays, unless it is a page that is to be seen as
+// it comes. A flush of the header alone waits for the body in any case: Caddy's reverse_proxy
+// flushes it at once for each response of unknown length.
 func (x *exchange) FlushError() error {
 	x.WriteHeader(http.StatusOK)
 	if x.hold != nil {
@@ -123,7 +130,8 @@ func (x *exchange) FlushError() error {
 	return http.NewResponseController(x.ResponseWriterWrapper).Flush()
 }
 
-// flushHeld sends what is held, edited or as it came, and lets the rest follow; or it waits for more.
+// flushHeld sends what is held, edited or as it came, and lets the rest follow; or it waits for
+// more.
 func (x *exchange) flushHeld() error {
 	edited, wait := x.hold.Flush(x.Header(), x.held.Bytes())
 	switch {
@@ -176,8 +184,8 @@ func (x *exchange) finish() error {
 	return err
 }
 
-// forgetRepresentation removes the header fields that describe the bytes as the OP sent them (RFC 9110, section 8; RFC 9530).
-// An ETag is the edit's own matter.
+// forgetRepresentation removes the header fields that describe the bytes as the OP sent them (RFC
+// 9110, section 8; RFC 9530). An ETag is the edit's own matter.
 func forgetRepresentation(header http.Header) {
 	for _, field := range []string{
 		"Content-Length", "Last-Modified", "Accept-Ranges", "Content-Encoding", "Content-Md5", "Digest", "Repr-Digest", "Content-Digest",

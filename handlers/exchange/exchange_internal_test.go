@@ -34,7 +34,8 @@ func (d *decisions) decide(status int, header http.Header) *Hold {
 	return d.hold
 }
 
-// serve starts a server whose responses are observed, and returns a client that follows no redirects.
+// serve starts a server whose responses are observed, and returns a client that follows no
+// redirects.
 func (d *decisions) serve(t *testing.T, next http.HandlerFunc) (*http.Client, string) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -464,7 +465,8 @@ func TestAPanicBehindIsNotSwallowed(t *testing.T) {
 	recorder := httptest.NewRecorder()
 	d := decisions{hold: &Hold{Limit: 10, Edit: func(http.Header, []byte) []byte { return nil }}}
 	defer func() {
-		if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // the very same value, which net/http knows
+		// the very same value, which net/http knows
+		if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint
 			t.Errorf("recovered %v", p)
 		}
 		if recorder.Body.Len() != 0 {

@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// LoadsPage reports whether a request is for a page, of a tab or a frame (Fetch Metadata, section 2.1). No other has an answer by a
-// page that posts itself. Engines without that header field name what they can show.
+// LoadsPage reports whether a request is for a page, of a tab or a frame (Fetch Metadata, section
+// 2.1). No other has an answer by a page that posts itself. Engines without that header field name
+// what they can show.
 func LoadsPage(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Dest") {
 	case "document", "iframe", "frame":
@@ -17,7 +18,8 @@ func LoadsPage(r *http.Request) bool {
 	return false
 }
 
-// IsPartOfPage reports whether a request is certain to be for no page, but for something on one: an image, a script, data.
+// IsPartOfPage reports whether a request is certain to be for no page, but for something on one:
+// an image, a script, data.
 func IsPartOfPage(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Dest") != "" && !LoadsPage(r)
 }
@@ -41,14 +43,14 @@ func IsFramed(r *http.Request) bool {
 	return false
 }
 
-// IsPlainNavigation reports whether a request loads a whole tab, for certain, by a method with which Lax cookies come
-// (RFC 6265bis, section 5.6.7.1).
+// IsPlainNavigation reports whether a request loads a whole tab, for certain, by a method with
+// which Lax cookies come (RFC 6265bis, section 5.6.7.1).
 func IsPlainNavigation(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Dest") == "document" && IsNavigation(r)
 }
 
-// IsNavigation reports whether a request loads a whole tab (Fetch Metadata, sections 2.1 and 2.2) for someone to see it. Engines without
-// those header fields count as such.
+// IsNavigation reports whether a request loads a whole tab (Fetch Metadata, sections 2.1 and 2.2)
+// for someone to see it. Engines without those header fields count as such.
 func IsNavigation(r *http.Request) bool {
 	dest, mode := r.Header.Get("Sec-Fetch-Dest"), r.Header.Get("Sec-Fetch-Mode")
 	return !IsSpeculative(r) && (dest == "" || dest == "document") && (mode == "" || mode == "navigate")
@@ -61,8 +63,9 @@ func IsSpeculative(r *http.Request) bool {
 		strings.EqualFold(r.Header.Get("X-Moz"), "prefetch")
 }
 
-// IsEarly reports whether a request came as TLS early data, which an attacker may replay (RFC 8470). Caddy completes the handshake
-// before HTTP/1 and HTTP/2; over HTTP/3 requests may come before, as they may through a server in front.
+// IsEarly reports whether a request came as TLS early data, which an attacker may replay (RFC
+// 8470). Caddy completes the handshake before HTTP/1 and HTTP/2; over HTTP/3 requests may come
+// before, as they may through a server in front.
 func IsEarly(r *http.Request) bool {
 	return r.Header.Get("Early-Data") == "1" || r.TLS != nil && !r.TLS.HandshakeComplete
 }

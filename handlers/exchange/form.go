@@ -12,8 +12,9 @@ import (
 // FormType is what the page sends.
 const FormType = "application/x-www-form-urlencoded"
 
-// ReadForm reads the form in a request's body, up to maxForm bytes, and returns the request with its body as it was. A body
-// that is no form, larger, or broken gives no parameters; the handlers behind find it untouched, its error included.
+// ReadForm reads the form in a request's body, up to maxForm bytes, and returns the request with
+// its body as it was. A body that is no form, larger, or broken gives no parameters; the handlers
+// behind find it untouched, its error included.
 func ReadForm(r *http.Request) (url.Values, *http.Request) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || mediaType != "application/x-www-form-urlencoded" {
@@ -27,7 +28,8 @@ func ReadForm(r *http.Request) (url.Values, *http.Request) {
 	return form, replayed
 }
 
-// ReadBody reads a request's body, up to limit bytes, and returns the request with its body as it was. A larger or broken one is nil.
+// ReadBody reads a request's body, up to limit bytes, and returns the request with its body as it
+// was. A larger or broken one is nil.
 func ReadBody(r *http.Request, limit int64) ([]byte, *http.Request) {
 	if r.Body == nil || r.ContentLength > limit {
 		return nil, r

@@ -16,7 +16,8 @@ import (
 // MaxPage is how much of an HTML page is held to look for a form_post response, in bytes.
 const MaxPage = 64 << 10
 
-// A PostedForm is a form in an HTML page: of OAuth 2.0 Form Post Response Mode 1.0, if it is an authorization response.
+// A PostedForm is a form in an HTML page: of OAuth 2.0 Form Post Response Mode 1.0, if it is an
+// authorization response.
 type PostedForm struct {
 	Action string
 	Values url.Values
@@ -77,7 +78,8 @@ func (f *PostedForm) addField(attributes map[string]string, start, end int) {
 	}
 }
 
-// readAttributes returns the attributes of the current tag; of one given twice the first counts, as in browsers.
+// readAttributes returns the attributes of the current tag; of one given twice the first counts,
+// as in browsers.
 func readAttributes(tokens *nethtml.Tokenizer, more bool) map[string]string {
 	attributes := make(map[string]string)
 	for more {
@@ -90,8 +92,8 @@ func readAttributes(tokens *nethtml.Tokenizer, more bool) map[string]string {
 	return attributes
 }
 
-// With returns the page with session_state as another field of the form, in place of the OP's own if it has any. All other bytes
-// stay as they are.
+// With returns the page with session_state as another field of the form, in place of the OP's own
+// if it has any. All other bytes stay as they are.
 func (f *PostedForm) With(page []byte, sessionState string) []byte {
 	field := `<input type="hidden" name="session_state" value="` + html.EscapeString(sessionState) + `"/>`
 	out := make([]byte, 0, len(page)+len(field))
@@ -105,7 +107,8 @@ func (f *PostedForm) With(page []byte, sessionState string) []byte {
 	return append(out, page[f.insertAt:]...)
 }
 
-// ReadPage returns an HTML page without its content coding; nil for what is none, or cannot be read.
+// ReadPage returns an HTML page without its content coding; nil for what is none, or cannot be
+// read.
 func ReadPage(header http.Header, body []byte) []byte {
 	page, err := Decode(header, body, MaxPage)
 	if err != nil || !isHTML(header) && !strings.HasPrefix(http.DetectContentType(page), "text/html") {
@@ -114,8 +117,8 @@ func ReadPage(header http.Header, body []byte) []byte {
 	return page
 }
 
-// MayBeHTML reports whether a response is a page, as far as its header tells: without a Content-Type, net/http and browsers go by the
-// first bytes of the body.
+// MayBeHTML reports whether a response is a page, as far as its header tells: without a
+// Content-Type, net/http and browsers go by the first bytes of the body.
 func MayBeHTML(header http.Header) bool { return header.Get("Content-Type") == "" || isHTML(header) }
 
 // isHTML reports whether a response is a page.

@@ -8,22 +8,26 @@ import (
 	"strings"
 )
 
-// MaxSubmission is how much of a form is looked through, in bytes. Responses of SAML that a broker gets are forms of 100 KB and more.
+// MaxSubmission is how much of a form is looked through, in bytes. Responses of SAML that a broker
+// gets are forms of 100 KB and more.
 const MaxSubmission = 512 << 10
 
-// maxUnescaped is how often percent-encoding is undone in the search for what a request carries: a URL in a URL in a URL in a form.
+// maxUnescaped is how often percent-encoding is undone in the search for what a request carries: a
+// URL in a URL in a URL in a form.
 const maxUnescaped = 4
 
-// A Submission is what a request itself carries in its URL and its form. Parts of a response that stand in it come from whoever
-// sent the request, by a redirector such as many OPs have for what follows a sign-out, and not from the OP.
+// A Submission is what a request itself carries in its URL and its form. Parts of a response that
+// stand in it come from whoever sent the request, by a redirector such as many OPs have for what
+// follows a sign-out, and not from the OP.
 type Submission struct {
 	texts []string
 	// unread: there is a form, which is over the bound. Nothing is known then to be the OP's own.
 	unread bool
 }
 
-// ReadSubmission reads what a request carries, and returns the request with its body as it was. Only the media types of HTML forms
-// are read: nothing else that a page of another site can send leads a browser anywhere.
+// ReadSubmission reads what a request carries, and returns the request with its body as it was.
+// Only the media types of HTML forms are read: nothing else that a page of another site can send
+// leads a browser anywhere.
 func ReadSubmission(r *http.Request) (Submission, *http.Request) {
 	s := Submission{texts: []string{r.URL.RequestURI()}}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
@@ -43,7 +47,8 @@ func ReadSubmission(r *http.Request) (Submission, *http.Request) {
 	return s, r
 }
 
-// Has reports whether match finds something in what the request carries, as it came or with its percent-encoding undone.
+// Has reports whether match finds something in what the request carries, as it came or with its
+// percent-encoding undone.
 func (s Submission) Has(match func(text string) bool) bool {
 	if s.unread {
 		return true
@@ -63,7 +68,8 @@ func (s Submission) Has(match func(text string) bool) bool {
 	return false
 }
 
-// HasAnswer reports whether the request carries the code or a token of a response. An OP makes those anew.
+// HasAnswer reports whether the request carries the code or a token of a response. An OP makes
+// those anew.
 func (s Submission) HasAnswer(values url.Values) bool {
 	return s.Has(func(text string) bool {
 		for _, name := range []string{"code", "id_token", "access_token"} {
@@ -75,7 +81,8 @@ func (s Submission) HasAnswer(values url.Values) bool {
 	})
 }
 
-// HasAnswerAt reports whether the request carries the address of a response together with parameters.
+// HasAnswerAt reports whether the request carries the address of a response together with
+// parameters.
 func (s Submission) HasAnswerAt(target *url.URL) bool {
 	address := target.Host + target.Path
 	return s.Has(func(text string) bool {
@@ -111,7 +118,8 @@ func IsUnreserved(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
 }
 
-// Unescape undoes percent-encoding where there is some, as lenient readers do: one stray % must not hide all the rest.
+// Unescape undoes percent-encoding where there is some, as lenient readers do: one stray % must
+// not hide all the rest.
 func Unescape(text string) string {
 	var out strings.Builder
 	for i := 0; i < len(text); i++ {

@@ -35,7 +35,8 @@ const (
 	ByeQuery   = "https://rp.example.com/bye?app=1"
 )
 
-// An Exit is a browser at an OP whose end_session endpoint is ours. The OP's own sign-out is a POST to /logout.
+// An Exit is a browser at an OP whose end_session endpoint is ours. The OP's own sign-out is a
+// POST to /logout.
 type Exit struct {
 	*Agent
 
@@ -46,8 +47,9 @@ type Exit struct {
 	Logouts atomic.Int32
 	Status  int // with which /logout answers
 	Logout  *http.Request
-	Sticky  string                    // a cookie that no response deletes
-	Says    func(http.ResponseWriter) // what /logout answers; nil: status, without the login cookie
+	Sticky  string // a cookie that no response deletes
+	// what /logout answers; nil: status, without the login cookie
+	Says func(http.ResponseWriter)
 }
 
 func NewExit(t testing.TB, configure ...func(*logout.EndSession)) *Exit {
@@ -186,7 +188,8 @@ func (x *Exit) PostForm(path, origin string, form url.Values) *http.Response {
 	return x.Do(r)
 }
 
-// Do sends a request and follows the endpoint's redirects to itself, of which there is one at most.
+// Do sends a request and follows the endpoint's redirects to itself, of which there is one at
+// most.
 func (x *Exit) Do(r *http.Request) *http.Response {
 	x.T.Helper()
 	response := x.Once(r)

@@ -177,8 +177,9 @@ func (w *World) HearEnds(sessions []*registry.Session) {
 type Storage struct {
 	registry.Store
 
-	mu     sync.Mutex
-	before func(ctx context.Context, call string, keys ...registry.Key) error // call: get, members, edit; nil: nothing
+	mu sync.Mutex
+	// call: get, members, edit; nil: nothing
+	before func(ctx context.Context, call string, keys ...registry.Key) error
 }
 
 func (s *Storage) Do(before func(ctx context.Context, call string, keys ...registry.Key) error) {

@@ -23,7 +23,8 @@ func (w *World) IDToken(t testing.TB, client, user string) string {
 	return Sign(t, w.Key, w.Fresh(client, user), nil)
 }
 
-// Untouched fails the test unless alice's session lives on, hers alone, and nothing was noted of the OP.
+// Untouched fails the test unless alice's session lives on, hers alone, and nothing was noted of
+// the OP.
 func (w *World) Untouched(t *testing.T, a *Agent, session sessionstate.SessionID) {
 	t.Helper()
 	if got := w.Subs(t, session); got != "alice" || !w.Live(t, session) || a.OpenS().Session != session {

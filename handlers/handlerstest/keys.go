@@ -17,7 +17,8 @@ func (x *Exit) Find(kid string) bool {
 	return x.E.Keys.Find(x.W.OP, r, reply.Handler(x.OP), kid).Has(kid)
 }
 
-// SignsInOnce has an ID token pass in a token response, and waits until the OP's keys are recorded because of it.
+// SignsInOnce has an ID token pass in a token response, and waits until the OP's keys are recorded
+// because of it.
 func (x *Exit) SignsInOnce(token string) {
 	x.T.Helper()
 	x.SignedIn(ClientID, "alice")

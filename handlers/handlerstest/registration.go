@@ -17,7 +17,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/registration"
 )
 
-// A Registrar is an OP that registers clients and knows nothing of logout: it drops what it does not know.
+// A Registrar is an OP that registers clients and knows nothing of logout: it drops what it does
+// not know.
 type Registrar struct {
 	T *testing.T
 	W *World

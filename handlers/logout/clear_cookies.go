@@ -7,7 +7,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-// clearCookies deletes the cookies that are configured, each once. It reports whether it has to be looked if they are gone.
+// clearCookies deletes the cookies that are configured, each once. It reports whether it has to be
+// looked if they are gone.
 func (e *EndSession) clearCookies(l *logoutExchange) bool {
 	given := make(map[string]bool)
 	for _, cookie := range e.ClearCookies {
@@ -19,8 +20,9 @@ func (e *EndSession) clearCookies(l *logoutExchange) bool {
 	return e.cookieSurvived(l.r, nil)
 }
 
-// relayCookies passes on the cookies of an answer to a request for another path than the browser's own. A cookie without a path is for
-// that other one's directory (RFC 6265, section 5.1.4). Those that are cleared anyway are left out.
+// relayCookies passes on the cookies of an answer to a request for another path than the browser's
+// own. A cookie without a path is for that other one's directory (RFC 6265, section 5.1.4). Those
+// that are cleared anyway are left out.
 func (e *EndSession) relayCookies(header http.Header, lines []string, path string) {
 	path, _, _ = strings.Cut(path, "?")
 	for _, line := range lines {

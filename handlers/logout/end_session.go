@@ -26,11 +26,12 @@ const (
 	ConfirmAlways = "always"
 )
 
-// EndSession is the end_session endpoint of OpenID Connect RP-Initiated Logout 1.0, for OPs that have none of their own.
+// EndSession is the end_session endpoint of OpenID Connect RP-Initiated Logout 1.0, for OPs that
+// have none of their own.
 type EndSession struct {
-	// The path of the endpoint on the issuer's origin; it becomes the `end_session_endpoint` of the discovery document. It
-	// must begin with a slash, and be neither / nor the path of check_session or of a discovery document. Takes placeholders
-	// that are known at start.
+	// The path of the endpoint on the issuer's origin; it becomes the `end_session_endpoint` of
+	// the discovery document. It must begin with a slash, and be neither / nor the path of
+	// check_session or of a discovery document. Takes placeholders that are known at start.
 	// Default: /oidc/end-session, behind the path of the issuer if it has one.
 	Path string `json:"path,omitempty"`
 
@@ -42,18 +43,18 @@ type EndSession struct {
 	// Default: the login cookie, on path / of the issuer's host, if there is no upstream.
 	ClearCookies []browser.ClearCookie `json:"clear_cookies,omitempty"`
 
-	// When the user is asked: `needed` or `always`. It is needed unless a valid id_token_hint of a client of the session
-	// asks for the sign-out of its own user.
+	// When the user is asked: `needed` or `always`. It is needed unless a valid id_token_hint of a
+	// client of the session asks for the sign-out of its own user.
 	// Default: needed.
 	Confirm string `json:"confirm,omitempty"`
 
-	// A directory with templates in place of the built-in pages: question.html, signed_out.html, signed_in.html, error.html.
-	// Takes placeholders that are known at start.
+	// A directory with templates in place of the built-in pages: question.html, signed_out.html,
+	// signed_in.html, error.html. Takes placeholders that are known at start.
 	// Default: the built-in pages.
 	Templates string `json:"templates,omitempty"`
 
-	// Whether Caddy's access log keeps the requests of the endpoint, whose URLs hold ID tokens. Without it, one line of our
-	// own, which holds none, stands for each.
+	// Whether Caddy's access log keeps the requests of the endpoint, whose URLs hold ID tokens.
+	// Without it, one line of our own, which holds none, stands for each.
 	// Default: false.
 	AccessLog bool `json:"access_log,omitempty"`
 
@@ -63,7 +64,8 @@ type EndSession struct {
 	// Default: false.
 	AllowHintOnly bool `json:"allow_hint_only,omitempty"`
 
-	// Explicit: the endpoint is configured, and served even if it has nothing to end the OP's own session by.
+	// Explicit: the endpoint is configured, and served even if it has nothing to end the OP's own
+	// session by.
 	Explicit bool `json:"-"`
 	// LoginCookie is the name of the OP's own login cookie; empty: not known.
 	LoginCookie string `json:"-"`
@@ -87,7 +89,8 @@ type EndSession struct {
 
 	brought sync.Map                  // of brought: see noteLogin
 	fetched handlers.Recent[struct{}] // clients whose scripts ask, as the log has said
-	unended sync.Once                 // the log says that there is nothing to end the OP's own session by
+	// the log says that there is nothing to end the OP's own session by
+	unended sync.Once
 }
 
 // Setup gives the handler its world.
@@ -124,7 +127,8 @@ func ValidateConfirm(confirm string) error {
 	return handlers.OneOf("confirm", confirm, ConfirmNeeded, ConfirmAlways)
 }
 
-// Able reports whether the endpoint can be served: there is something to end the OP's own session by, or nothing has to be ended there.
+// Able reports whether the endpoint can be served: there is something to end the OP's own session
+// by, or nothing has to be ended there.
 func (e *EndSession) Able() bool { return e.Explicit || e.endsAtOP() }
 
 // endsAtOP reports whether there is something to end the OP's own session by.
@@ -170,11 +174,12 @@ func (e *EndSession) PathAt(op *handlers.OP) string {
 	return op.EndpointPath(e.Path, handlers.DefaultEndSessionPath)
 }
 
-// Serve answers a request for the endpoint (GET, POST) or the user's answer (POST). It never returns an error: Caddy would log it
-// with the URL, and the hint in that.
+// Serve answers a request for the endpoint (GET, POST) or the user's answer (POST). It never
+// returns an error: Caddy would log it with the URL, and the hint in that.
 //
-// Only what loads a whole tab is acted upon. A frame or an image is answered and nothing is done: some apps load their sign-out
-// so, and pages that wish the user ill would. A script is told what to do instead.
+// Only what loads a whole tab is acted upon. A frame or an image is answered and nothing is done:
+// some apps load their sign-out so, and pages that wish the user ill would. A script is told what
+// to do instead.
 func (e *EndSession) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if !e.AccessLog {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
@@ -187,7 +192,8 @@ func (e *EndSession) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Reque
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	case exchange.IsEarly(r):
 		w.WriteHeader(http.StatusTooEarly)
-	case exchange.IsSpeculative(r): // a success would be shown at the click, and nobody signed out by that
+	// a success would be shown at the click, and nobody signed out by that
+	case exchange.IsSpeculative(r):
 		w.WriteHeader(http.StatusServiceUnavailable)
 	case exchange.IsFetched(r):
 		e.refuseFetch(op, w, r)
@@ -237,15 +243,17 @@ func (e *EndSession) serveRequest(l *logoutExchange) {
 			zap.String("advice", "the app must send id_token_hint or client_id: its users are not sent back otherwise"))
 	}
 	if isCrossSitePost(l.op, l.r) {
-		// The OP's Lax cookies do not come with such a POST. They do with a navigation (RFC 6265bis, section 5.6.7.1).
+		// The OP's Lax cookies do not come with such a POST. They do with a navigation (RFC
+		// 6265bis, section 5.6.7.1).
 		e.redirectToSelf(l, sealedLogout{Request: l.request})
 		return
 	}
 	e.decide(l)
 }
 
-// refuse says what is wrong with a request, and offers to sign out, if there is something to sign out of (section 4). Who is signed
-// out already is told so: that the browser is not sent elsewhere is no failure of the sign-out.
+// refuse says what is wrong with a request, and offers to sign out, if there is something to sign
+// out of (section 4). Who is signed out already is told so: that the browser is not sent elsewhere
+// is no failure of the sign-out.
 func (e *EndSession) refuse(l *logoutExchange, err error) {
 	var bad *badRequestError
 	if !errors.As(err, &bad) {
@@ -268,8 +276,8 @@ func (e *EndSession) refuse(l *logoutExchange, err error) {
 	e.show(l, http.StatusBadRequest, page)
 }
 
-// signed reports whether the user may be signed in. Another site's POST may come without cookies that the browser has: then it is not
-// known, and a question would replace them.
+// signed reports whether the user may be signed in. Another site's POST may come without cookies
+// that the browser has: then it is not known, and a question would replace them.
 func (e *EndSession) signed(l *logoutExchange) assets.Signed {
 	switch {
 	case l.Sealed.Browser.IsZero() && isCrossSitePost(l.op, l.r):

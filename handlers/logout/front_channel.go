@@ -15,8 +15,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// framesOf returns the addresses that a page has to load for a client to be told by front channel, one for each of its sids
-// (Front-Channel Logout 1.0, section 2). None: it cannot be told so.
+// framesOf returns the addresses that a page has to load for a client to be told by front channel,
+// one for each of its sids (Front-Channel Logout 1.0, section 2). None: it cannot be told so.
 func (e *EndSession) framesOf(op *handlers.OP, client clients.Client, p *registry.Client) []string {
 	if op.HasFrontChannelLogout || !assets.CanFrame(client.FrontChannelLogoutURI) {
 		return nil // one that cannot be a frame would take the page from all others
@@ -47,13 +47,14 @@ func withSession(uri, issuer, sid string) string {
 	return uri + separator + "iss=" + url.QueryEscape(issuer) + "&sid=" + url.QueryEscape(sid)
 }
 
-// IsFramed reports whether clients of an OP are told by front channel: by the page of our own endpoint, unless the OP has one.
+// IsFramed reports whether clients of an OP are told by front channel: by the page of our own
+// endpoint, unless the OP has one.
 func (e *EndSession) IsFramed(op *handlers.OP) bool {
 	return e.IsServed(op) && !op.HasFrontChannelLogout && (e.FrontChannel || e.Clients.HasFramed())
 }
 
-// showFrames shows the page that tells clients, and goes on from there. If there can be no page, it goes on at once, and the receipt
-// counts nobody as asked.
+// showFrames shows the page that tells clients, and goes on from there. If there can be no page,
+// it goes on at once, and the receipt counts nobody as asked.
 func (e *EndSession) showFrames(l *logoutExchange, frames []string, done sealedLogout) {
 	done.Framed = true
 	language := assets.ChooseLanguage(l.request.Locales, l.r.Header.Get("Accept-Language"))

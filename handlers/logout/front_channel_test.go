@@ -22,7 +22,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
-// framed are clients that are told by front channel: one with a query of its own, one that needs a sid.
+// framed are clients that are told by front channel: one with a query of its own, one that needs a
+// sid.
 func framed(e *logout.EndSession) {
 	e.FrontChannelTimeout = 3 * time.Second
 	e.Clients = &clients.Clients{List: []clients.Client{
@@ -67,7 +68,8 @@ func TestThreat13ClientsAreToldInFramesBeforeTheRedirect(t *testing.T) {
 	}
 }
 
-// Threat 14: re-entrancy. A frame of an app that asks for sign-out again changes nothing, and gets no frames.
+// Threat 14: re-entrancy. A frame of an app that asks for sign-out again changes nothing, and gets
+// no frames.
 func TestThreat14ReEntrancy(t *testing.T) {
 	x := handlerstest.NewExit(t, framed)
 	x.SignedIn(handlerstest.ClientID, "alice")
@@ -162,7 +164,8 @@ func TestIfThePageOfTheFramesFailsNobodyIsSaidToHaveBeenAsked(t *testing.T) {
 	}
 }
 
-// brokenFrames is a directory with a template that takes the samples, and fails on the frames of the test.
+// brokenFrames is a directory with a template that takes the samples, and fails on the frames of
+// the test.
 func brokenFrames(t *testing.T) string {
 	dir := t.TempDir()
 	broken := `{{range .Frames}}{{if ne . "https://rp.example.com/"}}{{index $.Frames 99}}{{end}}{{end}}`

@@ -15,7 +15,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/logout"
 )
 
-// What the user answered counts in the browser and the session that were asked, once, for ten minutes, and from our own page.
+// What the user answered counts in the browser and the session that were asked, once, for ten
+// minutes, and from our own page.
 func TestNothingStandsInForTheUsersOwnAnswer(t *testing.T) {
 	tests := map[string]func(x *handlerstest.Exit, value string) *http.Response{
 		"an answer of eleven minutes later": func(x *handlerstest.Exit, value string) *http.Response {

@@ -25,7 +25,8 @@ func (e *EndSession) ask(l *logoutExchange) {
 	})
 }
 
-// askAgain says that an answer came too late or from elsewhere, and asks anew. Who is not signed in is not asked.
+// askAgain says that an answer came too late or from elsewhere, and asks anew. Who is not signed
+// in is not asked.
 func (e *EndSession) askAgain(l *logoutExchange) {
 	if !e.isSignedIn(l) {
 		e.finishSignedOut(l)
@@ -38,8 +39,9 @@ func (e *EndSession) askAgain(l *logoutExchange) {
 	})
 }
 
-// serveAnswer takes the user's answer: from a page of this origin, in the browser and the session that were asked, once. Who answers
-// twice, by a double click, gets as the second answer what the first one has done.
+// serveAnswer takes the user's answer: from a page of this origin, in the browser and the session
+// that were asked, once. Who answers twice, by a double click, gets as the second answer what the
+// first one has done.
 func (e *EndSession) serveAnswer(l *logoutExchange) {
 	if l.r.Method != http.MethodPost {
 		l.redirect(e.PathAt(l.op)) // reloaded, or followed as a link
@@ -118,8 +120,8 @@ func writePage(w http.ResponseWriter, status int, language, policy string, body 
 	_, _ = w.Write(body) // to a client that may have gone
 }
 
-// log writes the line that stands for a request. It holds nothing of the request but who asked, and, where it is refused or fails, the
-// address that was asked for.
+// log writes the line that stands for a request. It holds nothing of the request but who asked,
+// and, where it is refused or fails, the address that was asked for.
 func (e *EndSession) log(l *logoutExchange, outcome string, more ...zap.Field) {
 	level := zap.InfoLevel
 	if outcome == "refused" || outcome == "failed" {

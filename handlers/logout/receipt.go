@@ -13,20 +13,25 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// maxReceipts is how many sessions one receipt is about: browsers have one, or a few that began at once.
+// maxReceipts is how many sessions one receipt is about: browsers have one, or a few that began at
+// once.
 const maxReceipts = 8
 
 // A receipt says which clients of the sessions that ended were told, as far as that is known.
 type receipt struct {
 	issuer   string
 	sessions []sessionstate.SessionID
-	clients  []*receiptClient // in the order in which they came, those of one session after those of another
-	frames   []string         // the URLs of those that are told by front channel, as many as a page may have
-	framed   bool             // the page with these was shown
-	native   bool             // the OP tells clients itself: what becomes of those is not known here
+	// in the order in which they came, those of one session after those of another
+	clients []*receiptClient
+	// the URLs of those that are told by front channel, as many as a page may have
+	frames []string
+	framed bool // the page with these was shown
+	// the OP tells clients itself: what becomes of those is not known here
+	native bool
 }
 
-// A receiptClient is one client of the receipt. Its ID makes it one: names are what anybody who registers a client likes.
+// A receiptClient is one client of the receipt. Its ID makes it one: names are what anybody who
+// registers a client likes.
 type receiptClient struct {
 	id, name string
 	notices  []registry.NoticeID // that are owed by back channel; none: it cannot be told so
@@ -110,8 +115,8 @@ func (r *receipt) addFrames(c *receiptClient, frames []string) {
 	}
 }
 
-// await waits until all notices have been delivered or given up, at most for a while, and returns those that have not been
-// delivered.
+// await waits until all notices have been delivered or given up, at most for a while, and returns
+// those that have not been delivered.
 func (e *EndSession) await(ctx context.Context, r *receipt, atMost time.Duration) map[registry.NoticeID]registry.PendingNotice {
 	unknown := r.unknown()
 	if len(unknown) == 0 {
@@ -199,9 +204,10 @@ func (r *receipt) view(page assets.View, left map[registry.NoticeID]registry.Pen
 	return page
 }
 
-// group is where a page lists a client; nil: nowhere, since nothing is known, or the client asked for the sign-out and has nothing to
-// be told: it signs its user out itself (RP-Initiated Logout 1.0, section 2). A client that was asked in a frame does not answer
-// (Front-Channel Logout 1.0, section 4.1): only a back channel says that it was told.
+// group is where a page lists a client; nil: nowhere, since nothing is known, or the client asked
+// for the sign-out and has nothing to be told: it signs its user out itself (RP-Initiated Logout
+// 1.0, section 2). A client that was asked in a frame does not answer (Front-Channel Logout 1.0,
+// section 4.1): only a back channel says that it was told.
 func (r *receipt) group(page *assets.View, client *receiptClient, left map[registry.NoticeID]registry.PendingNotice) *[]string {
 	trying, failed, tried := false, false, false
 	for _, id := range client.notices {
@@ -228,7 +234,8 @@ func (r *receipt) group(page *assets.View, client *receiptClient, left map[regis
 	}
 }
 
-// labels are what a page calls the clients: by their names, and those whose names look alike by their IDs, too.
+// labels are what a page calls the clients: by their names, and those whose names look alike by
+// their IDs, too.
 func (r *receipt) labels() []string {
 	alike := make(map[string]int)
 	for _, client := range r.clients {
@@ -245,7 +252,8 @@ func (r *receipt) labels() []string {
 	return labels
 }
 
-// look is what is left of a name for a user who does not look closely: no spaces, no characters without a shape, no case.
+// look is what is left of a name for a user who does not look closely: no spaces, no characters
+// without a shape, no case.
 func look(name string) string {
 	return strings.Map(func(c rune) rune {
 		if unicode.IsSpace(c) || !unicode.IsGraphic(c) {

@@ -18,8 +18,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
-// A logoutRequest is a request of the end_session endpoint that was found to be in order (RP-Initiated Logout 1.0, section 2). What it
-// holds of the hint is verified. It can be sealed.
+// A logoutRequest is a request of the end_session endpoint that was found to be in order
+// (RP-Initiated Logout 1.0, section 2). What it holds of the hint is verified. It can be sealed.
 type logoutRequest struct {
 	ClientID  string `json:"client,omitempty"`   // that asks; empty: not known
 	Hinted    bool   `json:"hinted,omitempty"`   // by a hint that was verified
@@ -30,12 +30,14 @@ type logoutRequest struct {
 	HasState  bool   `json:"stated,omitempty"`
 	Locales   string `json:"locales,omitempty"`
 
-	// Unregistered: an address was asked for that is not registered for the client. Host is what pages call it by.
+	// Unregistered: an address was asked for that is not registered for the client. Host is what
+	// pages call it by.
 	Unregistered bool   `json:"unregistered,omitempty"`
 	Host         string `json:"host,omitempty"`
 }
 
-// location is where a signed-out browser is sent: the registered address with state behind it, if one came.
+// location is where a signed-out browser is sent: the registered address with state behind it, if
+// one came.
 func (q logoutRequest) location() string {
 	if !q.HasState {
 		return q.Redirect
@@ -51,7 +53,8 @@ func (q logoutRequest) location() string {
 	}
 }
 
-// A badRequestError says what is wrong with a request of the end_session endpoint. Such a request never redirects (section 4).
+// A badRequestError says what is wrong with a request of the end_session endpoint. Such a request
+// never redirects (section 4).
 type badRequestError struct {
 	problem   assets.Problem
 	parameter string // that is wrong; empty: it is the request as a whole
@@ -68,7 +71,8 @@ const maxLocales = 256
 // logoutParameters are those of RP-Initiated Logout 1.0, section 2.
 var logoutParameters = []string{"id_token_hint", "logout_hint", "client_id", "post_logout_redirect_uri", "state", "ui_locales"}
 
-// readLogoutParameters reads the parameters of a request: those of its URL and, for POST, of its form. Each may be given once.
+// readLogoutParameters reads the parameters of a request: those of its URL and, for POST, of its
+// form. Each may be given once.
 func readLogoutParameters(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if len(r.URL.RawQuery) > exchange.MaxForm {
 		return nil, &badRequestError{problem: assets.ProblemTooLarge, reason: "the query is too large"}
@@ -111,7 +115,8 @@ func readLogoutForm(w http.ResponseWriter, r *http.Request) (url.Values, error) 
 	return form, nil
 }
 
-// resolve finds out who asks, and where the browser may be sent afterwards. Its error is a badRequestError.
+// resolve finds out who asks, and where the browser may be sent afterwards. Its error is a
+// badRequestError.
 //
 // logout_hint is not used: the browser itself says whose session it is.
 func (e *EndSession) resolve(op *handlers.OP, r *http.Request, next caddyhttp.Handler, values url.Values) (logoutRequest, error) {
@@ -156,10 +161,12 @@ func unregistered(known bool, address string) error {
 	return bad
 }
 
-// isAbsent reports whether a parameter stands for none: scripts write these words for a value that they do not have.
+// isAbsent reports whether a parameter stands for none: scripts write these words for a value that
+// they do not have.
 func isAbsent(value string) bool { return value == "" || value == "undefined" || value == "null" }
 
-// resolveHint verifies the hint. One whose key is not known counts as none: it may well be the OP's.
+// resolveHint verifies the hint. One whose key is not known counts as none: it may well be the
+// OP's.
 func (e *EndSession) resolveHint(op *handlers.OP, r *http.Request, next caddyhttp.Handler, token string, q *logoutRequest) error {
 	hint, err := e.verifyHint(op, r, next, token)
 	if errors.Is(err, tokens.ErrHintUnknownKey) {

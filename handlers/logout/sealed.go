@@ -22,19 +22,19 @@ const (
 type sealedLogout struct {
 	Request logoutRequest `json:"request"`
 	Expires int64         `json:"expires"` // Unix time, in seconds
-	// Ended: the browser has been signed out; what is left is to see that the OP's cookies are gone, and to tell the clients. Failed:
-	// but the OP's part of it has failed.
+	// Ended: the browser has been signed out; what is left is to see that the OP's cookies are
+	// gone, and to tell the clients. Failed: but the OP's part of it has failed.
 	Ended  bool `json:"ended,omitempty"`
 	Failed bool `json:"failed,omitempty"`
-	// Sessions are those that ended, whose clients are told. Framed says that the page which tells them in frames has had its turn,
-	// Unframed that it could not be shown.
+	// Sessions are those that ended, whose clients are told. Framed says that the page which tells
+	// them in frames has had its turn, Unframed that it could not be shown.
 	Sessions [][]byte `json:"sessions,omitempty"`
 	// Carried is how many cookies the browser had of the name of each that was cleared.
 	Carried  []int `json:"carried,omitempty"`
 	Framed   bool  `json:"framed,omitempty"`
 	Unframed bool  `json:"unframed,omitempty"`
-	// Browser is the one that was signed out, or that the user was asked in. Confirmations have the Session as well, and a Value which
-	// makes the answer count once.
+	// Browser is the one that was signed out, or that the user was asked in. Confirmations have
+	// the Session as well, and a Value which makes the answer count once.
 	Browser []byte `json:"browser,omitempty"`
 	Session []byte `json:"session,omitempty"`
 	Value   []byte `json:"value,omitempty"`
@@ -58,14 +58,16 @@ func openLogout(v *browser.Cookies, purpose, sealed string) (s sealedLogout, ok 
 
 func (s sealedLogout) isLive(now time.Time) bool { return now.Unix() < s.Expires }
 
-// confirmation returns what lets the user's next answer stand for this request: in this browser, for this session, once.
+// confirmation returns what lets the user's next answer stand for this request: in this browser,
+// for this session, once.
 func (l *logoutExchange) confirmation(q logoutRequest) string {
 	value := make([]byte, 16)
 	_, _ = rand.Read(value) // never fails: crypto/rand ends the program instead
 	return sealedLogout{Request: q, Browser: l.boundBrowser(), Session: l.Sealed.Session[:], Value: value}.seal(l.Cookies, confirmationPurpose)
 }
 
-// boundBrowser is the ID of the browser, for what is sealed for it alone. A browser that has none is given one.
+// boundBrowser is the ID of the browser, for what is sealed for it alone. A browser that has none
+// is given one.
 func (l *logoutExchange) boundBrowser() []byte {
 	if l.Sealed.Browser.IsZero() {
 		l.BrowserID()

@@ -39,7 +39,8 @@ type logoutExchange struct {
 // parkedParameter is the parameter of our own URL that a parked request goes on at.
 const parkedParameter = "request"
 
-// isCrossSitePost reports whether a POST comes from another site's page, or from one that does not say.
+// isCrossSitePost reports whether a POST comes from another site's page, or from one that does not
+// say.
 func isCrossSitePost(op *handlers.OP, r *http.Request) bool {
 	if r.Method != http.MethodPost {
 		return false
@@ -58,8 +59,8 @@ func (e *EndSession) redirectToSelf(l *logoutExchange, s sealedLogout) {
 	l.redirect(e.next(l, s))
 }
 
-// next is where the browser goes on. What says that it has been signed out is for this browser alone. A parked request is for any: a
-// POST of another site comes without cookies.
+// next is where the browser goes on. What says that it has been signed out is for this browser
+// alone. A parked request is for any: a POST of another site comes without cookies.
 func (e *EndSession) next(l *logoutExchange, s sealedLogout) string {
 	if s.Ended {
 		s.Browser = l.boundBrowser()
@@ -98,8 +99,8 @@ func (e *EndSession) serveParked(l *logoutExchange) {
 	}
 }
 
-// decide signs the user out, or asks first (RP-Initiated Logout 1.0, section 2). Who is not signed in is not asked, and it is no error
-// (section 4).
+// decide signs the user out, or asks first (RP-Initiated Logout 1.0, section 2). Who is not signed
+// in is not asked, and it is no error (section 4).
 func (e *EndSession) decide(l *logoutExchange) {
 	switch {
 	case !e.isSignedIn(l):
@@ -111,7 +112,8 @@ func (e *EndSession) decide(l *logoutExchange) {
 	}
 }
 
-// finishSignedOut sends on who is not signed in, maybe since a moment ago and without knowing it yet.
+// finishSignedOut sends on who is not signed in, maybe since a moment ago and without knowing it
+// yet.
 func (e *EndSession) finishSignedOut(l *logoutExchange) {
 	before := e.endedBefore(l)
 	if before.Ended {
@@ -120,7 +122,8 @@ func (e *EndSession) finishSignedOut(l *logoutExchange) {
 	e.finish(l, "not signed in", before)
 }
 
-// isSignedIn reports whether there is, or may be, a session to end: ours as far as it is known, or the OP's own by its cookies.
+// isSignedIn reports whether there is, or may be, a session to end: ours as far as it is known, or
+// the OP's own by its cookies.
 func (e *EndSession) isSignedIn(l *logoutExchange) bool {
 	return e.hasSession(l) || e.mayBeSignedInAtOP(l)
 }
@@ -134,14 +137,15 @@ func (e *EndSession) hasSession(l *logoutExchange) bool {
 	return !known || session.Live(registry.At(l.Now))
 }
 
-// mayBeSignedInAtOP reports whether the browser may be signed in at the OP itself. Where no name of its
-// cookies is known for certain, any that is not ours may say so.
+// mayBeSignedInAtOP reports whether the browser may be signed in at the OP itself. Where no name
+// of its cookies is known for certain, any that is not ours may say so.
 func (e *EndSession) mayBeSignedInAtOP(l *logoutExchange) bool {
 	unnamed := len(e.loginNames()) == 0 || e.LoginCookiePaths.IsDoubted()
 	if e.carriesLogin(l.r) || e.LoginCookiePaths.IsSet() && !e.wouldBring(l.op, l.r) {
 		return true
 	}
-	return e.endsAtOP() && unnamed && !e.wouldBring(l.op, l.r) && l.hasOPCookie() // else it has no session that could be ended
+	// else it has no session that could be ended
+	return e.endsAtOP() && unnamed && !e.wouldBring(l.op, l.r) && l.hasOPCookie()
 }
 
 // hasOPCookie reports whether the browser has a cookie that is not ours.
@@ -154,9 +158,10 @@ func (l *logoutExchange) hasOPCookie() bool {
 	return false
 }
 
-// cookieSurvived reports whether the browser still has, or may have, what it was signed in by at the OP, of the cookies that were cleared: the
-// login cookie where that is known, for another may be that of a neighbour on the same domain. So may one more of its name: if the
-// browser has fewer of it than it had before, the OP's own is gone.
+// cookieSurvived reports whether the browser still has, or may have, what it was signed in by at
+// the OP, of the cookies that were cleared: the login cookie where that is known, for another may
+// be that of a neighbour on the same domain. So may one more of its name: if the browser has fewer
+// of it than it had before, the OP's own is gone.
 func (e *EndSession) cookieSurvived(r *http.Request, before []int) bool {
 	for i, n := range e.countCleared(r) {
 		name := e.ClearCookies[i].Name
@@ -180,8 +185,8 @@ func (e *EndSession) countCleared(r *http.Request) []int {
 	return counts
 }
 
-// session returns the browser's session, or the one that took its place when the user switched. known is false when the registry has
-// not recorded it, or cannot be asked. It is asked once.
+// session returns the browser's session, or the one that took its place when the user switched.
+// known is false when the registry has not recorded it, or cannot be asked. It is asked once.
 func (e *EndSession) session(l *logoutExchange) (session *registry.Session, known bool) {
 	if !l.looked {
 		l.looked, l.found = true, e.lookUp(l, l.Sealed.Session)
@@ -205,8 +210,8 @@ func (e *EndSession) lookUp(l *logoutExchange, next sessionstate.SessionID) *reg
 	return found
 }
 
-// mustAsk reports whether the user has to be asked: always if configured so, else unless the hint is that of a client which takes part
-// in this very session, as this very user (section 2).
+// mustAsk reports whether the user has to be asked: always if configured so, else unless the hint
+// is that of a client which takes part in this very session, as this very user (section 2).
 func (e *EndSession) mustAsk(l *logoutExchange) bool {
 	if e.Confirm == ConfirmAlways || !l.request.Hinted || l.Sealed.Session.IsZero() || e.strictCookieWithheld(l) {
 		return true
@@ -219,13 +224,15 @@ func (e *EndSession) mustAsk(l *logoutExchange) bool {
 	return client == nil || !l.request.fits(client)
 }
 
-// strictCookieWithheld reports whether the browser may have a login cookie that it did not send, because another site's page sent it here
-// (SameSite=Strict). The answer to a question comes from our own page, and brings it along.
+// strictCookieWithheld reports whether the browser may have a login cookie that it did not send,
+// because another site's page sent it here (SameSite=Strict). The answer to a question comes from
+// our own page, and brings it along.
 func (e *EndSession) strictCookieWithheld(l *logoutExchange) bool {
 	return e.LoginCookie != "" && !exchange.HasCookie(l.r, e.LoginCookie) && e.LoginCookiePaths.MayWithhold(l.op, l.r) && !e.LoginCookiePaths.Comes(l.r)
 }
 
-// fits reports whether the hint names the user, and the OP's session where both name one, as the client's own ID tokens did.
+// fits reports whether the hint names the user, and the OP's session where both name one, as the
+// client's own ID tokens did.
 func (q logoutRequest) fits(client *registry.Client) bool {
 	for _, subject := range client.Subjects {
 		if subject.Sub == q.Subject && (q.SessionID == "" || subject.Sid == "" || subject.Sid == q.SessionID) {
@@ -235,8 +242,8 @@ func (q logoutRequest) fits(client *registry.Client) bool {
 	return false
 }
 
-// signOut ends the OP's own session, then ours, and sends the browser on. If the OP's part fails, ours ends all the same, and the
-// user is told.
+// signOut ends the OP's own session, then ours, and sends the browser on. If the OP's part fails,
+// ours ends all the same, and the user is told.
 func (e *EndSession) signOut(l *logoutExchange) {
 	session := l.Sealed.Session
 	err := e.endAtOPOnce(l)
@@ -282,7 +289,8 @@ func sessionIDs(sessions []*registry.Session) [][]byte {
 	return ids
 }
 
-// showFailed tells that the OP's part has failed, and offers to try again. The clients are told all the same.
+// showFailed tells that the OP's part has failed, and offers to try again. The clients are told
+// all the same.
 func (e *EndSession) showFailed(l *logoutExchange, done sealedLogout) {
 	done.Failed = true
 	told, left, shown := e.notify(l, done)
@@ -305,7 +313,8 @@ func (e *EndSession) logFailed(l *logoutExchange, err error) {
 	e.log(l, "failed", zap.Error(err), advice)
 }
 
-// finish has the clients told (section 2), and then sends a browser that is signed out to where it was asked to go, or says that it is.
+// finish has the clients told (section 2), and then sends a browser that is signed out to where it
+// was asked to go, or says that it is.
 func (e *EndSession) finish(l *logoutExchange, outcome string, done sealedLogout) {
 	told, left, shown := e.notify(l, done)
 	if shown {
@@ -328,8 +337,9 @@ func (e *EndSession) finish(l *logoutExchange, outcome string, done sealedLogout
 	e.notifyAsking(l, left, 0)
 }
 
-// notify has the clients told. shown: by the page that does it in frames, from which the browser comes back, once. Else it returns who
-// is on the receipt, and which notices are left to be delivered.
+// notify has the clients told. shown: by the page that does it in frames, from which the browser
+// comes back, once. Else it returns who is on the receipt, and which notices are left to be
+// delivered.
 func (e *EndSession) notify(l *logoutExchange, done sealedLogout) (told *receipt, left map[registry.NoticeID]registry.PendingNotice, shown bool) {
 	told = e.receiptFor(l, done)
 	if len(told.frames) > 0 && !done.Framed {
@@ -339,13 +349,16 @@ func (e *EndSession) notify(l *logoutExchange, done sealedLogout) (told *receipt
 	return told, e.await(l.r.Context(), told, e.BackChannel.RedirectWait), false
 }
 
-// maySend reports whether the browser may be sent to the registered address that was asked for. A client that registered itself could
-// have registered any address, and anybody could send browsers there by way of the OP: so something must speak for the request, a
-// hint, the user, or a sign-out (RP-Initiated Logout 1.0, section 3). Of a client that the operator has configured, a link will do.
+// maySend reports whether the browser may be sent to the registered address that was asked for. A
+// client that registered itself could have registered any address, and anybody could send browsers
+// there by way of the OP: so something must speak for the request, a hint, the user, or a sign-out
+// (RP-Initiated Logout 1.0, section 3). Of a client that the operator has configured, a link will
+// do.
 func (e *EndSession) maySend(l *logoutExchange, done sealedLogout) bool {
 	if l.request.Hinted || l.confirmed || done.Ended {
 		return true
 	}
-	client, known := e.Clients.Find(handlers.RecordingContext(l.r), l.op.Issuer, l.request.ClientID) // it may have been deleted since the request was parked
+	// it may have been deleted since the request was parked
+	client, known := e.Clients.Find(handlers.RecordingContext(l.r), l.op.Issuer, l.request.ClientID)
 	return known && !client.Registered
 }

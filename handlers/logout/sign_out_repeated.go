@@ -12,12 +12,13 @@ import (
 )
 
 const (
-	// repeatedWithin is how long after a sign-out a request that comes with the cookies of before is
-	// its repetition: the second click of a double click. The browser shows the answer to that one,
-	// and may never have seen the first, cookies included.
+	// repeatedWithin is how long after a sign-out a request that comes with the cookies of before
+	// is its repetition: the second click of a double click. The browser shows the answer to that
+	// one, and may never have seen the first, cookies included.
 	repeatedWithin = time.Minute
 
-	// outcomePause is how long a repetition waits before it looks again for what the OP has answered.
+	// outcomePause is how long a repetition waits before it looks again for what the OP has
+	// answered.
 	outcomePause = 50 * time.Millisecond
 
 	outcomePurpose = "logout outcome" // in the registry
@@ -64,8 +65,9 @@ func (e *EndSession) endAtOPOnce(l *logoutExchange) error {
 	return failed
 }
 
-// onceValues are the one-time values of a sign-out: that the OP is asked, and what it has answered.
-// They are of the browser and its session or, without one, of the question that was answered there.
+// onceValues are the one-time values of a sign-out: that the OP is asked, and what it has
+// answered. They are of the browser and its session or, without one, of the question that was
+// answered there.
 func (l *logoutExchange) onceValues() (claim, outcome [16]byte) {
 	of := l.Sealed.Session[:]
 	if l.Sealed.Session.IsZero() {
@@ -112,7 +114,8 @@ func (l *logoutExchange) forgetSession() {
 	l.SetState(l.State)
 }
 
-// endedBefore is the sign-out that this request repeats, as the session that the browser presents tells; zero: there is none.
+// endedBefore is the sign-out that this request repeats, as the session that the browser presents
+// tells; zero: there is none.
 func (e *EndSession) endedBefore(l *logoutExchange) sealedLogout {
 	if l.Sealed.Session.IsZero() {
 		return sealedLogout{}

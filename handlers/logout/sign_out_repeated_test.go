@@ -19,7 +19,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// A click is what a browser sends when the user clicks: a form to our own endpoint, or a link if there is none.
+// A click is what a browser sends when the user clicks: a form to our own endpoint, or a link if
+// there is none.
 type click struct {
 	target string
 	form   url.Values
@@ -45,7 +46,8 @@ func confirmed(x *handlerstest.Exit) click {
 	return click{handlerstest.EndSession + handlers.ConfirmSuffix, handlerstest.Values("confirmation", handlerstest.Confirmation(x.T, question), "answer", logout.AnswerSignOut)}
 }
 
-// A double click: the browser sends the second request with the cookies of before the first answer, and shows the second answer.
+// A double click: the browser sends the second request with the cookies of before the first
+// answer, and shows the second answer.
 func TestTheSecondClickIsAnsweredAsTheFirst(t *testing.T) {
 	nothing := func(*handlerstest.Exit, click) {}
 	withoutLogin := func(x *handlerstest.Exit, _ click) { delete(x.Cookies, "login") }
@@ -91,7 +93,8 @@ func TestTheSecondClickIsAnsweredAsTheFirst(t *testing.T) {
 	}
 }
 
-// The first answer may never have reached the browser: the second one clears the OP's cookies as well.
+// The first answer may never have reached the browser: the second one clears the OP's cookies as
+// well.
 func TestTheSecondClickClearsTheOPsCookiesToo(t *testing.T) {
 	x := handlerstest.NewExit(t, framed, func(e *logout.EndSession) { e.Upstream = nil })
 	x.SignedIn(handlerstest.ClientID, "alice")
@@ -105,7 +108,8 @@ func TestTheSecondClickClearsTheOPsCookiesToo(t *testing.T) {
 	x.MustBe(false)
 }
 
-// What the OP gave the browser with its answer to the first request comes with the second one, too.
+// What the OP gave the browser with its answer to the first request comes with the second one,
+// too.
 func TestTheSecondClickBringsTheOPsOwnCookies(t *testing.T) {
 	for _, status := range []int{http.StatusFound, http.StatusInternalServerError} {
 		x := handlerstest.NewExit(t)
@@ -123,7 +127,8 @@ func TestTheSecondClickBringsTheOPsOwnCookies(t *testing.T) {
 	}
 }
 
-// Nothing is known here of a session that the OP alone has: the question itself tells that it was answered.
+// Nothing is known here of a session that the OP alone has: the question itself tells that it was
+// answered.
 func TestTheSecondClickOfASessionThatTheOPAloneHas(t *testing.T) {
 	x := handlerstest.NewExit(t)
 	x.Cookies["login"] = "alice"
@@ -268,7 +273,8 @@ func TestASignOutGoesOnWhileTheRegistryIsUnavailable(t *testing.T) {
 	}
 }
 
-// Who clicks twice on no is told twice that the session goes on; who then clicks on yes is asked again.
+// Who clicks twice on no is told twice that the session goes on; who then clicks on yes is asked
+// again.
 func TestTheSecondClickOnNoIsAnsweredAsTheFirst(t *testing.T) {
 	x := handlerstest.NewExit(t)
 	x.SignedIn(handlerstest.ClientID, "alice")
@@ -309,7 +315,8 @@ func TestASignOutIsRepeatedForAMinuteAndByItsOwnBrowserOnly(t *testing.T) {
 	}
 }
 
-// Sessions that ended otherwise were not left by the user: the OP's own goes on, and nobody has asked for anything.
+// Sessions that ended otherwise were not left by the user: the OP's own goes on, and nobody has
+// asked for anything.
 func TestASessionThatEndedOtherwiseIsNoSignOutToRepeat(t *testing.T) {
 	for _, reason := range []registry.Reason{registry.ReasonOperator, registry.ReasonLoginCookie, registry.ReasonExpiry} {
 		x := handlerstest.NewExit(t, framed)

@@ -7,7 +7,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-// Around a cookie's name stand spaces and tabs (RFC 6265, section 5.2); all else is part of the name, and names another cookie.
+// Around a cookie's name stand spaces and tabs (RFC 6265, section 5.2); all else is part of the
+// name, and names another cookie.
 func TestThreatCookiesWhoseNamesLookAlike(t *testing.T) {
 	for header, want := range map[string]int{
 		"login=x": 1, " login=x": 1, "a=b;\tlogin =x": 1, "login=x; login=y": 2, `login="x"`: 1, `login={"a": 1}`: 1,

@@ -77,7 +77,8 @@ func TestTheConfirmationOfABrowserWithoutASessionIsForThatAlone(t *testing.T) {
 	}
 }
 
-// Nor has one such browser to do with another: each sign-out is asked for at the OP, and its cookies reach that browser.
+// Nor has one such browser to do with another: each sign-out is asked for at the OP, and its
+// cookies reach that browser.
 func TestBrowsersWithoutASessionDoNotShareASignOut(t *testing.T) {
 	x := handlerstest.NewExit(t)
 	for _, user := range []string{"alice", "bob"} {
@@ -120,8 +121,8 @@ func TestAParameterOfAResponseGivenTwiceCountsForNothing(t *testing.T) {
 	}
 }
 
-// Another host of the site, or another port of the host, is not the OP: its POST comes without the OP's Strict cookies, and has to go
-// on as a navigation as one of another site has.
+// Another host of the site, or another port of the host, is not the OP: its POST comes without the
+// OP's Strict cookies, and has to go on as a navigation as one of another site has.
 func TestAPostOfTheSameSiteButAnotherOriginGoesOnAsANavigation(t *testing.T) {
 	for name, tt := range map[string]struct {
 		fields map[string]string
@@ -205,7 +206,8 @@ func TestSignOutsWhereNoLoginCookieIsConfigured(t *testing.T) {
 	}
 }
 
-// Without a cookie of the OP's there is nothing to end there: the session and those of the apps are ended.
+// Without a cookie of the OP's there is nothing to end there: the session and those of the apps
+// are ended.
 func TestAnEndSessionBlockIsEnoughForAnOPWithoutACookie(t *testing.T) {
 	for theme, warnings := range map[string]int{"": 0, "dark": 1} {
 		x := handlerstest.NewExit(t, func(e *logout.EndSession) { e.LoginCookie, e.Upstream, e.Explicit = "", nil, true })
@@ -236,7 +238,8 @@ func TestAnEndSessionBlockIsEnoughForAnOPWithoutACookie(t *testing.T) {
 	}
 }
 
-// A cookie of the login cookie's name that another host of the domain has set stays when the OP's own is deleted.
+// A cookie of the login cookie's name that another host of the domain has set stays when the OP's
+// own is deleted.
 func TestThreatAParentDomainsCookieOfTheLoginCookiesName(t *testing.T) {
 	lines := []string{"login=alice; Path=/"}
 	for name, tt := range map[string]struct {

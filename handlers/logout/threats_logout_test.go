@@ -20,7 +20,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/registration"
 )
 
-// Keycloak's logout endpoint had no protection against requests that other sites make a browser send.
+// Keycloak's logout endpoint had no protection against requests that other sites make a browser
+// send.
 func TestThreatCVE202010734LogoutByOtherSites(t *testing.T) {
 	image := httptest.NewRequest(http.MethodGet, handlerstest.Issuer+handlerstest.EndSession, nil)
 	image.Header.Set("Sec-Fetch-Dest", "image")
@@ -149,7 +150,8 @@ func TestTheQuestionNamesNobodyWhoIsNotKnown(t *testing.T) {
 	}
 }
 
-// A SameSite=Strict login cookie does not come with a link of another site's page, but it is there.
+// A SameSite=Strict login cookie does not come with a link of another site's page, but it is
+// there.
 func TestALoginCookieThatDoesNotComeAlongIsNotTakenForGone(t *testing.T) {
 	x := handlerstest.NewExit(t)
 	x.SignedIn(handlerstest.ClientID, "alice")
@@ -165,7 +167,8 @@ func TestALoginCookieThatDoesNotComeAlongIsNotTakenForGone(t *testing.T) {
 	x.MustBe(false)
 }
 
-// On hosts where our cookies are Lax, another site's POST comes without them: they must stay what they are.
+// On hosts where our cookies are Lax, another site's POST comes without them: they must stay what
+// they are.
 func TestARefusedPostOfAnotherSiteLeavesTheCookies(t *testing.T) {
 	x := handlerstest.NewExit(t)
 	x.SignedIn(handlerstest.ClientID, "alice")
@@ -193,7 +196,8 @@ var endedURLs = map[string]func(x *handlerstest.Exit) *http.Request{
 	},
 }
 
-// A URL that says "signed out" says it of the browser that was, and of no other that somebody gets to open it.
+// A URL that says "signed out" says it of the browser that was, and of no other that somebody gets
+// to open it.
 func TestThreatAnothersSignedOutPage(t *testing.T) {
 	for name, leave := range endedURLs {
 		t.Run(name, func(t *testing.T) {
@@ -233,7 +237,8 @@ func TestWhoHasSignedInSinceIsNotSignedOut(t *testing.T) {
 	}
 }
 
-// While the registry is away, a browser that is signed out goes on under another ID; one that nobody has signed in here has none.
+// While the registry is away, a browser that is signed out goes on under another ID; one that
+// nobody has signed in here has none.
 func TestASignedOutBrowserIsKnownByTheIDThatItIsGiven(t *testing.T) {
 	for name, prepare := range map[string]func(x *handlerstest.Exit){
 		"the registry is away":  func(x *handlerstest.Exit) { x.SignedIn(handlerstest.ClientID, "alice"); x.W.Down(); x.SetUp() },
@@ -263,7 +268,8 @@ func TestASignedOutBrowserIsKnownByTheIDThatItIsGiven(t *testing.T) {
 	}
 }
 
-// Anybody may register a client where registration is open: the OP must not send browsers to an address of that client's for a mere link.
+// Anybody may register a client where registration is open: the OP must not send browsers to an
+// address of that client's for a mere link.
 func TestThreatOpenRedirectByAClientThatRegisteredItself(t *testing.T) {
 	const phish = "https://evil.example/phish"
 	register := func(t *testing.T) (x *handlerstest.Exit, o *handlerstest.Registrar, link url.Values) {

@@ -151,8 +151,8 @@ func TestAServersHintWithoutTheRegistryIsToBeTriedAgain(t *testing.T) {
 	}
 }
 
-// Without the registry the OP's session and the browser's end, and nobody is told that apps know of
-// it.
+// Without the registry the OP's session and the browser's end, and nobody is told that apps know
+// of it.
 func TestASignOutThatIsNotRecordedSaysThatAppsCouldNotBeTold(t *testing.T) {
 	full := func(_ context.Context, call string, _ ...registry.Key) error { // which can be read
 		if call == "edit" {

@@ -18,13 +18,15 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-// Upstream is the request that ends the OP's own session: the one its own sign-out button makes. It goes to the OP through the rest
-// of the site, with the browser's cookies, and the cookies that the OP sets or deletes in its answer reach the browser.
+// Upstream is the request that ends the OP's own session: the one its own sign-out button makes.
+// It goes to the OP through the rest of the site, with the browser's cookies, and the cookies that
+// the OP sets or deletes in its answer reach the browser.
 type Upstream struct {
 	// The method, in any case. Default: POST.
 	Method string `json:"method,omitempty"`
 
-	// The path on the issuer's origin, with a query if need be. Takes placeholders that are known at start.
+	// The path on the issuer's origin, with a query if need be. Takes placeholders that are known
+	// at start.
 	Path string `json:"path"`
 
 	// Header fields, in addition to the browser's Cookie, Authorization, User-Agent and
@@ -32,14 +34,15 @@ type Upstream struct {
 	// placeholders of the request, such as {http.request.cookie.csrftoken}.
 	Headers map[string]string `json:"headers,omitempty"`
 
-	// The fields of a form, which is sent as the body. Their values take placeholders of the request.
+	// The fields of a form, which is sent as the body. Their values take placeholders of the
+	// request.
 	Form map[string]string `json:"form,omitempty"`
 
 	// The body, instead of a form. Takes placeholders of the request.
 	Body string `json:"body,omitempty"`
 
-	// The status codes by which the OP says that it has ended its session; one digit stands for a class: 2 is 200 to 299.
-	// Users are told that they are signed out when one of these comes.
+	// The status codes by which the OP says that it has ended its session; one digit stands for a
+	// class: 2 is 200 to 299. Users are told that they are signed out when one of these comes.
 	// Default: 2 and 3, and then users are told so only if the login cookie is gone as well.
 	Success []int `json:"success,omitempty"`
 }
@@ -70,13 +73,14 @@ func (u *Upstream) Validate() error {
 	return nil
 }
 
-// asksOP reports whether there is a request to end the OP's own session by, and may be such a session: a browser without the OP's login
-// cookie has none.
+// asksOP reports whether there is a request to end the OP's own session by, and may be such a
+// session: a browser without the OP's login cookie has none.
 func (e *EndSession) asksOP(r *http.Request) bool {
 	return e.Upstream != nil && (e.LoginCookie == "" || exchange.HasCookie(r, e.LoginCookie))
 }
 
-// endAtOP ends the OP's own session by the configured request, unless the login cookie does not reach us.
+// endAtOP ends the OP's own session by the configured request, unless the login cookie does not
+// reach us.
 func (e *EndSession) endAtOP(l *logoutExchange) error {
 	if err := e.LoginCookiePaths.Missed(e.PathAt(l.op)); err != nil {
 		return err
@@ -112,7 +116,8 @@ func (u *Upstream) succeeded(status int) bool {
 	return false
 }
 
-// question is the request as the browser would make it from a page of the OP: frameworks look at Origin and Referer.
+// question is the request as the browser would make it from a page of the OP: frameworks look at
+// Origin and Referer.
 func (u *Upstream) question(env handlers.Env, l *logoutExchange) handlers.OPRequest {
 	replace := func(text string) string { return env.Replace(l.r, text) }
 	q := handlers.OPRequest{Method: u.Method, Target: l.op.Origin + u.Path, Header: u.header(l, replace), Body: replace(u.Body)}

@@ -150,7 +150,8 @@ func TestCookiesOfTheOPAreRelayedAndCleared(t *testing.T) {
 	}
 }
 
-// A deletion for another domain or path than the cookie's does nothing, and nobody is told of it: so it is looked.
+// A deletion for another domain or path than the cookie's does nothing, and nobody is told of it:
+// so it is looked.
 func TestClearedCookiesMustBeGone(t *testing.T) {
 	x := handlerstest.NewExit(t, func(e *logout.EndSession) { e.Upstream, e.ClearCookies = nil, nil })
 	x.SignedIn(handlerstest.ClientID, "alice")
@@ -203,7 +204,8 @@ func TestUpstreamsAndCookiesThatCannotBe(t *testing.T) {
 	}
 }
 
-// A login cookie for a part of the site does not reach an endpoint elsewhere: nothing may be claimed then.
+// A login cookie for a part of the site does not reach an endpoint elsewhere: nothing may be
+// claimed then.
 func TestALoginCookieThatDoesNotReachTheEndpointIsAFailureThatSaysWhatToDo(t *testing.T) {
 	for set, reaches := range map[string]bool{"/account": false, "/oidc/end": false, "/": true, "/oidc": true, "/oidc/": true, handlerstest.EndSession: true, "": true} {
 		x := handlerstest.NewExit(t)

@@ -21,17 +21,22 @@ import (
 
 // Times of asking the OP for its keys.
 const (
-	keysMaxAge   = 10 * time.Minute    // how old they get before they are asked for again, behind the requests
-	KeysInterval = 30 * time.Second    // between two questions because of unknown keys
-	keysLookIn   = 5 * time.Second     // between two looks into the registry because of unknown keys
-	keysKept     = 30 * 24 * time.Hour // how long a key that has left the set is known, for hints only
-	keysRecorded = 24 * time.Hour      // how often an unchanged set is recorded
+	// how old they get before they are asked for again, behind the requests
+	keysMaxAge   = 10 * time.Minute
+	KeysInterval = 30 * time.Second // between two questions because of unknown keys
+	// between two looks into the registry because of unknown keys
+	keysLookIn = 5 * time.Second
+	// how long a key that has left the set is known, for hints only
+	keysKept     = 30 * 24 * time.Hour
+	keysRecorded = 24 * time.Hour // how often an unchanged set is recorded
 )
 
-// Keys learns the OP's public keys from its jwks_uri (OpenID Connect Discovery 1.0, section 3), through the handlers behind. Keys that have
-// left the set are kept in the registry: ID tokens that were signed with them come back as hints.
+// Keys learns the OP's public keys from its jwks_uri (OpenID Connect Discovery 1.0, section 3),
+// through the handlers behind. Keys that have left the set are kept in the registry: ID tokens
+// that were signed with them come back as hints.
 type Keys struct {
-	// URI is where the keys are, if not where the OP's document says, on the issuer's origin. It is asked directly.
+	// URI is where the keys are, if not where the OP's document says, on the issuer's origin. It
+	// is asked directly.
 	URI string
 	// As returns the OP as one of its issuers has it; nil: it has one.
 	As func(op *handlers.OP, issuer string, r *http.Request, next caddyhttp.Handler) *handlers.OP
@@ -74,7 +79,8 @@ func ValidateJWKSURI(uri string) error {
 	return nil
 }
 
-// ViewOf returns the OP as the issuer that a token names has it. The token need not be verified: the OP itself is asked.
+// ViewOf returns the OP as the issuer that a token names has it. The token need not be verified:
+// the OP itself is asked.
 func (k *Keys) ViewOf(op *handlers.OP, issuer string, r *http.Request, next caddyhttp.Handler) *handlers.OP {
 	if k.As == nil {
 		return op
@@ -82,7 +88,8 @@ func (k *Keys) ViewOf(op *handlers.OP, issuer string, r *http.Request, next cadd
 	return k.As(op, issuer, r, next)
 }
 
-// of returns the keys that one document of an OP names, of those that have several; nil: no such document was seen.
+// of returns the keys that one document of an OP names, of those that have several; nil: no such
+// document was seen.
 func (k *Keys) of(op *handlers.OP) *Keys {
 	if k.URI != "" || !op.HasSeveralDocuments() {
 		return k
@@ -95,8 +102,8 @@ func (k *Keys) of(op *handlers.OP) *Keys {
 	return k.sets.Get(op.DocumentIssuer+" "+op.JWKSURI, func() *Keys { return &Keys{Learnt: k.Learnt, env: k.env} })
 }
 
-// Find returns the OP's keys, current and retired. A kid that is not among them has the OP asked, unless it was a moment ago; the
-// request waits for that, at most two seconds.
+// Find returns the OP's keys, current and retired. A kid that is not among them has the OP asked,
+// unless it was a moment ago; the request waits for that, at most two seconds.
 func (k *Keys) Find(op *handlers.OP, r *http.Request, next caddyhttp.Handler, kid string) tokens.KeySet {
 	if k = k.of(op); k == nil {
 		return tokens.KeySet{}
@@ -119,7 +126,8 @@ func (k *Keys) Find(op *handlers.OP, r *http.Request, next caddyhttp.Handler, ki
 	return k.withRecorded(op, r)
 }
 
-// FindCurrent is Find without the keys that have left the set: what was signed just now was not signed by them.
+// FindCurrent is Find without the keys that have left the set: what was signed just now was not
+// signed by them.
 func (k *Keys) FindCurrent(op *handlers.OP, r *http.Request, next caddyhttp.Handler, kid string) tokens.KeySet {
 	k.Find(op, r, next, kid)
 	if k = k.of(op); k == nil {
@@ -130,8 +138,8 @@ func (k *Keys) FindCurrent(op *handlers.OP, r *http.Request, next caddyhttp.Hand
 	return k.current
 }
 
-// Refresh has the keys asked for if that was never done, or long ago, or if none of them has that kid; empty: whichever they are. The
-// request does not wait.
+// Refresh has the keys asked for if that was never done, or long ago, or if none of them has that
+// kid; empty: whichever they are. The request does not wait.
 func (k *Keys) Refresh(op *handlers.OP, r *http.Request, next caddyhttp.Handler, kid string) {
 	if k = k.of(op); k == nil {
 		return
@@ -152,8 +160,9 @@ func (*Keys) knows(keys tokens.KeySet, kid string) bool {
 	return keys.Len() > 0 && (kid == "" || keys.Has(kid))
 }
 
-// withRecorded returns the keys with those that the registry has kept. It is asked for them now and then: a flood of hints by keys
-// that nobody knows must not have it, and the parser, at work all the time.
+// withRecorded returns the keys with those that the registry has kept. It is asked for them now
+// and then: a flood of hints by keys that nobody knows must not have it, and the parser, at work
+// all the time.
 func (k *Keys) withRecorded(op *handlers.OP, r *http.Request) tokens.KeySet {
 	k.Mu.Lock()
 	now := k.env.Now()
@@ -170,7 +179,8 @@ func (k *Keys) withRecorded(op *handlers.OP, r *http.Request) tokens.KeySet {
 	return k.all
 }
 
-// recall takes the keys that the registry has kept, which are those of the last 30 days. While it is away, what was known stays.
+// recall takes the keys that the registry has kept, which are those of the last 30 days. While it
+// is away, what was known stays.
 func (k *Keys) recall(ctx context.Context, op *handlers.OP) {
 	recorded, err := k.env.Registry.Keys(ctx, k.keptAs(op))
 	if err != nil {
@@ -217,19 +227,22 @@ func (k *Keys) prepare(op *handlers.OP, r *http.Request, next caddyhttp.Handler)
 		return nil, err
 	}
 	return func() (keyDocument, error) {
-		document, err := sub.Document(func(http.Header) bool { return true }) // clients take any type
+		// clients take any type
+		document, err := sub.Document(func(http.Header) bool { return true })
 		if err != nil {
 			return keyDocument{}, err
 		}
 		set, err := tokens.ParseKeySet(document)
 		if err != nil {
-			err = sub.Failure(&handlers.AnswerError{Err: err, Status: http.StatusOK, Refused: true}) // it may be the page of a wall
+			// it may be the page of a wall
+			err = sub.Failure(&handlers.AnswerError{Err: err, Status: http.StatusOK, Refused: true})
 		}
 		return keyDocument{document, set}, err
 	}, nil
 }
 
-// direct asks addresses that were configured by hand. A redirect would lead elsewhere than what was configured.
+// direct asks addresses that were configured by hand. A redirect would lead elsewhere than what
+// was configured.
 var direct = &http.Client{
 	Timeout:       handlers.SubRequestTimeout,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -293,7 +306,8 @@ func (k *Keys) isLatest(document []byte) bool {
 	return digest == k.latest
 }
 
-// keep keeps the keys of a document, and returns what has them recorded. The caller holds the lock.
+// keep keeps the keys of a document, and returns what has them recorded. The caller holds the
+// lock.
 func (k *Keys) keep(op *handlers.OP, d keyDocument) (record func()) {
 	now := k.env.Now()
 	k.latest = sha256.Sum256(d.document)
@@ -324,7 +338,8 @@ func (k *Keys) settle(op *handlers.OP, d keyDocument, now time.Time) {
 	k.recall(context.Background(), op)
 }
 
-// keptAs is the issuer whose keys these are recorded as: a token of one issuer is verified by that issuer's keys.
+// keptAs is the issuer whose keys these are recorded as: a token of one issuer is verified by that
+// issuer's keys.
 func (k *Keys) keptAs(op *handlers.OP) string {
 	if k.URI == "" && op.HasSeveralIssuers() {
 		return op.DocumentIssuer
@@ -347,7 +362,8 @@ func (k *Keys) record(op *handlers.OP, set tokens.KeySet, now time.Time) bool {
 	return err == nil
 }
 
-// logFailure says that the keys are unavailable, if the log has not said so. The caller holds the lock.
+// logFailure says that the keys are unavailable, if the log has not said so. The caller holds the
+// lock.
 func (k *Keys) logFailure(op *handlers.OP, err error, worse bool) {
 	if worse {
 		k.env.Logger.Warn("the OP's keys are unavailable: no id_token_hint can be verified, so users are asked before they are signed out",

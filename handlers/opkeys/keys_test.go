@@ -291,7 +291,8 @@ func TestKeysOfAnOPThatStillStartsAreAskedForAgain(t *testing.T) {
 	}
 }
 
-// The OP replaces its keys before anybody sends a hint: those of the first sign-in are known all the same, also after a restart.
+// The OP replaces its keys before anybody sends a hint: those of the first sign-in are known all
+// the same, also after a restart.
 func TestTheKeysOfTheFirstSignInAreKept(t *testing.T) {
 	x := handlerstest.NewExit(t)
 	x.SignedIn(handlerstest.ClientID, "alice")

@@ -80,8 +80,9 @@ func (a *Arrivals) seeOtherPath(op *handlers.OP, r *http.Request) {
 		zap.String("advice", "have the proxy in front keep the whole path that the browser sent: its prefix can be stripped behind oidc_session"))
 }
 
-// isForOP reports whether a request, whatever its host, can only be for an OP: for a page of ours or
-// a sign-in (RFC 6749, section 4.1.1). Health checks ask for documents too, by an IP address as Host.
+// isForOP reports whether a request, whatever its host, can only be for an OP: for a page of ours
+// or a sign-in (RFC 6749, section 4.1.1). Health checks ask for documents too, by an IP address as
+// Host.
 func (a *Arrivals) isForOP(op *handlers.OP, r *http.Request) bool {
 	path, query := r.URL.Path, r.URL.RawQuery
 	return a.CheckSession.Serves(op, path) || a.EndSession.Serves(op, path) ||

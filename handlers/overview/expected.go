@@ -25,8 +25,8 @@ func (e Expected) Paths() (paths []string) {
 	return paths
 }
 
-// Expects returns what must come to the site of an OP, or nothing while that is nil: not known. An OP may
-// have an end_session endpoint of its own, so that ours counts only if it is configured.
+// Expects returns what must come to the site of an OP, or nothing while that is nil: not known. An
+// OP may have an end_session endpoint of its own, so that ours counts only if it is configured.
 func Expects(op *handlers.OP, check *check.CheckSession, end *logout.EndSession) (e Expected) {
 	if op == nil {
 		return e

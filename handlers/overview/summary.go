@@ -20,8 +20,8 @@ const (
 	notServed = "not served"
 )
 
-// A Summary logs, once, what is served at a site and what its OP has itself, and warns of each path
-// of ours that is one of the OP's endpoints.
+// A Summary logs, once, what is served at a site and what its OP has itself, and warns of each
+// path of ours that is one of the OP's endpoints.
 type Summary struct {
 	LoginCookie  string
 	SessionState handlers.SessionState

@@ -20,12 +20,13 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/logout"
 )
 
-// A Registration observes the OP's registration endpoint (OpenID Connect Dynamic Client Registration 1.0, section 3) and the clients'
-// own configuration endpoints (section 4; RFC 7592) at or below it: what clients register for logout is kept here, and echoed where the
-// OP drops it.
+// A Registration observes the OP's registration endpoint (OpenID Connect Dynamic Client
+// Registration 1.0, section 3) and the clients' own configuration endpoints (section 4; RFC 7592)
+// at or below it: what clients register for logout is kept here, and echoed where the OP drops it.
 //
-// The OP decides who may register what; only what it has accepted is learnt. A member that could not be configured by hand either is
-// not learnt. One that is not learnt, or that nobody would act upon, is not echoed, which tells the client so (RFC 7591, section
+// The OP decides who may register what; only what it has accepted is learnt. A member that could
+// not be configured by hand either is not learnt. One that is not learnt, or that nobody would act
+// upon, is not echoed, which tells the client so (RFC 7591, section
 // 3.2.1).
 type Registration struct {
 	// Clients keeps what is learnt.
@@ -40,8 +41,9 @@ type Registration struct {
 // Setup gives the handler its world.
 func (g *Registration) Setup(env handlers.Env) { g.env = env }
 
-// Serves reports whether a request registers a client, or reads, changes or deletes a registration. The latter come with a token of
-// their own (RFC 7592, section 2), and not from pages, which may be below that path as well.
+// Serves reports whether a request registers a client, or reads, changes or deletes a
+// registration. The latter come with a token of their own (RFC 7592, section 2), and not from
+// pages, which may be below that path as well.
 func (g *Registration) Serves(op *handlers.OP, r *http.Request) bool {
 	if !isRegistration(op, r.URL.Path) {
 		return false
@@ -86,9 +88,9 @@ func (g *Registration) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Req
 	})
 }
 
-// isUpdate reports whether an answer says what is registered now of the client whose registration is
-// changed at this very address (RFC 7592, section 2.2). Anything else that is below the endpoint
-// says nothing of clients.
+// isUpdate reports whether an answer says what is registered now of the client whose registration
+// is changed at this very address (RFC 7592, section 2.2). Anything else that is below the
+// endpoint says nothing of clients.
 func (g *Registration) isUpdate(op *handlers.OP, r *http.Request, answer []byte) bool {
 	answered, err := readRegistration(answer)
 	if err != nil {
@@ -116,7 +118,8 @@ func (g *Registration) serve(w http.ResponseWriter, r *http.Request, next caddyh
 
 // learn keeps what a client has registered: what the answer says, and else what was asked for.
 func (g *Registration) learn(op *handlers.OP, r *http.Request, request, answer []byte) ([]byte, error) {
-	asked, _ := readRegistration(request) // the OP took it all the same if it is none: only what it says counts
+	// the OP took it all the same if it is none: only what it says counts
+	asked, _ := readRegistration(request)
 	answered, err := readRegistration(answer)
 	if err != nil {
 		return nil, err
@@ -146,8 +149,9 @@ func namesWithout(members, others []exchange.Member) (names []string) {
 	return names
 }
 
-// uri returns where the registration of a client is changed, as a request names it: path and query; empty: not known. The OP says so, and
-// not the client, who must not (RFC 7592, section 2.2): an OP may echo what it does not know.
+// uri returns where the registration of a client is changed, as a request names it: path and
+// query; empty: not known. The OP says so, and not the client, who must not (RFC 7592, section
+// 2.2): an OP may echo what it does not know.
 func (g *Registration) uri(ctx context.Context, op *handlers.OP, id string, answered, asked registration) string {
 	uri := text(answered, "registration_client_uri")
 	_, echoed := asked["registration_client_uri"]
@@ -190,8 +194,8 @@ func (g *Registration) forget(op *handlers.OP, r *http.Request) {
 	}
 }
 
-// A registration is a request to register, or an answer to it: its members by their exact names. Go's own reading would take
-// Client_ID for client_id, and an OP may echo what it does not know.
+// A registration is a request to register, or an answer to it: its members by their exact names.
+// Go's own reading would take Client_ID for client_id, and an OP may echo what it does not know.
 type registration map[string]json.RawMessage
 
 // errNoRegistration says that an answer does not say which client was registered.
@@ -205,7 +209,8 @@ func readRegistration(document []byte) (registration, error) {
 	return members, nil
 }
 
-// member returns the value of a member in the first document that has it; zero: none has, or of another type.
+// member returns the value of a member in the first document that has it; zero: none has, or of
+// another type.
 func member[T any](name string, documents ...registration) (value T) {
 	for _, document := range documents {
 		var own T
@@ -233,7 +238,8 @@ func (r registration) client(others ...registration) clients.Client {
 	}
 }
 
-// maxRegisteredURIs bounds the post_logout_redirect_uris of a client that registers itself, in bytes of all.
+// maxRegisteredURIs bounds the post_logout_redirect_uris of a client that registers itself, in
+// bytes of all.
 const maxRegisteredURIs = 8 << 10
 
 // acceptable leaves out what cannot be used. Of a client that registers itself nothing is plain

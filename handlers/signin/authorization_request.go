@@ -13,8 +13,9 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
-// readAuthorizationRequest reads the request at the authorization endpoint (OpenID Connect Core 1.0, section 3.1.2.1); nil where
-// it is none, or none that can be observed. It returns the request to pass on, since a form has to be read to be known.
+// readAuthorizationRequest reads the request at the authorization endpoint (OpenID Connect Core
+// 1.0, section 3.1.2.1); nil where it is none, or none that can be observed. It returns the
+// request to pass on, since a form has to be read to be known.
 //
 // Only navigations count, of a tab or a frame: nothing else leads to a redirect URI.
 func (b *Browser) readAuthorizationRequest(op *handlers.OP, r *http.Request) (*browser.PendingRequest, *http.Request) {
@@ -24,7 +25,8 @@ func (b *Browser) readAuthorizationRequest(op *handlers.OP, r *http.Request) (*b
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
 		return nil, r
 	}
-	parameters, _ := url.ParseQuery(r.URL.RawQuery) // what can be read is read: the OP judges the rest
+	// what can be read is read: the OP judges the rest
+	parameters, _ := url.ParseQuery(r.URL.RawQuery)
 	if r.Method == http.MethodPost {
 		var form url.Values
 		form, r = exchange.ReadForm(r)
@@ -41,7 +43,8 @@ func (b *Browser) readAuthorizationRequest(op *handlers.OP, r *http.Request) (*b
 	return &asked, r
 }
 
-// resolveRequest notes an authorization request, whose parameters may be pushed (RFC 9126) or in a request object (RFC 9101).
+// resolveRequest notes an authorization request, whose parameters may be pushed (RFC 9126) or in a
+// request object (RFC 9101).
 func (b *Browser) resolveRequest(op *handlers.OP, parameters url.Values) (p browser.PendingRequest, ok bool) {
 	now, clientID := b.env.Now(), parameters.Get("client_id")
 	if isRepeated(parameters) {
@@ -59,7 +62,8 @@ func (b *Browser) resolveRequest(op *handlers.OP, parameters url.Values) (p brow
 	return readRequestParameters(op, parameters, now)
 }
 
-// isRepeated reports whether a parameter that counts is given twice: the OP might take the other one.
+// isRepeated reports whether a parameter that counts is given twice: the OP might take the other
+// one.
 func isRepeated(parameters url.Values) bool {
 	return isTwice(parameters, []string{"client_id", "redirect_uri", "state", "prompt", "response_mode", "request", "request_uri"})
 }
@@ -98,8 +102,9 @@ func readRequestParameters(op *handlers.OP, parameters url.Values, now time.Time
 	return p, ok
 }
 
-// mergedParameters are those of the request with those of its request object in front: OAuth takes the latter only, OpenID Connect
-// fills up from the former (RFC 9101, section 6.3; OpenID Connect Core 1.0, section 6.3.3).
+// mergedParameters are those of the request with those of its request object in front: OAuth takes
+// the latter only, OpenID Connect fills up from the former (RFC 9101, section 6.3; OpenID Connect
+// Core 1.0, section 6.3.3).
 func mergedParameters(outside url.Values, inside map[string]string) url.Values {
 	merged := url.Values{}
 	for name := range outside {
@@ -113,8 +118,9 @@ func mergedParameters(outside url.Values, inside map[string]string) url.Values {
 
 // await remembers the request until it is answered, and the browser that it came from.
 //
-// It is kept in memory, too: of a long client ID its cookie has only the hash, and requests that a browser sends at once may take
-// the same cookie, of which one is lost. Another server, or this one after a restart, goes by the cookie alone.
+// It is kept in memory, too: of a long client ID its cookie has only the hash, and requests that a
+// browser sends at once may take the same cookie, of which one is lost. Another server, or this
+// one after a restart, goes by the cookie alone.
 func (b *Browser) await(v *browser.Cookies, asked browser.PendingRequest) {
 	if v.TopLevel() && v.Sealed.Browser.IsZero() {
 		v.BrowserID()

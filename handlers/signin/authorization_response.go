@@ -13,15 +13,16 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// An authorizationResponse has the shape of an authorization response (OpenID Connect Core 1.0, sections 3.1.2.5 and 3.1.2.6).
-// Whether it answers a request is for the visit to find out.
+// An authorizationResponse has the shape of an authorization response (OpenID Connect Core 1.0,
+// sections 3.1.2.5 and 3.1.2.6). Whether it answers a request is for the visit to find out.
 type authorizationResponse struct {
 	target *url.URL // where it goes, without its parameters
 	mode   responseMode
 	values url.Values
 }
 
-// A responseMode is the place of a response's parameters (OAuth 2.0 Multiple Response Type Encoding Practices, section 2.1).
+// A responseMode is the place of a response's parameters (OAuth 2.0 Multiple Response Type
+// Encoding Practices, section 2.1).
 type responseMode int
 
 const (
@@ -30,7 +31,8 @@ const (
 	inForm
 )
 
-// newAuthorizationResponse takes the parameters of a response. ok is false for all that has not the shape of one.
+// newAuthorizationResponse takes the parameters of a response. ok is false for all that has not
+// the shape of one.
 func newAuthorizationResponse(op *handlers.OP, r *http.Request, target string, mode responseMode, values url.Values) (a authorizationResponse, ok bool) {
 	a = authorizationResponse{mode: mode, values: values}
 	if isAmbiguous(values) || !isResponse(mode, values) && !isCodeless(values) || len(values.Get("code")) > handlers.MaxCode {
@@ -48,8 +50,8 @@ func (a authorizationResponse) success() bool {
 // isOne reports whether the response is either a success or an error.
 func (a authorizationResponse) isOne() bool { return a.success() != (a.values.Get("error") != "") }
 
-// without returns the response without the parameters that stand in the requested redirect URI's own query, which is the client's
-// to choose: none of them is said by the OP.
+// without returns the response without the parameters that stand in the requested redirect URI's
+// own query, which is the client's to choose: none of them is said by the OP.
 func (a authorizationResponse) without(own uint16) authorizationResponse {
 	if a.mode != inQuery || own == 0 {
 		return a
@@ -63,13 +65,15 @@ func (a authorizationResponse) without(own uint16) authorizationResponse {
 	return a
 }
 
-// isResponse reports whether parameters have what an authorization response must have one of. Tokens never come in a query (OAuth
+// isResponse reports whether parameters have what an authorization response must have one of.
+// Tokens never come in a query (OAuth
 // 2.0 Multiple Response Type Encoding Practices, section 3): one that stands there is the redirect URI's own, or of another page.
 func isResponse(mode responseMode, values url.Values) bool {
 	return values.Has("code") || values.Has("error") || mode != inQuery && (values.Has("id_token") || values.Has("access_token"))
 }
 
-// isCodeless reports whether parameters are what a request with response_type=none is answered with. So is a sign-out.
+// isCodeless reports whether parameters are what a request with response_type=none is answered
+// with. So is a sign-out.
 func isCodeless(values url.Values) bool {
 	return !isResponse(inFragment, values) && (values.Has("state") || values.Has("session_state"))
 }
@@ -93,9 +97,10 @@ func resolve(op *handlers.OP, r *http.Request, address string) (*url.URL, bool) 
 	return base.ResolveReference(target), true
 }
 
-// answer takes a response that answers the request at hand or one of the pending ones. A success continues or starts a session; an
-// error writes nothing, and starts and ends nothing but what the OP has ended. It returns the session_state for the response: empty
-// for a client that has no web origin, whose pages could not ask. ok is false when the response answers none.
+// answer takes a response that answers the request at hand or one of the pending ones. A success
+// continues or starts a session; an error writes nothing, and starts and ends nothing but what the
+// OP has ended. It returns the session_state for the response: empty for a client that has no web
+// origin, whose pages could not ask. ok is false when the response answers none.
 func (b *Browser) answer(v *browser.Cookies, asked *browser.PendingRequest, a authorizationResponse) (sessionState string, ok bool) {
 	if v.Arrival.Carried.HasAnswer(a.values) || isCodeless(a.values) && asked == nil && mayBeOther(v, a.target) {
 		return "", false
@@ -125,8 +130,8 @@ func (b *Browser) answer(v *browser.Cookies, asked *browser.PendingRequest, a au
 	return sessionstate.Compute(request.ClientID, origin, v.CurrentState(), v.Keys.SealHandle(v.OP.Issuer, handle)), true
 }
 
-// mayBeOther reports whether a redirect without code and token may be another thing than an answer: one after a sign-out, or by a
-// redirector.
+// mayBeOther reports whether a redirect without code and token may be another thing than an
+// answer: one after a sign-out, or by a redirector.
 func mayBeOther(v *browser.Cookies, target *url.URL) bool {
 	return v.OP.EndsAt(v.Request.URL.Path) || v.Arrival.Carried.HasAnswerAt(target)
 }
@@ -144,14 +149,14 @@ func (b *Browser) answered(v *browser.Cookies, asked *browser.PendingRequest, a 
 	return request, ok && (seen || b.answersBlindly(v, request, a, origin))
 }
 
-// fitting returns the request whose answer a response is: the target must be where that request wanted it, and the state must be
-// its state. An open redirect at the OP answers nothing.
+// fitting returns the request whose answer a response is: the target must be where that request
+// wanted it, and the state must be its state. An open redirect at the OP answers nothing.
 func (b *Browser) fitting(v *browser.Cookies, asked *browser.PendingRequest, a authorizationResponse) (request browser.PendingRequest, ok bool) {
 	if asked != nil && a.answers(*asked) {
 		return *asked, true
 	}
-	// A frame of another site may have asked for the same, as another client, where an app sends no state: a tab is answered what a
-	// tab has asked for, and a frame what a frame has.
+	// A frame of another site may have asked for the same, as another client, where an app sends
+	// no state: a tab is answered what a tab has asked for, and a frame what a frame has.
 	kin := false // whether the request found so far is of that kind
 	for name, p := range v.Pending {
 		if is := browser.IsNavigationSlot(name) == exchange.IsNavigation(v.Request); a.answers(p) && (!ok || is && !kin || is == kin && p.Issued.After(request.Issued)) {
@@ -174,9 +179,10 @@ func (a authorizationResponse) answers(p browser.PendingRequest) bool {
 	return p.AnsweredBy(a.target, a.values.Get("state"))
 }
 
-// answersBlindly reports whether a response may be one to a blind request, whose redirect URI and state are not known: it has a state
-// or an issuer, as OAuth's current practice asks for, and goes to an origin that is known to be the client's. Else anybody could
-// have his own client's responses taken for those of another one.
+// answersBlindly reports whether a response may be one to a blind request, whose redirect URI and
+// state are not known: it has a state or an issuer, as OAuth's current practice asks for, and goes
+// to an origin that is known to be the client's. Else anybody could have his own client's
+// responses taken for those of another one.
 func (b *Browser) answersBlindly(v *browser.Cookies, request browser.PendingRequest, a authorizationResponse, origin string) bool {
 	if !a.isOne() || origin == "" || origin == v.OP.Origin || !b.isOriginOf(v, request.ClientID, origin) {
 		return false
@@ -185,7 +191,8 @@ func (b *Browser) answersBlindly(v *browser.Cookies, request browser.PendingRequ
 	return v.OP.Issues(issuer) || issuer == "" && a.values.Get("state") != ""
 }
 
-// isOriginOf reports whether an origin is known to be a client's: the client was sent there before, or has registered an address there.
+// isOriginOf reports whether an origin is known to be a client's: the client was sent there
+// before, or has registered an address there.
 func (b *Browser) isOriginOf(v *browser.Cookies, clientID, origin string) bool {
 	if _, seen := b.origins.Get(originKey(clientID, origin)); seen {
 		return true

@@ -112,7 +112,8 @@ func TestAPendingCookieOfNoUseIsDeleted(t *testing.T) {
 	}
 }
 
-// Cookies know neither ports nor, with the __Host- prefix, paths: a browser sends those of all issuers on a host to each of them.
+// Cookies know neither ports nor, with the __Host- prefix, paths: a browser sends those of all
+// issuers on a host to each of them.
 func TestPendingCookiesOfOtherIssuersOnTheHostAreLeftAlone(t *testing.T) {
 	for _, other := range []string{handlerstest.Issuer + ":8443", handlerstest.Issuer + "/realm"} {
 		w := handlerstest.NewWorld(t)
@@ -346,7 +347,8 @@ func TestASuccessContinuesTheSessionOfTheCookie(t *testing.T) {
 	if after := a.OpenS(); after != before || a.StateCookie() != state {
 		t.Errorf("the session was %+v and is %+v", before, after)
 	}
-	if c := handlerstest.CookieNamed(response, w.OP.Cookies.Session); c.MaxAge != int((handlerstest.Lifetime + registry.CodeLifetime).Seconds()) { // for the browser's ID
+	// for the browser's ID
+	if c := handlerstest.CookieNamed(response, w.OP.Cookies.Session); c.MaxAge != int((handlerstest.Lifetime + registry.CodeLifetime).Seconds()) {
 		t.Errorf("the sealed cookie is kept for %d s", c.MaxAge)
 	}
 	second := handlerstest.SessionState(t, response)
@@ -576,12 +578,14 @@ func TestTheOPsOwnCookiesAndErrorsStay(t *testing.T) {
 	err := b.Serve(w.OP, recorder, httptest.NewRequest("GET", handlerstest.Issuer+handlerstest.Authorize("s"), nil), caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 		return behind
 	}))
-	if err != error(behind) || len(recorder.Header()) != 0 { //nolint:errorlint // the very same value
+	// the very same value
+	if err != error(behind) || len(recorder.Header()) != 0 { //nolint:errorlint
 		t.Errorf("got %v, %v", err, recorder.Header())
 	}
 }
 
-// What the OP has done has happened: the next request finds it, whether or not the browser waited for this response.
+// What the OP has done has happened: the next request finds it, whether or not the browser waited
+// for this response.
 func TestASignInIsRecordedThoughTheBrowserHasGone(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())

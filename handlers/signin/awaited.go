@@ -8,8 +8,9 @@ import (
 
 // awaited is what is remembered in memory of pending requests, beside their cookies.
 type awaited struct {
-	requests  handlers.Recent[browser.PendingRequest] // by browser and answer
-	clientIDs handlers.Recent[string]                 // that are too long for a cookie, by their hash
+	requests handlers.Recent[browser.PendingRequest] // by browser and answer
+	// that are too long for a cookie, by their hash
+	clientIDs handlers.Recent[string]
 }
 
 func (a *awaited) put(p browser.PendingRequest) {
@@ -21,7 +22,8 @@ func (a *awaited) put(p browser.PendingRequest) {
 	}
 }
 
-// find returns the request of a browser that such an answer fits. Without a browser there is none: the request might be another's.
+// find returns the request of a browser that such an answer fits. Without a browser there is none:
+// the request might be another's.
 func (a *awaited) find(id sessionstate.BrowserID, answer [16]byte) (p browser.PendingRequest, known bool) {
 	if id.IsZero() {
 		return browser.PendingRequest{}, false
@@ -33,8 +35,9 @@ func awaitedKey(browser sessionstate.BrowserID, answer [16]byte) [16]byte {
 	return handlers.Hash(string(browser[:]) + string(answer[:]))
 }
 
-// clientID returns the client ID of a request. A long one is known to the server that saw the request, and to all whose
-// configuration has the client; to others the request is as if it had not been seen.
+// clientID returns the client ID of a request. A long one is known to the server that saw the
+// request, and to all whose configuration has the client; to others the request is as if it had
+// not been seen.
 func (b *Browser) clientID(p browser.PendingRequest) (id string, known bool) {
 	if p.ClientID != "" {
 		return p.ClientID, true

@@ -15,18 +15,21 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// A Browser observes what passes between a browser and the OP: authorization requests, the responses that answer them, and the
-// deletion of the OP's own login cookie.
+// A Browser observes what passes between a browser and the OP: authorization requests, the
+// responses that answer them, and the deletion of the OP's own login cookie.
 type Browser struct {
-	// LoginCookie is the name of the OP's own login cookie. Its deletion ends the session. Default: none.
+	// LoginCookie is the name of the OP's own login cookie. Its deletion ends the session.
+	// Default: none.
 	LoginCookie string
 	// OPLogouts are the requests by which the OP signs users out. Default: none.
 	OPLogouts []OPLogout
-	// SessionState says what becomes of a session_state of the OP's own. Default: SessionStateAuto.
+	// SessionState says what becomes of a session_state of the OP's own. Default:
+	// SessionStateAuto.
 	SessionState handlers.SessionState
 	// Pushed knows the pushed authorization requests. Nil: none.
 	Pushed *Pushed
-	// Issuers returns the issuers of each OP that is configured, this one among them; empty ones count as none. Nil: none.
+	// Issuers returns the issuers of each OP that is configured, this one among them; empty ones
+	// count as none. Nil: none.
 	Issuers func() [][]string
 
 	// LoginPlace is told where the login cookie is set. Nil: nobody is.
@@ -40,8 +43,9 @@ type Browser struct {
 
 	env     handlers.Env
 	signIns *handlers.Recent[time.Time] // when a browser was last signed in somewhere
-	renewed *handlers.Recent[time.Time] // when a login cookie was replaced by another value, by the hash of the one before
-	origins *handlers.Recent[struct{}]  // where clients were sent that asked for it: see originKey
+	// when a login cookie was replaced by another value, by the hash of the one before
+	renewed *handlers.Recent[time.Time]
+	origins *handlers.Recent[struct{}] // where clients were sent that asked for it: see originKey
 	awaited *awaited
 }
 
@@ -63,8 +67,9 @@ func (b *Browser) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Involved reports whether a request may be part of what is observed: it is an authorization request, or it carries a pending
-// cookie or the login cookie. It costs next to nothing, since every request of the site is asked about.
+// Involved reports whether a request may be part of what is observed: it is an authorization
+// request, or it carries a pending cookie or the login cookie. It costs next to nothing, since
+// every request of the site is asked about.
 func (b *Browser) Involved(op *handlers.OP, r *http.Request) bool {
 	if r.URL.Path == op.AuthorizationPath && op.AuthorizationPath != "" || b.isLogout(op, r) {
 		return true
@@ -84,8 +89,9 @@ func (b *Browser) HasSession(op *handlers.OP, r *http.Request) bool {
 	return len(r.Header["Cookie"]) > 0 && exchange.HasCookiePrefix(r, op.Cookies.Session+"=")
 }
 
-// Session returns what the sealed cookie of a request says: the ID of the session, in unpadded base64url, and its browser state.
-// Both are empty when the browser is not signed in or the cookie does not open. Whether the session still lives is not asked.
+// Session returns what the sealed cookie of a request says: the ID of the session, in unpadded
+// base64url, and its browser state. Both are empty when the browser is not signed in or the cookie
+// does not open. Whether the session still lives is not asked.
 func (b *Browser) Session(op *handlers.OP, r *http.Request) (id, browserState string) {
 	keys, err := b.env.Keys(r.Context())
 	if err != nil {
@@ -123,12 +129,14 @@ func (b *Browser) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request,
 	}
 	from := browser.Arrival{OP: op, Request: handlers.AsSent(r, next), Next: next, Carried: carried, Read: read}
 	return exchange.Observe(w, passed, next, func(status int, header http.Header) *exchange.Hold {
-		defer b.noteRenewal(from, header) // the answer to a request says nothing of the cookie that it came with
+		// the answer to a request says nothing of the cookie that it came with
+		defer b.noteRenewal(from, header)
 		return b.observed(from, asked, status, header)
 	})
 }
 
-// observed decides on one response. Most are none of our concern, which is told without opening a cookie.
+// observed decides on one response. Most are none of our concern, which is told without opening a
+// cookie.
 func (b *Browser) observed(from browser.Arrival, asked *browser.PendingRequest, status int, header http.Header) *exchange.Hold {
 	op, r := from.OP, from.Request
 	b.noteLoginCookie(op, r, header)

@@ -197,7 +197,8 @@ func TestAnOriginIsKnownByWhatTheClientHasRegistered(t *testing.T) {
 	}
 }
 
-// Redirectors take what they are given from the URL and from forms, in encodings that strict readers refuse.
+// Redirectors take what they are given from the URL and from forms, in encodings that strict
+// readers refuse.
 func TestThreatARedirectorIsKnownHoweverItIsGivenItsTarget(t *testing.T) {
 	response := handlerstest.Callback + "?code=mallorys&state=s"
 	escaped := url.QueryEscape(response)
@@ -255,7 +256,8 @@ func TestAFormOfTheOPsOwnLoginPageIsNoRedirector(t *testing.T) {
 	}
 }
 
-// A page signs its visitor in at an app of its choice: that is no sign-out, wherever the OP's end_session endpoint was told to go.
+// A page signs its visitor in at an app of its choice: that is no sign-out, wherever the OP's
+// end_session endpoint was told to go.
 func TestThreatASignInIsNoSignOut(t *testing.T) {
 	for _, response := range []string{"?code=c&state=s", "?error=login_required&state=s", "#id_token=t&state=s", "#access_token=t&state=s"} {
 		w := handlerstest.NewWorld(t)
@@ -310,7 +312,8 @@ func TestThreatATokenResponseCountsForTheClientThatAsked(t *testing.T) {
 	}
 }
 
-// A client that does not encode its ID for HTTP Basic (RFC 6749, section 2.3.1) is the one that it says, all the same.
+// A client that does not encode its ID for HTTP Basic (RFC 6749, section 2.3.1) is the one that it
+// says, all the same.
 func TestAClientThatDoesNotEncodeItsIDIsKnown(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	a := handlerstest.NewAgent(t, w)

@@ -8,7 +8,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// expectsPost reports whether the request at hand or a pending one may be answered by a page that posts itself.
+// expectsPost reports whether the request at hand or a pending one may be answered by a page that
+// posts itself.
 func expectsPost(v *browser.Cookies, asked *browser.PendingRequest) bool {
 	if asked != nil && asked.Is(browser.PostingRequest) {
 		return true
@@ -21,8 +22,9 @@ func expectsPost(v *browser.Cookies, asked *browser.PendingRequest) bool {
 	return false
 }
 
-// holdForm holds a page until it can be told whether it is such an answer. A page that is flushed before it has a form is not held up:
-// only the rest of a form that is sent to another site is waited for.
+// holdForm holds a page until it can be told whether it is such an answer. A page that is flushed
+// before it has a form is not held up: only the rest of a form that is sent to another site is
+// waited for.
 func (b *Browser) holdForm(v *browser.Cookies, asked *browser.PendingRequest) *exchange.Hold {
 	return &exchange.Hold{
 		Limit: exchange.MaxPage,
@@ -54,7 +56,8 @@ func leadsAway(v *browser.Cookies, address string) bool {
 	return err == nil && origin != v.OP.Origin
 }
 
-// answerForm answers by the first form of a page that answers a request; nil: the page has none, or stays as it is.
+// answerForm answers by the first form of a page that answers a request; nil: the page has none,
+// or stays as it is.
 func (b *Browser) answerForm(v *browser.Cookies, asked *browser.PendingRequest, header http.Header, page []byte, forms []exchange.PostedForm) []byte {
 	for _, form := range forms {
 		response, ok := newAuthorizationResponse(v.OP, v.Request, form.Action, inForm, form.Values)

@@ -8,15 +8,16 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 )
 
-// A redirectResponse is an authorization response in the Location of a redirect: its parameters are in the query or in the fragment.
+// A redirectResponse is an authorization response in the Location of a redirect: its parameters
+// are in the query or in the fragment.
 type redirectResponse struct {
 	authorizationResponse
 
 	location parameters
 }
 
-// readRedirect looks at a response from any path: OPs answer from their login pages as well. ok is false for all that is no
-// authorization response.
+// readRedirect looks at a response from any path: OPs answer from their login pages as well. ok is
+// false for all that is no authorization response.
 func readRedirect(op *handlers.OP, r *http.Request, status int, header http.Header) (d redirectResponse, ok bool) {
 	if !isRedirect(status) || len(header["Location"]) != 1 || len(header.Get("Location")) > handlers.MaxLocation {
 		return d, false
@@ -46,7 +47,8 @@ type parameters struct {
 	trailing string // what follows them: the fragment behind a query
 }
 
-// readParameters finds the parameters in a Location. ok is false when there are none, or some in both places.
+// readParameters finds the parameters in a Location. ok is false when there are none, or some in
+// both places.
 func readParameters(location string) (p parameters, ok bool) {
 	before, fragment, hasFragment := strings.Cut(location, "#")
 	target, query, _ := strings.Cut(before, "?")
@@ -69,8 +71,8 @@ func readParameters(location string) (p parameters, ok bool) {
 	return p, !isAmbiguous(ofQuery)
 }
 
-// with returns the Location with session_state behind the other parameters, in place of the OP's own if it has any; all else to the
-// letter as it was.
+// with returns the Location with session_state behind the other parameters, in place of the OP's
+// own if it has any; all else to the letter as it was.
 func (p parameters) with(sessionState string) string {
 	var out strings.Builder
 	out.WriteString(p.lead)

@@ -36,8 +36,9 @@ func (b *Browser) checkLoginCookie(op *handlers.OP, request browser.PendingReque
 	})
 }
 
-// loginCookieDeleted reports whether a response deletes the OP's own login cookie, which the request carried. A changed value means
-// nothing: OPs rotate it as they like. In a frame it means nothing either: frameworks clean up there what they were not sent.
+// loginCookieDeleted reports whether a response deletes the OP's own login cookie, which the
+// request carried. A changed value means nothing: OPs rotate it as they like. In a frame it means
+// nothing either: frameworks clean up there what they were not sent.
 func (b *Browser) loginCookieDeleted(op *handlers.OP, r *http.Request, header http.Header) bool {
 	cleared := exchange.ClearsCookies(header)
 	if b.LoginCookie == "" || len(header["Set-Cookie"]) == 0 && !cleared || exchange.IsFramed(r) {
@@ -55,8 +56,9 @@ func (b *Browser) ownLines(op *handlers.OP, r *http.Request, header http.Header)
 	return slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool { return b.isAnotherIssuers(op, line, r.URL.Path) })
 }
 
-// isAnotherIssuers reports whether a Set-Cookie line is for pages at or below the path of another issuer on the host, and not for those
-// of this one: realms of one OP have login cookies of one name.
+// isAnotherIssuers reports whether a Set-Cookie line is for pages at or below the path of another
+// issuer on the host, and not for those of this one: realms of one OP have login cookies of one
+// name.
 func (b *Browser) isAnotherIssuers(op *handlers.OP, line, requestPath string) bool {
 	if b.Issuers == nil {
 		return false

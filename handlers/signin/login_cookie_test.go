@@ -26,7 +26,8 @@ func TestALoginCookieBelowAnIssuerOfTheSameOPIsItsOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, theirs := range map[string][2]bool{ // whether it is another OP's than several, and than open
+	// whether it is another OP's than several, and than open
+	for path, theirs := range map[string][2]bool{
 		"/": {false, false}, "/clients/b/x": {false, true}, "/application/o/shop/": {true, false}, "/other/": {true, true}, "/clients": {false, false},
 	} {
 		line := "login=; Path=" + path
@@ -214,7 +215,8 @@ func TestWhatIsNoDeletionEndsNothing(t *testing.T) {
 	}
 }
 
-// Values with quotes, as of JSON, are no cookie values to Go, but browsers send them and OPs take them.
+// Values with quotes, as of JSON, are no cookie values to Go, but browsers send them and OPs take
+// them.
 func TestALoginCookieMayHaveAnyValue(t *testing.T) {
 	for _, value := range []string{`{"user":"x"}`, `"quoted"`, "a b,c", "ü", "a=b=c"} {
 		w := handlerstest.NewWorld(t)
@@ -249,7 +251,8 @@ func TestASignOutEndsAllSessionsOfTheBrowser(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	a, _ := handlerstest.SignedIn(t, w)
 	first := a.OpenS()
-	a.Cookies[w.OP.Cookies.Session] = first.SignedOut().Seal(w.Keys, handlerstest.Issuer) // as when it had to sign in again
+	// as when it had to sign in again
+	a.Cookies[w.OP.Cookies.Session] = first.SignedOut().Seal(w.Keys, handlerstest.Issuer)
 	a.SignIn("c2")
 	second := a.OpenS()
 	other, _ := handlerstest.SignedIn(t, w)

@@ -9,22 +9,26 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-// opLogoutClient stands for the client in a request of the OP's own end_session endpoint, which need not name one.
+// opLogoutClient stands for the client in a request of the OP's own end_session endpoint, which
+// need not name one.
 const opLogoutClient = "end_session"
 
-// isLogout reports whether a request is for the OP's own end_session endpoint, and is looked at. Where the login cookie is known, its
-// deletion says that the user is signed out; a redirect says less, as OPs send users back who chose to stay, too.
+// isLogout reports whether a request is for the OP's own end_session endpoint, and is looked at.
+// Where the login cookie is known, its deletion says that the user is signed out; a redirect says
+// less, as OPs send users back who chose to stay, too.
 func (b *Browser) isLogout(op *handlers.OP, r *http.Request) bool {
 	return b.LoginCookie == "" && op.EndsAt(r.URL.Path)
 }
 
-// readLogoutRequest reads a request of the OP's own end_session endpoint (RP-Initiated Logout 1.0, section 2); nil where it asks for no
-// redirect, which alone would show that it was followed. It returns the request to pass on.
+// readLogoutRequest reads a request of the OP's own end_session endpoint (RP-Initiated Logout 1.0,
+// section 2); nil where it asks for no redirect, which alone would show that it was followed. It
+// returns the request to pass on.
 func (b *Browser) readLogoutRequest(r *http.Request) (*browser.PendingRequest, *http.Request) {
 	if !exchange.IsNavigation(r) {
 		return nil, r
 	}
-	parameters, _ := url.ParseQuery(r.URL.RawQuery) // what can be read is read: the OP judges the rest
+	// what can be read is read: the OP judges the rest
+	parameters, _ := url.ParseQuery(r.URL.RawQuery)
 	if r.Method == http.MethodPost {
 		parameters, r = exchange.ReadForm(r)
 	}
@@ -39,13 +43,15 @@ func (b *Browser) readLogoutRequest(r *http.Request) (*browser.PendingRequest, *
 	return &asked, r
 }
 
-// mayBeOPLogoutRedirect reports whether a response may be the redirect that ends a sign-out at the OP.
+// mayBeOPLogoutRedirect reports whether a response may be the redirect that ends a sign-out at the
+// OP.
 func (b *Browser) mayBeOPLogoutRedirect(r *http.Request, status int) bool {
 	return b.LoginCookie == "" && isRedirect(status) && exchange.IsNavigation(r)
 }
 
-// isOPLogoutRedirect reports whether a redirect goes where the OP's own end_session endpoint was asked to go after a sign-out, with the state
-// that came along. One whose address was in the request itself, elsewhere than at that endpoint, comes from a redirector.
+// isOPLogoutRedirect reports whether a redirect goes where the OP's own end_session endpoint was
+// asked to go after a sign-out, with the state that came along. One whose address was in the
+// request itself, elsewhere than at that endpoint, comes from a redirector.
 func isOPLogoutRedirect(v *browser.Cookies, asked *browser.PendingRequest, location string) bool {
 	target, ok := resolve(v.OP, v.Request, location)
 	if !ok || len(location) > handlers.MaxLocation || isAnswer(target) {
@@ -71,7 +77,8 @@ func isOPLogoutRedirect(v *browser.Cookies, asked *browser.PendingRequest, locat
 	return false
 }
 
-// isAnswer reports whether an address has what an authorization response has: it ends a sign-in, whatever was asked for before.
+// isAnswer reports whether an address has what an authorization response has: it ends a sign-in,
+// whatever was asked for before.
 func isAnswer(target *url.URL) bool {
 	fragment, _ := url.ParseQuery(target.EscapedFragment())
 	return isResponse(inFragment, target.Query()) || isResponse(inFragment, fragment)

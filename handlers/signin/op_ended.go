@@ -13,12 +13,13 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// rotationGrace is for requests that were sent before the answer to another one arrived. OPs that set a new login cookie with each
-// response know the one before no more: apps that ask at the same moment are told that nobody is signed in.
+// rotationGrace is for requests that were sent before the answer to another one arrived. OPs that
+// set a new login cookie with each response know the one before no more: apps that ask at the same
+// moment are told that nobody is signed in.
 const rotationGrace = 10 * time.Second
 
-// bareParameters are those of an authorization request that do not change whether the OP lets a user in who is signed in. Others may
-// ask for a fresher, a stronger or another user's sign-in.
+// bareParameters are those of an authorization request that do not change whether the OP lets a
+// user in who is signed in. Others may ask for a fresher, a stronger or another user's sign-in.
 var bareParameters = []string{
 	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
 	"ui_locales", "prompt",
@@ -34,12 +35,14 @@ func isBare(parameters url.Values) bool {
 	return parameters.Get("prompt") == "none"
 }
 
-// endedByOP reports whether an answer says that the OP has ended its own session: it requires the user to sign in (OpenID Connect Core
+// endedByOP reports whether an answer says that the OP has ended its own session: it requires the
+// user to sign in (OpenID Connect Core
 // 1.0, section 3.1.2.6), although the browser brought the login cookie and the request asked for nothing in particular; or the
 // browser has no such cookie any more.
 //
-// Any page can have a frame ask so. A client whose registration says how fresh a sign-in must be (default_max_age) could end sessions
-// at will: so it must be one that takes part in the session, and has not registered itself.
+// Any page can have a frame ask so. A client whose registration says how fresh a sign-in must be
+// (default_max_age) could end sessions at will: so it must be one that takes part in the session,
+// and has not registered itself.
 func (b *Browser) endedByOP(v *browser.Cookies, request browser.PendingRequest, a authorizationResponse) bool {
 	if b.LoginCookie == "" || !request.Is(browser.BareRequest) || v.Sealed.Session.IsZero() || a.values.Get("error") != "login_required" {
 		return false
@@ -53,7 +56,8 @@ func (b *Browser) endedByOP(v *browser.Cookies, request browser.PendingRequest, 
 	return !b.broughtReplaced(v.Request, v.Now) && b.broughtLogin(v.Request) && b.takesPart(v, request.ClientID)
 }
 
-// noteRenewal notes that the OP has given the browser another login cookie than it brought, whichever request that was the answer to.
+// noteRenewal notes that the OP has given the browser another login cookie than it brought,
+// whichever request that was the answer to.
 func (b *Browser) noteRenewal(from browser.Arrival, header http.Header) {
 	if b.LoginCookie == "" || len(header["Set-Cookie"]) == 0 {
 		return
@@ -71,7 +75,8 @@ func (b *Browser) noteRenewal(from browser.Arrival, header http.Header) {
 	}
 }
 
-// broughtReplaced reports whether a request was sent with a login cookie that the OP had just replaced.
+// broughtReplaced reports whether a request was sent with a login cookie that the OP had just
+// replaced.
 func (b *Browser) broughtReplaced(r *http.Request, now time.Time) bool {
 	return slices.ContainsFunc(exchange.CookieValues(r, b.LoginCookie), func(value string) bool {
 		at, known := b.renewed.Get(handlers.Hash(value))
@@ -81,8 +86,9 @@ func (b *Browser) broughtReplaced(r *http.Request, now time.Time) bool {
 
 func browserKey(id sessionstate.BrowserID) [16]byte { return handlers.Hash(string(id[:])) }
 
-// broughtLogin reports whether the OP saw what the browser has of its login cookie. One of that name which another host of the domain
-// has set says nothing, while the OP's own is withheld from a frame. In a tab, it may be gone: removed when the browser was closed.
+// broughtLogin reports whether the OP saw what the browser has of its login cookie. One of that
+// name which another host of the domain has set says nothing, while the OP's own is withheld from
+// a frame. In a tab, it may be gone: removed when the browser was closed.
 func (b *Browser) broughtLogin(r *http.Request) bool {
 	if b.LoginCookiePaths == nil || !b.LoginCookiePaths.Comes(r) {
 		return false
@@ -91,7 +97,8 @@ func (b *Browser) broughtLogin(r *http.Request) bool {
 	return carried == 1 || carried == 0 && exchange.IsPlainNavigation(r)
 }
 
-// takesPart reports whether a client takes part in the browser's session, as the registry knows it.
+// takesPart reports whether a client takes part in the browser's session, as the registry knows
+// it.
 func (b *Browser) takesPart(v *browser.Cookies, clientID string) bool {
 	if b.Clients != nil {
 		if client, known := b.Clients.Find(handlers.RecordingContext(v.Request), v.OP.Issuer, clientID); known && client.Registered {
@@ -99,5 +106,6 @@ func (b *Browser) takesPart(v *browser.Cookies, clientID string) bool {
 		}
 	}
 	_, session, err := v.Env.Registry.Resolve(handlers.RecordingContext(v.Request), registry.Ref{Session: v.Sealed.Session})
-	return err == nil && session != nil && session.Client(clientID) != nil // never ended by a guess
+	// never ended by a guess
+	return err == nil && session != nil && session.Client(clientID) != nil
 }

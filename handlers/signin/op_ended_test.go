@@ -16,7 +16,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// A probe is an authorization request of a browser whose OP has set its login cookie by a line, answered with an error.
+// A probe is an authorization request of a browser whose OP has set its login cookie by a line,
+// answered with an error.
 type probe struct {
 	line       string // of Set-Cookie
 	carried    []string

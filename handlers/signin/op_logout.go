@@ -10,14 +10,16 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-// OPLogout is a request by which the OP itself signs a user out: what its own sign-out button sends. It is for OPs that give the browser
-// a new login cookie then, instead of deleting it. Where it succeeds, with a status of 2xx or 3xx, the session has ended.
+// OPLogout is a request by which the OP itself signs a user out: what its own sign-out button
+// sends. It is for OPs that give the browser a new login cookie then, instead of deleting it.
+// Where it succeeds, with a status of 2xx or 3xx, the session has ended.
 type OPLogout struct {
 	// The method, in any case. A GET often only asks the user.
 	// Default: POST.
 	Method string `json:"method,omitempty"`
 
-	// The paths on the issuer's origin, each a whole one. Take placeholders that are known at start.
+	// The paths on the issuer's origin, each a whole one. Take placeholders that are known at
+	// start.
 	Paths []string `json:"paths"`
 }
 
@@ -54,9 +56,9 @@ func (b *Browser) isOPLogout(r *http.Request) bool {
 	})
 }
 
-// signsOutAtOP reports whether a response says that the OP has signed the user out, on such a request. A page of another site can have a
-// frame or an image make it, too, and nothing is known then of what the OP did. One that has what an authorization response has
-// goes on with a sign-in.
+// signsOutAtOP reports whether a response says that the OP has signed the user out, on such a
+// request. A page of another site can have a frame or an image make it, too, and nothing is known
+// then of what the OP did. One that has what an authorization response has goes on with a sign-in.
 func (b *Browser) signsOutAtOP(op *handlers.OP, r *http.Request, status int, header http.Header) bool {
 	if status < http.StatusOK || status >= http.StatusBadRequest || !b.isOPLogout(r) || !b.isOwnRequest(op, r) {
 		return false
@@ -69,10 +71,11 @@ func (b *Browser) signsOutAtOP(op *handlers.OP, r *http.Request, status int, hea
 	return ok && len(location) <= handlers.MaxLocation && !isAnswer(target)
 }
 
-// isOwnRequest reports whether a request comes from a page of the OP, or loads a whole tab (Fetch Metadata, sections 2.1 and 2.3). From
-// another site, it must have brought the login cookie, where that is known: without it, the OP could not tell whom to sign out.
-// A form that another site posts may well have been refused, by a redirect: it ends nothing. Engines without those header fields
-// name the page in Origin or Referer, or the request was typed in.
+// isOwnRequest reports whether a request comes from a page of the OP, or loads a whole tab (Fetch
+// Metadata, sections 2.1 and 2.3). From another site, it must have brought the login cookie, where
+// that is known: without it, the OP could not tell whom to sign out. A form that another site
+// posts may well have been refused, by a redirect: it ends nothing. Engines without those header
+// fields name the page in Origin or Referer, or the request was typed in.
 func (b *Browser) isOwnRequest(op *handlers.OP, r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site")
 	switch {

@@ -87,8 +87,9 @@ func TestTheOPsOwnSignOutRequestsEndTheSession(t *testing.T) {
 	}
 }
 
-// Another site's link reaches the OP without its Lax cookie, as a stranger's: it can sign out nobody then. Another site's form may
-// have been refused, whatever cookies it brought, and the browser sent elsewhere.
+// Another site's link reaches the OP without its Lax cookie, as a stranger's: it can sign out
+// nobody then. Another site's form may have been refused, whatever cookies it brought, and the
+// browser sent elsewhere.
 func TestAnotherSitesSignOutEndsNothingThatTheOPMayHaveRefused(t *testing.T) {
 	for name, tt := range map[string]struct {
 		login, method string

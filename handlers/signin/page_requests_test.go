@@ -77,7 +77,8 @@ func TestASignOutByScriptIsSeenThoughASignInIsPending(t *testing.T) {
 	}
 }
 
-// flushed sends a page in parts, each of which is flushed, and returns what had gone out after each, and all in the end.
+// flushed sends a page in parts, each of which is flushed, and returns what had gone out after
+// each, and all in the end.
 func flushed(t *testing.T, a *handlerstest.Agent, parts ...string) (sent []string, all string) {
 	t.Helper()
 	a.Get(handlerstest.Ask("s", formPost), reply.Page)

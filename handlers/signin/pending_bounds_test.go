@@ -44,7 +44,8 @@ func TestPendingCookiesAreShort(t *testing.T) {
 	}
 }
 
-// The longest of all: names with a hash, a session with as many ends owed as there may be, and a pending request in each slot.
+// The longest of all: names with a hash, a session with as many ends owed as there may be, and a
+// pending request in each slot.
 func TestThreatAllCookiesOfAnIssuerHaveABound(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	w.OP = handlerstest.KnownOP(t, handlerstest.Issuer+"/realm", handlers.Metadata{})
@@ -186,7 +187,8 @@ func TestClientIDsThatDoNotFitIntoTheCookie(t *testing.T) {
 	}
 }
 
-// Five apps renew at once, in frames, at an OP that answers after some redirects of its own: no request has the cookies of the others.
+// Five apps renew at once, in frames, at an OP that answers after some redirects of its own: no
+// request has the cookies of the others.
 func TestRequestsThatAreSentAtOnceAreAllAnswered(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	a := handlerstest.NewAgent(t, w)

@@ -13,11 +13,13 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-// pushedLifetime is how long a pushed request is remembered. One that is forgotten, or was pushed to another server, is blind.
+// pushedLifetime is how long a pushed request is remembered. One that is forgotten, or was pushed
+// to another server, is blind.
 const pushedLifetime = 10 * time.Minute
 
-// A Pushed observes the OP's pushed authorization request endpoint (RFC 9126): what a client pushed there is what the browser's
-// request_uri will stand for. It is remembered in memory, for minutes.
+// A Pushed observes the OP's pushed authorization request endpoint (RFC 9126): what a client
+// pushed there is what the browser's request_uri will stand for. It is remembered in memory, for
+// minutes.
 type Pushed struct {
 	env      handlers.Env
 	requests handlers.Recent[browser.PendingRequest] // by the hash of the request_uri
@@ -60,7 +62,8 @@ func (p *Pushed) pushed(pushed browser.PendingRequest, header http.Header, body 
 	}
 }
 
-// withClientID adds the client ID of HTTP Basic authentication, where a client is not named in the form (RFC 6749, section 2.3.1).
+// withClientID adds the client ID of HTTP Basic authentication, where a client is not named in the
+// form (RFC 6749, section 2.3.1).
 func withClientID(r *http.Request, parameters url.Values) url.Values {
 	if parameters.Has("client_id") {
 		return parameters
@@ -73,7 +76,8 @@ func withClientID(r *http.Request, parameters url.Values) url.Values {
 	return mergedParameters(parameters, map[string]string{"client_id": id})
 }
 
-// find returns what a client pushed, as a request made now. known is false when that is not remembered, or another client's.
+// find returns what a client pushed, as a request made now. known is false when that is not
+// remembered, or another client's.
 func (p *Pushed) find(uri, clientID string, now time.Time) (pushed browser.PendingRequest, known bool) {
 	if p == nil {
 		return browser.PendingRequest{}, false

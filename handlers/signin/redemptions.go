@@ -9,8 +9,9 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// Redemptions watches whether the codes of clients are redeemed through this Caddy: an app may know the token endpoint by an internal
-// address, and nothing says so. The zero value watches none yet.
+// Redemptions watches whether the codes of clients are redeemed through this Caddy: an app may
+// know the token endpoint by an internal address, and nothing says so. The zero value watches none
+// yet.
 type Redemptions struct {
 	mu      sync.Mutex
 	clients map[string]*redemption
@@ -26,12 +27,14 @@ type redemption struct {
 
 const (
 	maxRedemptions = 1024 // clients
-	// enoughCodes of a client, the latest of them older than a code's lifetime at any OP (RFC 6749, section 4.1.2), are enough to tell.
+	// enoughCodes of a client, the latest of them older than a code's lifetime at any OP (RFC
+	// 6749, section 4.1.2), are enough to tell.
 	enoughCodes  = 3
 	oldestOfCode = 10 * time.Minute
 )
 
-// responded notes a code that was sent to a client. It logs once that the client's are not redeemed here.
+// responded notes a code that was sent to a client. It logs once that the client's are not
+// redeemed here.
 func (w *Redemptions) responded(logger *zap.Logger, issuer, clientID, code string, now time.Time) {
 	if w.isUnredeemed(clientID, code, now) {
 		logger.Warn("codes of a client are not redeemed through this Caddy", zap.String("issuer", issuer), zap.String("client_id", clientID),
@@ -66,7 +69,8 @@ func (w *Redemptions) isUnredeemed(clientID, code string, now time.Time) bool {
 	return c.settled
 }
 
-// redeemed notes a code that a client redeems. An empty clientID is one that the request does not name.
+// redeemed notes a code that a client redeems. An empty clientID is one that the request does not
+// name.
 func (w *Redemptions) redeemed(clientID, code string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -343,7 +343,8 @@ func TestParametersGivenTwiceAreNotObserved(t *testing.T) {
 	}
 }
 
-// A page that knows an app's client ID and redirect URI asks in its name, and then uses a redirector of the OP.
+// A page that knows an app's client ID and redirect URI asks in its name, and then uses a
+// redirector of the OP.
 func TestThreatARedirectorAnswersWithWhatItWasGiven(t *testing.T) {
 	forged := signed(t, map[string]any{"iss": handlerstest.Issuer, "aud": handlerstest.ClientID, "sub": "nobody"})
 	for _, response := range []string{handlerstest.Callback + "?code=mallorys&state=s", handlerstest.Callback + "#state=s&id_token=" + forged} {
@@ -403,7 +404,8 @@ func TestTabsThatBeganToSignInAtOnceEndTogether(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	a := handlerstest.NewAgent(t, w)
 	a.Login = "login"
-	// Both tabs ask before either has an answer, so each is given an ID of its own; the later cookie stays.
+	// Both tabs ask before either has an answer, so each is given an ID of its own; the later
+	// cookie stays.
 	two := handlerstest.NewAgent(t, w)
 	a.Get(handlerstest.Authorize("one"), reply.Page)
 	two.Get(handlerstest.Authorize("two"), reply.Page)

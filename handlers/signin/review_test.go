@@ -15,7 +15,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/signin"
 )
 
-// What is observed of a response is observed by the path that the browser sent, not by the stripped one.
+// What is observed of a response is observed by the path that the browser sent, not by the
+// stripped one.
 func TestAResponseIsJudgedByThePathThatTheBrowserSent(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	a, _ := handlerstest.SignedIn(t, w)
@@ -57,7 +58,8 @@ func TestAnOldEnginesImageWithoutTheLoginCookieEndsNothing(t *testing.T) {
 	}
 }
 
-// The OP renews its login cookie by another request (re-authentication), and a silent one crosses that.
+// The OP renews its login cookie by another request (re-authentication), and a silent one crosses
+// that.
 func TestASilentRequestThatCrossesALoginEndsNothing(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	a, _ := handlerstest.SignedIn(t, w)
@@ -90,7 +92,8 @@ func TestASilentRequestThatCrossesALoginEndsNothing(t *testing.T) {
 	}
 }
 
-// A frame asks for the same as an app that sends no state, as another client: the OP refuses that, by a page.
+// A frame asks for the same as an app that sends no state, as another client: the OP refuses that,
+// by a page.
 func TestAFrameTakesNoAnswerFromASignIn(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	a := handlerstest.NewAgent(t, w)

@@ -44,7 +44,8 @@ func TestWhileTheOPsDocumentIsNotKnownItsSessionStateStays(t *testing.T) {
 	}
 }
 
-// Client libraries let the session_state of a token response win over that of the authorization response.
+// Client libraries let the session_state of a token response win over that of the authorization
+// response.
 func TestTheOPsSessionStateIsTakenOutOfTokenResponsesWhereOursTakesItsPlace(t *testing.T) {
 	const own = `, "session_state" : "own.salt"`
 	body := `{"access_token":"a"` + own + ` ,"expires_in":3.00,"big":12345678901234567890, "id_token":"` + handlerstest.IDToken(handlerstest.Claims("ada", handlerstest.ClientID)) + `"}`

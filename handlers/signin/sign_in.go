@@ -13,7 +13,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
-// signIn continues the browser's session or starts one, records that the client takes part, and sets both cookies.
+// signIn continues the browser's session or starts one, records that the client takes part, and
+// sets both cookies.
 func (b *Browser) signIn(v *browser.Cookies, request browser.PendingRequest, origin string, response authorizationResponse, handle *sessionstate.Handle) {
 	if v.Sealed.Browser.IsZero() {
 		v.Sealed.Browser = request.Browser
@@ -44,9 +45,9 @@ func (b *Browser) signIn(v *browser.Cookies, request browser.PendingRequest, ori
 	}
 }
 
-// joinSession brings the visit's sealed cookie to the session that the registry says, and returns when that
-// ends at the latest. Without the registry, the session of the cookie goes on, or one starts that is
-// not recorded: login does not wait for it.
+// joinSession brings the visit's sealed cookie to the session that the registry says, and returns
+// when that ends at the latest. Without the registry, the session of the cookie goes on, or one
+// starts that is not recorded: login does not wait for it.
 func joinSession(v *browser.Cookies, join registry.Join) (until time.Time) {
 	ctx := handlers.RecordingContext(v.Request)
 	joined, err := v.Env.Registry.Join(ctx, join)
@@ -70,9 +71,10 @@ func joinSession(v *browser.Cookies, join registry.Join) (until time.Time) {
 	return v.Sealed.Expires
 }
 
-// subject returns who signed in, by the ID token of an implicit or hybrid response (OpenID Connect Core 1.0, sections 3.2 and 3.3). A
-// token counts for nothing unless the OP has signed it for the client that asked; then, and while the OP's keys are unavailable, the
-// response names nobody, and the token response will.
+// subject returns who signed in, by the ID token of an implicit or hybrid response (OpenID Connect
+// Core 1.0, sections 3.2 and 3.3). A token counts for nothing unless the OP has signed it for the
+// client that asked; then, and while the OP's keys are unavailable, the response names nobody, and
+// the token response will.
 func (b *Browser) subject(v *browser.Cookies, request browser.PendingRequest, response authorizationResponse) (registry.Subject, registry.IDToken) {
 	idToken := response.values.Get("id_token")
 	if idToken == "" || response.mode == inQuery || request.Is(browser.BlindRequest) || b.OPKeys == nil {
@@ -88,8 +90,8 @@ func (b *Browser) subject(v *browser.Cookies, request browser.PendingRequest, re
 	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, recorded(v.OP, claims)
 }
 
-// recorded is what the registry keeps of an ID token beside its subject: the client's logout tokens are to be like it. Of an OP with
-// several issuers, they have the client's own.
+// recorded is what the registry keeps of an ID token beside its subject: the client's logout
+// tokens are to be like it. Of an OP with several issuers, they have the client's own.
 func recorded(op *handlers.OP, claims tokens.IDToken) registry.IDToken {
 	kept := registry.IDToken{Algorithm: claims.Algorithm}
 	if op.HasSeveralIssuers() {
@@ -105,7 +107,8 @@ func (b *Browser) verified(v *browser.Cookies, clientID, idToken string) (tokens
 		return tokens.IDToken{}, err
 	}
 	if unverified.Symmetric() {
-		return tokens.IDToken{}, errSymmetric // no sign-in waits for keys that cannot have signed it
+		// no sign-in waits for keys that cannot have signed it
+		return tokens.IDToken{}, errSymmetric
 	}
 	op := b.OPKeys.ViewOf(v.OP, unverified.Issuer, v.Request, v.Arrival.Next)
 	keys := b.OPKeys.FindCurrent(op, v.Request, v.Arrival.Next, unverified.KeyID)

@@ -21,7 +21,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// What went wrong in other products, and must not here. Each test is named after the product's advisory or finding.
+// What went wrong in other products, and must not here. Each test is named after the product's
+// advisory or finding.
 
 // Keycloak's check page took messages from any origin and asked the server for each.
 func TestThreatCVE20241249RequestFloodByTheCheckPage(t *testing.T) {
@@ -39,8 +40,8 @@ func TestThreatCVE20241249RequestFloodByTheCheckPage(t *testing.T) {
 	}
 }
 
-// ZITADEL sent browsers to javascript: URLs. An authorization response goes nowhere else because of us, and none is completed
-// for a target that was not asked for.
+// ZITADEL sent browsers to javascript: URLs. An authorization response goes nowhere else because
+// of us, and none is completed for a target that was not asked for.
 func TestThreatCVE202567495ScriptTargets(t *testing.T) {
 	for _, target := range []string{"javascript:alert(1)", "data:text/html,x", "vbscript:x", "//evil", `\\evil`, "https:evil", "///evil", `/\evil`, "https://evil\t/cb", "/%09//evil"} {
 		w := handlerstest.NewWorld(t)

@@ -17,8 +17,9 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
-// withoutSessionState returns a token response without the OP's own session_state, where ours takes its place: client libraries copy
-// the parameters of the token response over those of the authorization response. Nil: it stays as it came.
+// withoutSessionState returns a token response without the OP's own session_state, where ours
+// takes its place: client libraries copy the parameters of the token response over those of the
+// authorization response. Nil: it stays as it came.
 func (t *Token) withoutSessionState(op *handlers.OP, header http.Header, body []byte) []byte {
 	if !t.SessionState.Replaces(op) {
 		return nil
@@ -36,14 +37,15 @@ func (t *Token) withoutSessionState(op *handlers.OP, header http.Header, body []
 	return edited
 }
 
-// A Token observes the OP's token endpoint (OpenID Connect Core 1.0, section 3.1.3): a successful answer to an authorization
-// code says who signed in.
+// A Token observes the OP's token endpoint (OpenID Connect Core 1.0, section 3.1.3): a successful
+// answer to an authorization code says who signed in.
 type Token struct {
 	// SessionState says what becomes of a session_state of the OP's own.
 	SessionState handlers.SessionState
 	// Redemptions is told the codes that are redeemed. Nil: nobody is.
 	Redemptions *Redemptions
-	// OPKeys are to know the key of each ID token, which may come back as a hint once the OP has replaced it. Nil: none are kept.
+	// OPKeys are to know the key of each ID token, which may come back as a hint once the OP has
+	// replaced it. Nil: none are kept.
 	OPKeys *opkeys.Keys
 
 	env    handlers.Env
@@ -53,8 +55,9 @@ type Token struct {
 // Setup gives the handler its world.
 func (t *Token) Setup(env handlers.Env) { t.env, t.warned = env, new(handlers.Recent[struct{}]) }
 
-// Serve passes a token request on. The response to a code is held until who signed in is recorded, so that a client which has
-// its tokens takes part in the session for certain. Of all token responses, nothing is changed but a session_state of the OP's own.
+// Serve passes a token request on. The response to a code is held until who signed in is recorded,
+// so that a client which has its tokens takes part in the session for certain. Of all token
+// responses, nothing is changed but a session_state of the OP's own.
 func (t *Token) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if r.Method != http.MethodPost {
 		return next.ServeHTTP(w, r)
@@ -82,9 +85,10 @@ func (t *Token) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request, n
 	})
 }
 
-// redeemed records the ID token of a token response. Its signature is not verified: it comes from the OP itself, over the connection
-// that the client trusts it on, and nobody else can answer at the OP's token endpoint (OpenID Connect Core 1.0, section 3.1.3.7 (6)).
-// clientID is the client as the request names it; empty: it does not.
+// redeemed records the ID token of a token response. Its signature is not verified: it comes from
+// the OP itself, over the connection that the client trusts it on, and nobody else can answer at
+// the OP's token endpoint (OpenID Connect Core 1.0, section 3.1.3.7 (6)). clientID is the client
+// as the request names it; empty: it does not.
 func (t *Token) redeemed(from browser.Arrival, code, clientID string, header http.Header, body []byte) {
 	op, r := from.OP, from.Request
 	body, err := exchange.Decode(header, body, exchange.MaxJSON)
@@ -110,7 +114,8 @@ func (t *Token) redeemed(from browser.Arrival, code, clientID string, header htt
 		return
 	}
 	if user, _, ok := r.BasicAuth(); ok && claims.IsFor(user) {
-		clientID = user // which should have been encoded as in a form (RFC 6749, section 2.3.1), and was not
+		// which should have been encoded as in a form (RFC 6749, section 2.3.1), and was not
+		clientID = user
 	}
 	if clientID = cmp.Or(clientID, claims.ClientID()); clientID != "" {
 		if !claims.IsFor(clientID) {

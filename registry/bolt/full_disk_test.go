@@ -64,7 +64,8 @@ func runOutOfSpace(path string, limit func(directory string) (free func() error,
 		}
 		return nil
 	}
-	reopen := func() error { // the file may be too small for its next size: then it is opened again, as the registry does
+	// the file may be too small for its next size: then it is opened again, as the registry does
+	reopen := func() error {
 		if !store.Broken() {
 			return nil
 		}

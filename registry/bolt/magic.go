@@ -31,7 +31,8 @@ var native = binary.NativeEndian
 // isOurs reports whether a file has the magic in one of its metas, whatever else is wrong with it.
 func isOurs(file io.ReaderAt) bool {
 	head := make([]byte, metaSequence+8)
-	for position := int64(0); position <= 1<<16; position = max(1024, 2*position) { // of metas, with all page sizes there are
+	// of metas, with all page sizes there are
+	for position := int64(0); position <= 1<<16; position = max(1024, 2*position) {
 		_, err := file.ReadAt(head, position+pageHeader)
 		if err == nil && native.Uint32(head) == boltMagic && native.Uint64(head[metaSequence:]) == magic {
 			return true

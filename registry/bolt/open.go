@@ -74,7 +74,8 @@ func advice(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return ": let Caddy's user read and write the file and its directory"
-	case errors.Is(err, syscall.EROFS): // for Debian's unit file (ProtectSystem), /etc and /usr are
+	// for Debian's unit file (ProtectSystem), /etc and /usr are
+	case errors.Is(err, syscall.EROFS):
 		return ": give store file a path that Caddy may write to, such as one in /var/lib/caddy"
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
 		return ": the path leads through what is no directory: correct it, or move that away"
@@ -120,7 +121,8 @@ func openSound(path string, now func() time.Time, logger *zap.Logger) (*Store, e
 		}
 		return suspected.check(path, db)
 	})
-	if damage := new(panicError); errors.As(err, &damage) { // bbolt may hold its own locks for ever
+	// bbolt may hold its own locks for ever
+	if damage := new(panicError); errors.As(err, &damage) {
 		return nil, errors.Join(fmt.Errorf("%w: %w", errCorrupt, err), letGo(file))
 	}
 	if err != nil {

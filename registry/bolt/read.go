@@ -61,7 +61,8 @@ func (s *Store) Due(ctx context.Context, limit int) (due []registry.Key, err err
 			}
 			key := registry.Key(k[8:])
 			h, _ := decode(key, records.Get(k[8:]))
-			if h.wake == int64(binary.BigEndian.Uint64(k)) && s.listed.First(key, now) { // else it was damaged
+			// else it was damaged
+			if h.wake == int64(binary.BigEndian.Uint64(k)) && s.listed.First(key, now) {
 				due = append(due, key)
 			}
 		}

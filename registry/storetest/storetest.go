@@ -16,8 +16,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// A Clock is one that tests turn, for stores and all else that takes its time from a function. It is
-// safe for concurrent use.
+// A Clock is one that tests turn, for stores and all else that takes its time from a function. It
+// is safe for concurrent use.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
