@@ -92,8 +92,9 @@ func TestTheOPsOwnKeyTellsItsClients(t *testing.T) {
 				t.Fatal(err)
 			}
 			loadCaddy(t, storage, config)
+			b.get(site.issuer + "/")       // where the OP's keys are is discovered with the first request
 			clock.advance(2 * time.Second) // to the next try
-			wake(t, site)                  // where the OP's keys are is discovered with the first request
+			wake(t, site)
 			if got := shop.told(1); got[0].Sub != "alice" {
 				t.Errorf("told %+v", got)
 			}
