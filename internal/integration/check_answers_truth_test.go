@@ -103,7 +103,7 @@ func (h *truth) mayBeUnchanged(r *response, asked time.Time) bool {
 	switch {
 	case r.user == "": // where the OP's sign-out is not seen, the browser's state stays what it was
 		return !r.nobody || h.active == "" || h.unseen() || !h.signInSeen(r)
-	case r.made.After(h.lost) && !asked.Before(r.made.Add(defaultLifetime)):
+	case r.made.After(h.lost) && !asked.Before(r.made.Add(h.longest(r, asked))):
 		return false
 	case !h.deleted.IsZero() && r.epoch <= h.through: // the cookie says so at once, where it can be seen
 		return h.hidden && asked.Before(h.deleted)
@@ -163,9 +163,22 @@ func (h *truth) maybeBeside(g *response) bool {
 	})
 }
 
-// mayBeSilent reports whether no reply is right: neither the server nor a cookie knows anything. The
-// server forgets a session when it has heard of no user of it for ten minutes.
+// longest is how long after a response its session may seem to last. Of one that is not recorded,
+// servers whose clocks differ by up to a minute do not say that it has expired.
+func (h *truth) longest(r *response, asked time.Time) time.Duration {
+	if r.forgotten(asked) {
+		return defaultLifetime + time.Minute
+	}
+	return defaultLifetime
+}
+
+// mayBeSilent reports whether no reply is right: neither the server nor a cookie knows anything.
 func (h *truth) mayBeSilent(r *response, state string, now time.Time) bool {
-	forgotten := r.known.IsZero() && now.Sub(r.made) >= 10*time.Minute
-	return state == "" && (r.user == "" || r.made.Before(h.lost) || forgotten)
+	return state == "" && (r.user == "" || r.made.Before(h.lost) || r.forgotten(now))
+}
+
+// forgotten reports whether the server has forgotten the session of a response: it does when it has
+// observed no user of it for ten minutes.
+func (r *response) forgotten(now time.Time) bool {
+	return r.known.IsZero() && now.Sub(r.made) >= 10*time.Minute
 }
