@@ -49,28 +49,29 @@ type App struct {
 	// Where sessions are recorded.
 	//
 	// Default: file, in Caddy's data directory.
-	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=oidc_session.stores inline_key=module"`
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=oidc_session.stores inline_key=module"` //nolint:lll // a tag is one line
 
 	run running // what Provision makes of the above
 }
 
 // running is an App at work.
 type running struct {
-	placement *placement.Checker
+	*sharedRegistry // nil: not taken
+
+	poolKey   string // of the registry
 	logger    *zap.Logger
 	keys      *keySource[*sessionstate.Keyring]
-	poolKey   string // of the registry; empty: not taken
-	registry  *registry.Registry
-	worker    *notify.Worker // delivers what the registry's sessions owe
-	loggers   *loggers       // of those that share the registry
-	issuers   [][]string     // of each handler; complete once all are provisioned
+	placement *placement.Checker
+	issuers   [][]string // of each handler; complete once all are provisioned
 	endpoints *handlers.Endpoints
 	sites     *sites
 }
 
 // CaddyModule returns the Caddy module information.
 func (App) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "oidc_session", New: func() caddy.Module { return new(App) }}
+	return caddy.ModuleInfo{
+		ID: "oidc_session", New: func() caddy.Module { return new(App) },
+	}
 }
 
 // registries are the open registries of this process, by their openers' sharing keys. They live on
@@ -83,8 +84,10 @@ func (a *App) Provision(ctx caddy.Context) error {
 	a.run.logger = ctx.Logger()
 	a.run.endpoints = handlers.NewEndpoints(a.run.logger)
 	a.run.placement = &placement.Checker{
-		HTTP: func() (any, error) { return ctx.AppIfConfigured("http") }, Logger: a.run.logger, Ours: placed,
+		HTTP:   func() (any, error) { return ctx.AppIfConfigured("http") },
+		Logger: a.run.logger, Ours: placed,
 	}
+	a.run.sites = &sites{known: make(map[string][]*backchannel.BackChannel)}
 	secrets, err := resolveSecrets(a.Keys)
 	if err != nil {
 		return err
@@ -96,16 +99,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return fmt.Errorf("loading the store: %w", err)
 	}
-	pooled, _, err := registries.LoadOrNew(opener.SharingKey(), func() (caddy.Destructor, error) {
+	key := opener.SharingKey()
+	pooled, _, err := registries.LoadOrNew(key, func() (caddy.Destructor, error) {
 		return newSharedRegistry(a, opener), nil
 	})
 	if err != nil {
 		return err
 	}
-	shared := pooled.(*sharedRegistry)
-	a.run.poolKey = opener.SharingKey()
-	a.run.registry, a.run.worker, a.run.loggers = shared.registry, shared.worker, shared.loggers
-	a.run.sites = &sites{app: a, known: make(map[string][]*backchannel.BackChannel)}
+	a.run.poolKey, a.run.sharedRegistry = key, pooled.(*sharedRegistry)
 	return nil
 }
 
@@ -117,8 +118,8 @@ func placed(handler caddyhttp.MiddlewareHandler) *placement.Site {
 	return nil
 }
 
-// addHandler notes a handler that is provisioned, within other modules. For the first one, all
-// routes are looked at.
+// addHandler adds a handler that is provisioned within other modules. The first one has all routes
+// checked.
 func (a *App) addHandler(around []caddy.Module, issuers []string) error {
 	if len(a.run.issuers) == 0 {
 		if err := placement.Validate(around); err != nil {
@@ -136,7 +137,8 @@ func (a *App) allIssuers() [][]string { return a.run.issuers }
 // deliver what is owed.
 func (a *App) Start() error {
 	a.run.loggers.use(a)
-	a.run.sites.start()
+	a.run.worker.Use(a, a.run.logger.Named("notify"),
+		&backchannel.Notices{BackChannels: a.run.sites.notifying})
 	a.run.registry.Warm()
 	a.run.placement.Warn()
 	return nil
@@ -148,7 +150,7 @@ func (*App) Stop() error { return nil }
 
 // Cleanup releases the registry, if this app has taken it.
 func (a *App) Cleanup() error {
-	if a.run.poolKey == "" {
+	if a.run.sharedRegistry == nil {
 		return nil
 	}
 	a.run.loggers.release(a)
@@ -165,15 +167,15 @@ type sharedRegistry struct {
 }
 
 func newSharedRegistry(a *App, opener registry.Opener) *sharedRegistry {
-	s := &sharedRegistry{loggers: newLoggers(a)}
+	s := &sharedRegistry{loggers: &loggers{used: []*App{a}}}
 	s.registry = registry.Open(opener, s.ended, s.loggers.logger())
 	s.worker = notify.NewWorker(s.registry, clock.Now)
 	return s
 }
 
-// ended takes in sessions that a call of this process has ended, for whatever reason.
+// ended logs sessions that a call of this process has ended, and delivers what they owe.
 func (s *sharedRegistry) ended(sessions []*registry.Session) {
-	app := s.loggers.current().owner
+	app := s.loggers.current()
 	for _, session := range sessions {
 		app.logEnd(session)
 		s.worker.Deliver(session.Leased())
@@ -183,17 +185,23 @@ func (s *sharedRegistry) ended(sessions []*registry.Session) {
 
 // logEnd logs that a session has ended, and which of its clients no notice reaches.
 func (a *App) logEnd(session *registry.Session) {
-	logsSubject := slices.ContainsFunc(a.run.sites.of(session.Issuer), (*backchannel.BackChannel).LogsSubject)
-	env := handlers.Env{Logger: a.run.logger, Keys: a.run.keys.get, LogSubject: logsSubject}
+	sites := a.run.sites.of(session.Issuer)
+	env := handlers.Env{
+		Logger: a.run.logger, Keys: a.run.keys.get,
+		LogSubject: slices.ContainsFunc(sites, (*backchannel.BackChannel).LogsSubject),
+	}
 	env.LogEnd(context.Background(), session)
-	if !session.Silent && session.Reason != registry.ReasonExpiry && a.run.sites.mayNotifyOf(session.Issuer) {
+	expired := session.Reason == registry.ReasonExpiry
+	if !session.Silent && !expired && a.run.sites.mayNotifyOf(session.Issuer) {
 		backchannel.LogUnnotified(a.run.logger, session)
 	}
 }
 
 // Destruct closes the worker and the registry when no configuration uses them any more. What is
 // owed stays in the registry.
-func (s *sharedRegistry) Destruct() error { return errors.Join(s.worker.Close(), s.registry.Close()) }
+func (s *sharedRegistry) Destruct() error {
+	return errors.Join(s.worker.Close(), s.registry.Close())
+}
 
 // Interface guards
 var (

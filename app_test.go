@@ -16,7 +16,7 @@ func TestTheLogOfAConfigurationThatIsReleasedIsOutOfUse(t *testing.T) {
 	core1, first := observer.New(zap.DebugLevel)
 	core2, second := observer.New(zap.DebugLevel)
 	one, two := &App{run: running{logger: zap.New(core1)}}, &App{run: running{logger: zap.New(core2)}}
-	l := newLoggers(one)
+	l := &loggers{used: []*App{one}}
 	logger := l.logger().With(zap.Int("n", 1))
 	l.use(one)
 	logger.Info("one")

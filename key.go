@@ -21,6 +21,9 @@ const (
 	// keyName is where the generated key is kept in Caddy's storage: text that can be copied to a
 	// `key` setting as it is.
 	keyName = "oidc_session/key"
+	// signingKeyName is where the generated keys that sign logout tokens are kept: a JWK Set of
+	// private keys.
+	signingKeyName = "oidc_session/signing_keys"
 
 	keyWait    = 2 * time.Second  // how long a request waits for the key
 	keyTimeout = 10 * time.Second // how long Caddy's storage has to answer
@@ -38,13 +41,13 @@ type keyStorage interface {
 // A keySource has keys: the configured ones, or such as are generated at first use and kept in
 // Caddy's storage, where all servers with the same storage find them.
 type keySource[T any] struct {
-	storage  keyStorage
-	name     string // in the storage
-	without  string // what goes on how without the keys, for the log
-	parse    func([]byte) (T, error)
-	generate func() ([]byte, error)
-	logger   *zap.Logger
-	now      func() time.Time
+	storage     keyStorage
+	name        string // in the storage
+	unavailable string // what the log says while there are none
+	parse       func(documents ...[]byte) (T, error)
+	generate    func() ([]byte, error)
+	logger      *zap.Logger
+	now         func() time.Time
 
 	mu        sync.Mutex
 	keys      T
@@ -54,24 +57,35 @@ type keySource[T any] struct {
 	notBefore time.Time
 }
 
-// newKeySource returns the source of the configured secrets, or of the generated one when there
-// are none.
-func newKeySource(secrets [][]byte, storage keyStorage, logger *zap.Logger) (*keySource[*sessionstate.Keyring], error) {
+// newKeySource returns the source of the shared keys.
+func newKeySource(
+	secrets [][]byte, storage keyStorage, logger *zap.Logger,
+) (*keySource[*sessionstate.Keyring], error) {
 	k := &keySource[*sessionstate.Keyring]{
-		storage: storage, name: keyName, logger: logger, now: time.Now,
-		without:  "the shared key cannot be had from Caddy's storage; sign-ins pass without session management until it can",
-		parse:    func(secret []byte) (*sessionstate.Keyring, error) { return sessionstate.NewKeyring(secret) },
-		generate: generateSecret,
+		storage: storage, name: keyName, unavailable: "shared key unavailable",
+		parse: sessionstate.NewKeyring, generate: generateSecret, logger: logger, now: time.Now,
 	}
-	if len(secrets) == 0 {
-		return k, nil
+	return k, k.configure(secrets)
+}
+
+// newSigningKeySource returns the source of the keys that sign logout tokens.
+func newSigningKeySource(
+	documents [][]byte, storage keyStorage, logger *zap.Logger,
+) (*keySource[*tokens.SigningKeys], error) {
+	k := &keySource[*tokens.SigningKeys]{
+		storage: storage, name: signingKeyName, unavailable: "signing keys unavailable",
+		parse: tokens.ParseSigningKeys, generate: generateSigningKeys, logger: logger, now: time.Now,
 	}
-	ring, err := sessionstate.NewKeyring(secrets...)
-	if err != nil {
-		return nil, err
+	return k, k.configure(documents)
+}
+
+// configure takes the configured keys; without any, they are generated.
+func (k *keySource[T]) configure(documents [][]byte) (err error) {
+	if len(documents) > 0 {
+		k.keys, err = k.parse(documents...)
+		k.has = err == nil
 	}
-	k.keys, k.has = ring, true
-	return k, nil
+	return err
 }
 
 // generateSecret makes a shared key.
@@ -81,6 +95,11 @@ func generateSecret() ([]byte, error) {
 	return base64.StdEncoding.AppendEncode(nil, random), nil
 }
 
+func generateSigningKeys() ([]byte, error) {
+	_, document, err := tokens.GenerateSigningKeys()
+	return document, err
+}
+
 // isBase64Key reports whether a text is a key in base64, which may begin with a slash. That of
 // random bytes has capitals; a path that is in base64 by chance has none.
 func isBase64Key(text string) bool {
@@ -88,7 +107,7 @@ func isBase64Key(text string) bool {
 	return err == nil && len(secret) >= sessionstate.MinKeyLength && text != strings.ToLower(text)
 }
 
-// get returns the keys, or why they cannot be had now.
+// get returns the keys, or why they are unavailable.
 func (k *keySource[T]) get(ctx context.Context) (keys T, err error) {
 	k.mu.Lock()
 	if k.has || k.loading == nil && k.now().Before(k.notBefore) {
@@ -128,7 +147,8 @@ func (k *keySource[T]) load(done chan struct{}) {
 	k.keys, k.has, k.err, k.loading = keys, err == nil, err, nil
 	if err != nil {
 		k.notBefore = k.now().Add(keyRetryIn)
-		k.logger.Error(k.without, zap.String("storage_key", k.name), zap.Error(err))
+		k.logger.Error(k.unavailable, zap.String("storage_key", k.name), zap.Error(err), zap.String(
+			"advice", "have Caddy's storage reachable: until then, sign-ins pass and nobody is notified"))
 	}
 }
 
@@ -150,7 +170,8 @@ func (k *keySource[T]) make(ctx context.Context) (secret []byte, err error) {
 	}
 	defer func() {
 		if unlockErr := k.storage.Unlock(context.WithoutCancel(ctx), k.name); unlockErr != nil {
-			k.logger.Warn("unlocking a key in Caddy's storage", zap.String("storage_key", k.name), zap.Error(unlockErr))
+			k.logger.Warn("unlocking a key in Caddy's storage",
+				zap.String("storage_key", k.name), zap.Error(unlockErr))
 		}
 	}()
 	secret, err = k.storage.Load(ctx, k.name)
@@ -165,31 +186,4 @@ func (k *keySource[T]) make(ctx context.Context) (secret []byte, err error) {
 	}
 	k.logger.Info("generated a key in Caddy's storage", zap.String("storage_key", k.name))
 	return secret, nil
-}
-
-// signingKeyName is where the generated keys that sign logout tokens are kept in Caddy's storage:
-// a JWK Set of private keys.
-const signingKeyName = "oidc_session/signing_keys"
-
-// newSigningKeySource returns the source of the configured keys, or of generated ones when there
-// are none.
-func newSigningKeySource(documents [][]byte, storage keyStorage, logger *zap.Logger) (*keySource[*tokens.SigningKeys], error) {
-	k := &keySource[*tokens.SigningKeys]{
-		storage: storage, name: signingKeyName, logger: logger, now: time.Now,
-		without: "the keys that sign logout tokens cannot be had from Caddy's storage; clients are told of sign-outs when they can",
-		parse:   func(document []byte) (*tokens.SigningKeys, error) { return tokens.ParseSigningKeys(document) },
-		generate: func() ([]byte, error) {
-			_, document, err := tokens.GenerateSigningKeys()
-			return document, err
-		},
-	}
-	if len(documents) == 0 {
-		return k, nil
-	}
-	keys, err := tokens.ParseSigningKeys(documents...)
-	if err != nil {
-		return nil, err
-	}
-	k.keys, k.has = keys, true
-	return k, nil
 }

@@ -145,7 +145,9 @@ func (s *site) addProvider(app *App, h *Handler, env handlers.Env) {
 	}
 	s.placed = &placement.Site{
 		Issuers: h.Issuers,
-		Expects: func() overview.Expected { return overview.Expects(s.provider.Named(), s.checkSession, s.endSession) },
+		Expects: func() overview.Expected {
+			return overview.Expects(s.provider.Named(), s.checkSession, s.endSession)
+		},
 	}
 	s.arrivals = &overview.Arrivals{
 		OP: s.provider.Named, Issuers: app.allIssuers, CheckSession: s.checkSession,
@@ -158,8 +160,8 @@ func (s *site) addSignIn(app *App, h *Handler, keys *opkeys.Keys) {
 	redemptions := new(signin.Redemptions)
 	s.browser = signin.Browser{
 		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: redemptions,
-		SessionState: s.sessionState, Pushed: s.pushed, LoginCookiePaths: new(browser.LoginCookiePaths),
-		Issuers: app.allIssuers, OPKeys: keys, Clients: s.clients,
+		SessionState: s.sessionState, Pushed: s.pushed, Issuers: app.allIssuers, OPKeys: keys,
+		LoginCookiePaths: new(browser.LoginCookiePaths), Clients: s.clients,
 	}
 	s.token.SessionState, s.token.Redemptions, s.token.OPKeys = s.sessionState, redemptions, keys
 	s.checkSession.SessionState = s.sessionState
@@ -253,13 +255,11 @@ func (s *site) members(op *handlers.OP) []exchange.Member {
 	)
 }
 
-// sites are the sites of one configuration, by what is known of whose clients are notified.
+// sites are the sites of one configuration whose clients may be notified, by issuer.
 type sites struct {
-	app *App
-
 	mu        sync.Mutex
-	known     map[string][]*backchannel.BackChannel // by issuer
-	mayNotify bool                                  // some, whether or not they know their issuers
+	known     map[string][]*backchannel.BackChannel
+	mayNotify bool // some, whether or not they know their issuers
 }
 
 // provisioned adds a site that is provisioned. The first of its issuers names the OP in all that
@@ -273,27 +273,25 @@ func (s *sites) provisioned(b *backchannel.BackChannel, issuers []string) {
 	}
 }
 
-// adopt adds the issuer of a site, configured or discovered. Of several sites with one issuer all
-// count.
+// adopt adds the issuer of a site, configured or discovered. Several sites may have one issuer.
 func (s *sites) adopt(b *backchannel.BackChannel, issuer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if slices.Contains(s.known[issuer], b) {
-		return
+	if !slices.Contains(s.known[issuer], b) {
+		s.known[issuer] = append(s.known[issuer], b)
 	}
-	s.known[issuer] = append(s.known[issuer], b)
 }
 
-// start begins to deliver what is owed.
-func (s *sites) start() {
-	s.app.run.worker.Use(s.app, s.app.run.logger.Named("notify"), &backchannel.Notices{BackChannels: s.notifying})
-}
-
-// notifying are the sites of an issuer whose clients may have to be notified.
-func (s *sites) notifying(issuer string) []*backchannel.BackChannel {
+// of returns all sites of an issuer that is configured or was discovered.
+func (s *sites) of(issuer string) []*backchannel.BackChannel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(s.known[issuer]), func(b *backchannel.BackChannel) bool {
+	return slices.Clone(s.known[issuer])
+}
+
+// notifying returns the sites of an issuer whose clients may have to be notified.
+func (s *sites) notifying(issuer string) []*backchannel.BackChannel {
+	return slices.DeleteFunc(s.of(issuer), func(b *backchannel.BackChannel) bool {
 		return !b.MayNotify()
 	})
 }
@@ -307,15 +305,10 @@ func (s *sites) mayNotifyOf(issuer string) bool {
 		(len(known) == 0 || slices.ContainsFunc(known, (*backchannel.BackChannel).MayNotify))
 }
 
-// of are all sites of an issuer that is configured or was discovered.
-func (s *sites) of(issuer string) []*backchannel.BackChannel {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.known[issuer])
-}
-
 // unnotified lists the clients of an issuer that cannot be notified, each as its sites have it.
-func (s *sites) unnotified(ctx context.Context, issuer string) (all []backchannel.Unnotified, err error) {
+func (s *sites) unnotified(
+	ctx context.Context, issuer string,
+) (all []backchannel.Unnotified, err error) {
 	for _, b := range s.of(issuer) {
 		list, err := b.Unnotified(ctx, issuer)
 		if err != nil {
