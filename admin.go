@@ -35,12 +35,12 @@ const (
 //
 //	GET /oidc_session/sessions?issuer=<issuer>&sub=<sub>[&after=<next>]
 //
-// The answer is a JSON object with the user's `sessions`, those of up to 100 browsers, and with
+// The response is a JSON object with the user's `sessions`, those of up to 100 browsers, and with
 // `next`, to ask for more after, if there are more.
 //
 //	DELETE /oidc_session/sessions?issuer=<issuer>&sub=<sub>
 //
-// All sessions of the user end, and their clients are notified. The answer is a JSON object with
+// All sessions of the user end, and their clients are notified. The response is a JSON object with
 // their IDs as `ended`.
 //
 //	DELETE /oidc_session/sessions/<id>?issuer=<issuer>
@@ -51,7 +51,7 @@ const (
 //
 //	GET /oidc_session/notices?issuer=<issuer>[&after=<next>]
 //
-// The answer is a JSON object with the `notices` of up to 1000 browsers: those that are still
+// The response is a JSON object with the `notices` of up to 1000 browsers: those that are still
 // tried, those that were given up within a week, and those that are held back while their user is
 // signed in elsewhere; and with `next`. It lists as `cannot_be_notified` the clients that no
 // notice reaches, and why.
@@ -59,17 +59,9 @@ type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
 func (AdminAPI) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "admin.api.oidc_session", New: func() caddy.Module { return new(AdminAPI) }}
-}
-
-// app is the app of the configuration that is in use; nil: it has none. The admin endpoint starts
-// before the sites, whose directive may be all that there is to load the app by.
-func (*AdminAPI) app() *App {
-	loaded, err := caddy.ActiveContext().AppIfConfigured("oidc_session")
-	if err != nil {
-		return nil
+	return caddy.ModuleInfo{
+		ID: "admin.api.oidc_session", New: func() caddy.Module { return new(AdminAPI) },
 	}
-	return loaded.(*App)
 }
 
 // Routes are the endpoints.
@@ -91,6 +83,98 @@ var (
 	errAfter         = errors.New("the parameter after must be the next of an earlier answer")
 )
 
+// An operatorRequest is what a request of an operator says.
+type operatorRequest struct {
+	app         *App
+	issuer, sub string
+	after       registry.Position // where a listing goes on
+}
+
+// readOperatorRequest reads a request, whose error is the response to it. The admin endpoint starts
+// before the sites, whose directive may be all that there is to load the app by.
+func readOperatorRequest(r *http.Request, methods ...string) (o operatorRequest, err error) {
+	query := r.URL.Query()
+	after, errOfAfter := base64.RawURLEncoding.Strict().DecodeString(query.Get("after"))
+	o.issuer, o.sub, o.after = query.Get("issuer"), query.Get("sub"), registry.Position(after)
+	app, errOfApp := caddy.ActiveContext().AppIfConfigured("oidc_session")
+	switch {
+	case !slices.Contains(methods, r.Method):
+		return o, apiError(http.StatusMethodNotAllowed, fmt.Errorf("method not allowed: %s", r.Method))
+	case errOfApp != nil:
+		return o, apiError(http.StatusNotFound, errNoApp)
+	case o.issuer == "":
+		return o, apiError(http.StatusBadRequest, errIssuerMissing)
+	case errOfAfter != nil || len(after) > maxPosition:
+		return o, apiError(http.StatusBadRequest, errAfter)
+	}
+	o.app = app.(*App)
+	return o, nil
+}
+
+// maxPosition is the longest position of a listing, in bytes.
+const maxPosition = 65
+
+// textOf is a position as a response has it.
+func textOf(p registry.Position) string { return base64.RawURLEncoding.EncodeToString([]byte(p)) }
+
+// apiError is a response that says what is wrong.
+func apiError(status int, err error) error { return caddy.APIError{HTTPStatus: status, Err: err} }
+
+// respond writes a response, or why there is none.
+func respond(w http.ResponseWriter, value any, err error) error {
+	switch {
+	case errors.Is(err, errNoSession):
+		return apiError(http.StatusNotFound, err)
+	case errors.Is(err, registry.ErrInvalid):
+		return apiError(http.StatusBadRequest, err)
+	case err != nil:
+		return apiError(http.StatusServiceUnavailable, err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(value)
+}
+
+// respondEnded names the sessions that have ended.
+func respondEnded(w http.ResponseWriter, ended []*registry.Session, err error) error {
+	ids := []string{}
+	for _, session := range ended {
+		ids = append(ids, session.ID.String())
+	}
+	return respond(w, map[string][]string{"ended": ids}, err)
+}
+
+// serveSession ends the sessions of one browser.
+func (*AdminAPI) serveSession(w http.ResponseWriter, r *http.Request) error {
+	o, err := readOperatorRequest(r, http.MethodDelete)
+	if err != nil {
+		return err
+	}
+	text := strings.TrimPrefix(r.URL.Path, sessionsPath+"/")
+	id, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(id) != len(sessionstate.SessionID{}) {
+		return apiError(http.StatusBadRequest, errSessionID)
+	}
+	ended, err := o.endSession(context.WithoutCancel(r.Context()), sessionstate.SessionID(id))
+	return respondEnded(w, ended, err)
+}
+
+func (o operatorRequest) endSession(
+	ctx context.Context, id sessionstate.SessionID,
+) ([]*registry.Session, error) {
+	place := registry.PlaceOfSession(id)
+	recorded, err := o.app.run.registry.Browser(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(recorded, func(s *registry.Session) bool {
+		return s.ID == id && s.Issuer == o.issuer
+	}) {
+		return nil, errNoSession
+	}
+	ending := registry.Ending{Place: place, Reason: registry.ReasonOperator}
+	return o.app.run.registry.End(registry.Patient(ctx), ending)
+}
+
 // An operatorSession is what an operator sees of a session.
 type operatorSession struct {
 	ID      string          `json:"id"`
@@ -101,102 +185,43 @@ type operatorSession struct {
 	Clients []string        `json:"clients"`
 }
 
-// asked returns the app and the issuer that a request is about, and where a listing goes on.
-func (a *AdminAPI) asked(r *http.Request, methods ...string) (app *App, issuer string, after registry.Position, err error) {
-	app, issuer = a.app(), r.URL.Query().Get("issuer")
-	position, err := base64.RawURLEncoding.Strict().DecodeString(r.URL.Query().Get("after"))
-	switch {
-	case !slices.Contains(methods, r.Method):
-		err = caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("method not allowed: %s", r.Method)}
-	case app == nil:
-		err = caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errNoApp}
-	case issuer == "":
-		err = caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errIssuerMissing}
-	case err != nil || len(position) > 65:
-		err = caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errAfter}
-	}
-	return app, issuer, registry.Position(position), err
-}
-
-// nextOf is a position as an answer has it.
-func nextOf(p registry.Position) string { return base64.RawURLEncoding.EncodeToString([]byte(p)) }
-
-// answerWith writes an answer, or why there is none.
-func answerWith(w http.ResponseWriter, value any, err error) error {
-	switch {
-	case errors.Is(err, errNoSession):
-		return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: err}
-	case errors.Is(err, registry.ErrInvalid):
-		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: err}
-	case err != nil:
-		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err}
-	}
-	w.Header().Set("Content-Type", "application/json")
-	return json.NewEncoder(w).Encode(value)
-}
-
-// serveSession ends the sessions of one browser.
-func (a *AdminAPI) serveSession(w http.ResponseWriter, r *http.Request) error {
-	app, issuer, _, err := a.asked(r, http.MethodDelete)
-	if err != nil {
-		return err
-	}
-	id, err := base64.RawURLEncoding.Strict().DecodeString(strings.TrimPrefix(r.URL.Path, sessionsPath+"/"))
-	if err != nil || len(id) != len(sessionstate.SessionID{}) {
-		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errSessionID}
-	}
-	ended, err := app.endSession(context.WithoutCancel(r.Context()), issuer, sessionstate.SessionID(id))
-	return answerWith(w, map[string][]string{"ended": idsOf(ended)}, err)
-}
-
-func (a *App) endSession(ctx context.Context, issuer string, id sessionstate.SessionID) ([]*registry.Session, error) {
-	place := registry.PlaceOfSession(id)
-	recorded, err := a.run.registry.Browser(ctx, place)
-	if err != nil {
-		return nil, err
-	}
-	if !slices.ContainsFunc(recorded, func(s *registry.Session) bool { return s.ID == id && s.Issuer == issuer }) {
-		return nil, errNoSession
-	}
-	return a.run.registry.End(registry.Patient(ctx), registry.Ending{Place: place, Reason: registry.ReasonOperator})
-}
-
 // serveSessions lists or ends the sessions of a user.
-func (a *AdminAPI) serveSessions(w http.ResponseWriter, r *http.Request) error {
-	app, issuer, after, err := a.asked(r, http.MethodGet, http.MethodDelete)
+func (*AdminAPI) serveSessions(w http.ResponseWriter, r *http.Request) error {
+	o, err := readOperatorRequest(r, http.MethodGet, http.MethodDelete)
 	if err != nil {
 		return err
 	}
-	sub := r.URL.Query().Get("sub")
-	if sub == "" {
-		return caddy.APIError{HTTPStatus: http.StatusBadRequest, Err: errSubMissing}
+	if o.sub == "" {
+		return apiError(http.StatusBadRequest, errSubMissing)
 	}
 	if r.Method == http.MethodDelete {
-		ended, err := app.endUser(context.WithoutCancel(r.Context()), issuer, sub)
-		return answerWith(w, map[string][]string{"ended": idsOf(ended)}, err)
+		ended, err := o.endUser(context.WithoutCancel(r.Context()))
+		return respondEnded(w, ended, err)
 	}
-	sessions, next, err := app.run.registry.User(r.Context(), issuer, sub, after)
+	sessions, next, err := o.app.run.registry.User(r.Context(), o.issuer, o.sub, o.after)
 	list := struct {
 		Sessions []operatorSession `json:"sessions"`
 		Next     string            `json:"next,omitempty"`
-	}{Sessions: []operatorSession{}, Next: nextOf(next)}
+	}{Sessions: []operatorSession{}, Next: textOf(next)}
 	for _, s := range sessions {
 		shown := operatorSession{
-			ID: s.ID.String(), Created: s.Created.Time(), Expires: s.Expires.Time(), Ended: s.Ended.Time(), Reason: s.Reason, Clients: []string{},
+			ID: s.ID.String(), Created: s.Created.Time(), Expires: s.Expires.Time(),
+			Ended: s.Ended.Time(), Reason: s.Reason, Clients: []string{},
 		}
 		for _, client := range s.Clients {
 			shown.Clients = append(shown.Clients, client.ID)
 		}
 		list.Sessions = append(list.Sessions, shown)
 	}
-	return answerWith(w, list, err)
+	return respond(w, list, err)
 }
 
 // endUser ends all sessions of a user.
-func (a *App) endUser(ctx context.Context, issuer, sub string) (all []*registry.Session, err error) {
-	var ended []*registry.Session
+func (o operatorRequest) endUser(ctx context.Context) (all []*registry.Session, err error) {
 	for next := registry.Position(""); ; {
-		ended, next, err = a.run.registry.EndUser(ctx, issuer, sub, registry.ReasonOperator, next)
+		var ended []*registry.Session
+		ended, next, err = o.app.run.registry.EndUser(
+			ctx, o.issuer, o.sub, registry.ReasonOperator, next)
 		all = append(all, ended...)
 		if err != nil || next == "" {
 			return all, err
@@ -204,15 +229,7 @@ func (a *App) endUser(ctx context.Context, issuer, sub string) (all []*registry.
 	}
 }
 
-func idsOf(sessions []*registry.Session) []string {
-	ids := []string{}
-	for _, session := range sessions {
-		ids = append(ids, session.ID.String())
-	}
-	return ids
-}
-
-// maxOperatorNotices is of how many browsers one answer lists notices.
+// maxOperatorNotices is of how many browsers one response lists notices.
 const maxOperatorNotices = 1000
 
 // An operatorNotice is what an operator sees of a notice: nothing of the user.
@@ -228,35 +245,40 @@ type operatorNotice struct {
 	Why      string          `json:"why,omitempty"`
 }
 
-func (a *AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
-	app, issuer, after, err := a.asked(r, http.MethodGet)
+// serveNotices lists the notices that an issuer's clients are owed.
+func (*AdminAPI) serveNotices(w http.ResponseWriter, r *http.Request) error {
+	o, err := readOperatorRequest(r, http.MethodGet)
 	if err != nil {
 		return err
 	}
-	sessions, next, err := app.run.registry.Owing(registry.Patient(r.Context()), after, maxOperatorNotices)
+	run := &o.app.run
+	ctx := registry.Patient(r.Context())
+	sessions, next, err := run.registry.Owing(ctx, o.after, maxOperatorNotices)
 	if err != nil {
-		return answerWith(w, nil, err)
+		return respond(w, nil, err)
 	}
-	unnotified, err := app.run.sites.unnotified(r.Context(), issuer)
+	unnotified, err := run.sites.unnotified(r.Context(), o.issuer)
 	list := struct {
 		Notices    []operatorNotice         `json:"notices"`
 		Next       string                   `json:"next,omitempty"`
 		Unnotified []backchannel.Unnotified `json:"cannot_be_notified,omitempty"`
-	}{Notices: []operatorNotice{}, Next: nextOf(next), Unnotified: unnotified}
+	}{Notices: []operatorNotice{}, Next: textOf(next), Unnotified: unnotified}
 	for _, session := range sessions {
-		if session.Issuer == issuer {
+		if session.Issuer == o.issuer {
 			for _, owed := range session.Pending() {
 				list.Notices = append(list.Notices, shownNotice(session, owed))
 			}
 		}
 	}
-	return answerWith(w, list, err)
+	return respond(w, list, err)
 }
 
-func shownNotice(s *registry.Session, o registry.PendingNotice) operatorNotice {
+func shownNotice(s *registry.Session, n registry.PendingNotice) operatorNotice {
+	later := n.Due > registry.At(clock.Now())
 	return operatorNotice{
-		ID: o.ID().String(), ClientID: o.ClientID, Reason: o.Reason, Created: s.Ended.Time(), Due: o.Due.Time(),
-		Attempts: o.Attempts, GivenUp: o.Dead(), Held: o.Lease == 0 && !o.Asked && !o.Dead() && o.Due > registry.At(clock.Now()), Why: o.Why,
+		ID: n.ID().String(), ClientID: n.ClientID, Reason: n.Reason, Created: s.Ended.Time(),
+		Due: n.Due.Time(), Attempts: n.Attempts, GivenUp: n.Dead(), Why: n.Why,
+		Held: later && n.Lease == 0 && !n.Asked && !n.Dead(),
 	}
 }
 

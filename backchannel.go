@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -68,33 +69,24 @@ func (b *BackChannel) resolve() error {
 	if slices.Contains(slices.Concat(b.SigningKeys, b.AllowPrivate, b.TrustedCA), "") {
 		return errors.New("a value is empty")
 	}
-	return resolveAll(slices.Concat(settingsOf("allow_private", b.AllowPrivate), settingsOf("trusted_ca", b.TrustedCA))...)
+	allowed := settingsOf("allow_private", b.AllowPrivate)
+	return resolveAll(append(allowed, settingsOf("trusted_ca", b.TrustedCA)...)...)
 }
 
 // allowed parses the addresses that are not public and may be dialed.
-func (b *BackChannel) allowed() ([]netip.Prefix, error) {
-	var prefixes []netip.Prefix
-	add := func(text string) error {
-		if address, err := netip.ParseAddr(text); err == nil && address.Zone() == "" {
-			prefixes = append(prefixes, netip.PrefixFrom(address, address.BitLen()))
-			return nil
-		}
-		prefix, err := netip.ParsePrefix(text)
-		if err != nil {
-			return fmt.Errorf("allow_private: %q is no IP address or range, such as 10.0.0.0/8", text)
-		}
-		prefixes = append(prefixes, prefix.Masked())
-		return nil
-	}
+func (b *BackChannel) allowed() (prefixes []netip.Prefix, err error) {
 	for _, text := range b.AllowPrivate {
-		texts := []string{text}
+		ranges := []string{text}
 		if text == "private_ranges" {
-			texts = caddyhttp.PrivateRangesCIDR()
+			ranges = caddyhttp.PrivateRangesCIDR()
 		}
-		for _, text := range texts {
-			if err := add(text); err != nil {
-				return nil, err
+		for _, text := range ranges {
+			prefix, err := caddyhttp.CIDRExpressionToPrefix(text)
+			if err != nil || strings.Contains(text, "%") { // a zone
+				return nil, fmt.Errorf(
+					"allow_private: %q is no IP address or range, such as 10.0.0.0/8", text)
 			}
+			prefixes = append(prefixes, prefix.Masked())
 		}
 	}
 	return prefixes, nil
@@ -121,8 +113,10 @@ func (b *BackChannel) roots() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// provision makes the sender of a site.
-func (b *BackChannel) provision(ctx caddy.Context, app *App, configured bool, known *clients.Clients) (*backchannel.BackChannel, error) {
+// provision makes what notifies the clients of a site.
+func (b *BackChannel) provision(
+	ctx caddy.Context, app *App, configured bool, known *clients.Clients,
+) (*backchannel.BackChannel, error) {
 	if err := b.resolve(); err != nil {
 		return nil, err
 	}
@@ -172,15 +166,17 @@ func (b *BackChannel) signingKeys(ctx caddy.Context) (*keySource[*tokens.Signing
 	return keys, nil
 }
 
-// warnOfAlgorithms names clients whose tokens cannot be signed by the keys, be they configured or
-// generated. The algorithm of those for which none is configured is known with their first ID
-// token.
+// warnOfAlgorithms names clients whose tokens the keys cannot sign. The algorithm of a client for
+// which none is configured is known with its first ID token.
 func warnOfAlgorithms(logger *zap.Logger, algorithms []string, known *clients.Clients) {
 	for _, client := range known.List {
 		algorithm := client.IDTokenSignedResponseAlg
-		if client.BackChannelLogoutURI != "" && algorithm != "" && !slices.Contains(algorithms, algorithm) {
-			logger.Error("a client cannot be told of sign-outs: no signing key fits its id_token_signed_response_alg",
-				zap.String("client_id", client.ID), zap.String("algorithm", algorithm), zap.Strings("algorithms", algorithms))
+		if client.BackChannelLogoutURI == "" || algorithm == "" || slices.Contains(algorithms, algorithm) {
+			continue
 		}
+		logger.Error("client cannot be notified of sign-outs: no signing key fits its algorithm",
+			zap.String("client_id", client.ID), zap.String("algorithm", algorithm),
+			zap.Strings("algorithms", algorithms), zap.String("advice",
+				"configure a signing_key for that algorithm, or correct id_token_signed_response_alg"))
 	}
 }

@@ -48,12 +48,13 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	return options{"key": a.unmarshalKeys, "store": a.unmarshalStore}.parse(d, "oidc_session", unchecked)
+	return options{"key": a.unmarshalKeys, "store": a.unmarshalStore}.parse(d, "oidc_session", nil)
 }
 
 func (a *App) unmarshalKeys(d *caddyfile.Dispenser) error {
 	if a.Keys != nil {
-		return d.Err("key is given twice; to rotate, write the keys on one line, the one that seals first")
+		return d.Err("key is given twice; " +
+			"to rotate, write the keys on one line, the one that seals first")
 	}
 	if a.Keys = d.RemainingArgs(); len(a.Keys) == 0 {
 		return d.ArgErr()
@@ -83,7 +84,8 @@ func parseStore(d *caddyfile.Dispenser) (json.RawMessage, error) {
 		stores = append(stores, module.ID.Name())
 	}
 	if !slices.Contains(stores, name) {
-		return nil, d.Errf("store is '%s', but must be one of %s%s", name, strings.Join(stores, ", "), handlers.DidYouMean(name, stores))
+		return nil, d.Errf("store is '%s', but must be one of %s%s",
+			name, strings.Join(stores, ", "), handlers.DidYouMean(name, stores))
 	}
 	store, err := caddyfile.UnmarshalModule(d, storeNamespace+"."+name)
 	if err != nil {
@@ -143,7 +145,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"session_state":        scalar((*string)(&h.SessionState), atStart(validateSessionState)),
 		"id_tokens":            list(&h.IDTokens, backchannel.ValidateIDTokens),
 		"op_address":           scalar(&h.OPAddress, atStart(handlers.ValidateOPAddress)),
-		"check_session":        scalar(&h.CheckSession.Path, atStart(validateEndpoint("check_session"))),
+		"check_session":        scalar(&h.CheckSession.Path, endpointPath("check_session")),
 		"session_lifetime":     duration(&h.SessionLifetime, validateLifetime("session_lifetime")),
 		"idle_timeout":         duration(&h.IdleTimeout, validateLifetime("idle_timeout")),
 		"end_session":          h.unmarshalEndSession,
@@ -172,7 +174,7 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 		if e.Path = d.Val(); e.Path == "" {
 			return d.Err("end_session: the path is empty")
 		}
-		if err := atStart(validateEndpoint("end_session"))(e.Path); err != nil {
+		if err := endpointPath("end_session")(e.Path); err != nil {
 			return located(d, "end_session", err)
 		}
 	}
@@ -180,13 +182,15 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	return options{
-		"upstream":        func(d *caddyfile.Dispenser) error { return unmarshalUpstream(d, e) },
-		"clear_cookies":   func(d *caddyfile.Dispenser) error { return unmarshalClearCookies(d, e) },
+		"upstream": func(d *caddyfile.Dispenser) error { return unmarshalUpstream(d, e) },
+		"clear_cookies": func(d *caddyfile.Dispenser) error {
+			return unmarshalClearCookies(d, e)
+		},
 		"confirm":         scalar(&e.Confirm, atStart(logout.ValidateConfirm)),
 		"templates":       scalar(&e.Templates, atStart(nil)),
 		"access_log":      onOff(&e.AccessLog),
 		"allow_hint_only": onOff(&e.AllowHintOnly),
-	}.parse(d, "end_session", unchecked)
+	}.parse(d, "end_session", nil)
 }
 
 // unmarshalOPLogout parses `op_logout`, which may be given several times. Paths begin with a
@@ -201,8 +205,10 @@ func (h *Handler) unmarshalOPLogout(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	logout.Paths = args
-	err := allAtStart(func(paths ...string) error { return signin.OPLogout{Method: logout.Method, Paths: paths}.Validate() })(args...)
-	if err != nil {
+	check := allAtStart(func(paths ...string) error {
+		return signin.OPLogout{Method: logout.Method, Paths: paths}.Validate()
+	})
+	if err := check(args...); err != nil {
 		return located(d, "op_logout", err)
 	}
 	h.OPLogouts = append(h.OPLogouts, logout)
@@ -251,7 +257,8 @@ func unmarshalClearCookies(d *caddyfile.Dispenser, e *logout.EndSession) error {
 	cookies := func() (cleared []browser.ClearCookie) {
 		for _, name := range names {
 			for _, path := range paths {
-				cleared = append(cleared, browser.ClearCookie{Name: name, Domain: domain, Path: path})
+				cookie := browser.ClearCookie{Name: name, Domain: domain, Path: path}
+				cleared = append(cleared, cookie)
 			}
 			if paths == nil {
 				cleared = append(cleared, browser.ClearCookie{Name: name, Domain: domain})
@@ -285,8 +292,10 @@ func (h *Handler) unmarshalClient(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	if slices.ContainsFunc(h.Clients, func(other clients.Client) bool { return other.ID == client.ID }) {
-		return d.Errf("client %s is given twice", client.ID)
+	for _, other := range h.Clients {
+		if other.ID == client.ID {
+			return d.Errf("client %s is given twice", client.ID)
+		}
 	}
 	err := options{
 		"name":                                 scalar(&client.Name, nil),
@@ -319,7 +328,7 @@ func (h *Handler) unmarshalBackChannel(d *caddyfile.Dispenser) error {
 		"trusted_ca":    list(&b.TrustedCA, allAtStart(nil)),
 		"retry_for":     duration(&b.RetryFor, validateRetryFor),
 		"redirect_wait": duration(&b.RedirectWait, validateRedirectWait),
-	}.parse(d, "backchannel_logout", unchecked)
+	}.parse(d, "backchannel_logout", nil)
 }
 
 // Interface guards

@@ -19,11 +19,14 @@ type option func(d *caddyfile.Dispenser) error
 // options are those of a block, by name.
 type options map[string]option
 
-// parse parses a block. check judges its options together, since one may mend another: an error
-// names the line of the first option with which it came.
+// parse parses a block. A check, if there is one, judges its options together, since one may mend
+// another: an error names the line of the first option with which it came.
 func (o options) parse(d *caddyfile.Dispenser, block string, check func() error) error {
 	lines := make(map[string]caddyfile.Dispenser)
 	judge := func(line caddyfile.Dispenser) error {
+		if check == nil {
+			return nil
+		}
 		err := check()
 		if err == nil {
 			return nil
@@ -39,7 +42,8 @@ func (o options) parse(d *caddyfile.Dispenser, block string, check func() error)
 		line, name := *d, d.Val()
 		parse, known := o[name]
 		if !known {
-			return d.Errf("unrecognized %s option '%s'%s", block, name, handlers.DidYouMean(name, slices.Collect(maps.Keys(o))))
+			return d.Errf("unrecognized %s option '%s'%s",
+				block, name, handlers.DidYouMean(name, slices.Collect(maps.Keys(o))))
 		}
 		if err := parse(d); err != nil {
 			return err
@@ -48,9 +52,6 @@ func (o options) parse(d *caddyfile.Dispenser, block string, check func() error)
 	}
 	return err
 }
-
-// unchecked is the check of a block whose options are right one by one.
-func unchecked() error { return nil }
 
 // located returns an error with file and line, and with the option if it does not name it itself.
 func located(d *caddyfile.Dispenser, name string, err error) error {

@@ -102,8 +102,8 @@ func init() {
 //
 // Placeholder | Description
 // ------------|---------------
-// `{http.oidc_session.id}` | The ID of the session. It is no secret, but names a sign-in of one user.
-// `{http.oidc_session.browser_state}` | The browser state, as scripts of the OP can read it from its cookie.
+// `{http.oidc_session.id}` | The ID of the session: no secret, but it names a sign-in of one user.
+// `{http.oidc_session.browser_state}` | The browser state, which scripts of the OP can read, too.
 //
 // The handler must stand before everything else on the site, since it reads paths as browsers see
 // them. Requests that are not part of sign-in pass unchanged, and sign-ins do so, too, whenever

@@ -78,24 +78,30 @@ func validatePlaceholders(value string) error {
 	case name == "":
 		return nil
 	case strings.HasPrefix(name, "{http.") || strings.HasPrefix(name, "{vars."):
-		return fmt.Errorf("%q has the placeholder %s of a request, but the value is the same for all requests: write it out, or use {env.NAME} or {file./path}",
-			value, name)
+		return fmt.Errorf("%q has the placeholder %s of a request, but the value is the same for "+
+			"all requests: write it out, or use {env.NAME} or {file./path}", value, name)
 	default:
-		return fmt.Errorf("%q has the unknown placeholder %s: write the value out, or use {env.NAME} or {file./path}", value, name)
+		return fmt.Errorf("%q has the unknown placeholder %s: "+
+			"write the value out, or use {env.NAME} or {file./path}", value, name)
 	}
 }
 
 // Errors of secrets. They say nothing of the secret: what looks like a placeholder may be a part
 // of it.
 var (
-	errPlaceholder = errors.New("a placeholder is unknown or empty: write {file./path} or {env.NAME}")
-	errPath        = errors.New("it looks like the path of a file: write {file./path}, so that the file's content is used")
-	errUnresolved  = errors.New("it looks like a placeholder that is not replaced: write {file./path} or {env.NAME}")
+	errPlaceholder = errors.New("a placeholder is unknown or empty: " +
+		"write {file./path} or {env.NAME}")
+	errPath = errors.New("it looks like the path of a file: " +
+		"write {file./path}, so that the file's content is used")
+	errUnresolved = errors.New("it looks like a placeholder that is not replaced: " +
+		"write {file./path} or {env.NAME}")
 )
 
 var (
-	looksLikePath       = regexp.MustCompile(`^(~?/|\.\.?[/\\]|[A-Za-z]:[/\\]|\\\\)[\w.+~@:/\\-]*$`)
-	looksLikeUnresolved = regexp.MustCompile(`^\{[$\w./\\:-]+\}?$|\{(env|file)\.|^\$\{?\w+\}?$|^%\w+%$|^(env|file)\.[\w./\\-]+$`)
+	looksLikePath = regexp.MustCompile(
+		`^(~?/|\.\.?[/\\]|[A-Za-z]:[/\\]|\\\\)[\w.+~@:/\\-]*$`)
+	looksLikeUnresolved = regexp.MustCompile(
+		`^\{[$\w./\\:-]+\}?$|\{(env|file)\.|^\$\{?\w+\}?$|^%\w+%$|^(env|file)\.[\w./\\-]+$`)
 )
 
 // validateSecret reports whether a secret is where the secret is, instead of the secret. Random
@@ -111,18 +117,23 @@ func validateSecret(secret string) error {
 	}
 }
 
-// resolveSecrets returns secrets with their placeholders replaced. The configuration keeps the
-// placeholders, so that it can be shown; errors name the secret by its place.
-func resolveSecrets(configured []string) ([][]byte, error) {
-	var secrets [][]byte
-	for i, secret := range configured {
-		resolved, err := resolveSecret(secret)
-		if err != nil {
-			return nil, fmt.Errorf("key %d: %w", i+1, err)
+// eachSecret returns what is made of each secret. Errors name it by its place.
+func eachSecret(
+	option string, secrets []string, do func(secret string) (string, error),
+) (made [][]byte, err error) {
+	for i, secret := range secrets {
+		if secret, err = do(secret); err != nil {
+			return nil, fmt.Errorf("%s %d: %w", option, i+1, err)
 		}
-		secrets = append(secrets, []byte(resolved))
+		made = append(made, []byte(secret))
 	}
-	return secrets, nil
+	return made, nil
+}
+
+// resolveSecrets returns secrets with their placeholders replaced. The configuration keeps the
+// placeholders, so that it can be shown.
+func resolveSecrets(configured []string) ([][]byte, error) {
+	return eachSecret("key", configured, resolveSecret)
 }
 
 // resolveSecret replaces the placeholders of a secret. The content of a file is a secret, whatever
@@ -141,64 +152,54 @@ func resolveSecret(configured string) (string, error) {
 // validateSecrets checks the secrets without placeholders, before any is replaced. Others stand
 // for themselves, so that the errors have the right places.
 func validateSecrets(configured []string) error {
-	var secrets [][]byte
-	for i, secret := range configured {
-		var err error
+	secrets, err := eachSecret("key", configured, func(secret string) (string, error) {
 		switch {
 		case unknownAtStart(secret) != "":
-			err = errPlaceholder
+			return "", errPlaceholder
 		case placeholders.MatchString(secret):
-			secret = fmt.Sprintf("the key %d, which is not known before the start", i+1)
+			return secret + " is not known before the start", nil
 		default:
-			err = validateSecret(secret)
+			return secret, validateSecret(secret)
 		}
-		if err != nil {
-			return fmt.Errorf("key %d: %w", i+1, err)
-		}
-		secrets = append(secrets, []byte(secret))
+	})
+	if err == nil {
+		_, err = newKeySource(secrets, nil, nil)
 	}
-	_, err := newKeySource(secrets, nil, nil)
 	return err
 }
 
 // isWrittenOut reports whether a signing key is PEM or JSON, whose braces are no placeholders.
 func isWrittenOut(document string) bool {
-	return strings.HasPrefix(strings.TrimSpace(document), "-----BEGIN ") || json.Valid([]byte(document))
+	isPEM := strings.HasPrefix(strings.TrimSpace(document), "-----BEGIN ")
+	return isPEM || json.Valid([]byte(document))
 }
 
 // resolveSigningKeys does the same for signing keys. One that is written out is left as it is.
 func resolveSigningKeys(configured []string) ([][]byte, error) {
-	var documents [][]byte
-	for i, document := range configured {
-		if !isWrittenOut(document) {
-			resolved, err := resolveSecret(document)
-			if err != nil {
-				return nil, fmt.Errorf("signing_key %d: %w", i+1, err)
-			}
-			document = resolved
+	return eachSecret("signing_key", configured, func(document string) (string, error) {
+		if isWrittenOut(document) {
+			return document, nil
 		}
-		documents = append(documents, []byte(document))
-	}
-	return documents, nil
+		return resolveSecret(document)
+	})
 }
 
 // validateSigningKeys checks the signing keys without placeholders.
 func validateSigningKeys(configured ...string) error {
-	for i, document := range configured {
-		var err error
-		switch {
-		case isWrittenOut(document) || !strings.Contains(document, "{"):
-			if err = validateSecret(document); err == nil || isWrittenOut(document) {
-				_, err = tokens.ParseSigningKeys([]byte(document))
+	_, err := eachSecret("signing_key", configured, func(document string) (_ string, err error) {
+		written := isWrittenOut(document)
+		if !written && strings.Contains(document, "{") {
+			if unknownAtStart(document) != "" {
+				err = errPlaceholder
 			}
-		case unknownAtStart(document) != "":
-			err = errPlaceholder
+			return "", err
 		}
-		if err != nil {
-			return fmt.Errorf("signing_key %d: %w", i+1, err)
+		if err = validateSecret(document); err == nil || written {
+			_, err = tokens.ParseSigningKeys([]byte(document))
 		}
-	}
-	return nil
+		return "", err
+	})
+	return err
 }
 
 // The placeholders for what the sealed cookie of a request says, for directives behind us and for

@@ -50,7 +50,9 @@ type FileStore struct {
 
 // CaddyModule returns the Caddy module information.
 func (FileStore) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: storeNamespace + ".file", New: func() caddy.Module { return new(FileStore) }}
+	return caddy.ModuleInfo{
+		ID: storeNamespace + ".file", New: func() caddy.Module { return new(FileStore) },
+	}
 }
 
 // Provision makes the path absolute, so that one file is one store.
@@ -84,7 +86,8 @@ func (s *FileStore) Validate() error {
 // whatever is there at the start keeps nobody from signing in.
 func validateStorePath(path string) error {
 	if os.IsPathSeparator(path[len(path)-1]) {
-		return fmt.Errorf("%q is the path of a directory: write that of a file, such as %s", path, filepath.Join(path, "registry.db"))
+		return fmt.Errorf("%q is the path of a directory: write that of a file, such as %s",
+			path, filepath.Join(path, "registry.db"))
 	}
 	return nil
 }
@@ -103,7 +106,9 @@ type MemoryStore struct{}
 
 // CaddyModule returns the Caddy module information.
 func (MemoryStore) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: storeNamespace + ".memory", New: func() caddy.Module { return new(MemoryStore) }}
+	return caddy.ModuleInfo{
+		ID: storeNamespace + ".memory", New: func() caddy.Module { return new(MemoryStore) },
+	}
 }
 
 // SharingKey is the same for all: reloads keep the sessions.

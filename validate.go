@@ -51,29 +51,33 @@ func (h *Handler) validateTogether() error {
 
 func validateLoginCookie(name string) error {
 	if name != "" && (&http.Cookie{Name: name, Value: "x"}).Valid() != nil {
-		return fmt.Errorf("login_cookie is no cookie name: %q; write the name alone, such as sessionid", name)
+		return fmt.Errorf(
+			"login_cookie is no cookie name: %q; write the name alone, such as sessionid", name)
 	}
 	return nil
 }
 
 func validateSessionState(value string) error { return handlers.SessionState(value).Validate() }
 
-func validateEndpoint(option string) func(string) error {
-	return func(path string) error { return handlers.ValidateEndpoint(option, path) }
+// endpointPath is the check of the path of an endpoint of ours.
+func endpointPath(option string) func(string) error {
+	return atStart(func(path string) error { return handlers.ValidateEndpoint(option, path) })
 }
 
 func validateLifetime(option string) func(caddy.Duration) error {
 	return func(value caddy.Duration) error {
-		if lifetime := time.Duration(value); lifetime != 0 && (lifetime < minSessionLifetime || lifetime > maxSessionLifetime) {
-			return fmt.Errorf("%s is %s, but must be %s to 400 days", option, lifetime, minSessionLifetime)
+		lifetime := time.Duration(value)
+		if lifetime == 0 || minSessionLifetime <= lifetime && lifetime <= maxSessionLifetime {
+			return nil
 		}
-		return nil
+		return fmt.Errorf("%s is %s, but must be %s to 400 days", option, lifetime, minSessionLifetime)
 	}
 }
 
 func validateFrontChannelTimeout(value caddy.Duration) error {
 	if timeout := time.Duration(value); timeout < 0 || timeout > maxFrontChannelTimeout {
-		return fmt.Errorf("frontchannel_timeout is %s, but must be at most %s", timeout, maxFrontChannelTimeout)
+		return fmt.Errorf(
+			"frontchannel_timeout is %s, but must be at most %s", timeout, maxFrontChannelTimeout)
 	}
 	return nil
 }
