@@ -15,8 +15,8 @@ import (
 
 // warnOfChain logs what handlers outside of one of ours, or behind it, surely take away from it.
 func (c *Checker) warnOfChain(app *caddyhttp.App, s *Site) {
-	found, all := c.passages(app, s.Expects().Host, "")
-	at := found[s]
+	all := passages(app, s.Expects().Host, "")
+	at := c.arrivals(all)[s]
 	if !at.possible {
 		return
 	}
@@ -24,19 +24,23 @@ func (c *Checker) warnOfChain(app *caddyhttp.App, s *Site) {
 	if slices.ContainsFunc(at.outside, func(outer caddyhttp.MiddlewareHandler) bool {
 		return s.repeats(c.Ours(outer))
 	}) {
-		logger.Warn("oidc_session is inside of another one for the same issuer",
-			zap.String("advice", "remove one of the two: the inner one takes what the outer one adds for the OP's own"))
+		logger.Warn("oidc_session is inside of another one for the same issuer", zap.String("advice",
+			"remove one of the two: the inner one takes what the outer one adds for the OP's own"))
 	}
 	isOurs := func(outer caddyhttp.MiddlewareHandler) bool { return c.Ours(outer) == s }
 	for i, reached := range all {
 		proxy, ok := reached.handler.(*reverseproxy.Handler)
-		if !ok || !reached.possible || reached.doubts != at.doubts || !slices.ContainsFunc(reached.outside, isOurs) {
+		if !ok || !reached.possible || reached.doubts != at.doubts ||
+			!slices.ContainsFunc(reached.outside, isOurs) {
 			continue
 		}
-		goesOn := slices.ContainsFunc(all[i:], func(other passage) bool { return slices.Contains(other.outside, reached.handler) })
+		goesOn := slices.ContainsFunc(all[i:], func(other passage) bool {
+			return slices.Contains(other.outside, reached.handler)
+		})
 		if option := hidesLocation(proxy, goesOn); option != "" {
-			logger.Warn("the OP's redirects lose their Location behind oidc_session", zap.String("option", option),
-				zap.String("advice", "let the Location of responses pass "+option+" of reverse_proxy: sign-ins go back to apps by it"))
+			logger.Warn("the OP's redirects lose their Location behind oidc_session",
+				zap.String("option", option), zap.String("advice", "let the Location of responses pass "+
+					option+" of reverse_proxy: sign-ins go back to apps by it"))
 		}
 	}
 }
@@ -50,7 +54,9 @@ func (s *Site) repeats(outer *Site) bool {
 	case len(outer.Issuers) == 0:
 		return !slices.ContainsFunc(s.Issuers, hasPath)
 	default:
-		return slices.ContainsFunc(s.Issuers, func(issuer string) bool { return slices.Contains(outer.Issuers, issuer) })
+		return slices.ContainsFunc(s.Issuers, func(issuer string) bool {
+			return slices.Contains(outer.Issuers, issuer)
+		})
 	}
 }
 
@@ -62,8 +68,8 @@ func hasPath(issuer string) bool {
 // hidesLocation returns the option by which a proxy surely takes the Location out of redirects;
 // empty: it may pass. goesOn: other handlers may respond behind the proxy.
 func hidesLocation(proxy *reverseproxy.Handler, goesOn bool) string {
-	found, seeOther := hidesFrom(proxy, http.StatusFound, goesOn), hidesFrom(proxy, http.StatusSeeOther, goesOn)
-	if found != seeOther {
+	found := hidesFrom(proxy, http.StatusFound, goesOn)
+	if found != hidesFrom(proxy, http.StatusSeeOther, goesOn) {
 		return "" // the OP may use one of the two only
 	}
 	return found
@@ -85,8 +91,12 @@ func hidesFrom(proxy *reverseproxy.Handler, status int, goesOn bool) string {
 		}
 		return ""
 	}
-	if down := proxy.Headers; down != nil && down.Response != nil && down.Response.Require == nil && down.Response.HeaderOps != nil &&
-		slices.ContainsFunc(down.Response.Delete, isLocation) {
+	if proxy.Headers == nil {
+		return ""
+	}
+	down := proxy.Headers.Response
+	if down != nil && down.Require == nil && down.HeaderOps != nil &&
+		slices.ContainsFunc(down.Delete, isLocation) {
 		return "header_down"
 	}
 	return ""
@@ -96,37 +106,33 @@ func hidesFrom(proxy *reverseproxy.Handler, status int, goesOn bool) string {
 // they write one at all.
 func dropsLocation(routes caddyhttp.RouteList) (drops, ends bool) {
 	for _, route := range routes {
-		sure := len(route.MatcherSets) == 0
 		for _, handler := range route.Handlers {
-			switch h := handler.(type) {
-			case *reverseproxy.CopyResponseHeadersHandler:
-				if slices.ContainsFunc(h.Exclude, isLocation) || len(h.Include) > 0 && !slices.ContainsFunc(h.Include, isLocation) {
-					continue
-				}
-				return false, false
-			case *caddyhttp.Subroute:
-				inside, end := dropsLocation(h.Routes)
-				if !inside {
-					return false, false
-				}
-				ends = ends || end && sure
-			case *caddyhttp.StaticResponse:
-				if len(h.Headers.Values("Location")) > 0 {
-					return false, false
-				}
-				ends = ends || sure
-			case *headers.Handler:
-				if h.Response != nil {
-					return false, false
-				}
-			case *caddyhttp.StaticError, *fileserver.FileServer:
-				ends = ends || sure
-			default:
+			drops, end := handlerDropsLocation(handler)
+			if !drops {
 				return false, false
 			}
+			ends = ends || end && len(route.MatcherSets) == 0
 		}
 	}
 	return true, ends
+}
+
+func handlerDropsLocation(handler caddyhttp.MiddlewareHandler) (drops, ends bool) {
+	switch h := handler.(type) {
+	case *reverseproxy.CopyResponseHeadersHandler:
+		included := len(h.Include) == 0 || slices.ContainsFunc(h.Include, isLocation)
+		return !included || slices.ContainsFunc(h.Exclude, isLocation), false
+	case *caddyhttp.Subroute:
+		return dropsLocation(h.Routes)
+	case *caddyhttp.StaticResponse:
+		return len(h.Headers.Values("Location")) == 0, true
+	case *headers.Handler:
+		return h.Response == nil, false
+	case *caddyhttp.StaticError, *fileserver.FileServer:
+		return true, true
+	default:
+		return false, false
+	}
 }
 
 func isLocation(field string) bool { return strings.EqualFold(field, "Location") }

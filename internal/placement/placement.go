@@ -23,7 +23,7 @@ type Site struct {
 	discovered sync.Once
 }
 
-// name returns what tells OPs apart.
+// name returns what identifies the OP.
 func (s *Site) name() string {
 	if len(s.Issuers) == 0 {
 		return ""
@@ -33,9 +33,9 @@ func (s *Site) name() string {
 
 // A Checker checks one configuration.
 type Checker struct {
-	// HTTP returns Caddy's HTTP app, once all apps are there.
+	// HTTP returns Caddy's HTTP app, once all apps are there. An error: there is none.
 	HTTP   func() (any, error)
 	Logger *zap.Logger
-	// Ours returns the site of a handler; nil: it is none of ours.
+	// Ours returns the site of one of our handlers; nil: the handler is another.
 	Ours func(caddyhttp.MiddlewareHandler) *Site
 }

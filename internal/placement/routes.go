@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +16,8 @@ import (
 var (
 	// errNoIssuer says that a site which takes more hosts than one has no issuer. Whoever asked
 	// first would say there which host the OP is at, by a Host of their own making.
-	errNoIssuer = errors.New("oidc_session needs an issuer on a site for several, wildcard or any host names, such as: issuer https://op.example.com")
+	errNoIssuer = errors.New("oidc_session needs an issuer on a site for several, wildcard or " +
+		"any host names, such as: issuer https://op.example.com")
 
 	// errTwice says that requests for an issuer pass two handlers of ours: the inner one would
 	// take what the outer one adds for the OP's own.
@@ -24,14 +26,9 @@ var (
 
 // A rawRoute is what is read of a route before its handlers are loaded.
 type rawRoute struct {
-	Match  []rawMatch
-	Group  string
-	Handle []rawHandler
-}
-
-// A rawMatch is one set of matchers, any of which lets requests in.
-type rawMatch struct {
-	Host []string // none: any
+	hosts    [][]string // of each set of matchers, any of which lets requests in; none: any
+	group    string
+	handlers []rawHandler
 }
 
 type rawHandler struct {
@@ -69,26 +66,18 @@ func Validate(modules []caddy.Module) error {
 func unloaded(routes caddyhttp.RouteList) []rawRoute {
 	var list []rawRoute
 	for _, route := range routes {
-		raw := rawRoute{Group: route.Group}
+		raw := rawRoute{group: route.Group}
 		for _, document := range route.HandlersRaw {
 			var handler rawHandler
 			_ = json.Unmarshal(document, &handler) // that of another handler may be of any form
-			raw.Handle = append(raw.Handle, handler)
+			raw.handlers = append(raw.handlers, handler)
 		}
 		for _, set := range route.MatcherSetsRaw {
-			var match rawMatch
-			_ = json.Unmarshal(set["host"], &match.Host)
-			raw.Match = append(raw.Match, match)
+			var hosts []string
+			_ = json.Unmarshal(set["host"], &hosts)
+			raw.hosts = append(raw.hosts, hosts)
 		}
-		for _, set := range route.MatcherSets {
-			var match rawMatch
-			for _, matcher := range set {
-				if hosts, ok := matcher.(*caddyhttp.MatchHost); ok {
-					match.Host = *hosts
-				}
-			}
-			raw.Match = append(raw.Match, match)
-		}
+		raw.hosts = append(raw.hosts, hostsOf(route.MatcherSets)...)
 		list = append(list, raw)
 	}
 	return list
@@ -99,12 +88,12 @@ func unloaded(routes caddyhttp.RouteList) []rawRoute {
 func validateRouteList(routes []rawRoute, site string, named bool) error {
 	ahead := make(map[string]bool) // issuers of handlers that all requests pass
 	for _, route := range routes {
-		site, named := route.site(site), named || route.namesHost()
+		site, named := siteOf(route.hosts, site), named || route.namesHost()
 		issuers := ahead
-		if len(route.Match) > 0 || route.Group != "" {
+		if len(route.hosts) > 0 || route.group != "" {
 			issuers = make(map[string]bool)
 		}
-		for _, handler := range route.Handle {
+		for _, handler := range route.handlers {
 			if err := handler.validate(issuers, site, named); err != nil {
 				return err
 			}
@@ -139,27 +128,33 @@ func (h rawHandler) validate(ahead map[string]bool, site string, named bool) err
 	return nil
 }
 
-// site names a route for people: by the hosts that it is for.
-func (r rawRoute) site(around string) string {
-	var hosts []string
-	for _, match := range r.Match {
-		hosts = append(hosts, match.Host...)
+// hostsOf returns the hosts that sets of matchers let in.
+func hostsOf(sets []caddyhttp.MatcherSet) [][]string {
+	all := make([][]string, len(sets))
+	for i, set := range sets {
+		for _, matcher := range set {
+			if hosts, ok := matcher.(*caddyhttp.MatchHost); ok {
+				all[i] = *hosts
+			}
+		}
 	}
-	if len(hosts) == 0 {
-		return around
-	}
-	return strings.Join(hosts, ", ")
+	return all
+}
+
+// siteOf names a site for people by the hosts of its route; around: by those of the route around.
+func siteOf(hosts [][]string, around string) string {
+	return cmp.Or(strings.Join(slices.Concat(hosts...), ", "), around)
 }
 
 // namesHost reports whether requests match for one host only: every set of matchers names it,
 // without a pattern.
 func (r rawRoute) namesHost() bool {
 	first := ""
-	for _, match := range r.Match {
-		if len(match.Host) != 1 || strings.ContainsAny(match.Host[0], "*{") || first != "" && match.Host[0] != first {
+	for _, hosts := range r.hosts {
+		if len(hosts) != 1 || strings.ContainsAny(hosts[0], "*{") || first != "" && hosts[0] != first {
 			return false
 		}
-		first = match.Host[0]
+		first = hosts[0]
 	}
 	return first != ""
 }

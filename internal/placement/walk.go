@@ -28,13 +28,10 @@ const (
 	yes
 )
 
-// A walk follows one request through the provisioned routes of a server, to every handler of ours.
+// A walk follows one request through the provisioned routes of a server.
 type walk struct {
 	server  *caddyhttp.Server
-	ours    func(caddyhttp.MiddlewareHandler) *Site
-	request *http.Request        // as it is where the walk is; see requestHere
 	groups  map[string]certainty // whether a route of the group has taken the request
-	found   map[*Site]arrival
 	passed  []passage
 	invoked int
 
@@ -43,47 +40,49 @@ type walk struct {
 
 // A position is where a walk is.
 type position struct {
-	arrival
+	passage
 
 	host, path string
 	known      bool // host and path are those that handlers see here; an empty one is unknown
 }
 
-// An arrival is how a request comes to a handler.
-type arrival struct {
+// A passage is how a request comes to a handler.
+type passage struct {
+	handler  caddyhttp.MiddlewareHandler
 	possible bool                          // it may come there
 	behind   string                        // the handler that ends all requests before, if any
 	site     string                        // the hosts of the site
-	outside  []caddyhttp.MiddlewareHandler // the handlers that all requests pass before, outermost first
+	outside  []caddyhttp.MiddlewareHandler // all requests pass them before, the outermost first
 	doubts   int                           // how many matchers around may let it come there or not
 }
 
-// A passage is how the request comes to any handler.
-type passage struct {
-	arrival
-
-	handler caddyhttp.MiddlewareHandler
-}
-
-// arrivals reports how a request for a host and a path comes to each handler of ours. An empty
-// host or path stands for any. It is for the time when all of the HTTP app is provisioned.
-func (c *Checker) arrivals(app *caddyhttp.App, host, path string) map[*Site]arrival {
-	found, _ := c.passages(app, host, path)
-	return found
-}
-
-// passages are arrivals, and how the request comes to each handler of any kind, in their order.
-func (c *Checker) passages(app *caddyhttp.App, host, path string) (found map[*Site]arrival, all []passage) {
-	found = make(map[*Site]arrival)
+// passages returns how a request for a host and a path comes to each handler, in their order. An
+// empty host or path stands for any. It is for the time when all of the HTTP app is provisioned.
+func passages(app *caddyhttp.App, host, path string) (all []passage) {
 	for _, name := range slices.Sorted(maps.Keys(app.Servers)) {
 		w := &walk{
-			server: app.Servers[name], ours: c.Ours, groups: make(map[string]certainty), found: found,
-			position: position{host: host, path: path, known: true, arrival: arrival{possible: true, site: "any host"}},
+			server: app.Servers[name], groups: make(map[string]certainty),
+			position: position{
+				passage: passage{possible: true, site: "any host"}, host: host, path: path, known: true,
+			},
 		}
 		w.routes(w.server.Routes)
 		all = append(all, w.passed...)
 	}
-	return found, all
+	return all
+}
+
+// arrivals returns those of the handlers of ours.
+func (c *Checker) arrivals(all []passage) map[*Site]passage {
+	found := make(map[*Site]passage)
+	for _, p := range all {
+		if s := c.Ours(p.handler); s != nil {
+			if before, ok := found[s]; !ok || p.possible && !before.possible {
+				found[s] = p
+			}
+		}
+	}
+	return found
 }
 
 func (w *walk) routes(routes caddyhttp.RouteList) {
@@ -100,7 +99,7 @@ func (w *walk) route(route *caddyhttp.Route) {
 	if matches == maybe {
 		w.doubts++
 	}
-	w.site = siteOf(route.MatcherSets, w.site)
+	w.site = siteOf(hostsOf(route.MatcherSets), w.site)
 	for _, handler := range route.Handlers {
 		w.handler(handler)
 	}
@@ -168,7 +167,8 @@ func (w *walk) matcher(matcher any) certainty {
 	if !known {
 		return maybe
 	}
-	if ok, err := matcher.(caddyhttp.RequestMatcherWithError).MatchWithError(w.requestHere()); err != nil || !ok {
+	here := w.requestHere()
+	if ok, err := matcher.(caddyhttp.RequestMatcherWithError).MatchWithError(here); err != nil || !ok {
 		return no
 	}
 	return yes
@@ -176,27 +176,23 @@ func (w *walk) matcher(matcher any) certainty {
 
 // requestHere is the request as matchers and handlers see it where the walk is.
 func (w *walk) requestHere() *http.Request {
-	if w.request == nil || w.request.URL.Path != w.path {
-		ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer())
-		u := &url.URL{Path: w.path}
-		r := &http.Request{Method: http.MethodGet, Host: w.host, URL: u, RequestURI: u.RequestURI(), Header: http.Header{}}
-		w.request = r.WithContext(ctx)
+	ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+	u := &url.URL{Path: w.path}
+	r := &http.Request{
+		Method: http.MethodGet, Host: w.host, URL: u, RequestURI: u.RequestURI(), Header: http.Header{},
 	}
-	return w.request
+	return r.WithContext(ctx)
 }
 
 // handler goes through a handler. What is not known of a handler is that it ends requests.
 func (w *walk) handler(handler caddyhttp.MiddlewareHandler) {
-	w.passed = append(w.passed, passage{w.arrival, handler})
-	if site := w.ours(handler); site != nil {
-		w.arrive(site)
-	} else {
-		w.pass(handler)
-	}
+	passed := w.passage
+	passed.handler = handler
+	w.passed = append(w.passed, passed)
+	w.pass(handler)
 	w.outside = append(slices.Clip(w.outside), handler)
 }
 
-// pass goes through a handler that is none of ours.
 func (w *walk) pass(handler caddyhttp.MiddlewareHandler) {
 	switch h := handler.(type) {
 	case *caddyhttp.Subroute:
@@ -227,7 +223,8 @@ func keepsURI(handler caddyhttp.MiddlewareHandler) bool {
 		return false
 	}
 	switch module.CaddyModule().ID.Name() {
-	case "authentication", "encode", "intercept", "log_append", "map", "push", "request_body", "templates", "tracing", "vars":
+	case "authentication", "encode", "intercept", "log_append", "map", "oidc_session", "push",
+		"request_body", "templates", "tracing", "vars":
 		return true
 	}
 	return false
@@ -236,12 +233,6 @@ func keepsURI(handler caddyhttp.MiddlewareHandler) bool {
 func (w *walk) end(ends bool, by string) {
 	if ends && w.possible {
 		w.possible, w.behind = false, by
-	}
-}
-
-func (w *walk) arrive(s *Site) {
-	if before, ok := w.found[s]; !ok || w.possible && !before.possible {
-		w.found[s] = w.arrival
 	}
 }
 
@@ -257,7 +248,8 @@ func (w *walk) invoke(h *caddyhttp.Invoke) {
 
 // rewrite takes a prefix away that is literal; of other changes it only notes that they are there.
 func (w *walk) rewrite(h *rewrite.Rewrite) {
-	if h.URI != "" || h.StripPathSuffix != "" || len(h.URISubstring) > 0 || len(h.PathRegexp) > 0 || hasPlaceholder(h.StripPathPrefix) {
+	if h.URI != "" || h.StripPathSuffix != "" || len(h.URISubstring) > 0 ||
+		len(h.PathRegexp) > 0 || hasPlaceholder(h.StripPathPrefix) {
 		w.known = false
 	}
 	if w.known && w.path != "" {
@@ -265,22 +257,6 @@ func (w *walk) rewrite(h *rewrite.Rewrite) {
 		h.Rewrite(request, caddy.NewReplacer())
 		w.path = request.URL.Path
 	}
-}
-
-// siteOf names the site that matchers are of by its hosts; around: what it is called without any.
-func siteOf(sets []caddyhttp.MatcherSet, around string) string {
-	var hosts []string
-	for _, set := range sets {
-		for _, matcher := range set {
-			if match, ok := matcher.(*caddyhttp.MatchHost); ok {
-				hosts = append(hosts, *match...)
-			}
-		}
-	}
-	if len(hosts) == 0 {
-		return around
-	}
-	return strings.Join(hosts, ", ")
 }
 
 func hasPlaceholder(value string) bool { return strings.Contains(value, "{") }

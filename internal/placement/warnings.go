@@ -21,7 +21,7 @@ func (c *Checker) Warn() {
 	if app == nil {
 		return
 	}
-	all := c.arrivals(app, "", "")
+	all := c.arrivals(passages(app, "", ""))
 	bySite := func(a, b *Site) int { return cmp.Compare(all[a].site, all[b].site) }
 	for _, s := range slices.SortedStableFunc(maps.Keys(all), bySite) {
 		c.warnOfHandler(app, s, all[s])
@@ -38,17 +38,17 @@ func (c *Checker) app() *caddyhttp.App {
 	return nil
 }
 
-func (c *Checker) warnOfHandler(app *caddyhttp.App, s *Site, all arrival) {
+func (c *Checker) warnOfHandler(app *caddyhttp.App, s *Site, all passage) {
 	logger := c.Logger.With(zap.String("site", all.site), zap.Strings("issuers", s.Issuers))
 	if !all.possible {
-		logger.Warn("oidc_session receives no request", zap.String("behind", all.behind),
-			zap.String("advice", "write oidc_session before the directives that respond to all requests"))
+		logger.Warn("oidc_session receives no request", zap.String("behind", all.behind), zap.String(
+			"advice", "write oidc_session before the directives that respond to all requests"))
 		return
 	}
 	expected := s.Expects()
-	if expected.Host != "" && !c.arrivals(app, expected.Host, "")[s].possible {
-		logger.Warn("the site has not the issuer's host", zap.String("host", expected.Host),
-			zap.String("advice", "put oidc_session on the site of the OP itself, not of an app, or correct the issuer"))
+	if expected.Host != "" && !c.arrivals(passages(app, expected.Host, ""))[s].possible {
+		logger.Warn("the site has not the issuer's host", zap.String("host", expected.Host), zap.String(
+			"advice", "put oidc_session on the site of the OP, not of an app, or correct the issuer"))
 		return
 	}
 	if c.warnOfMissingPaths(app, s, all.site) {
@@ -56,11 +56,12 @@ func (c *Checker) warnOfHandler(app *caddyhttp.App, s *Site, all arrival) {
 	}
 	page := all
 	if expected.Host != "" {
-		page = c.arrivals(app, expected.Host, expected.CheckSession)[s]
+		page = c.arrivals(passages(app, expected.Host, expected.CheckSession))[s]
 	}
 	if fields := brokenFields(page, all); len(fields) > 0 {
-		logger.Warn("header directive outside of oidc_session breaks its responses", zap.Strings("fields", fields),
-			zap.String("advice", "write the header directive after oidc_session in the same block, or without > and ?"))
+		logger.Warn("header directive outside of oidc_session breaks its responses",
+			zap.Strings("fields", fields), zap.String("advice",
+				"write the header directive after oidc_session in the same block, or without > and ?"))
 	}
 }
 
@@ -73,8 +74,8 @@ func (c *Checker) warnOfMissingPaths(app *caddyhttp.App, s *Site, site string) b
 	}
 	if s.reported.CompareAndSwap(false, true) {
 		c.Logger.Warn("requests for own paths do not reach oidc_session", zap.String("site", site),
-			zap.Strings("issuers", s.Issuers), zap.Strings("paths", missing),
-			zap.String("advice", "put oidc_session outside of the matcher or handle block, or let these paths through it"))
+			zap.Strings("issuers", s.Issuers), zap.Strings("paths", missing), zap.String("advice",
+				"put oidc_session outside of the matcher or handle block, or let these paths pass"))
 	}
 	return true
 }
@@ -84,7 +85,7 @@ func (c *Checker) warnOfMissingPaths(app *caddyhttp.App, s *Site, site string) b
 func (c *Checker) Discovered(s *Site) {
 	s.discovered.Do(func() {
 		if app := c.app(); app != nil && !s.reported.Load() {
-			c.warnOfMissingPaths(app, s, c.arrivals(app, "", "")[s].site)
+			c.warnOfMissingPaths(app, s, c.arrivals(passages(app, "", ""))[s].site)
 		}
 	})
 }
@@ -94,8 +95,8 @@ func (c *Checker) missingPaths(app *caddyhttp.App, s *Site) (missing []string) {
 	expected := s.Expects()
 	for _, path := range expected.Paths() {
 		comes := false
-		for other, arrival := range c.arrivals(app, expected.Host, path) {
-			comes = comes || arrival.possible && other.name() == s.name()
+		for other, at := range c.arrivals(passages(app, expected.Host, path)) {
+			comes = comes || at.possible && other.name() == s.name()
 		}
 		if !comes {
 			missing = append(missing, path)
@@ -116,13 +117,16 @@ const (
 
 // brokenFields names the fields of our responses that header directives outside of us surely
 // break: on the way of the check page, which apps frame, and of any response, such as a redirect.
-func brokenFields(page, all arrival) (fields []string) {
-	header := http.Header{"Content-Security-Policy": {samplePolicy}, "Cache-Control": {"public, max-age=600"}}
+func brokenFields(page, all passage) (fields []string) {
+	header := http.Header{
+		"Content-Security-Policy": {samplePolicy}, "Cache-Control": {"public, max-age=600"},
+	}
 	page.applyDeferred(http.StatusOK, header)
 	if len(header["X-Frame-Options"]) > 0 {
 		fields = append(fields, "X-Frame-Options")
 	}
-	if policies := header["Content-Security-Policy"]; len(policies) == 0 || slices.ContainsFunc(policies, breaksCheckPage) {
+	policies := header["Content-Security-Policy"]
+	if len(policies) == 0 || slices.ContainsFunc(policies, breaksCheckPage) {
 		fields = append(fields, "Content-Security-Policy")
 	}
 	header = http.Header{
@@ -144,7 +148,8 @@ func brokenFields(page, all arrival) (fields []string) {
 
 // isKept reports whether caches take a redirect for a later one (RFC 9111, section 4.2.1).
 func isKept(cacheControl string) bool {
-	return lifetime.MatchString(cacheControl) && !strings.Contains(cacheControl, "no-store") && !strings.Contains(cacheControl, "no-cache")
+	return lifetime.MatchString(cacheControl) &&
+		!strings.Contains(cacheControl, "no-store") && !strings.Contains(cacheControl, "no-cache")
 }
 
 var lifetime = regexp.MustCompile(`(max-|s-max)age="?0*[1-9]`)
@@ -174,18 +179,23 @@ func breaksCheckPage(policy string) bool {
 // isSampleCookie reports whether frames and the script of the check page still get the cookie.
 func isSampleCookie(line string) bool {
 	c, err := http.ParseSetCookie(line)
-	return err == nil && c.Name == sampleCookie && !c.HttpOnly && c.SameSite == http.SameSiteNoneMode
+	return err == nil && c.Name == sampleCookie && !c.HttpOnly &&
+		c.SameSite == http.SameSiteNoneMode
 }
 
 // applyDeferred does to the header of a response what the handlers outside do when it is written.
 // What they do before that is overwritten by ours.
-func (a arrival) applyDeferred(status int, header http.Header) {
-	for _, handler := range slices.Backward(a.outside) {
+func (p passage) applyDeferred(status int, header http.Header) {
+	for _, handler := range slices.Backward(p.outside) {
 		h, ok := handler.(*headers.Handler)
 		if !ok || h.Response == nil || h.Response.HeaderOps == nil {
 			continue
 		}
-		if required := h.Response.Require; required != nil && required.Match(status, header) || required == nil && h.Response.Deferred {
+		applies := h.Response.Deferred
+		if required := h.Response.Require; required != nil {
+			applies = required.Match(status, header)
+		}
+		if applies {
 			h.Response.ApplyTo(header, caddy.NewReplacer())
 		}
 	}
