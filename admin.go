@@ -99,7 +99,8 @@ func readOperatorRequest(r *http.Request, methods ...string) (o operatorRequest,
 	app, errOfApp := caddy.ActiveContext().AppIfConfigured("oidc_session")
 	switch {
 	case !slices.Contains(methods, r.Method):
-		return o, apiError(http.StatusMethodNotAllowed, fmt.Errorf("method not allowed: %s", r.Method))
+		err = fmt.Errorf("method not allowed: %s", r.Method)
+		return o, apiError(http.StatusMethodNotAllowed, err)
 	case errOfApp != nil:
 		return o, apiError(http.StatusNotFound, errNoApp)
 	case o.issuer == "":

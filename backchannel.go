@@ -170,13 +170,13 @@ func (b *BackChannel) signingKeys(ctx caddy.Context) (*keySource[*tokens.Signing
 // which none is configured is known with its first ID token.
 func warnOfAlgorithms(logger *zap.Logger, algorithms []string, known *clients.Clients) {
 	for _, client := range known.List {
-		algorithm := client.IDTokenSignedResponseAlg
-		if client.BackChannelLogoutURI == "" || algorithm == "" || slices.Contains(algorithms, algorithm) {
+		algorithm, configured := client.IDTokenSignedResponseAlg, client.BackChannelLogoutURI != ""
+		if !configured || algorithm == "" || slices.Contains(algorithms, algorithm) {
 			continue
 		}
 		logger.Error("client cannot be notified of sign-outs: no signing key fits its algorithm",
 			zap.String("client_id", client.ID), zap.String("algorithm", algorithm),
-			zap.Strings("algorithms", algorithms), zap.String("advice",
-				"configure a signing_key for that algorithm, or correct id_token_signed_response_alg"))
+			zap.Strings("algorithms", algorithms),
+			zap.String("advice", "configure a signing_key for that algorithm, or another algorithm"))
 	}
 }

@@ -63,7 +63,8 @@ func newKeySource(
 ) (*keySource[*sessionstate.Keyring], error) {
 	k := &keySource[*sessionstate.Keyring]{
 		storage: storage, name: keyName, unavailable: "shared key unavailable",
-		parse: sessionstate.NewKeyring, generate: generateSecret, logger: logger, now: time.Now,
+		parse: sessionstate.NewKeyring, generate: generateSecret,
+		logger: logger, now: time.Now,
 	}
 	return k, k.configure(secrets)
 }
@@ -74,7 +75,8 @@ func newSigningKeySource(
 ) (*keySource[*tokens.SigningKeys], error) {
 	k := &keySource[*tokens.SigningKeys]{
 		storage: storage, name: signingKeyName, unavailable: "signing keys unavailable",
-		parse: tokens.ParseSigningKeys, generate: generateSigningKeys, logger: logger, now: time.Now,
+		parse: tokens.ParseSigningKeys, generate: generateSigningKeys,
+		logger: logger, now: time.Now,
 	}
 	return k, k.configure(documents)
 }
@@ -147,8 +149,8 @@ func (k *keySource[T]) load(done chan struct{}) {
 	k.keys, k.has, k.err, k.loading = keys, err == nil, err, nil
 	if err != nil {
 		k.notBefore = k.now().Add(keyRetryIn)
-		k.logger.Error(k.unavailable, zap.String("storage_key", k.name), zap.Error(err), zap.String(
-			"advice", "have Caddy's storage reachable: sign-ins pass, and nobody is notified until then"))
+		k.logger.Error(k.unavailable, zap.String("storage_key", k.name), zap.Error(err),
+			zap.String("advice", "have Caddy's storage reachable: until then sign-ins pass unchanged"))
 	}
 }
 

@@ -70,7 +70,8 @@ func validateLifetime(option string) func(caddy.Duration) error {
 		if lifetime == 0 || minSessionLifetime <= lifetime && lifetime <= maxSessionLifetime {
 			return nil
 		}
-		return fmt.Errorf("%s is %s, but must be %s to 400 days", option, lifetime, minSessionLifetime)
+		return fmt.Errorf(
+			"%s is %s, but must be %s to 400 days", option, lifetime, minSessionLifetime)
 	}
 }
 

@@ -24,7 +24,7 @@ func (c *Checker) warnOfChain(app *caddyhttp.App, s *Site) {
 	if slices.ContainsFunc(at.outside, func(outer caddyhttp.MiddlewareHandler) bool {
 		return s.repeats(c.Ours(outer))
 	}) {
-		logger.Warn("oidc_session is inside of another one for the same issuer", zap.String("advice",
+		logger.Warn("oidc_session is inside of another one for the same issuer", advice(
 			"remove one of the two: the inner one takes what the outer one adds for the OP's own"))
 	}
 	isOurs := func(outer caddyhttp.MiddlewareHandler) bool { return c.Ours(outer) == s }
@@ -39,8 +39,8 @@ func (c *Checker) warnOfChain(app *caddyhttp.App, s *Site) {
 		})
 		if option := hidesLocation(proxy, goesOn); option != "" {
 			logger.Warn("the OP's redirects lose their Location behind oidc_session",
-				zap.String("option", option), zap.String("advice", "let the Location of responses pass "+
-					option+" of reverse_proxy: sign-ins go back to apps by it"))
+				zap.String("option", option), advice("let the Location of responses pass "+option+
+					" of reverse_proxy: sign-ins go back to apps by it"))
 		}
 	}
 }

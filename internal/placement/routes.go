@@ -151,7 +151,8 @@ func siteOf(hosts [][]string, around string) string {
 func (r rawRoute) namesHost() bool {
 	first := ""
 	for _, hosts := range r.hosts {
-		if len(hosts) != 1 || strings.ContainsAny(hosts[0], "*{") || first != "" && hosts[0] != first {
+		if len(hosts) != 1 || strings.ContainsAny(hosts[0], "*{") ||
+			first != "" && hosts[0] != first {
 			return false
 		}
 		first = hosts[0]

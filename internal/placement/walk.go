@@ -63,7 +63,8 @@ func passages(app *caddyhttp.App, host, path string) (all []passage) {
 		w := &walk{
 			server: app.Servers[name], groups: make(map[string]certainty),
 			position: position{
-				passage: passage{possible: true, site: "any host"}, host: host, path: path, known: true,
+				passage: passage{possible: true, site: "any host"},
+				host:    host, path: path, known: true,
 			},
 		}
 		w.routes(w.server.Routes)
@@ -167,8 +168,8 @@ func (w *walk) matcher(matcher any) certainty {
 	if !known {
 		return maybe
 	}
-	here := w.requestHere()
-	if ok, err := matcher.(caddyhttp.RequestMatcherWithError).MatchWithError(here); err != nil || !ok {
+	m := matcher.(caddyhttp.RequestMatcherWithError)
+	if ok, err := m.MatchWithError(w.requestHere()); err != nil || !ok {
 		return no
 	}
 	return yes
@@ -179,7 +180,7 @@ func (w *walk) requestHere() *http.Request {
 	ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer())
 	u := &url.URL{Path: w.path}
 	r := &http.Request{
-		Method: http.MethodGet, Host: w.host, URL: u, RequestURI: u.RequestURI(), Header: http.Header{},
+		Method: http.MethodGet, Host: w.host, Header: http.Header{}, URL: u, RequestURI: u.RequestURI(),
 	}
 	return r.WithContext(ctx)
 }

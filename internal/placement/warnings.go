@@ -29,6 +29,9 @@ func (c *Checker) Warn() {
 	}
 }
 
+// advice is what the operator may do.
+func advice(text string) zap.Field { return zap.String("advice", text) }
+
 // app returns the HTTP app; nil: there is none.
 func (c *Checker) app() *caddyhttp.App {
 	loaded, err := c.HTTP()
@@ -41,14 +44,14 @@ func (c *Checker) app() *caddyhttp.App {
 func (c *Checker) warnOfHandler(app *caddyhttp.App, s *Site, all passage) {
 	logger := c.Logger.With(zap.String("site", all.site), zap.Strings("issuers", s.Issuers))
 	if !all.possible {
-		logger.Warn("oidc_session receives no request", zap.String("behind", all.behind), zap.String(
-			"advice", "write oidc_session before the directives that respond to all requests"))
+		logger.Warn("oidc_session receives no request", zap.String("behind", all.behind),
+			advice("write oidc_session before the directives that respond to all requests"))
 		return
 	}
 	expected := s.Expects()
 	if expected.Host != "" && !c.arrivals(passages(app, expected.Host, ""))[s].possible {
-		logger.Warn("the site has not the issuer's host", zap.String("host", expected.Host), zap.String(
-			"advice", "put oidc_session on the site of the OP, not of an app, or correct the issuer"))
+		logger.Warn("the site has not the issuer's host", zap.String("host", expected.Host),
+			advice("put oidc_session on the site of the OP, not of an app, or correct the issuer"))
 		return
 	}
 	if c.warnOfMissingPaths(app, s, all.site) {
@@ -60,7 +63,7 @@ func (c *Checker) warnOfHandler(app *caddyhttp.App, s *Site, all passage) {
 	}
 	if fields := brokenFields(page, all); len(fields) > 0 {
 		logger.Warn("header directive outside of oidc_session breaks its responses",
-			zap.Strings("fields", fields), zap.String("advice",
+			zap.Strings("fields", fields), advice(
 				"write the header directive after oidc_session in the same block, or without > and ?"))
 	}
 }
@@ -74,8 +77,8 @@ func (c *Checker) warnOfMissingPaths(app *caddyhttp.App, s *Site, site string) b
 	}
 	if s.reported.CompareAndSwap(false, true) {
 		c.Logger.Warn("requests for own paths do not reach oidc_session", zap.String("site", site),
-			zap.Strings("issuers", s.Issuers), zap.Strings("paths", missing), zap.String("advice",
-				"put oidc_session outside of the matcher or handle block, or let these paths pass"))
+			zap.Strings("issuers", s.Issuers), zap.Strings("paths", missing),
+			advice("put oidc_session outside of the matcher or handle block, or let these paths pass"))
 	}
 	return true
 }
