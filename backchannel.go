@@ -177,6 +177,6 @@ func warnOfAlgorithms(logger *zap.Logger, algorithms []string, known *clients.Cl
 		logger.Error("client cannot be notified of sign-outs: no signing key fits its algorithm",
 			zap.String("client_id", client.ID), zap.String("algorithm", algorithm),
 			zap.Strings("algorithms", algorithms),
-			zap.String("advice", "configure a signing_key for that algorithm, or another algorithm"))
+			zap.String("advice", "configure a signing_key for that algorithm, or another one"))
 	}
 }

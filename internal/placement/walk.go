@@ -180,7 +180,8 @@ func (w *walk) requestHere() *http.Request {
 	ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer())
 	u := &url.URL{Path: w.path}
 	r := &http.Request{
-		Method: http.MethodGet, Host: w.host, Header: http.Header{}, URL: u, RequestURI: u.RequestURI(),
+		Method: http.MethodGet, Host: w.host, Header: http.Header{},
+		URL: u, RequestURI: u.RequestURI(),
 	}
 	return r.WithContext(ctx)
 }

@@ -64,7 +64,7 @@ func (c *Checker) warnOfHandler(app *caddyhttp.App, s *Site, all passage) {
 	if fields := brokenFields(page, all); len(fields) > 0 {
 		logger.Warn("header directive outside of oidc_session breaks its responses",
 			zap.Strings("fields", fields), advice(
-				"write the header directive after oidc_session in the same block, or without > and ?"))
+				"write the header directive after oidc_session in its block, or without > and ?"))
 	}
 }
 
@@ -78,7 +78,7 @@ func (c *Checker) warnOfMissingPaths(app *caddyhttp.App, s *Site, site string) b
 	if s.reported.CompareAndSwap(false, true) {
 		c.Logger.Warn("requests for own paths do not reach oidc_session", zap.String("site", site),
 			zap.Strings("issuers", s.Issuers), zap.Strings("paths", missing),
-			advice("put oidc_session outside of the matcher or handle block, or let these paths pass"))
+			advice("put oidc_session outside of the matcher or block, or let these paths pass"))
 	}
 	return true
 }
