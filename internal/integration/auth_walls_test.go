@@ -47,7 +47,7 @@ func (b *browser) signsInAndOut(s site) {
 		b.t.Fatalf("after sign-in: session_state %q, the server says %s", a.sessionState(), b.ask(s, a))
 	}
 	hint := b.hintFor(s, a)
-	got := b.leave(s, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
+	got := b.endSession(s, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
 	if got.Header.Get("Location") != shopBye || b.ask(s, a) != "changed" {
 		b.t.Errorf("sign-out: %s to %q, the server says %s: %.300s", got.Status, got.Header.Get("Location"), b.ask(s, a), got.body)
 	}
@@ -61,8 +61,8 @@ func (op *scriptedOP) atItsAddress(directives string) string {
 	return strings.Replace(directives, "login_cookie login", "login_cookie login\n\t\top_address "+op.server.URL, 1)
 }
 
-// learnsFrom has a client fetch both of the OP's documents.
-func (b *browser) learnsFrom(s site) {
+// discovers has a client fetch both of the OP's documents.
+func (b *browser) discovers(s site) {
 	b.t.Helper()
 	for _, path := range []string{"/.well-known/openid-configuration", "/jwks"} {
 		if got := b.get(s.issuer + path); got.StatusCode != http.StatusOK {
@@ -93,8 +93,8 @@ func TestASiteBehindBasicAuthSignsInAndOut(t *testing.T) {
 			if got := stranger.get(site.issuer + "/authorize?client_id=shop"); got.StatusCode != http.StatusUnauthorized {
 				t.Fatalf("there is no wall: %s", got.Status)
 			}
-			if !direct { // the wall refuses our own questions: what a client gets is learnt from
-				b.learnsFrom(site)
+			if !direct { // the wall refuses our own questions: what a client gets is used
+				b.discovers(site)
 			}
 			b.signsInAndOut(site)
 			if got := op.asked.to("/logout").Header.Get("Authorization"); got != credentials {
@@ -128,7 +128,7 @@ func TestASiteBehindForwardAuthSignsInAndOut(t *testing.T) {
 			}
 			b.cookies["gate"] = "open"
 			if !direct {
-				b.learnsFrom(site)
+				b.discovers(site)
 			}
 			b.signsInAndOut(site)
 			if out := op.asked.to("/logout"); !direct && out.Header.Get("X-User") != "alice" {
@@ -138,7 +138,7 @@ func TestASiteBehindForwardAuthSignsInAndOut(t *testing.T) {
 	}
 }
 
-// Threat: a caller whom the site refuses kept the plugin from learning the OP, for everybody.
+// Threat: a caller whom the site refuses kept the plugin from discovering the OP, for everybody.
 func TestACallerWhomTheSiteRefusesKeepsNobodyFromTheOP(t *testing.T) {
 	for name, tt := range map[string]struct{ global, wall, stranger, member string }{
 		"a list of client_ip behind a trusted proxy": {

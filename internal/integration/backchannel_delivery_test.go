@@ -22,7 +22,7 @@ import (
 func TestEveryClientOfASessionIsToldThatItEnded(t *testing.T) {
 	ends := map[string]func(b *browser, s site, hint string){
 		"signing out at the endpoint": func(b *browser, s site, hint string) {
-			got := b.leave(s, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
+			got := b.endSession(s, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
 			if got.Header.Get("Location") != shopBye {
 				b.t.Errorf("got %s to %q", got.Status, got.Header.Get("Location"))
 			}
@@ -52,15 +52,15 @@ func TestEveryClientOfASessionIsToldThatItEnded(t *testing.T) {
 			clock.advance(2 * time.Second) // the client that asks is notified when its user is back
 			wake(t, site)
 			for _, r := range []*receiver{shop, wiki, chat} {
-				token := r.told(1)[0]
+				token := r.notified(1)[0]
 				if token.Sub != "alice at "+r.client || token.Sid == "" || token.alg != string(r.algs[0]) {
-					t.Errorf("%s was told of %+v", r.client, token)
+					t.Errorf("%s was notified of %+v", r.client, token)
 				}
 			}
 			time.Sleep(100 * time.Millisecond) // for what must not come
 			for r, want := range map[*receiver]int{shop: 1, wiki: 1, chat: 1, quiet: 0} {
-				if got := r.asked(); got != want {
-					t.Errorf("%s was told %d times", r.client, got)
+				if got := r.attempts(); got != want {
+					t.Errorf("%s was notified %d times", r.client, got)
 				}
 			}
 		})
@@ -79,18 +79,18 @@ func TestAnAppThatIsAnOPItselfHasItsUserBackBeforeItIsNotified(t *testing.T) {
 	hint := b.hintFor(site, b.authorize(site, "shop", "alice", nil))
 	b.redeem(site, b.authorize(site, "wiki", "", nil))
 	mergedKidsAt(b, site.issuer+"/jwks") // our keys are there: no notice has to wait for them
-	back := b.leave(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
+	back := b.endSession(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
 	wake(t, site)
-	if early := broker.asked(); early != 0 {
+	if early := broker.attempts(); early != 0 {
 		t.Errorf("it was notified %d times", early)
 	}
-	if back.Header.Get("Location") != shopBye || wiki.asked() != 1 {
-		t.Errorf("%s to %q, the other app was notified %d times", back.Status, back.Header.Get("Location"), wiki.asked())
+	if back.Header.Get("Location") != shopBye || wiki.attempts() != 1 {
+		t.Errorf("%s to %q, the other app was notified %d times", back.Status, back.Header.Get("Location"), wiki.attempts())
 	}
 	clock.advance(2 * time.Second)
 	wake(t, site)
-	if got := broker.told(1); got[0].Sub != "alice" {
-		t.Errorf("told %+v", got)
+	if got := broker.notified(1); got[0].Sub != "alice" {
+		t.Errorf("notified %+v", got)
 	}
 }
 
@@ -107,7 +107,7 @@ func TestALogoutTokenNamesWhatItsClientIsConfiguredToNeed(t *testing.T) {
 			b := newBrowser(t)
 			b.redeem(site, b.authorize(site, "shop", "alice", nil))
 			b.get(site.issuer + "/logout")
-			if got := shop.told(1)[0]; (got.Sub == "alice") != want.sub || (got.Sid != "") != want.sid {
+			if got := shop.notified(1)[0]; (got.Sub == "alice") != want.sub || (got.Sid != "") != want.sid {
 				t.Errorf("it names %q and %q", got.Sub, got.Sid)
 			}
 		})
@@ -129,8 +129,8 @@ func TestAClientIsNotifiedByTheAlgorithmOfItsIDTokens(t *testing.T) {
 				b.redeem(site, a)
 			}
 			b.get(site.issuer + "/logout")
-			if got := shop.told(1)[0]; got.alg != "ES256" || got.Sub != "alice" {
-				t.Errorf("told by %+v", got)
+			if got := shop.notified(1)[0]; got.alg != "ES256" || got.Sub != "alice" {
+				t.Errorf("notified by %+v", got)
 			}
 		})
 	}
@@ -151,9 +151,9 @@ func TestAClientThatIsDownIsToldWhenItIsBack(t *testing.T) {
 	awaitOutcome(t, site)
 	clock.advance(2 * time.Second) // to the next try
 	wake(t, site)
-	shop.told(1)
-	if shop.asked() != 2 {
-		t.Errorf("it was tried %d times", shop.asked())
+	shop.notified(1)
+	if shop.attempts() != 2 {
+		t.Errorf("it was tried %d times", shop.attempts())
 	}
 }
 
@@ -187,14 +187,14 @@ func TestNoticesOutlastReloadsAndRestarts(t *testing.T) {
 			b.get(site.issuer + "/")       // where the OP's keys are is discovered with the first request
 			clock.advance(2 * time.Second) // to the next try
 			wake(t, site)
-			if got := shop.told(1); got[0].Sub != "alice" {
-				t.Errorf("told %+v", got)
+			if got := shop.notified(1); got[0].Sub != "alice" {
+				t.Errorf("notified %+v", got)
 			}
 		})
 	}
 }
 
-// The time of a session may be over while no server runs: its clients are told when one does again.
+// A session may expire while no server runs: its clients are notified when one does again.
 func TestClientsOfASessionThatExpiredAreTold(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
@@ -212,8 +212,8 @@ func TestClientsOfASessionThatExpiredAreTold(t *testing.T) {
 	clock.advance(61 * time.Minute)
 	loadCaddy(t, storage, config)
 	b.get(site.issuer + "/jwks")
-	if got := shop.told(1); got[0].Sub != "alice" || got[0].Sid == "" {
-		t.Errorf("told %+v", got)
+	if got := shop.notified(1); got[0].Sub != "alice" || got[0].Sid == "" {
+		t.Errorf("notified %+v", got)
 	}
 }
 
@@ -230,12 +230,12 @@ func TestTheReceiptSaysWhoWasTold(t *testing.T) {
 		b.redeem(site, b.authorize(site, client, "", nil))
 	}
 	mergedKidsAt(b, site.issuer+"/jwks") // our keys are there: no notice has to wait for them
-	got := b.leave(site, url.Values{"id_token_hint": {hint}})
+	got := b.endSession(site, url.Values{"id_token_hint": {hint}})
 	if got.StatusCode != http.StatusOK {
 		t.Fatalf("got %s", got.Status)
 	}
 	position := 0
-	for _, name := range []string{"The shop", "The wiki", "The chat", "plain"} { // told, still tried, refused, not to be told
+	for _, name := range []string{"The shop", "The wiki", "The chat", "plain"} { // notified, still tried, refused, not to be notified
 		found := strings.Index(got.body[position:], name)
 		if found < 0 {
 			t.Fatalf("%s is missing, or in another place: %s", name, got.body)
@@ -256,7 +256,7 @@ func TestTheReceiptDoesNotSayThatTheAppWhichAskedRefused(t *testing.T) {
 	hint := b.hintFor(site, b.authorize(site, "shop", "alice", nil))
 	b.redeem(site, b.authorize(site, "wiki", "", nil))
 	mergedKidsAt(b, site.issuer+"/jwks") // our keys are there: no notice has to wait for them
-	page := b.leave(site, url.Values{"id_token_hint": {hint}}).body
+	page := b.endSession(site, url.Values{"id_token_hint": {hint}}).body
 	_, failed, found := strings.Cut(page, "could not be signed out of")
 	if !found || !strings.Contains(failed, "The wiki") || strings.Contains(failed, "The shop") || !strings.Contains(page, "The shop") {
 		t.Errorf("the page is %s", page)
@@ -303,7 +303,7 @@ func TestDiscoveryNamesBackChannelLogout(t *testing.T) {
 func TestAnOPThatTellsItsClientsIsLeftToIt(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
-	op.traits.tellsClients = true
+	op.traits.notifiesClients = true
 	shop := newReceiver(t, site, "shop")
 	runCaddy(t, t.TempDir(), site.caddyfile("", withReceivers("", shop)+op.proxy()))
 	b := newBrowser(t)
@@ -313,8 +313,8 @@ func TestAnOPThatTellsItsClientsIsLeftToIt(t *testing.T) {
 	}
 	b.get(site.issuer + "/logout")
 	time.Sleep(200 * time.Millisecond) // for what must not come
-	if shop.asked() != 0 {
-		t.Errorf("the client was told %d times", shop.asked())
+	if shop.attempts() != 0 {
+		t.Errorf("the client was notified %d times", shop.attempts())
 	}
 }
 
@@ -353,7 +353,7 @@ func TestAReplacedSigningKeyStaysPublished(t *testing.T) {
 	}
 	b.redeem(site, b.authorize(site, "shop", "alice", nil))
 	b.get(site.issuer + "/logout")
-	shop.told(1)
+	shop.notified(1)
 }
 
 // pemKey writes an EC key to a file, and returns the placeholder for it.

@@ -28,12 +28,12 @@ type crowd struct {
 	t      *testing.T
 	server *httptest.Server
 
-	mu   sync.Mutex
-	told map[string][]time.Time // by client, when it was answered
+	mu       sync.Mutex
+	notified map[string][]time.Time // by client, when it was answered
 }
 
 func newCrowd(t *testing.T) *crowd {
-	c := &crowd{t: t, told: make(map[string][]time.Time)}
+	c := &crowd{t: t, notified: make(map[string][]time.Time)}
 	c.server = httptest.NewServer(c)
 	t.Cleanup(c.server.Close)
 	return c
@@ -47,17 +47,17 @@ func (c *crowd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	client := strings.TrimPrefix(r.URL.Path, "/")
-	c.told[client] = append(c.told[client], time.Now())
+	c.notified[client] = append(c.notified[client], time.Now())
 }
 
-// clients is how many have been told.
+// clients is how many have been notified.
 func (c *crowd) clients() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.told)
+	return len(c.notified)
 }
 
-// await waits until so many clients have been told.
+// await waits until so many clients have been notified.
 func (c *crowd) await(clients int) {
 	c.t.Helper()
 	for range 6000 {
@@ -66,15 +66,15 @@ func (c *crowd) await(clients int) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	c.t.Fatalf("not all of %d clients are told", clients)
+	c.t.Fatalf("not all of %d clients are notified", clients)
 }
 
-// repeated lists the clients that were told more often than once, with the time of the first.
+// repeated lists the clients that were notified more often than once, with the time of the first.
 func (c *crowd) repeated() map[string]time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	repeated := make(map[string]time.Time)
-	for client, times := range c.told {
+	for client, times := range c.notified {
 		if len(times) > 1 {
 			repeated[client] = times[0]
 		}
@@ -147,7 +147,7 @@ func TestNoNoticeIsLostWhenTheServerIsKilled(t *testing.T) {
 	caddyfile, ids := c.owing(site, op)
 	b := newBrowser(t)
 	first := startCaddy(t, caddyfile)
-	b.get(site.issuer + "/jwks") // where the OP's keys are is learnt with the first request
+	b.get(site.issuer + "/jwks") // where the OP's keys are is discovered with the first request
 	c.await(2 * manyNotices / 3) // the first of them long before
 	first.kill(t)
 	killed := time.Now()
@@ -156,16 +156,16 @@ func TestNoNoticeIsLostWhenTheServerIsKilled(t *testing.T) {
 	b.get(site.issuer + "/jwks")
 	c.await(manyNotices)
 	if before == manyNotices {
-		t.Fatal("all were told before the server was killed")
+		t.Fatal("all were notified before the server was killed")
 	}
 	repeated := c.repeated()
 	for client, at := range repeated {
 		if early := killed.Sub(at); early > 50*time.Millisecond+slack {
-			t.Errorf("%s was told again, though it was %s before the end", client, early)
+			t.Errorf("%s was notified again, though it was %s before the end", client, early)
 		}
 		second.log.expect(t, ids[client].String())
 	}
-	t.Logf("%d told before the end, %d of them again", before, len(repeated))
+	t.Logf("%d notified before the end, %d of them again", before, len(repeated))
 }
 
 // slack is for the write that was under way, on a slow disk and a busy machine. The first answers
@@ -180,13 +180,13 @@ func TestAReloadInTheMiddleLosesNoNoticeAndRepeatsNone(t *testing.T) {
 	runCaddy(t, storage, caddyfile)
 	b := newBrowser(t)
 	for n := range 3 {
-		b.get(site.issuer + "/jwks") // where the OP's keys are is learnt with the first request
+		b.get(site.issuer + "/jwks") // where the OP's keys are is discovered with the first request
 		c.await((n + 1) * manyNotices / 5)
 		loadCaddy(t, storage, caddyfile)
 	}
 	b.get(site.issuer + "/jwks")
 	c.await(manyNotices)
 	if repeated := c.repeated(); len(repeated) > 0 {
-		t.Errorf("told again: %v", repeated)
+		t.Errorf("notified again: %v", repeated)
 	}
 }

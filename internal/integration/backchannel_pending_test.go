@@ -24,8 +24,8 @@ func owed(t *testing.T, issuer string) (n int) {
 	return n
 }
 
-// learning is a Caddyfile's site without its issuer, which it learns then.
-func learning(directives string) string {
+// discovering is a Caddyfile's site without its issuer, which it discovers then.
+func discovering(directives string) string {
 	return strings.Replace(directives, "issuer ISSUER\n", "\n", 1)
 }
 
@@ -42,17 +42,17 @@ func TestWhoSignedInAfterAnotherUserSignsOutHoursLater(t *testing.T) {
 	clock.advance(7 * time.Hour)
 	bobs := b.authorize(site, "shop", "bob", url.Values{"prompt": {"login"}})
 	b.redeem(site, bobs)
-	if got := shop.told(1); got[0].Sub != "alice" {
-		t.Errorf("told of %s", got[0].Sub)
+	if got := shop.notified(1); got[0].Sub != "alice" {
+		t.Errorf("notified of %s", got[0].Sub)
 	}
 	eventually(t, "that is recorded", func() bool { return owed(t, site.issuer) == 0 }) // or it comes again after its lease
 	clock.advance(2 * time.Hour)
 	b.get(site.issuer + "/logout")
-	if got := shop.told(2); got[1].Sub != "bob" {
-		t.Errorf("told of %s", got[1].Sub)
+	if got := shop.notified(2); got[1].Sub != "bob" {
+		t.Errorf("notified of %s", got[1].Sub)
 	}
 	if got := b.ask(site, bobs); got != "changed" {
-		t.Errorf("bob's app is told %q", got)
+		t.Errorf("bob's app is notified %q", got)
 	}
 }
 
@@ -63,7 +63,7 @@ func TestAnOperatorEndsASessionBeforeTheIssuerIsLearnt(t *testing.T) {
 	shop := newReceiver(t, site, "shop")
 	storage := t.TempDir()
 	config := site.caddyfile("oidc_session {\n\t\tstore file "+filepath.Join(storage, "r.db")+"\n\t}",
-		learning(withReceivers("", shop))+"respond /session {http.oidc_session.id}\n\t"+op.proxy())
+		discovering(withReceivers("", shop))+"respond /session {http.oidc_session.id}\n\t"+op.proxy())
 	runCaddy(t, storage, config)
 	b := newBrowser(t)
 	b.redeem(site, b.authorize(site, "shop", "alice", nil))
@@ -73,19 +73,19 @@ func TestAnOperatorEndsASessionBeforeTheIssuerIsLearnt(t *testing.T) {
 	}
 	loadCaddy(t, storage, config)
 	if status, body := operate(t, http.MethodDelete, id, site.issuer); status != http.StatusOK || !strings.Contains(body, id) {
-		t.Errorf("the operator is told %d %s", status, body)
+		t.Errorf("the operator sees %d %s", status, body)
 	}
-	b.get(site.issuer + "/.well-known/openid-configuration") // the issuer is learnt now
+	b.get(site.issuer + "/.well-known/openid-configuration") // the issuer is discovered now
 	clock.advance(5 * time.Second)                           // the notice is looked at again
 	wake(t, site)
-	if got := shop.told(1); got[0].Sub != "alice" {
-		t.Errorf("told of %s", got[0].Sub)
+	if got := shop.notified(1); got[0].Sub != "alice" {
+		t.Errorf("notified of %s", got[0].Sub)
 	}
 }
 
-// What nobody is to be told of is not collected, for the day when somebody may be.
+// What nobody is to be notified of is not collected, for the day when somebody may be.
 func TestWhereNobodyIsToldNothingIsOwed(t *testing.T) {
-	for name, directives := range map[string]string{"learnt": "", "configured": "issuer ISSUER\n"} {
+	for name, directives := range map[string]string{"discovered": "", "configured": "issuer ISSUER\n"} {
 		t.Run(name, func(t *testing.T) {
 			site := newSite(t)
 			op := newScriptedOP(t, site.issuer)
@@ -105,7 +105,7 @@ func TestWhereNobodyIsToldNothingIsOwed(t *testing.T) {
 
 // One of them knows nothing of the client: it must not speak for the other.
 func TestAllSitesOfAnIssuerCount(t *testing.T) {
-	for name, order := range map[string][2]string{"the one that tells is first": {"", "/x*"}, "the other is first": {"/x*", ""}} {
+	for name, order := range map[string][2]string{"the one that notifies is first": {"", "/x*"}, "the other is first": {"/x*", ""}} {
 		for kind, other := range map[string]string{
 			"without clients":       "oidc_session {\n\t\tissuer ISSUER\n\t}\n\t",
 			"with an empty setting": "oidc_session {\n\t\tissuer ISSUER\n\t\tbackchannel_logout\n\t}\n\t",
@@ -125,8 +125,8 @@ func TestAllSitesOfAnIssuerCount(t *testing.T) {
 				b.redeem(site, b.authorize(site, "shop", "alice", nil))
 				clock.advance(61 * time.Minute)
 				wake(t, site)
-				if got := shop.told(1); got[0].Sub != "alice" {
-					t.Errorf("told of %s", got[0].Sub)
+				if got := shop.notified(1); got[0].Sub != "alice" {
+					t.Errorf("notified of %s", got[0].Sub)
 				}
 			})
 		}

@@ -20,7 +20,7 @@ var (
 )
 
 // TestTheCheckSaysWhatIsSoAtTheOP does random things at a random OP, in a browser and at the server, and compares all that RPs are
-// told with the truth. Each failing sequence is told with its seed, and in short. To repeat it:
+// replied with the truth. Each failing sequence is reported with its seed, and in short. To repeat it:
 //
 //	OIDC_SESSION_MODEL_SEED=SEED go test ./internal/integration -run TestTheCheckSaysWhatIsSoAtTheOP -model.sequences 1
 func TestTheCheckSaysWhatIsSoAtTheOP(t *testing.T) {
@@ -69,7 +69,7 @@ func runModel(t *testing.T, seed uint64, steps []step) (wrong, story string) {
 			break
 		}
 	}
-	for range 12 { // nothing is left to be told
+	for range 12 { // nobody is left to be notified
 		if w.wrong == "" {
 			w.do(step{name: "poll", n: 14})
 		}

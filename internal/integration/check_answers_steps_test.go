@@ -62,7 +62,7 @@ var actions = []struct {
 		}
 	}},
 	{"sign out", 3, (*modelWorld).signOut},
-	{"sign out at the end_session endpoint", 3, (*modelWorld).leave},
+	{"sign out at the end_session endpoint", 3, (*modelWorld).endSession},
 	{"poll", 12, func(w *modelWorld, n, _ int) {
 		w.clock.advance(time.Duration(1+n%15) * time.Second)
 		w.poll()
@@ -76,11 +76,11 @@ var actions = []struct {
 	}},
 	{"reload", 1, func(w *modelWorld, _, _ int) {
 		w.reload()
-		w.learn()
+		w.discover()
 	}},
 	{"lose the registry", 1, func(w *modelWorld, _, _ int) {
 		w.loseRegistry()
-		w.learn()
+		w.discover()
 		w.truth.lost = w.clock.Now()
 	}},
 }
@@ -158,11 +158,11 @@ func (w *modelWorld) signOut(_, _ int) {
 	}
 }
 
-// leave asks the plugin's own endpoint to sign out, and says yes if it asks. It ends the OP's session and the plugin's, whatever the OP
-// does about its cookie. Users are told that it may not where no login cookie was ever observed.
-func (w *modelWorld) leave(_, _ int) {
+// endSession asks the plugin's own endpoint to sign out, and says yes if it asks. It ends the OP's session and the plugin's, whatever the OP
+// does about its cookie. Users see that it may not where no login cookie was ever observed.
+func (w *modelWorld) endSession(_, _ int) {
 	ended := w.truth.epoch
-	page := w.browser.get(w.op.issuer + w.op.at(leavePage))
+	page := w.browser.get(w.op.issuer + w.op.at(endSessionPage))
 	found := confirmationField.FindStringSubmatch(page.body)
 	if page.StatusCode != http.StatusOK || found == nil {
 		if !strings.Contains(page.body, "You are signed out") {
@@ -170,7 +170,7 @@ func (w *modelWorld) leave(_, _ int) {
 		}
 		return
 	}
-	answer := w.browser.post(w.op.issuer+w.op.at(leavePage)+"/confirm", url.Values{"confirmation": {found[1]}, "answer": {"sign_out"}})
+	answer := w.browser.post(w.op.issuer+w.op.at(endSessionPage)+"/confirm", url.Values{"confirmation": {found[1]}, "answer": {"sign_out"}})
 	want := "You are signed out"
 	if w.truth.traits.cookie == neverSet {
 		want = "You may still be signed in" // the configured name may be wrong, for all that is known

@@ -58,7 +58,7 @@ func (h *truth) mayBeChanged(r *response, asked, now time.Time) bool {
 	return r.epoch != h.epoch || now.Sub(h.began(r)) >= defaultLifetime || h.mayFollow(r, asked)
 }
 
-// mayFollow reports whether a response may be told `changed` once on account of a switch before it, which was known, or reached the
+// mayFollow reports whether a response may get `changed` once on account of a switch before it, which was known, or reached the
 // browser's cookies, after it only. Exceptions: the session_state of an error is over what the browser had then; an account
 // that is held beside others is known from its first ID token on; subs that cannot be compared, and codes that are not redeemed
 // yet, leave open whom a client in between was given; and after the loss of the registry nobody knows on which side of the switch a
@@ -121,7 +121,7 @@ func (h *truth) signInSeen(r *response) bool {
 // unseen reports whether the OP signs users out without a trace.
 func (h *truth) unseen() bool { return h.traits.signOut == byNothing || h.traits.cookie == neverSet }
 
-// switchSeen tells since when it is known that another user signed in after a response. Exceptions: its own user is signed in (again),
+// switchSeen returns since when it is known that another user signed in after a response. Exceptions: its own user is signed in (again),
 // or may be, beside others; neither code was redeemed through the plugin in time; the clients cannot be compared; the registry
 // was lost in between.
 func (h *truth) switchSeen(r *response) (seen time.Time, known bool) {
@@ -156,7 +156,7 @@ func (h *truth) undone(r, f *response) bool {
 }
 
 // maybeBeside reports whether a silent response is for a user who was there before another: an OP that holds several accounts at once
-// may have answered for it beside that other, and it cannot be told from one that does not.
+// may have answered for it beside that other, and it looks like one that does not.
 func (h *truth) maybeBeside(g *response) bool {
 	return g.silent && slices.ContainsFunc(h.responses, func(e *response) bool {
 		return !e.known.IsZero() && e.user != g.user && e.made.Before(g.made)

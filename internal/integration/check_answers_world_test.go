@@ -43,7 +43,7 @@ type modelTab struct {
 	response *response
 	idToken  string
 	frame    *checkFrame
-	told     string // last
+	replied  string // last
 	asked    time.Time
 	opened   int // in which epoch
 	renewed  int // how often it asked again
@@ -65,7 +65,7 @@ func newModelWorld(t *testing.T, random *rand.Rand) *modelWorld {
 		as.codeLifetime = time.Minute
 	}
 	w := &modelWorld{direct: newDirect(t, as, nil)}
-	w.learn()
+	w.discover()
 	w.browser = w.direct.browser()
 	w.truth = &truth{traits: as, hidden: flip()}
 	for i := range 3 {
@@ -94,7 +94,7 @@ func (w *modelWorld) note(format string, args ...any) {
 
 // request is the authorization request of an RP, in a browser or in its frame.
 func (w *modelWorld) request(b *browser, rp relyingParty, extra url.Values) *modelTab {
-	w.clock.advance(time.Second) // pending requests are told apart by seconds
+	w.clock.advance(time.Second) // pending requests differ by seconds
 	query := url.Values{
 		"response_type": {rp.responseType}, "state": {fmt.Sprintf("state %d", len(w.asked))}, "code_challenge": {challengeOf(rp.name)}, "nonce": {"n"},
 	}
@@ -218,12 +218,12 @@ func (w *modelWorld) judge(o *modelTab, word string, asked time.Time) {
 	case "":
 		right = h.mayBeSilent(r, o.frame.state(), now)
 	}
-	if word != o.told || !right {
+	if word != o.replied || !right {
 		w.note("  %s: %q of the answer for %q in epoch %d", o.rp.name, word, r.user, r.epoch)
 	}
-	o.told = word
+	o.replied = word
 	if !right {
-		w.wrong = fmt.Sprintf("%s is told %q of its answer for %q in epoch %d; now is epoch %d, of %q (the server says %s, the cookie agrees: %v)",
+		w.wrong = fmt.Sprintf("%s gets %q for its answer for %q in epoch %d; now is epoch %d, of %q (the server says %s, the cookie agrees: %v)",
 			o.rp.name, word, r.user, r.epoch, h.epoch, h.active, o.frame.ask(o.answer), w.browser.matches(o.answer))
 	}
 }

@@ -5,20 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
+	"golang.org/x/sys/unix"
 
 	_ "github.com/oidc-session/caddy-oidc-session"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
@@ -138,34 +137,26 @@ func validate(t *testing.T, caddyfile string) error {
 	return caddy.Validate(&config)
 }
 
-// The ports of tests are below those that systems give to connections, and to listeners that name
-// none: such a port would be taken by others before it is used. Each process begins at another
-// one.
-const (
-	firstPort = 10_000
-	manyPorts = 20_000
-)
-
-var lastPort atomic.Uint32
-
-func init() { lastPort.Store(rand.Uint32N(manyPorts)) }
-
-// freePort returns a port that nobody listens on, and that this process uses for nothing else.
+// freePort returns a port that is the test's until it ends. The socket that holds it is bound and
+// does not listen: Caddy's own sockets share the port with it, since all have SO_REUSEPORT.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range manyPorts {
-		port := firstPort + int(lastPort.Add(1)%manyPorts)
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		if err := listener.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return port
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return 0
+	t.Cleanup(func() { _ = unix.Close(socket) })
+	unix.CloseOnExec(socket)
+	loopback := &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	err = unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	if err := errors.Join(err, unix.Bind(socket, loopback)); err != nil {
+		t.Fatal(err)
+	}
+	bound, err := unix.Getsockname(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bound.(*unix.SockaddrInet4).Port
 }
 
 // A site is an OP's site on this machine: an issuer on plain http at op.localhost, which browsers treat as trustworthy.

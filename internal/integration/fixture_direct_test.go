@@ -76,7 +76,7 @@ func (d *direct) load() {
 	}
 	settings := map[string]any{
 		"issuers": []string{d.op.issuer}, "login_cookie": "login", "session_state": "replace",
-		"end_session": map[string]any{"path": d.op.at(leavePage), "upstream": upstream},
+		"end_session": map[string]any{"path": d.op.at(endSessionPage), "upstream": upstream},
 	}
 	maps.Copy(settings, d.settings)
 	document, err := json.Marshal(settings)
@@ -91,8 +91,8 @@ func (d *direct) load() {
 	d.handler, d.unloaded = loaded.(caddyhttp.MiddlewareHandler), cancel
 }
 
-// learn has a client fetch what the handler learns from, too: it asks for that in time of its own, while the clock jumps.
-func (d *direct) learn() {
+// discover has a client fetch what the handler discovers, too: it asks for that in time of its own, while the clock jumps.
+func (d *direct) discover() {
 	d.t.Helper()
 	client := d.browser()
 	client.get(d.op.issuer + "/.well-known/openid-configuration")
@@ -118,8 +118,8 @@ func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// leavePage is where the plugin's end_session endpoint is: where the login cookie is.
-const leavePage = "/leave"
+// endSessionPage is where the plugin's end_session endpoint is: where the login cookie is.
+const endSessionPage = "/leave"
 
 func (d *direct) serve(w http.ResponseWriter, r *http.Request) error {
 	r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)

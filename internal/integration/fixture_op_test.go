@@ -71,7 +71,7 @@ type traits struct {
 	keyPerClient    bool          // each client's documents have a key of its own
 	ownSessionState bool          // session_state in all authorization responses, and in those of tokens
 	ownCheckPage    bool          // session management of its own: a check page, and session_state in all successful responses, of tokens, too
-	tellsClients    bool          // by back-channel logout of its own
+	notifiesClients bool          // by back-channel logout of its own
 	codeLifetime    time.Duration // zero: codes do not expire
 	cleansFrames    bool          // in frames, it deletes a login cookie that it does not know, or did not get
 }
@@ -244,7 +244,7 @@ func (op *scriptedOP) discovery(w http.ResponseWriter, r *http.Request) {
 		"subject_types_supported": []string{subjects},
 
 		"id_token_signing_alg_values_supported": []string{"ES256"},
-		"backchannel_logout_supported":          op.traits.tellsClients,
+		"backchannel_logout_supported":          op.traits.notifiesClients,
 	}
 	maps.Copy(document, op.traits.members)
 	if op.traits.ownCheckPage {

@@ -28,7 +28,7 @@ const processVariable = "OIDC_SESSION_TEST_CADDY"
 const laterVariable = "OIDC_SESSION_TEST_LATER"
 
 const (
-	serving   = "serve"   // it loads the configurations that it is told, until its input ends: with the test at the latest
+	serving   = "serve"   // it loads the configurations that its input names, until its input ends: with the test at the latest
 	commanded = "command" // it is Caddy's command line
 )
 

@@ -36,7 +36,7 @@ type receiver struct {
 	tries  int
 }
 
-// A logoutToken is what a receiver was told.
+// A logoutToken is what a receiver was notified by.
 type logoutToken struct {
 	Issuer   string                     `json:"iss"`
 	Audience string                     `json:"aud"`
@@ -131,7 +131,7 @@ func (r *receiver) keys() (keys jose.JSONWebKeySet, err error) {
 		return keys, err
 	}
 	if !document.Supported {
-		return keys, fmt.Errorf("the OP's document does not say that it tells clients")
+		return keys, fmt.Errorf("the OP's document does not say that it notifies clients")
 	}
 	return keys, getJSON(client, document.JWKSURI, &keys)
 }
@@ -159,8 +159,8 @@ func (r *receiver) answers(status ...int) {
 	r.status = status
 }
 
-// told waits until the receiver was told so often, and returns of whom: sub and sid, sorted by time.
-func (r *receiver) told(n int) []logoutToken {
+// notified waits until the receiver was notified so often, and returns of whom: sub and sid, sorted by time.
+func (r *receiver) notified(n int) []logoutToken {
 	r.t.Helper()
 	for range 3000 {
 		r.mu.Lock()
@@ -171,12 +171,12 @@ func (r *receiver) told(n int) []logoutToken {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	r.t.Fatalf("%s was not told %d times", r.client, n)
+	r.t.Fatalf("%s was not notified %d times", r.client, n)
 	return nil
 }
 
-// asked is how often the receiver was asked so far.
-func (r *receiver) asked() int {
+// attempts is how often the receiver was asked so far.
+func (r *receiver) attempts() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.tries
@@ -186,7 +186,7 @@ func (r *receiver) asked() int {
 func (r *receiver) tried(n int) {
 	r.t.Helper()
 	for range 3000 {
-		if r.asked() >= n {
+		if r.attempts() >= n {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -203,7 +203,7 @@ func wake(t *testing.T, s site) {
 	b.get(s.issuer + "/logout")
 }
 
-// withReceivers is a site whose clients are told by back channel.
+// withReceivers is a site whose clients are notified by back channel.
 func withReceivers(directives string, receivers ...*receiver) string {
 	var b strings.Builder
 	b.WriteString("oidc_session {\n\t\tissuer ISSUER\n\t\tlogin_cookie login\n\t\tend_session {\n\t\t\tupstream GET /logout\n\t\t}\n" +

@@ -86,14 +86,14 @@ func TestThreatNothingForgedEndsASessionOrMakesALogoutToken(t *testing.T) {
 	}
 
 	alice.get(site.issuer + "/logout")
-	for _, token := range shop.told(1) {
+	for _, token := range shop.notified(1) {
 		if token.Sub != "alice" || token.Sid == "forged" {
-			t.Errorf("the shop was told of %+v", token)
+			t.Errorf("the shop was notified of %+v", token)
 		}
 	}
 	time.Sleep(100 * time.Millisecond) // for what must not come
-	if n := evil.asked(); n != 0 {
-		t.Errorf("evil got %d logout tokens, the first of %+v", n, evil.told(1))
+	if n := evil.attempts(); n != 0 {
+		t.Errorf("evil got %d logout tokens, the first of %+v", n, evil.notified(1))
 	}
 }
 
@@ -112,7 +112,7 @@ func TestThreatAForgedSubjectGetsNoLogoutToken(t *testing.T) {
 	}
 	answerTo(mallory, site, query)
 	mallory.get(site.issuer + "/logout")
-	if got := evil.told(1)[0]; got.Sub != "mallory" || got.Sid == "forged" {
-		t.Errorf("evil was told of %+v", got)
+	if got := evil.notified(1)[0]; got.Sub != "mallory" || got.Sid == "forged" {
+		t.Errorf("evil was notified of %+v", got)
 	}
 }

@@ -221,7 +221,7 @@ func (c lateReader) ReadFrom(p []byte) (int, net.Addr, error) {
 	return c.PacketConn.ReadFrom(p)
 }
 
-// A ticketCache tells when a session ticket was put into it.
+// A ticketCache notes when a session ticket was put into it.
 type ticketCache struct {
 	tls.ClientSessionCache
 

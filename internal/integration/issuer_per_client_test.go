@@ -105,8 +105,8 @@ func (p *perClientSite) expect(b *browser, when, want string, answers ...answer)
 	}
 }
 
-// leave asks the endpoint for a sign-out.
-func (p *perClientSite) leave(b *browser, parameters url.Values) page {
+// endSession asks the endpoint for a sign-out.
+func (p *perClientSite) endSession(b *browser, parameters url.Values) page {
 	b.t.Helper()
 	got := b.get(p.issuer + p.below + endSessionPath + "?" + parameters.Encode())
 	if location := got.Header.Get("Location"); strings.HasPrefix(location, p.below+endSessionPath) {
@@ -126,7 +126,7 @@ func forManyIssuers(t *testing.T, test func(t *testing.T, p *perClientSite, b *b
 	}
 }
 
-// With a block for each issuer, both took each answer, and one of two apps was told "changed"
+// With a block for each issuer, both took each answer, and one of two apps got "changed"
 // for ever.
 func TestTwoAppsWithIssuersOfTheirOwnShareOneSession(t *testing.T) {
 	forManyIssuers(t, func(t *testing.T, p *perClientSite, b *browser) {
@@ -150,8 +150,8 @@ func TestAUserSwitchAtOneIssuerIsOneAtAll(t *testing.T) {
 		p.expect(b, "after bob signed in", "changed", shop, wiki)
 		p.expect(b, "after bob signed in", "unchanged", bob)
 		for _, r := range []*receiver{p.shop, p.wiki} {
-			if got := r.told(1); got[0].Sub != "alice" {
-				t.Errorf("%s is told of %s", r.client, got[0].Sub)
+			if got := r.notified(1); got[0].Sub != "alice" {
+				t.Errorf("%s is notified of %s", r.client, got[0].Sub)
 			}
 		}
 	})
@@ -169,14 +169,14 @@ func TestASignOutWithAHintOfAnyIssuerNotifiesEachClientInItsOwn(t *testing.T) {
 					answers[client] = b.authorize(p.site, client, "alice", nil)
 					hints[client] = b.hintFor(p.site, answers[client])
 				}
-				got := p.leave(b, url.Values{"id_token_hint": {hints[asking]}, "post_logout_redirect_uri": {shopBye}})
+				got := p.endSession(b, url.Values{"id_token_hint": {hints[asking]}, "post_logout_redirect_uri": {shopBye}})
 				if got.Header.Get("Location") != shopBye {
 					t.Fatalf("got %s to %q: %s", got.Status, got.Header.Get("Location"), got.body)
 				}
 				p.expect(b, "after the sign-out", "changed", answers["shop"], answers["wiki"])
 				other := map[string]*receiver{"shop": p.wiki, "wiki": p.shop}[asking] // the one that asks is notified later
-				if got := other.told(1); got[0].Sub != "alice" || got[0].Sid == "" {
-					t.Errorf("%s is told of %+v", other.client, got[0])
+				if got := other.notified(1); got[0].Sub != "alice" || got[0].Sid == "" {
+					t.Errorf("%s is notified of %+v", other.client, got[0])
 				}
 			})
 		})
@@ -191,7 +191,7 @@ func TestAHintOfAnIssuerThatIsNoneOfTheOPs(t *testing.T) {
 	shop := b.signIn(p.site, "shop", "alice", nil)
 	for _, issuer := range []string{p.issuer, p.issuer + "/application/o/", p.issuer + "/application/o/a/b/", "https://evil.example/application/o/shop/"} {
 		foreign := scriptOP(issuer)
-		got := p.leave(b, url.Values{"id_token_hint": {foreign.idToken(grant{user: "alice", clientID: "shop"})}, "post_logout_redirect_uri": {shopBye}})
+		got := p.endSession(b, url.Values{"id_token_hint": {foreign.idToken(grant{user: "alice", clientID: "shop"})}, "post_logout_redirect_uri": {shopBye}})
 		if got.StatusCode != http.StatusBadRequest || p.check(b, shop) != "unchanged" {
 			t.Errorf("%s: %s, and then the server says %s", issuer, got.Status, p.check(b, shop))
 		}
@@ -273,10 +273,10 @@ func TestAfterARestartNothingNeedsADocumentToBeFetchedAgain(t *testing.T) {
 				t.Errorf("the keys of %s are %v", client, kids)
 			}
 		}
-		if got := p.leave(b, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}}); got.Header.Get("Location") != shopBye {
+		if got := p.endSession(b, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}}); got.Header.Get("Location") != shopBye {
 			t.Errorf("got %s: %s", got.Status, got.body)
 		}
-		p.wiki.told(1) // the one that asks is notified later
+		p.wiki.notified(1) // the one that asks is notified later
 	})
 }
 
@@ -355,7 +355,7 @@ func TestAKeyOfOneIssuerSignsForNoOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := p.leave(b, url.Values{"id_token_hint": {token}, "post_logout_redirect_uri": {shopBye}})
+		got := p.endSession(b, url.Values{"id_token_hint": {token}, "post_logout_redirect_uri": {shopBye}})
 		if got.Header.Get("Location") == shopBye {
 			t.Errorf("%s, the user is signed out", name)
 		}
@@ -393,10 +393,10 @@ func TestTheOPsOwnKeyNotifiesTheClientsOfEachIssuer(t *testing.T) {
 		t.Fatal(err)
 	}
 	loadCaddy(t, p.storage, p.config)
-	p.start(b) // where the keys are is learnt with the first request
+	p.start(b) // where the keys are is discovered with the first request
 	for _, r := range receivers {
-		if got := r.told(1); got[0].Sub != "alice" {
-			t.Errorf("told %+v", got)
+		if got := r.notified(1); got[0].Sub != "alice" {
+			t.Errorf("notified %+v", got)
 		}
 		if kids := kidsAt(b, p.issuer+"/application/o/"+r.client+"/jwks/"); len(kids) != 1 {
 			t.Errorf("the keys of %s are %q", r.client, kids)

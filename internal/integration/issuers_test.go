@@ -215,10 +215,10 @@ func TestASignOutBelowAnotherIssuersPathIsThatIssuersOwn(t *testing.T) {
 
 func TestAnOPOnASecondSiteIsItsIssuersOnly(t *testing.T) {
 	for name, block := range map[string]string{
-		"which learns the issuer":     "oidc_session\n\t",
-		"which is told the issuer":    directives,
-		"which has nothing of ours":   "",
-		"which is told one elsewhere": strings.ReplaceAll(directives, "ISSUER", "http://elsewhere.localhost"),
+		"which discovers the issuer":    "oidc_session\n\t",
+		"with an issuer configured":     directives,
+		"which has nothing of ours":     "",
+		"with one elsewhere configured": strings.ReplaceAll(directives, "ISSUER", "http://elsewhere.localhost"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			site := newSite(t)
@@ -261,9 +261,9 @@ func TestAnIssuerOnTwoListenersHasOneSetOfSessions(t *testing.T) {
 
 func TestAForgedHostNamesNoIssuerAndMakesNoFetch(t *testing.T) {
 	sites := map[string]string{
-		"a site for one host, which learns the issuer": "http://HOST {\n\tbind 127.0.0.1\n\toidc_session\n\tPROXY\n}\n",
-		"a site for one host":                          "http://HOST {\n\tbind 127.0.0.1\n\toidc_session {\n\t\tissuer http://HOST\n\t}\n\tPROXY\n}\n",
-		"a site for any host":                          "http://:PORT {\n\tbind 127.0.0.1\n\toidc_session {\n\t\tissuer http://HOST\n\t}\n\tPROXY\n}\n",
+		"a site for one host, which discovers the issuer": "http://HOST {\n\tbind 127.0.0.1\n\toidc_session\n\tPROXY\n}\n",
+		"a site for one host":                             "http://HOST {\n\tbind 127.0.0.1\n\toidc_session {\n\t\tissuer http://HOST\n\t}\n\tPROXY\n}\n",
+		"a site for any host":                             "http://:PORT {\n\tbind 127.0.0.1\n\toidc_session {\n\t\tissuer http://HOST\n\t}\n\tPROXY\n}\n",
 	}
 	forged := []string{
 		"evil.example", "evil.example:PORT", "op.localhost:1", "HOST.evil.example", "op.localhost.:PORT", "evil.HOST", "127.0.0.1:PORT", "HOST1",

@@ -12,8 +12,8 @@ func signOut(options string) string {
 	return "oidc_session {\n\t\tissuer ISSUER\n" + options + "\t\tclient shop {\n\t\t\tpost_logout_redirect_uri " + shopBye + "\n\t\t}\n\t}\n\t"
 }
 
-// What is wrong with the way in which a site ends the OP's session is told when a user signs in,
-// or out, and the user is never told to be signed out meanwhile.
+// What is wrong with the way in which a site ends the OP's session is logged when a user signs in,
+// or out, and no page says that the user is signed out meanwhile.
 func TestMistakesInSigningOutAreTold(t *testing.T) {
 	for name, tt := range map[string]struct {
 		options         string
@@ -66,7 +66,7 @@ func TestMistakesInSigningOutAreTold(t *testing.T) {
 			b := newBrowser(t)
 			shop := b.authorize(site, "shop", "alice", nil)
 			hint := b.hintFor(site, shop)
-			got := b.leave(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
+			got := b.endSession(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
 			if failed := got.StatusCode == http.StatusBadGateway; failed != (tt.signOut != "") || !failed && got.Header.Get("Location") != shopBye {
 				t.Errorf("got %s to %q: %s", got.Status, got.Header.Get("Location"), got.body)
 			}

@@ -16,14 +16,14 @@ func TestALogoutRequestThatIsRefusedIsToldInTheLogAndOnThePage(t *testing.T) {
 	b := newBrowser(t)
 	hint := b.hintFor(site, b.authorize(site, "shop", "alice", nil))
 	wrong := url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {"https://shop.example/away?secret=1"}}
-	page := b.leave(site, wrong)
+	page := b.endSession(site, wrong)
 	if page.StatusCode != http.StatusBadRequest || !strings.Contains(page.body, `<p class="issuer">Example ID</p>`) ||
 		!strings.Contains(page.body, "to an address at shop.example that is not registered for it. You were not signed out.") ||
 		!strings.Contains(page.body, `<a class="button" href="https://shop.example/">Back to The Shop</a>`) {
 		t.Errorf("signed in: %s %s", page.Status, page.body)
 	}
-	b.leave(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
-	page = b.leave(site, wrong)
+	b.endSession(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
+	page = b.endSession(site, wrong)
 	if page.StatusCode != http.StatusOK || !strings.Contains(page.body, "<h1>You are signed out</h1>") || !strings.Contains(page.body, "You were not sent on:") {
 		t.Errorf("signed out: %s %s", page.Status, page.body)
 	}

@@ -46,8 +46,8 @@ func (b *browser) hintFor(s site, a answer) string {
 	return response.IDToken
 }
 
-// leave asks to be signed out, and follows the endpoint's redirect to itself.
-func (b *browser) leave(s site, parameters url.Values) page {
+// endSession asks to be signed out, and follows the endpoint's redirect to itself.
+func (b *browser) endSession(s site, parameters url.Values) page {
 	b.t.Helper()
 	got := b.get(s.issuer + endSessionPath + "?" + parameters.Encode())
 	if location := got.Header.Get("Location"); strings.HasPrefix(location, endSessionPath) {
@@ -66,11 +66,11 @@ func TestSignOutEndsTheOPsSessionAndOurs(t *testing.T) {
 	wiki := b.authorize(site, "wiki", "", nil)
 	b.redeem(site, wiki)
 
-	wrong := b.leave(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye + "/"}})
+	wrong := b.endSession(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye + "/"}})
 	if wrong.StatusCode != http.StatusBadRequest || b.ask(site, shop) != "unchanged" {
 		t.Errorf("a wrong address: %s, the server says %s", wrong.Status, b.ask(site, shop))
 	}
-	got := b.leave(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}, "state": {"a&b c"}})
+	got := b.endSession(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}, "state": {"a&b c"}})
 	if location := got.Header.Get("Location"); got.StatusCode != http.StatusSeeOther || location != shopBye+"?state=a%26b+c" {
 		t.Errorf("got %s to %q: %s", got.Status, location, got.body)
 	}
@@ -82,7 +82,7 @@ func TestSignOutEndsTheOPsSessionAndOurs(t *testing.T) {
 	if refused := b.authorize(site, "shop", "", url.Values{"prompt": {"none"}}); refused.values.Get("error") != "login_required" {
 		t.Errorf("prompt=none after sign-out: %v", refused.values)
 	}
-	if again := b.leave(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}}); again.Header.Get("Location") != shopBye {
+	if again := b.endSession(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}}); again.Header.Get("Location") != shopBye {
 		t.Errorf("already signed out: %s to %q", again.Status, again.Header.Get("Location"))
 	}
 }
@@ -97,7 +97,7 @@ func TestSignOutAsksWhoDoesNotComeWithAHint(t *testing.T) {
 	shop := b.authorize(site, "shop", "alice", nil)
 	b.redeem(site, shop)
 	for _, answer := range []string{"stay", "sign_out"} {
-		question := b.leave(site, url.Values{"client_id": {"shop"}, "post_logout_redirect_uri": {shopBye}})
+		question := b.endSession(site, url.Values{"client_id": {"shop"}, "post_logout_redirect_uri": {shopBye}})
 		found := confirmationField.FindStringSubmatch(question.body)
 		if question.StatusCode != http.StatusOK || found == nil || !strings.Contains(question.body, "The Shop") || b.ask(site, shop) != "unchanged" {
 			t.Fatalf("the question is %s %s", question.Status, question.body)
@@ -174,7 +174,7 @@ func TestThreatTokensInLogs(t *testing.T) {
 		{"id_token_hint": {hint, hint}, "state": {"secret-state"}},
 		{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}, "state": {"secret-state"}},
 	} {
-		b.leave(site, parameters)
+		b.endSession(site, parameters)
 		b.post(site.issuer+endSessionPath, parameters)
 	}
 	if err := caddy.Stop(); err != nil {
@@ -225,7 +225,7 @@ func TestACSRFTokenInACookieIsSentAlong(t *testing.T) {
 		shop := b.authorize(site, "shop", "alice", nil)
 		hint := b.hintFor(site, shop)
 		b.cookies["csrftoken"], b.scopes["csrftoken"] = token, scope{host: strings.TrimPrefix(site.issuer, "http://"), path: "/"}
-		got := b.leave(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
+		got := b.endSession(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
 		if got.StatusCode != want {
 			t.Errorf("with %s: %s", token, got.Status)
 		}
@@ -245,7 +245,7 @@ func TestAHintOfBeforeTheOPReplacedItsKeyIsGood(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	op.rollOver()
-	got := b.leave(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
+	got := b.endSession(site, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
 	if got.Header.Get("Location") != shopBye {
 		t.Errorf("got %s to %q: %s", got.Status, got.Header.Get("Location"), got.body)
 	}

@@ -34,7 +34,7 @@ func TestAnOPWhoseIDTokensNameNoKeyKeepsItsSignIns(t *testing.T) {
 					t.Errorf("%s, the OP's keys are %s", when, body)
 				}
 			}
-			untold := func(when string) {
+			unnotified := func(when string) {
 				t.Helper()
 				for range 3000 { // it is recorded behind the requests
 					if body := b.get(site.issuer + "/.well-known/openid-configuration").body; !strings.Contains(body, `"backchannel_logout_supported":true`) {
@@ -42,25 +42,25 @@ func TestAnOPWhoseIDTokensNameNoKeyKeepsItsSignIns(t *testing.T) {
 					}
 					time.Sleep(20 * time.Millisecond)
 				}
-				t.Errorf("%s, the document says that clients are told", when)
+				t.Errorf("%s, the document says that clients are notified", when)
 			}
 			expect("before any sign-in")
 			b.redeem(site, b.authorize(site, "shop", "alice", nil))
 			expect("after one")
-			untold("after a sign-in")
+			unnotified("after a sign-in")
 			loadCaddy(t, storage, strings.Replace(config, "bind", "log\n\tbind", 1))
-			untold("after a reload")
+			unnotified("after a reload")
 			expect("after a reload")
 			if err := caddy.Stop(); err != nil {
 				t.Fatal(err)
 			}
 			loadCaddy(t, storage, config)
 			expect("after a restart")
-			untold("after a restart")
+			unnotified("after a restart")
 			b.get(site.issuer + "/logout")
 			time.Sleep(200 * time.Millisecond) // for what must not come
-			if shop.asked() != 0 {
-				t.Errorf("the client was told %d times", shop.asked())
+			if shop.attempts() != 0 {
+				t.Errorf("the client was notified %d times", shop.attempts())
 			}
 		})
 	}
@@ -95,8 +95,8 @@ func TestTheOPsOwnKeyTellsItsClients(t *testing.T) {
 			b.get(site.issuer + "/")       // where the OP's keys are is discovered with the first request
 			clock.advance(2 * time.Second) // to the next try
 			wake(t, site)
-			if got := shop.told(1); got[0].Sub != "alice" {
-				t.Errorf("told %+v", got)
+			if got := shop.notified(1); got[0].Sub != "alice" {
+				t.Errorf("notified %+v", got)
 			}
 			if body := b.get(site.issuer + "/jwks").body; strings.Count(body, `"kty"`) != 1 {
 				t.Errorf("the OP's keys are %s", body)
@@ -126,11 +126,11 @@ func TestTheUserIsToldAtOnceOfAClientThatNoTokenCanBeSignedFor(t *testing.T) {
 	runCaddy(t, t.TempDir(), site.caddyfile("", withReceivers("", shop)+op.proxy()))
 	b := newBrowser(t)
 	hint := b.hintFor(site, b.authorize(site, "shop", "alice", nil))
-	got := b.leave(site, url.Values{"id_token_hint": {hint}})
+	got := b.endSession(site, url.Values{"id_token_hint": {hint}})
 	if _, group, found := strings.Cut(got.body, "could not be signed out of"); !found || !strings.Contains(group, "The shop") {
 		t.Errorf("the page is %s", got.body)
 	}
-	if shop.asked() != 0 {
-		t.Errorf("the client was asked %d times", shop.asked())
+	if shop.attempts() != 0 {
+		t.Errorf("the client was asked %d times", shop.attempts())
 	}
 }

@@ -95,7 +95,7 @@ func TestSignOutsAtTheOPEndTheSession(t *testing.T) {
 	}
 }
 
-// An administrator has ended the OP's session on its server: browsers keep the cookie, and the next silent request tells.
+// An administrator has ended the OP's session on its server: browsers keep the cookie, and the next silent request shows it.
 func TestASilentRequestTellsThatTheOPHasEndedItsSession(t *testing.T) {
 	none := url.Values{"prompt": {"none"}}
 	for name, tt := range map[string]struct {
@@ -161,11 +161,11 @@ func TestAnEndSessionBlockAloneSignsOutOfAnOPWithoutACookie(t *testing.T) {
 	runCaddy(t, t.TempDir(), site.caddyfile("", block+op.proxy()))
 	b := newBrowser(t)
 	shop := b.authorize(site, "shop", "alice", nil)
-	got := b.leave(site, url.Values{"id_token_hint": {b.hintFor(site, shop)}, "post_logout_redirect_uri": {shopBye}})
+	got := b.endSession(site, url.Values{"id_token_hint": {b.hintFor(site, shop)}, "post_logout_redirect_uri": {shopBye}})
 	if got.StatusCode != http.StatusSeeOther || got.Header.Get("Location") != shopBye || b.ask(site, shop) != "changed" {
 		t.Errorf("got %s to %q, the server says %s", got.Status, got.Header.Get("Location"), b.ask(site, shop))
 	}
-	if again := b.leave(site, nil); !strings.Contains(again.body, "You are signed out") {
+	if again := b.endSession(site, nil); !strings.Contains(again.body, "You are signed out") {
 		t.Errorf("who is not signed in gets %s", again.body)
 	}
 }

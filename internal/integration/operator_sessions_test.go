@@ -98,9 +98,9 @@ func TestAnOperatorEndsAllSessionsOfAUser(t *testing.T) {
 	}
 	laptop.expect(site, "after the end", "changed", atShop, atWiki, onPhone)
 	bobs.expect(site, "after the end of alice's", "unchanged", ofBob)
-	for _, told := range append(shop.told(2), wiki.told(1)...) {
-		if told.Sub != "alice" {
-			t.Errorf("told of %+v", told)
+	for _, got := range append(shop.notified(2), wiki.notified(1)...) {
+		if got.Sub != "alice" {
+			t.Errorf("notified of %+v", got)
 		}
 	}
 	if again := endAll(t, ofUser(site, "alice")); len(again) != 0 {

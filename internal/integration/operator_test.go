@@ -148,8 +148,8 @@ func TestAnOperatorEndsASession(t *testing.T) {
 	if got := b.ask(site, a); got != "changed" {
 		t.Errorf("the server says %s", got)
 	}
-	if told := shop.told(1); told[0].Sub != "alice" {
-		t.Errorf("told %+v", told)
+	if got := shop.notified(1); got[0].Sub != "alice" {
+		t.Errorf("notified %+v", got)
 	}
 }
 

@@ -76,7 +76,7 @@ func TestHandlersThatSpoilEachOtherAreLoggedAtStart(t *testing.T) {
 					}
 				}
 				if strings.Count(log.String(), tt.want) != 1 {
-					t.Errorf("not told once:\n%s", log)
+					t.Errorf("not logged once:\n%s", log)
 				}
 			}
 			for _, message := range slices.DeleteFunc([]string{insideAnother, locationLost}, func(m string) bool { return m == tt.want }) {

@@ -56,7 +56,7 @@ func TestWhatASiteServesIsLoggedOnceItsOPIsDiscovered(t *testing.T) {
 				`"session_state":"added where the OP sends none"`,
 		},
 		"an OP that has it all": {
-			traits{ownCheckPage: true, tellsClients: true, members: map[string]any{
+			traits{ownCheckPage: true, notifiesClients: true, members: map[string]any{
 				"end_session_endpoint": "https://elsewhere.example/", "frontchannel_logout_supported": true,
 			}},
 			"login_cookie login" + clientsOfAllKinds,

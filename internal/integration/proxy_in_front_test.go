@@ -23,7 +23,7 @@ type arriving struct {
 	later      time.Duration
 }
 
-// A proxy in front that changes the Host or the path is told of with both values, and nothing else is.
+// A proxy in front that changes the Host or the path is logged with both values, and nothing else is.
 func TestAProxyInFrontThatChangesRequestsIsToldOfOnce(t *testing.T) {
 	const wrong, minute = "caddy.internal", time.Minute
 	onHost := `"host":"caddy.internal","issuer_host":"HOST","issuer":"ISSUER","advice":"have the proxy in front keep the Host that the browser sent, ` +
@@ -33,7 +33,7 @@ func TestAProxyInFrontThatChangesRequestsIsToldOfOnce(t *testing.T) {
 	tests := map[string]struct {
 		path    string // of the issuer
 		arrives []arriving
-		want    string // fields; empty: nothing is told
+		want    string // fields; empty: nothing is logged
 	}{
 		"health checks of the document":   {"", []arriving{{count: 30, host: "127.0.0.1", path: documentPath}, {1, "127.0.0.1", documentPath, "", minute}}, ""},
 		"Host changed, health checks too": {"", []arriving{{count: 3, host: wrong, path: signInPath}, {3, "127.0.0.1", documentPath, "", 0}, {1, wrong, signInPath, "", minute}}, onHost},
@@ -68,7 +68,7 @@ func TestAProxyInFrontThatChangesRequestsIsToldOfOnce(t *testing.T) {
 				}
 			}
 			if tt.want != "" {
-				// 20 more: it is told once
+				// 20 more: it is logged once
 				last := tt.arrives[len(tt.arrives)-1]
 				for range 20 {
 					arrive(t, site, strings.ReplaceAll(last.host, "HOST", host), last)
@@ -77,7 +77,7 @@ func TestAProxyInFrontThatChangesRequestsIsToldOfOnce(t *testing.T) {
 			}
 			want := min(len(tt.want), 1)
 			if got := strings.Count(log.String(), missedHost) + strings.Count(log.String(), missedPath); got != want {
-				t.Errorf("told %d times, want %d:\n%s", got, want, log)
+				t.Errorf("notified %d times, want %d:\n%s", got, want, log)
 			}
 		})
 	}

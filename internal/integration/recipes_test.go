@@ -81,7 +81,7 @@ func TestTheRecipeForAutheliaSendsTheBodyItNeeds(t *testing.T) {
 	runCaddy(t, t.TempDir(), config)
 	b := newBrowser(t)
 	shop := b.authorize(site, "shop", "alice", nil)
-	got := b.leave(site, url.Values{"id_token_hint": {b.hintFor(site, shop)}, "post_logout_redirect_uri": {shopBye}})
+	got := b.endSession(site, url.Values{"id_token_hint": {b.hintFor(site, shop)}, "post_logout_redirect_uri": {shopBye}})
 	if got.Header.Get("Location") != shopBye || b.ask(site, shop) != "changed" {
 		t.Errorf("got %s to %q, the server says %s: %s", got.Status, got.Header.Get("Location"), b.ask(site, shop), got.body)
 	}

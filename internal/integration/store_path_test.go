@@ -8,7 +8,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// A store that cannot be used is told in the log, with what to do, and keeps nobody from signing in. What
+// A store that cannot be used is logged, with what to do, and keeps nobody from signing in. What
 // is there is not the plugin's, and stays as it is.
 func TestMistakesInTheStoresPathAreToldAndSignInsGoOn(t *testing.T) {
 	const foreign = ": the file is no session registry, or damaged beyond recognition: give store file another path, or move the file away"

@@ -22,7 +22,7 @@ func runOP(t *testing.T, as traits) (*browser, site, *scriptedOP) {
 	return newBrowser(t), site, op
 }
 
-// directOP is runOP without sockets, and with a clock that goes on at each request: who came last is told by milliseconds.
+// directOP is runOP without sockets, and with a clock that goes on at each request: who came last is known by milliseconds.
 func directOP(t *testing.T, as traits) (*browser, site, *scriptedOP) {
 	t.Helper()
 	d := newDirect(t, as, nil)
@@ -40,7 +40,7 @@ func (b *browser) signIn(s site, clientID, user string, extra url.Values) answer
 	return a
 }
 
-// expect tells the test what the server should have said of each answer, and did not.
+// expect reports what the server should have said of each answer, and did not.
 func (b *browser) expect(s site, when, want string, answers ...answer) {
 	b.t.Helper()
 	for i, a := range answers {
