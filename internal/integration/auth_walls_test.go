@@ -203,7 +203,7 @@ func TestTheOPSeesTheClientBehindATrustedProxy(t *testing.T) {
 }
 
 // Nobody who is not trusted chooses what the OP sees.
-func TestTheOPIsNotToldAnAddressByAnybody(t *testing.T) {
+func TestTheOPTakesNoAddressFromAnybody(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
 	runCaddy(t, t.TempDir(), site.caddyfile("", withSignOut+op.proxy()))

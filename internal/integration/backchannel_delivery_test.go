@@ -19,7 +19,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-func TestEveryClientOfASessionIsToldThatItEnded(t *testing.T) {
+func TestEveryClientOfASessionIsNotifiedThatItEnded(t *testing.T) {
 	ends := map[string]func(b *browser, s site, hint string){
 		"signing out at the endpoint": func(b *browser, s site, hint string) {
 			got := b.endSession(s, url.Values{"id_token_hint": {hint}, "post_logout_redirect_uri": {shopBye}})
@@ -136,7 +136,7 @@ func TestAClientIsNotifiedByTheAlgorithmOfItsIDTokens(t *testing.T) {
 	}
 }
 
-func TestAClientThatIsDownIsToldWhenItIsBack(t *testing.T) {
+func TestAClientThatIsDownIsNotifiedWhenItIsBack(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
 	shop := newReceiver(t, site, "shop")
@@ -195,7 +195,7 @@ func TestNoticesOutlastReloadsAndRestarts(t *testing.T) {
 }
 
 // A session may expire while no server runs: its clients are notified when one does again.
-func TestClientsOfASessionThatExpiredAreTold(t *testing.T) {
+func TestClientsOfASessionThatExpiredAreNotified(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
 	clock := setClock(t)
@@ -217,7 +217,7 @@ func TestClientsOfASessionThatExpiredAreTold(t *testing.T) {
 	}
 }
 
-func TestTheReceiptSaysWhoWasTold(t *testing.T) {
+func TestTheReceiptSaysWhoWasNotified(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
 	shop, wiki, chat := newReceiver(t, site, "shop"), newReceiver(t, site, "wiki"), newReceiver(t, site, "chat")
@@ -300,7 +300,7 @@ func TestDiscoveryNamesBackChannelLogout(t *testing.T) {
 	named("after a restart")
 }
 
-func TestAnOPThatTellsItsClientsIsLeftToIt(t *testing.T) {
+func TestAnOPThatNotifiesItsClientsIsLeftToIt(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
 	op.traits.notifiesClients = true

@@ -56,7 +56,7 @@ func TestWhoSignedInAfterAnotherUserSignsOutHoursLater(t *testing.T) {
 	}
 }
 
-func TestAnOperatorEndsASessionBeforeTheIssuerIsLearnt(t *testing.T) {
+func TestAnOperatorEndsASessionBeforeTheIssuerIsDiscovered(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
 	clock := setClock(t)
@@ -84,7 +84,7 @@ func TestAnOperatorEndsASessionBeforeTheIssuerIsLearnt(t *testing.T) {
 }
 
 // What nobody is to be notified of is not collected, for the day when somebody may be.
-func TestWhereNobodyIsToldNothingIsOwed(t *testing.T) {
+func TestWhereNobodyIsNotifiedNothingIsOwed(t *testing.T) {
 	for name, directives := range map[string]string{"discovered": "", "configured": "issuer ISSUER\n"} {
 		t.Run(name, func(t *testing.T) {
 			site := newSite(t)

@@ -14,7 +14,7 @@ func signOut(options string) string {
 
 // What is wrong with the way in which a site ends the OP's session is logged when a user signs in,
 // or out, and no page says that the user is signed out meanwhile.
-func TestMistakesInSigningOutAreTold(t *testing.T) {
+func TestMistakesInSigningOutAreLogged(t *testing.T) {
 	for name, tt := range map[string]struct {
 		options         string
 		shape           deletion

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestALogoutRequestThatIsRefusedIsToldInTheLogAndOnThePage(t *testing.T) {
+func TestALogoutRequestThatIsRefusedIsInTheLogAndOnThePage(t *testing.T) {
 	t.Setenv("OIDC_TEST_NAME", "Example ID")
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)

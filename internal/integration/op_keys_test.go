@@ -67,7 +67,7 @@ func TestAnOPWhoseIDTokensNameNoKeyKeepsItsSignIns(t *testing.T) {
 }
 
 // The way out: what the OP signs by needs no adding.
-func TestTheOPsOwnKeyTellsItsClients(t *testing.T) {
+func TestTheOPsOwnKeySignsForItsClients(t *testing.T) {
 	for name, set := range map[string]func(*traits){
 		"an OP that names it":            func(*traits) {},
 		"ID tokens that do not name it":  func(t *traits) { t.unnamedTokens = true },
@@ -119,7 +119,7 @@ func opKeyFile(t *testing.T) string {
 	return "{file." + path + "}"
 }
 
-func TestTheUserIsToldAtOnceOfAClientThatNoTokenCanBeSignedFor(t *testing.T) {
+func TestAClientThatNoTokenCanBeSignedForIsOnThePageAtOnce(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
 	shop := newReceiver(t, site, "shop", jose.HS256)

@@ -96,7 +96,7 @@ func TestSignOutsAtTheOPEndTheSession(t *testing.T) {
 }
 
 // An administrator has ended the OP's session on its server: browsers keep the cookie, and the next silent request shows it.
-func TestASilentRequestTellsThatTheOPHasEndedItsSession(t *testing.T) {
+func TestASilentRequestShowsThatTheOPHasEndedItsSession(t *testing.T) {
 	none := url.Values{"prompt": {"none"}}
 	for name, tt := range map[string]struct {
 		as    traits

@@ -163,7 +163,7 @@ func TestWithoutTheAppThereIsNothingToOperateOn(t *testing.T) {
 	}
 }
 
-func TestAnOperatorSeesWhoHasNotBeenTold(t *testing.T) {
+func TestAnOperatorSeesWhoHasNotBeenNotified(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
 	shop, wiki := newReceiver(t, site, "shop"), newReceiver(t, site, "wiki")

@@ -180,7 +180,7 @@ func TestAnAppsSiteWithTheDirectiveIsNamed(t *testing.T) {
 	}
 }
 
-func TestASiteWithoutADiscoveryDocumentIsToldWhatToDo(t *testing.T) {
+func TestASiteWithoutADiscoveryDocumentLogsWhatToDo(t *testing.T) {
 	tests := map[string]struct{ oidc, respond, advice string }{
 		"an app's site, not found":   {"oidc_session", "respond 404", "put oidc_session on the site of the OP, not of an app"},
 		"an app's site with a page":  {"oidc_session", "header Content-Type text/html\n\trespond <!doctype>", "put oidc_session on the site of the OP, not of an app"},

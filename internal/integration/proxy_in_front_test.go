@@ -24,7 +24,7 @@ type arriving struct {
 }
 
 // A proxy in front that changes the Host or the path is logged with both values, and nothing else is.
-func TestAProxyInFrontThatChangesRequestsIsToldOfOnce(t *testing.T) {
+func TestAProxyInFrontThatChangesRequestsIsLoggedOnce(t *testing.T) {
 	const wrong, minute = "caddy.internal", time.Minute
 	onHost := `"host":"caddy.internal","issuer_host":"HOST","issuer":"ISSUER","advice":"have the proxy in front keep the Host that the browser sent, ` +
 		`or give oidc_session the issuer of this host's OP"`

@@ -83,7 +83,7 @@ func TestAnotherUserEndsTheSessionOfTheFirst(t *testing.T) {
 	}
 }
 
-func TestTheIssuerIsLearntFromTheOP(t *testing.T) {
+func TestTheIssuerIsDiscoveredAtTheOP(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
 	runCaddy(t, t.TempDir(), site.caddyfile("", "oidc_session\n\t"+op.proxy()))

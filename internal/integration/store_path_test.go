@@ -10,7 +10,7 @@ import (
 
 // A store that cannot be used is logged, with what to do, and keeps nobody from signing in. What
 // is there is not the plugin's, and stays as it is.
-func TestMistakesInTheStoresPathAreToldAndSignInsGoOn(t *testing.T) {
+func TestMistakesInTheStoresPathAreLoggedAndSignInsGoOn(t *testing.T) {
 	const foreign = ": the file is no session registry, or damaged beyond recognition: give store file another path, or move the file away"
 	for name, test := range map[string]struct {
 		make func(path string) error
