@@ -3,9 +3,12 @@
 // Session Management 1.0, the end_session endpoint of OpenID Connect RP-Initiated Logout 1.0, and
 // Back-Channel and Front-Channel Logout 1.0 to the clients of each session that ends.
 //
-// Its Caddy modules are the app `oidc_session`, which holds what all sites share, the HTTP handler
-// `http.handlers.oidc_session` for the site of an OP, `admin.api.oidc_session` for operators, and
-// the stores.
+// Its Caddy modules are the app `oidc_session`, which holds what all sites share (app.go), the HTTP
+// handler `http.handlers.oidc_session` for the site of an OP (module.go), `admin.api.oidc_session`
+// for operators (admin.go), and the stores (stores.go). caddyfile.go parses, validate.go checks.
+//
+// Start reading at site.serve in sites.go, which sends each request to its endpoint: the packages
+// below handlers have the protocol, of which this one has nothing. It may import all of them.
 package oidcsession
 
 import (

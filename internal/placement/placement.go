@@ -1,5 +1,12 @@
 // Package placement looks at where the handlers of this plugin are among the routes of Caddy's
 // HTTP app: it refuses what cannot work, and logs what surely does not.
+//
+// [Validate] reads the routes as JSON, before their handlers are loaded: routes.go. [Checker.Warn]
+// follows a request through the provisioned routes: walk.go. From how it comes to each handler,
+// warnings.go says what is wrong around one of ours, and chain.go what the handlers outside of it
+// and behind it take away.
+//
+// Of the plugin it knows package overview alone, which says what requests must come to a site.
 package placement
 
 import (
