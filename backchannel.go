@@ -128,9 +128,13 @@ func (b *BackChannel) provision(
 	if err != nil {
 		return nil, err
 	}
-	keys, err := b.signingKeys(ctx)
+	documents, err := resolveSigningKeys(b.SigningKeys)
 	if err != nil {
 		return nil, err
+	}
+	keys, err := newSigningKeySource(documents, ctx.Storage(), ctx.Logger())
+	if err != nil {
+		return nil, fmt.Errorf("reading the signing_key: %w", err)
 	}
 	algorithms, given := tokens.GeneratedAlgorithms(), (*tokens.SigningKeys)(nil)
 	if keys.has {
@@ -151,19 +155,6 @@ func (b *BackChannel) provision(
 		Recorded:     app.run.worker.Recorded,
 		Clients:      known,
 	}, nil
-}
-
-// signingKeys returns the source of the keys that sign logout tokens.
-func (b *BackChannel) signingKeys(ctx caddy.Context) (*keySource[*tokens.SigningKeys], error) {
-	documents, err := resolveSigningKeys(b.SigningKeys)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := newSigningKeySource(documents, ctx.Storage(), ctx.Logger())
-	if err != nil {
-		return nil, fmt.Errorf("reading the signing_key: %w", err)
-	}
-	return keys, nil
 }
 
 // warnOfAlgorithms names clients whose tokens the keys cannot sign. The algorithm of a client for

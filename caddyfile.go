@@ -2,7 +2,6 @@ package oidcsession
 
 import (
 	"cmp"
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -65,18 +64,13 @@ func (a *App) unmarshalKeys(d *caddyfile.Dispenser) error {
 	return endOfLine(d)
 }
 
-func (a *App) unmarshalStore(d *caddyfile.Dispenser) (err error) {
+// unmarshalStore parses the name of a store and lets its module parse the rest.
+func (a *App) unmarshalStore(d *caddyfile.Dispenser) error {
 	if a.StoreRaw != nil {
 		return d.Err("store is given twice")
 	}
-	a.StoreRaw, err = parseStore(d)
-	return err
-}
-
-// parseStore parses the name of a store and lets its module parse the rest.
-func parseStore(d *caddyfile.Dispenser) (json.RawMessage, error) {
 	if !d.NextArg() {
-		return nil, d.ArgErr()
+		return d.ArgErr()
 	}
 	name := d.Val()
 	var stores []string
@@ -84,14 +78,14 @@ func parseStore(d *caddyfile.Dispenser) (json.RawMessage, error) {
 		stores = append(stores, module.ID.Name())
 	}
 	if !slices.Contains(stores, name) {
-		return nil, d.Errf("store is '%s', but must be one of %s%s",
+		return d.Errf("store is '%s', but must be one of %s%s",
 			name, strings.Join(stores, ", "), handlers.DidYouMean(name, stores))
 	}
 	store, err := caddyfile.UnmarshalModule(d, storeNamespace+"."+name)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		a.StoreRaw = caddyconfig.JSONModuleObject(store, "module", name, nil)
 	}
-	return caddyconfig.JSONModuleObject(store, "module", name, nil), nil
+	return err
 }
 
 // UnmarshalCaddyfile parses the file store. Syntax:

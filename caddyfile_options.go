@@ -72,74 +72,67 @@ func endOfLine(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// scalar parses the one argument of an option that may be given once. A nil check takes any.
-func scalar(value *string, check func(string) error) option {
+// arguments parses an option with at least as many arguments as least, and at most as many as most;
+// 0: any number.
+func arguments(least, most int, take func(name string, args []string) error) option {
 	return func(d *caddyfile.Dispenser) error {
-		name := d.Val()
-		if *value != "" {
-			return d.Errf("%s is given twice", name)
-		}
-		if !d.NextArg() {
+		name, args := d.Val(), d.RemainingArgs()
+		if len(args) < least || most > 0 && len(args) > most {
 			return d.ArgErr()
 		}
-		if *value = d.Val(); *value == "" {
-			return d.Errf("%s is empty", name)
-		}
-		if check != nil {
-			if err := check(*value); err != nil {
-				return located(d, name, err)
-			}
+		if err := take(name, args); err != nil {
+			return located(d, name, err)
 		}
 		return endOfLine(d)
 	}
 }
 
-// list parses an option with one or more arguments that may be given once. A nil check takes any.
+// scalar parses the one argument of an option that may be given once. A nil check takes any.
+func scalar(value *string, check func(string) error) option {
+	return arguments(1, 1, func(name string, args []string) error {
+		switch {
+		case *value != "":
+			return fmt.Errorf("%s is given twice", name)
+		case args[0] == "":
+			return fmt.Errorf("%s is empty", name)
+		}
+		*value = args[0]
+		if check == nil {
+			return nil
+		}
+		return check(*value)
+	})
+}
+
+// list parses an option with one or more arguments that may be given once.
 func list(values *[]string, check func(...string) error) option {
-	return func(d *caddyfile.Dispenser) error {
-		name := d.Val()
-		if *values != nil {
-			return d.Errf("%s is given twice: write all on one line", name)
+	return arguments(1, 0, func(name string, args []string) error {
+		switch {
+		case *values != nil:
+			return fmt.Errorf("%s is given twice: write all on one line", name)
+		case slices.Contains(args, ""):
+			return fmt.Errorf("%s is empty", name)
 		}
-		if *values = d.RemainingArgs(); len(*values) == 0 {
-			return d.ArgErr()
-		}
-		if slices.Contains(*values, "") {
-			return d.Errf("%s is empty", name)
-		}
-		if check != nil {
-			if err := check(*values...); err != nil {
-				return located(d, name, err)
-			}
-		}
-		return endOfLine(d)
-	}
+		*values = args
+		return check(args...)
+	})
 }
 
 // duration parses an option with a duration, such as 12h or 30d, that may be given once.
 func duration(value *caddy.Duration, check func(caddy.Duration) error) option {
-	return func(d *caddyfile.Dispenser) error {
-		var text string
-		name := d.Val()
-		if *value != 0 {
-			return d.Errf("%s is given twice", name)
-		}
-		if err := scalar(&text, nil)(d); err != nil {
-			return err
-		}
-		parsed, err := caddy.ParseDuration(text)
-		if err != nil {
-			return d.Errf("%s: '%s' is no duration, such as 90s, 12h or 30d", name, text)
-		}
-		if parsed == 0 {
-			return d.Errf("%s is 0, which stands for the default: leave the option out", name)
+	return arguments(1, 1, func(name string, args []string) error {
+		parsed, err := caddy.ParseDuration(args[0])
+		switch {
+		case *value != 0:
+			return fmt.Errorf("%s is given twice", name)
+		case err != nil:
+			return fmt.Errorf("%s: '%s' is no duration, such as 90s, 12h or 30d", name, args[0])
+		case parsed == 0:
+			return fmt.Errorf("%s is 0, which stands for the default: leave the option out", name)
 		}
 		*value = caddy.Duration(parsed)
-		if err := check(*value); err != nil {
-			return d.WrapErr(err)
-		}
-		return nil
-	}
+		return check(*value)
+	})
 }
 
 // onOff parses an option without arguments that may be given once.
@@ -155,44 +148,31 @@ func onOff(value *bool) option {
 
 // more parses an option with one or more arguments that may be given several times.
 func more(values *[]string) option {
-	return func(d *caddyfile.Dispenser) error {
-		args := d.RemainingArgs()
-		if len(args) == 0 {
-			return d.ArgErr()
-		}
+	return arguments(1, 0, func(_ string, args []string) error {
 		*values = append(*values, args...)
-		return endOfLine(d)
-	}
+		return nil
+	})
 }
 
 // pair parses an option with a name and a value, each name of which may be given once.
 func pair(values *map[string]string) option {
-	return func(d *caddyfile.Dispenser) error {
-		name := d.Val()
-		args := d.RemainingArgs()
-		if len(args) != 2 {
-			return d.ArgErr()
-		}
+	return arguments(2, 2, func(name string, args []string) error {
 		if _, given := (*values)[args[0]]; given {
-			return d.Errf("%s %s is given twice", name, args[0])
+			return fmt.Errorf("%s %s is given twice", name, args[0])
 		}
 		if *values == nil {
 			*values = make(map[string]string)
 		}
 		(*values)[args[0]] = args[1]
-		return endOfLine(d)
-	}
+		return nil
+	})
 }
 
 // statuses parses status codes and classes of them, such as 2xx.
 func statuses(codes *[]int) option {
-	return func(d *caddyfile.Dispenser) error {
+	return arguments(1, 0, func(name string, args []string) error {
 		if *codes != nil {
-			return d.Errf("%s is given twice", d.Val())
-		}
-		args := d.RemainingArgs()
-		if len(args) == 0 {
-			return d.ArgErr()
+			return fmt.Errorf("%s is given twice", name)
 		}
 		for _, arg := range args {
 			text := arg
@@ -201,10 +181,10 @@ func statuses(codes *[]int) option {
 			}
 			code, err := strconv.Atoi(text)
 			if err != nil {
-				return d.Errf("'%s' is no status code, such as 302 or 2xx", arg)
+				return fmt.Errorf("'%s' is no status code, such as 302 or 2xx", arg)
 			}
 			*codes = append(*codes, code)
 		}
-		return endOfLine(d)
-	}
+		return nil
+	})
 }

@@ -67,17 +67,11 @@ func (s *FileStore) Provision(caddy.Context) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	absolute, err := filepath.Abs(s.Path)
-	if err != nil {
-		return fmt.Errorf("finding the store's file: %w", err)
+	if err == nil {
+		s.Path, err = absolute, validateStorePath(absolute) // by a detour, it may be the root
 	}
-	s.Path = absolute
-	return nil
-}
-
-// Validate checks the path without touching it.
-func (s *FileStore) Validate() error {
-	if filepath.Dir(s.Path) == s.Path {
-		return fmt.Errorf("store: %w", validateStorePath(s.Path))
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
 	}
 	return nil
 }
@@ -120,7 +114,6 @@ func (*MemoryStore) Open(*zap.Logger) (registry.Store, error) { return memory.Ne
 // Interface guards
 var (
 	_ caddy.Provisioner = (*FileStore)(nil)
-	_ caddy.Validator   = (*FileStore)(nil)
 	_ registry.Opener   = (*FileStore)(nil)
 	_ registry.Opener   = (*MemoryStore)(nil)
 )
