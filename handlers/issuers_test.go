@@ -128,7 +128,7 @@ func TestSubjectsAreNotComparedAcrossIssuers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if op, _ = op.With(handlers.Metadata{SubjectTypesSupported: []string{"public"}}); op.PublicSubjects != want {
+		if op, _ = op.With(handlers.Metadata{SubjectTypesSupported: []string{"public"}}); op.PublicSubjects() != want {
 			t.Errorf("%s: %v", configured, !want)
 		}
 	}

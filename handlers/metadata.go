@@ -59,11 +59,27 @@ func (m Metadata) owners(issuerOrigin string) map[string]string {
 	return owners
 }
 
-// publicSubjects reports whether equal End-Users have equal subs at all clients: the OP offers
-// nothing but public subjects (OpenID Connect Core 1.0, section 8).
-func (m Metadata) publicSubjects() bool {
-	return slices.Equal(m.SubjectTypesSupported, []string{"public"})
+// PublicSubjects reports whether equal End-Users have equal subs at all clients: the OP offers
+// nothing but public subjects (OpenID Connect Core 1.0, section 8). A sub means something at its
+// own issuer only (section 2).
+func (op *OP) PublicSubjects() bool {
+	return slices.Equal(op.SubjectTypesSupported, []string{"public"}) && !op.HasSeveralIssuers()
 }
+
+// HasCheckSession reports whether the OP has session management of its own.
+func (m *Metadata) HasCheckSession() bool { return m.CheckSessionIframe != "" }
+
+// HasEndSession reports whether the OP has an end_session endpoint of its own, wherever that is.
+func (m *Metadata) HasEndSession() bool { return m.EndSessionEndpoint != "" }
+
+// ClaimsSID reports whether the OP says that its ID tokens have a sid.
+func (m *Metadata) ClaimsSID() bool { return slices.Contains(m.ClaimsSupported, IDTokensSid) }
+
+// TakesRequestObjects reports whether authorization requests may be in request objects.
+func (m *Metadata) TakesRequestObjects() bool { return m.RequestParameter || m.SignedRequestObjects }
+
+// TakesRequestURIs reports whether authorization requests may be pushed, or be elsewhere.
+func (m *Metadata) TakesRequestURIs() bool { return m.RequestURIParameter || m.PushedEndpoint != "" }
 
 // EndpointPath returns the path of an endpoint, or "" when it is not on the issuer's origin, where
 // it could not be observed.

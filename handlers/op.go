@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
@@ -41,22 +40,12 @@ type OP struct {
 	views   []*OP
 	guessed []guess // of such an OP, by the latest
 
-	// from the OP's document, which the fields below are of
-	Discovered            bool
-	HasBackChannelLogout  bool // the OP has back-channel logout of its own
-	HasFrontChannelLogout bool // the OP has front-channel logout of its own
-	HasCheckSession       bool // the OP's document names a check_session_iframe
-	// the OP's document has an end_session_endpoint of its own, wherever that is
-	HasEndSession bool
-	owners        map[string]string // the names of the document's members that name a path
-	JWKSURI       string            // as the OP's document has it; empty: not known
-	// that the OP signs ID tokens with, as its document has them
-	SigningAlgorithms []string
-	PublicSubjects    bool
-	ClaimsSID         bool // the OP's document says that ID tokens have a sid
-	RequestObjects    bool // requests may be in request objects
-	RequestURIs       bool // requests may be pushed, or elsewhere
-	Cookies           cookieNames
+	// Metadata is the OP's document; zero before it is discovered. Its Issuer may be another one
+	// of the OP's issuers.
+	Metadata
+	Discovered bool
+	owners     map[string]string // the names of the document's members that name a path
+	Cookies    cookieNames
 	// of the origin, with the port if that is not the scheme's default
 	Host        string
 	defaultPort string
@@ -131,22 +120,14 @@ func (op *OP) With(m Metadata) (learnt *OP, elsewhere []string) {
 	if known.Issues(m.Issuer) {
 		known.DocumentIssuer = m.Issuer
 	}
-	known.HasBackChannelLogout, known.HasFrontChannelLogout = m.BackChannelLogout, m.FrontChannelLogout
+	known.Metadata = m
 	known.RegistrationPath = EndpointPath(m.RegistrationEndpoint, op.Origin)
 	known.JWKSPath = EndpointPath(m.JWKSURI, op.Origin)
 	known.AuthorizationPath = EndpointPath(m.AuthorizationEndpoint, op.Origin)
 	known.TokenPath = EndpointPath(m.TokenEndpoint, op.Origin)
 	known.PushedPath = EndpointPath(m.PushedEndpoint, op.Origin)
 	known.EndSessionPath = EndpointPath(m.EndSessionEndpoint, op.Origin)
-	known.HasCheckSession = m.CheckSessionIframe != ""
-	known.HasEndSession = m.EndSessionEndpoint != ""
 	known.owners = m.owners(op.Origin)
-	known.JWKSURI, known.SigningAlgorithms = m.JWKSURI, m.SigningAlgorithms
-	// A sub means something at its own issuer only (OpenID Connect Core 1.0, section 2).
-	known.PublicSubjects = m.publicSubjects() && !op.HasSeveralIssuers()
-	known.ClaimsSID = slices.Contains(m.ClaimsSupported, IDTokensSid)
-	known.RequestObjects = m.RequestParameter || m.SignedRequestObjects
-	known.RequestURIs = m.RequestURIParameter || m.PushedEndpoint != ""
 	if known.AuthorizationPath == "" {
 		elsewhere = append(elsewhere, "authorization_endpoint")
 	}

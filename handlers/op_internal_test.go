@@ -43,7 +43,7 @@ func TestValidateIssuers(t *testing.T) {
 
 func TestSubjectsArePublicOnlyWhereNothingElseIsOffered(t *testing.T) {
 	for types, want := range map[string]bool{"public": true, "pairwise": false, "public pairwise": false, "": false, "Public": false} {
-		if got := (Metadata{SubjectTypesSupported: strings.Fields(types)}).publicSubjects(); got != want {
+		if got := (&OP{Metadata: Metadata{SubjectTypesSupported: strings.Fields(types)}}).PublicSubjects(); got != want {
 			t.Errorf("%q: got %v", types, got)
 		}
 	}

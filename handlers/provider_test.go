@@ -66,8 +66,8 @@ func TestFindLearnsTheOP(t *testing.T) {
 				}
 			case op == nil || op.Issuer != tt.want:
 				t.Errorf("got %+v", op)
-			case tt.named != (op.AuthorizationPath == "") || tt.named != (op.TokenPath == "") || tt.named == op.PublicSubjects:
-				t.Errorf("endpoints are %q, %q; public subjects: %v", op.AuthorizationPath, op.TokenPath, op.PublicSubjects)
+			case tt.named != (op.AuthorizationPath == "") || tt.named != (op.TokenPath == "") || tt.named == op.PublicSubjects():
+				t.Errorf("endpoints are %q, %q; public subjects: %v", op.AuthorizationPath, op.TokenPath, op.PublicSubjects())
 			}
 		})
 	}

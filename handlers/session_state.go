@@ -30,7 +30,7 @@ func (s SessionState) At(op *OP) SessionState {
 	switch {
 	case s != "" && s != SessionStateAuto:
 		return s
-	case op.HasCheckSession:
+	case op.HasCheckSession():
 		return SessionStateOwn
 	case op.Discovered:
 		return SessionStateReplace

@@ -129,7 +129,7 @@ func (b *BackChannel) outlook(known seen) *keyPublication {
 // by the configuration or the OP's own document, and there was none without.
 func (b *BackChannel) NamesSessions(op *handlers.OP) bool {
 	view := b.view.Load()
-	return !view.noSid && (view.sid || op.ClaimsSID || slices.Contains(b.IDTokens, handlers.IDTokensSid))
+	return !view.noSid && (view.sid || op.ClaimsSID() || slices.Contains(b.IDTokens, handlers.IDTokensSid))
 }
 
 // logBlocked says what keeps clients from being told, once.

@@ -89,7 +89,7 @@ func TestWhoNeedsASidIsNotToldWithoutOne(t *testing.T) {
 		if want := map[string][]string{handlerstest.ClientID: {"https://rp.example.com/front?a=b&c"}}[client.ID]; !slices.Equal(frames, want) {
 			t.Errorf("%s: %q", client.ID, frames)
 		}
-		if frames := e.FramesOf(&handlers.OP{Issuer: handlerstest.Issuer, HasFrontChannelLogout: true}, client, handlerstest.ClientOf(client.ID, "alice", "1")); frames != nil {
+		if frames := e.FramesOf(&handlers.OP{Issuer: handlerstest.Issuer, Metadata: handlers.Metadata{FrontChannelLogout: true}}, client, handlerstest.ClientOf(client.ID, "alice", "1")); frames != nil {
 			t.Errorf("of an OP that tells its clients itself, %s gets %q", client.ID, frames)
 		}
 	}

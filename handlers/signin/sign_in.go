@@ -24,7 +24,7 @@ func (b *Browser) signIn(v *browser.Cookies, request browser.PendingRequest, ori
 	join := registry.Join{
 		Issuer: v.OP.Issuer, Browser: v.BrowserID(), Session: before,
 		Response: sessionstate.NewResponseID(response.values.Get("code")), ClientID: request.ClientID, Origin: origin, Silent: request.Is(browser.SilentRequest),
-		Sub: subject.Sub, Sid: subject.Sid, IDToken: like, AcrossClients: v.OP.PublicSubjects,
+		Sub: subject.Sub, Sid: subject.Sid, IDToken: like, AcrossClients: v.OP.PublicSubjects(),
 		Lifetime: v.Env.SessionLifetime, Idle: v.Env.IdleTimeout, Notify: v.Env.Notifies(v.OP),
 	}
 	handle.Until = joinSession(v, join)
