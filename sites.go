@@ -121,7 +121,7 @@ func (s *site) env(app *App, h *Handler, logger *zap.Logger) handlers.Env {
 		IdleTimeout:     time.Duration(h.IdleTimeout),
 		Notifies:        s.backChannel.Notifies,
 		Wake:            s.backChannel.Wake,
-		SawIDToken:      s.backChannel.SawIDToken,
+		ObserveIDToken:      s.backChannel.ObserveIDToken,
 		Logger:          logger,
 		LogSubject:      h.LogSubject,
 		Now:             clock.Now,

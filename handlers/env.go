@@ -39,11 +39,11 @@ type Env struct {
 	IdleTimeout time.Duration
 
 	// Tells reports whether the clients of an OP's sessions are notified when those end. Wake has
-	// new notices looked for. SawIDToken is called with each ID token of a client, and may wait
+	// new notices looked for. ObserveIDToken is called with each ID token of a client, and may wait
 	// for the registry where that is news.
 	Notifies   func(op *OP) bool
 	Wake       func()
-	SawIDToken func(ctx context.Context, op *OP, clientID string, token tokens.IDToken)
+	ObserveIDToken func(ctx context.Context, op *OP, clientID string, token tokens.IDToken)
 
 	Logger *zap.Logger
 	// LogSubject has the log say who the user of a session is, to those who can compare.

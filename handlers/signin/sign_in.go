@@ -86,7 +86,7 @@ func (b *Browser) subject(v *browser.Cookies, request browser.PendingRequest, re
 			zap.String("client_id", request.ClientID), zap.Error(err))
 		return registry.Subject{}, registry.IDToken{}
 	}
-	v.Env.SawIDToken(handlers.RecordingContext(v.Request), v.OP, request.ClientID, claims)
+	v.Env.ObserveIDToken(handlers.RecordingContext(v.Request), v.OP, request.ClientID, claims)
 	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, recorded(v.OP, claims)
 }
 

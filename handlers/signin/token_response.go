@@ -123,7 +123,7 @@ func (t *Token) redeemed(from browser.Arrival, code, clientID string, header htt
 				zap.String("issuer", op.Issuer), zap.String("client_id", clientID), zap.Strings("audience", claims.Audience))
 			return
 		}
-		t.env.SawIDToken(handlers.RecordingContext(r), op, clientID, claims)
+		t.env.ObserveIDToken(handlers.RecordingContext(r), op, clientID, claims)
 	}
 	t.record(op, r, code, clientID, claims)
 	if t.OPKeys != nil && !claims.Symmetric() {
