@@ -393,8 +393,8 @@ func (op *OP) IsPushedPath(path string) bool {
 	return op.viewAt(path, func(op *OP) string { return op.PushedPath }) != nil
 }
 
-// EndsAt reports whether a path is that of an end_session endpoint of the OP's own.
-func (op *OP) EndsAt(path string) bool {
+// IsEndSessionPath reports whether a path is that of an end_session endpoint of the OP's own.
+func (op *OP) IsEndSessionPath(path string) bool {
 	return op.viewAt(path, func(op *OP) string { return op.EndSessionPath }) != nil
 }
 

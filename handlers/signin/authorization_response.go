@@ -133,7 +133,7 @@ func (b *Browser) answer(v *browser.Cookies, asked *browser.PendingRequest, a au
 // mayBeOther reports whether a redirect without code and token may be another thing than an
 // answer: one after a sign-out, or by a redirector.
 func mayBeOther(v *browser.Cookies, target *url.URL) bool {
-	return v.OP.EndsAt(v.Request.URL.Path) || v.Arrival.Carried.HasAnswerAt(target)
+	return v.OP.IsEndSessionPath(v.Request.URL.Path) || v.Arrival.Carried.HasAnswerAt(target)
 }
 
 // answered returns the request that a response answers.
