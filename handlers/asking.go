@@ -140,7 +140,7 @@ func (a *asking) Answered(notBefore time.Time) {
 
 // Failed notes that a question was not answered, and reports whether the log is to say so.
 func (a *asking) Failed(now time.Time, who caller, err error) (news bool) {
-	found, failure := failedAll, new(AnswerError)
+	found, failure := failedAll, new(OPError)
 	switch {
 	case !errors.As(err, &failure):
 		a.notBefore = now.Add(askAgainIn)
@@ -184,25 +184,25 @@ func Await(r *http.Request, ask func() (flight <-chan struct{}, own bool), known
 	}
 }
 
-// An AnswerError says that a question of ours got no document.
-type AnswerError struct {
+// An OPError says that a question of ours got no document.
+type OPError struct {
 	Err     error
 	Status  int  // of the answer; zero: there was none
 	Refused bool // for the sake of the caller, perhaps: the OP may well answer others
 	advice  string
 }
 
-func (e *AnswerError) Error() string { return e.Err.Error() }
+func (e *OPError) Error() string { return e.Err.Error() }
 
-func (e *AnswerError) Unwrap() error { return e.Err }
+func (e *OPError) Unwrap() error { return e.Err }
 
 // isRefusal reports whether a status may be due to who asks.
 func isRefusal(status int) bool { return status >= 300 && status < 500 }
 
 // unanswered is the error of a handler that has no answer: a wall's, which refuses the caller, or
 // that of a proxy without an OP.
-func unanswered(err error) *AnswerError {
-	failure := &AnswerError{Err: fmt.Errorf("asking the OP: %w", err)}
+func unanswered(err error) *OPError {
+	failure := &OPError{Err: fmt.Errorf("asking the OP: %w", err)}
 	if status := new(caddyhttp.HandlerError); errors.As(err, status) {
 		failure.Status, failure.Refused = status.StatusCode, isRefusal(status.StatusCode)
 	}
@@ -212,7 +212,7 @@ func unanswered(err error) *AnswerError {
 // FailureFields are what the log says of a failure.
 func FailureFields(err error, fields ...zap.Field) []zap.Field {
 	fields = append(fields, zap.Error(err))
-	if failure := new(AnswerError); errors.As(err, &failure) {
+	if failure := new(OPError); errors.As(err, &failure) {
 		if failure.Status != 0 {
 			fields = append(fields, zap.Int("status", failure.Status))
 		}

@@ -294,7 +294,7 @@ func (p *Provider) fetch(target *OP, sub *subRequest) (discovered, error) {
 // advise says what to do where something else than a discovery document is at its place, such as
 // on the site of an app.
 func (p *Provider) advise(err error) error {
-	failure := new(AnswerError)
+	failure := new(OPError)
 	if !errors.As(err, &failure) || failure.Status != http.StatusNotFound && failure.Status != http.StatusOK {
 		return err
 	}

@@ -113,7 +113,7 @@ func (s *subRequest) Send() (a *Answer, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			aborted, _ := p.(error) // http.ErrAbortHandler, perhaps
-			a, err = nil, &AnswerError{Err: fmt.Errorf("the handlers behind panicked: %v", p), Refused: errors.Is(aborted, http.ErrAbortHandler)}
+			a, err = nil, &OPError{Err: fmt.Errorf("the handlers behind panicked: %v", p), Refused: errors.Is(aborted, http.ErrAbortHandler)}
 		}
 	}()
 	if err := s.next.ServeHTTP(s.answer, s.request); err != nil {
@@ -141,7 +141,7 @@ func (s *subRequest) Document(isType func(http.Header) bool) ([]byte, error) {
 
 // Failure adds what an operator may do.
 func (s *subRequest) Failure(err error) error {
-	if failure := new(AnswerError); errors.As(err, &failure) {
+	if failure := new(OPError); errors.As(err, &failure) {
 		failure.advice = s.advice
 	}
 	return err
@@ -176,11 +176,11 @@ func (a *Answer) Write(p []byte) (int, error) {
 func (a *Answer) document(isType func(http.Header) bool) ([]byte, error) {
 	if a.Status != http.StatusOK {
 		err := fmt.Errorf("it is answered with status %d", a.Status)
-		return nil, &AnswerError{Err: err, Status: a.Status, Refused: a.Status == 0 || isRefusal(a.Status)}
+		return nil, &OPError{Err: err, Status: a.Status, Refused: a.Status == 0 || isRefusal(a.Status)}
 	}
 	if !isType(a.header) {
 		err := fmt.Errorf("it is answered with a page of type %q", a.header.Get("Content-Type"))
-		return nil, &AnswerError{Err: err, Status: a.Status, Refused: true}
+		return nil, &OPError{Err: err, Status: a.Status, Refused: true}
 	}
 	return exchange.Decode(a.header, a.body.Bytes(), exchange.MaxJSON)
 }
