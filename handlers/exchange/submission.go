@@ -68,9 +68,9 @@ func (s Submission) Has(match func(text string) bool) bool {
 	return false
 }
 
-// HasAnswer reports whether the request carries the code or a token of a response. An OP makes
+// HasResponse reports whether the request carries the code or a token of a response. An OP makes
 // those anew.
-func (s Submission) HasAnswer(values url.Values) bool {
+func (s Submission) HasResponse(values url.Values) bool {
 	return s.Has(func(text string) bool {
 		for _, name := range []string{"code", "id_token", "access_token"} {
 			if value := values.Get(name); value != "" && HasWord(text, value) {
@@ -81,9 +81,9 @@ func (s Submission) HasAnswer(values url.Values) bool {
 	})
 }
 
-// HasAnswerAt reports whether the request carries the address of a response together with
+// HasResponseAt reports whether the request carries the address of a response together with
 // parameters.
-func (s Submission) HasAnswerAt(target *url.URL) bool {
+func (s Submission) HasResponseAt(target *url.URL) bool {
 	address := target.Host + target.Path
 	return s.Has(func(text string) bool {
 		return strings.Contains(text, address+"?") || strings.Contains(text, address+"#")
