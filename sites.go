@@ -204,7 +204,7 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 		}
 		return next.ServeHTTP(w, r)
 	}
-	if s.endpoints.AreTaken(op) {
+	if s.endpoints.Yields(op) {
 		s.provider.Refresh(r, next)
 		return next.ServeHTTP(w, r)
 	}
@@ -238,7 +238,7 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 
 // discovered takes a response that passes to a client for the provider metadata.
 func (s *site) discovered(op *handlers.OP, r *http.Request, document []byte) *handlers.OP {
-	known := s.provider.Learn(op, r, document)
+	known := s.provider.Observe(op, r, document)
 	if known != nil {
 		s.backChannel.See(known)
 	}

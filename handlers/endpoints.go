@@ -41,10 +41,10 @@ func (e *Endpoints) Provisioned() *Claim {
 	return c
 }
 
-// AreTaken reports whether the OP's authorization endpoint is that of an OP that is configured
+// Yields reports whether the OP's authorization endpoint is that of an OP that is configured
 // before it, which is the one to serve it then. It is asked with every request, and looks only
 // at what is new.
-func (c *Claim) AreTaken(op *OP) bool {
+func (c *Claim) Yields(op *OP) bool {
 	if before := c.seen.Load(); before != op && c.seen.CompareAndSwap(before, op) && op.AuthorizationPath != "" {
 		c.all.claim(c, op.Issuer, op.Origin+op.AuthorizationPath)
 	}

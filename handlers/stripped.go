@@ -36,7 +36,7 @@ type urlPath struct{ path, raw string }
 
 // Way returns the way to the handlers behind for a request of which the path was rewritten; nil:
 // it was not.
-func (p *Paths) Way(r *http.Request, next caddyhttp.Handler) *Stripped {
+func (p *Paths) Restore(r *http.Request, next caddyhttp.Handler) *Stripped {
 	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	if !ok || original.URL == nil {
 		return nil
