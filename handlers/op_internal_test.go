@@ -70,7 +70,7 @@ func TestMetadataIsReadFromA200WithJSON(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a := &Answer{Status: tt.status, header: http.Header{"Content-Type": {tt.contentType}}}
+			a := &OPResponse{Status: tt.status, header: http.Header{"Content-Type": {tt.contentType}}}
 			a.body.WriteString(tt.body)
 			var m Metadata
 			document, err := a.document(exchange.IsJSON)
