@@ -74,8 +74,9 @@ func isTrustworthy(origin *url.URL) bool {
 	return origin.Scheme == "https" || IsLoopback(origin.Hostname())
 }
 
-// Cookie returns a cookie for the issuer's origin; readable: scripts may read it. SameSite=None, because the check page and
-// hidden prompt=none frames are in other sites' pages; where browsers refuse that, Lax is left.
+// Cookie returns a cookie for the issuer's origin; readable: scripts may read it. It is
+// SameSite=None, because the check page and hidden prompt=none frames are in other sites' pages;
+// where browsers refuse that, Lax is left.
 func (n cookieNames) Cookie(name, value string, maxAge time.Duration, readable bool) *http.Cookie {
 	c := &http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: int(maxAge.Seconds()),

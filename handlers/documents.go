@@ -28,7 +28,7 @@ type documents struct {
 	mu         sync.Mutex
 	refreshers Lately[*Refresher[discovered]] // by path
 	flights    int                            // how many of them are asking
-	remembered string                         // path of a document, as the registry has it; or empty
+	remembered string                         // path of a document in the registry; or empty
 }
 
 // path is where to ask for a document if the configuration does not name one; empty: none was
@@ -155,7 +155,8 @@ func (p *Provider) refreshAt(path string, r *http.Request, next caddyhttp.Handle
 func (d *documents) at(path string) *Refresher[discovered] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.refreshers.Get(path, func() *Refresher[discovered] { return new(Refresher[discovered]) })
+	type refresher = Refresher[discovered]
+	return d.refreshers.Get(path, func() *refresher { return new(refresher) })
 }
 
 // acquire reports whether another request may be sent, which ends with release.

@@ -40,8 +40,9 @@ func ValidatePath(option, path string) error {
 	u, err := url.ParseRequestURI(path)
 	if err != nil || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") ||
 		u.Path != path || u.EscapedPath() != path {
-		return fmt.Errorf("%s: %w %q: it must begin with one slash and have neither a query or fragment "+
-			"nor escapes or what needs them", option, ErrPath, path)
+		return fmt.Errorf("%s: %w %q: it must begin with one slash "+
+			"and have neither a query or fragment nor escapes or what needs them",
+			option, ErrPath, path)
 	}
 	return nil
 }
@@ -58,12 +59,13 @@ func ValidateEndpoint(option, path string) error {
 }
 
 // ValidateEndpoints reports why endpoints of ours cannot be where they are configured: each needs a
-// path of its own, where no document of the OP is. An empty path is the default; end is nil if there
-// is no end_session endpoint. Without issuers, the path of the issuer is not known, and so neither
-// are the defaults behind it. ValidateIssuers and ValidateDiscovery report issuers and paths that
-// are wrong themselves.
+// path of its own, where no document of the OP is. An empty path is the default; end is nil if
+// there is no end_session endpoint. Without issuers, the path of the issuer is not known, and so
+// neither are the defaults behind it. ValidateIssuers and ValidateDiscovery report issuers and
+// paths that are wrong themselves.
 func ValidateEndpoints(issuers, discovery []string, check string, end *string) error {
-	op, byDefault := &OP{Names: []IssuerName{{document: pattern{before: WellKnown}}}}, len(issuers) > 0
+	op := &OP{Names: []IssuerName{{document: pattern{before: WellKnown}}}}
+	byDefault := len(issuers) > 0
 	var err error
 	if byDefault {
 		if op, err = NewOP(issuers...); err != nil {
@@ -84,8 +86,8 @@ func ValidateEndpoints(issuers, discovery []string, check string, end *string) e
 		path = op.EndpointPath(path, DefaultEndSessionPath)
 	}
 	if path != "" && (check == path || check == path+ConfirmSuffix) {
-		return fmt.Errorf("check_session is %q, but end_session has %q and %q: each needs a path of its own",
-			check, path, path+ConfirmSuffix)
+		return fmt.Errorf("check_session is %q, but end_session has %q and %q: "+
+			"each needs a path of its own", check, path, path+ConfirmSuffix)
 	}
 	return errors.Join(
 		op.validateOwn("end_session", path), op.validateOwn("end_session", path+ConfirmSuffix))
@@ -94,14 +96,14 @@ func ValidateEndpoints(issuers, discovery []string, check string, end *string) e
 // validateOwn reports why an endpoint of ours cannot be at a path.
 func (op *OP) validateOwn(option, path string) error {
 	if op.HasDocument(path) {
-		return fmt.Errorf("%s: %w %q: the OP's discovery document is there; choose a path of its own",
-			option, ErrPath, path)
+		return fmt.Errorf("%s: %w %q: the OP's discovery document is there; "+
+			"choose a path of its own", option, ErrPath, path)
 	}
 	return nil
 }
 
-// EndpointPath returns the path of an endpoint of ours: the configured one, or the default behind the
-// issuer's own path.
+// EndpointPath returns the path of an endpoint of ours: the configured one, or the default behind
+// the issuer's own path.
 func (op *OP) EndpointPath(configured, byDefault string) string {
 	if configured != "" {
 		return configured

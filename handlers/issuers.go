@@ -57,8 +57,9 @@ func (p pattern) sibling(path string) (sibling pattern, ok bool) {
 // isSegment reports whether a text may stand for the * of an issuer: one path segment that is the
 // same escaped and unescaped (unreserved characters of RFC 3986, section 2.3).
 func isSegment(text string) bool {
+	reserved := func(c rune) bool { return c > 127 || !exchange.IsUnreserved(byte(c)) }
 	return text != "" && text != "." && text != ".." && len(text) <= maxSegment &&
-		!strings.ContainsFunc(text, func(c rune) bool { return c > 127 || !exchange.IsUnreserved(byte(c)) })
+		!strings.ContainsFunc(text, reserved)
 }
 
 // An IssuerName is a configured issuer: one, or all that differ in their last path segment.
@@ -119,13 +120,14 @@ func parseIssuers(issuers []string) ([]IssuerName, error) {
 			return nil, fmt.Errorf("%w %q: %w", ErrIssuer, text, err)
 		}
 		for _, before := range names {
-			switch {
-			case before.text == name.text:
+			if before.text == text {
 				return nil, fmt.Errorf("%w %q: it is given twice", ErrIssuer, text)
-			case before.covers(name):
-				return nil, fmt.Errorf("%w %q: %q stands for it already", ErrIssuer, text, before.text)
-			case name.covers(before):
-				return nil, fmt.Errorf("%w %q: %q stands for it already", ErrIssuer, before.text, text)
+			}
+			for _, pair := range [][2]IssuerName{{before, name}, {name, before}} {
+				if wide, one := pair[0], pair[1]; wide.covers(one) {
+					return nil, fmt.Errorf("%w %q: %q stands for it already",
+						ErrIssuer, one.text, wide.text)
+				}
 			}
 		}
 		names = append(names, name)
@@ -198,8 +200,8 @@ func ValidateDiscovery(paths ...string) error {
 func ValidateDiscoveryAlone(paths []string) error {
 	op, err := new(OP).withDocumentPaths(paths)
 	if err == nil && len(paths) > 0 && op.DiscoveryPath == "" {
-		err = fmt.Errorf("discovery: %w %q: without an issuer, the OP must be asked at a path without *",
-			ErrPath, paths[0])
+		err = fmt.Errorf("discovery: %w %q: "+
+			"without an issuer, the OP must be asked at a path without *", ErrPath, paths[0])
 	}
 	return err
 }
@@ -235,7 +237,9 @@ func (op *OP) Issues(issuer string) bool {
 
 // HasPathBelow reports whether the path of one of the OP's issuers is a path, or below it.
 func (op *OP) HasPathBelow(path string) bool {
-	return slices.ContainsFunc(op.Names, func(name IssuerName) bool { return IsPathBelow(name.Path, path) })
+	return slices.ContainsFunc(op.Names, func(name IssuerName) bool {
+		return IsPathBelow(name.Path, path)
+	})
 }
 
 // IsPathBelow reports whether a path is another one, or below it.

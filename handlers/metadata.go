@@ -82,10 +82,14 @@ func (m *Metadata) HasEndSession() bool { return m.EndSessionEndpoint != "" }
 func (m *Metadata) ClaimsSID() bool { return slices.Contains(m.ClaimsSupported, IDTokensSid) }
 
 // TakesRequestObjects reports whether authorization requests may be in request objects.
-func (m *Metadata) TakesRequestObjects() bool { return m.RequestParameter || m.SignedRequestObjects }
+func (m *Metadata) TakesRequestObjects() bool {
+	return m.RequestParameter || m.SignedRequestObjects
+}
 
 // TakesRequestURIs reports whether authorization requests may be pushed, or be elsewhere.
-func (m *Metadata) TakesRequestURIs() bool { return m.RequestURIParameter || m.PushedEndpoint != "" }
+func (m *Metadata) TakesRequestURIs() bool {
+	return m.RequestURIParameter || m.PushedEndpoint != ""
+}
 
 // EndpointPath returns the path of an endpoint; empty: it is not on the issuer's origin, and cannot
 // be observed.

@@ -160,7 +160,8 @@ func (op *OP) Hostname() string {
 // Serves reports whether a request is for the issuer's host. A site may take requests for any
 // host.
 func (op *OP) Serves(r *http.Request) bool {
-	return r.Host == op.Host || strings.EqualFold(strings.TrimSuffix(r.Host, op.defaultPort), op.Host)
+	return r.Host == op.Host ||
+		strings.EqualFold(strings.TrimSuffix(r.Host, op.defaultPort), op.Host)
 }
 
 // Owner returns the member of the OP's metadata that names a path, which is an endpoint of the

@@ -29,10 +29,11 @@ func ValidateOPAddress(address string) error {
 		return nil
 	}
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
-		strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#") {
-		return fmt.Errorf("op_address is %q, but must be http://host:port, https://host:port or unix//path, "+
-			"without a path on the OP", address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" ||
+		u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" ||
+		u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#") {
+		return fmt.Errorf("op_address is %q, but must be http://host:port, https://host:port "+
+			"or unix//path, without a path on the OP", address)
 	}
 	return nil
 }
@@ -53,8 +54,10 @@ func NewOPAddress(address string) (*OPAddress, error) {
 		ForceAttemptHTTP2:      true,
 	}
 	client := &http.Client{
-		Transport:     network,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: network,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
 	}
 	if socket, ok := strings.CutPrefix(address, "unix/"); ok {
 		network.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {

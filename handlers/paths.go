@@ -77,7 +77,8 @@ func (p *Paths) warn(from, to string) {
 	p.warned.Do(func() {
 		p.env.Logger.Warn("paths are rewritten before oidc_session",
 			zap.String("from", from), zap.String("to", to),
-			zap.String("advice", "put oidc_session before what rewrites them, or the OP may not be found: "+
+			zap.String("advice", "put oidc_session before what rewrites them, "+
+				"or the OP may not be found: "+
 				"it can be asked where a prefix is stripped, and no further"))
 	})
 }
@@ -134,5 +135,6 @@ func AsSent(r *http.Request, next caddyhttp.Handler) *http.Request {
 // hasPathPrefix reports whether a path is below a prefix, as Caddy compares them.
 func hasPathPrefix(path, prefix string) bool {
 	n := len(prefix)
-	return len(path) >= n && strings.EqualFold(path[:n], prefix) && (len(path) == n || path[n] == '/')
+	return len(path) >= n && strings.EqualFold(path[:n], prefix) &&
+		(len(path) == n || path[n] == '/')
 }

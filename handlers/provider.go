@@ -237,11 +237,12 @@ func (p *Provider) newOPAt(host, issuer string) (*OP, error) {
 		return nil, err
 	}
 	if op.HasSeveralIssuers() {
-		return nil, fmt.Errorf("%w %q: a * names issuers only where it is configured", ErrIssuer, issuer)
+		return nil, fmt.Errorf("%w %q: a * names issuers only where it is configured",
+			ErrIssuer, issuer)
 	}
 	if op.Host != host {
-		return nil, fmt.Errorf(
-			"the document is that of issuer %q, which is not at host %q: configure the issuer", issuer, host)
+		return nil, fmt.Errorf("the document is that of issuer %q, which is not at host %q: "+
+			"configure the issuer", issuer, host)
 	}
 	return op, nil
 }
@@ -299,7 +300,8 @@ func (p *Provider) Observe(target *OP, r *http.Request, document []byte) *OP {
 		return known
 	}
 	d, err := p.read(target.at(r.URL.Path), document)
-	if err != nil || d.op.AuthorizationPath == "" || r.URL.RawQuery != "" || !d.op.HasDocument(r.URL.Path) {
+	if err != nil || d.op.AuthorizationPath == "" ||
+		r.URL.RawQuery != "" || !d.op.HasDocument(r.URL.Path) {
 		return cmp.Or(known, p.named)
 	}
 	p.keep(d)
@@ -310,8 +312,8 @@ func (p *Provider) logFailure(target *OP, err error) {
 	fields := FailureFields(err, zap.String("url", target.discoveryURL()))
 	switch {
 	case p.known.Load() != nil:
-		p.env.Logger.Warn(
-			"the OP's discovery document cannot be refreshed; what is known of it stays in use", fields...)
+		p.env.Logger.Warn("the OP's discovery document cannot be refreshed; "+
+			"what is known of it stays in use", fields...)
 	case p.trouble == refusedSome:
 		p.env.Logger.Warn("the OP's discovery document is refused; "+
 			"sign-ins pass without session management until it is not", fields...)

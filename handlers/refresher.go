@@ -167,7 +167,9 @@ func (a *asking) Failed(now time.Time, who caller, err error) (news bool) {
 // refuse remembers a caller.
 func (a *asking) refuse(now time.Time, who caller) {
 	if len(a.refused) >= maxRefused {
-		maps.DeleteFunc(a.refused, func(_ caller, until time.Time) bool { return !now.Before(until) })
+		maps.DeleteFunc(a.refused, func(_ caller, until time.Time) bool {
+			return !now.Before(until)
+		})
 	}
 	if len(a.refused) >= maxRefused || a.refused == nil {
 		a.refused = make(map[caller]time.Time) // a forgotten caller asks once more

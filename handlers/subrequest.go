@@ -191,7 +191,8 @@ func (w *OPResponse) Write(p []byte) (int, error) {
 func (w *OPResponse) document(isType func(http.Header) bool) ([]byte, error) {
 	if w.Status != http.StatusOK {
 		err := fmt.Errorf("it is answered with status %d", w.Status)
-		return nil, &OPError{Err: err, Status: w.Status, Refused: w.Status == 0 || isRefusal(w.Status)}
+		refused := w.Status == 0 || isRefusal(w.Status)
+		return nil, &OPError{Err: err, Status: w.Status, Refused: refused}
 	}
 	if !isType(w.header) {
 		err := fmt.Errorf("it is answered with a page of type %q", w.header.Get("Content-Type"))
