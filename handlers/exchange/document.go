@@ -38,7 +38,8 @@ func (e DocumentEdit) Serve(w http.ResponseWriter, r *http.Request, next caddyht
 	whole := Unencoded(r)
 	whole.Method = http.MethodGet
 	for _, field := range []string{
-		"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "If-Range", "Range",
+		"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since",
+		"If-Range", "Range",
 	} {
 		whole.Header.Del(field)
 	}
