@@ -55,7 +55,7 @@ var architecture = []row{
 	{packages: "./handlers/clients", imports: slices.Concat(kernel, []string{"./assets", "golang.org/x/net/idna"})},
 	{packages: "./handlers/opkeys", imports: kernel},
 	{packages: "./handlers", imports: slices.Concat(kernel, []string{"golang.org/x/net/..."})},
-	{packages: "./handlers/exchange", imports: []string{caddyhttp, "golang.org/x/net/html"}},
+	{packages: "./handlers/exchange", imports: []string{caddyhttp, caddyhttp + "/encode", "golang.org/x/net/html"}},
 
 	// The level below the endpoints: these do not know each other, but that notices are the registry's.
 	{packages: "./registry/bolt/...", imports: []string{

@@ -329,7 +329,7 @@ func (h *Handler) Validate() error {
 
 // ServeHTTP serves a request by the path that the browser sent.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if way := h.site.paths.Way(r, next); way != nil {
+	if way := h.site.paths.Restore(r, next); way != nil {
 		return way.Serve(w, r, h.site.serve)
 	}
 	return h.site.serve(w, r, next)

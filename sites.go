@@ -121,7 +121,7 @@ func (s *site) env(app *App, h *Handler, logger *zap.Logger) handlers.Env {
 		IdleTimeout:     time.Duration(h.IdleTimeout),
 		Notifies:        s.backChannel.Notifies,
 		Wake:            s.backChannel.Wake,
-		SawIDToken:      s.backChannel.SawIDToken,
+		ObserveIDToken:      s.backChannel.ObserveIDToken,
 		Logger:          logger,
 		LogSubject:      h.LogSubject,
 		Now:             clock.Now,
@@ -206,7 +206,7 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 		}
 		return next.ServeHTTP(w, r)
 	}
-	if s.endpoints.AreTaken(op) {
+	if s.endpoints.Yields(op) {
 		s.provider.Refresh(r, next)
 		return next.ServeHTTP(w, r)
 	}
@@ -240,7 +240,7 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 
 // discovered takes a response that passes to a client for the provider metadata.
 func (s *site) discovered(op *handlers.OP, r *http.Request, document []byte) *handlers.OP {
-	known := s.provider.Learn(op, r, document)
+	known := s.provider.Observe(op, r, document)
 	if known != nil {
 		s.backChannel.See(known)
 	}

@@ -10,6 +10,16 @@ import (
 	"time"
 )
 
+// NavigationSlots and OtherSlots end the names of the pending cookies. Each pending request has one
+// of a few, since all of a site's cookies must fit into a request: servers refuse those with more
+// than some kilobytes. Frames, and all else that is no navigation that somebody sees, have some of
+// their own. So a page that asks in hidden frames, however often, takes no cookie from a sign-in
+// that is under way.
+const (
+	NavigationSlots = "01234567"
+	OtherSlots      = "abcd"
+)
+
 // IsLoopback reports whether a host is the browser's own machine.
 func IsLoopback(host string) bool {
 	host = strings.ToLower(host)
@@ -25,7 +35,7 @@ type cookieNames struct {
 	Session string // the sealed cookie: S in the comments
 	State   string // the browser state, readable by the check page: B in the comments
 	Pending string // the prefix of the pending cookies
-	// trustworthy reports whether browsers take cookies with Secure, SameSite=None and the __Host-
+	// Trustworthy reports whether browsers take cookies with Secure, SameSite=None and the __Host-
 	// prefix from the issuer.
 	Trustworthy bool
 }
@@ -64,11 +74,14 @@ func isTrustworthy(origin *url.URL) bool {
 	return origin.Scheme == "https" || IsLoopback(origin.Hostname())
 }
 
-// Cookie returns a cookie for the issuer's origin. SameSite=None, because the check page and
-// hidden prompt=none frames are in other sites' pages; where browsers refuse that, Lax is what is
-// left.
+// Cookie returns a cookie for the issuer's origin; readable: scripts may read it. It is
+// SameSite=None, because the check page and hidden prompt=none frames are in other sites' pages;
+// where browsers refuse that, Lax is left.
 func (n cookieNames) Cookie(name, value string, maxAge time.Duration, readable bool) *http.Cookie {
-	c := &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: int(maxAge.Seconds()), HttpOnly: !readable, SameSite: http.SameSiteLaxMode}
+	c := &http.Cookie{
+		Name: name, Value: value, Path: "/", MaxAge: int(maxAge.Seconds()),
+		HttpOnly: !readable, SameSite: http.SameSiteLaxMode,
+	}
 	if n.Trustworthy {
 		c.Secure, c.SameSite = true, http.SameSiteNoneMode
 	}
@@ -82,7 +95,7 @@ func (n cookieNames) Deletion(name string) *http.Cookie {
 	return c
 }
 
-// Strip takes the pending cookies out of a request, whose header must be the caller's own: the OP
+// Strip removes the pending cookies from a request, whose header must be the caller's own: the OP
 // has no use for them.
 func (n cookieNames) Strip(r *http.Request) {
 	for i, line := range r.Header["Cookie"] {
@@ -102,12 +115,3 @@ func (n cookieNames) Strip(r *http.Request) {
 		r.Header.Del("Cookie")
 	}
 }
-
-// Each pending request has one of a few cookies, since all of a site's cookies must fit into a
-// request: servers refuse those with more than some kilobytes. Frames, and whatever else is no
-// navigation that somebody sees, have some of their own. So a page that asks in hidden frames, as
-// often as it likes, takes no cookie from a sign-in that is under way.
-const (
-	NavigationSlots = "01234567"
-	OtherSlots      = "abcd"
-)

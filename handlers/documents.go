@@ -25,25 +25,24 @@ type documents struct {
 	recalling sync.Mutex
 	recalled  time.Time // when the registry was asked
 
-	mu      sync.Mutex
-	asked   Lately[*Refresher[discovered]] // by path
-	flights int                            // how many questions are under way
-	// the path of the document that the registry remembers; empty: it does not
-	known string
+	mu         sync.Mutex
+	refreshers Lately[*Refresher[discovered]] // by path
+	flights    int                            // how many of them are asking
+	remembered string                         // path of a document in the registry; or empty
 }
 
-// place is the path to ask for a document where the configuration does not say it; empty: none was
-// seen.
-func (d *documents) place(known *OP) string {
+// path is where to ask for a document if the configuration does not name one; empty: none was
+// observed.
+func (d *documents) path(known *OP) string {
 	if known != nil {
 		return known.DiscoveryPath
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.known
+	return d.remembered
 }
 
-// base is the OP that what a document says is added to; nil: nothing is known of the OP.
+// base is the OP that what a document says is added to; nil: its issuer is not yet discovered.
 func (p *Provider) base() *OP {
 	if p.named != nil {
 		return p.named
@@ -54,8 +53,8 @@ func (p *Provider) base() *OP {
 	return nil
 }
 
-// askedAt returns the OP with the path at which it is asked, unless its configuration says it;
-// nil: there is none.
+// askedAt returns the OP with the path at which it is asked, unless its configuration says it; nil:
+// there is none.
 func (op *OP) askedAt(path string) *OP {
 	if op.DiscoveryPath != "" {
 		return op
@@ -68,8 +67,8 @@ func (op *OP) askedAt(path string) *OP {
 	return &asked
 }
 
-// recall asks the registry where a document of the OP was seen, if nothing else says it: clients
-// that have their documents already do not fetch them because Caddy was started again.
+// recall asks the registry where a document of the OP was observed, if nothing else says it:
+// clients that have their documents already do not fetch them because Caddy was started again.
 func (p *Provider) recall(ctx context.Context) {
 	if p.named == nil || p.named.DiscoveryPath != "" {
 		return
@@ -78,7 +77,7 @@ func (p *Provider) recall(ctx context.Context) {
 	d.recalling.Lock()
 	defer d.recalling.Unlock()
 	now := p.env.Now()
-	if d.place(p.known.Load()) != "" || now.Sub(d.recalled) < recallRetryIn {
+	if d.path(p.known.Load()) != "" || now.Sub(d.recalled) < recallRetryIn {
 		return
 	}
 	d.recalled = now
@@ -93,16 +92,16 @@ func (p *Provider) recall(ctx context.Context) {
 	if p.named.HasDocument(facts.Discovery) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.known = facts.Discovery
+		d.remembered = facts.Discovery
 	}
 }
 
-// complete returns the OP, with the document that a request is for, or that seems to name what it
-// is for, if that was not seen yet: a client that has had its document for long asks for keys
-// alone. The request waits for it, at most two seconds.
+// complete returns the OP with the document that a request is for, or that seems to name what it is
+// for, if that was not observed yet: a client that has had its document for long asks for keys
+// alone. The request waits for it, at most MetadataWait.
 func (p *Provider) complete(op *OP, r *http.Request, next caddyhttp.Handler) *OP {
-	path := op.unseen(r.URL.Path)
-	if path == "" && op.HasSeveralDocuments() && op.HasDocument(r.URL.Path) && op.byDocument(r.URL.Path) == nil {
+	path := op.guessedDocument(r.URL.Path)
+	if path == "" && op.HasDocument(r.URL.Path) && !op.hasObserved(r.URL.Path) {
 		path = r.URL.Path
 	}
 	if path == "" {
@@ -115,9 +114,9 @@ func (p *Provider) complete(op *OP, r *http.Request, next caddyhttp.Handler) *OP
 	return op
 }
 
-// As returns an OP as one of its issuers has it, with that issuer's keys and algorithms. Where the
-// issuer's document was not seen, it is asked for; the request waits for it, at most two seconds.
-// What is not found has no keys.
+// As returns an OP as one of its issuers has it, with that issuer's keys and algorithms. If the
+// issuer's document was not observed, it is asked for; the request waits for it, at most
+// MetadataWait. Without a document, the OP has no keys.
 func (p *Provider) As(op *OP, issuer string, r *http.Request, next caddyhttp.Handler) *OP {
 	if !op.HasSeveralDocuments() || !op.Issues(issuer) {
 		return op
@@ -125,7 +124,7 @@ func (p *Provider) As(op *OP, issuer string, r *http.Request, next caddyhttp.Han
 	if view := op.As(issuer); view != nil {
 		return view
 	}
-	p.awaitAt(op.ownPlace(issuer), r, next)
+	p.awaitAt(op.ownDocumentPath(issuer), r, next)
 	if known := p.known.Load(); known != nil {
 		if view := known.As(issuer); view != nil {
 			return view
@@ -156,11 +155,12 @@ func (p *Provider) refreshAt(path string, r *http.Request, next caddyhttp.Handle
 func (d *documents) at(path string) *Refresher[discovered] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.asked.Get(path, func() *Refresher[discovered] { return new(Refresher[discovered]) })
+	type refresher = Refresher[discovered]
+	return d.refreshers.Get(path, func() *refresher { return new(refresher) })
 }
 
-// take reports whether another question may be asked, which is over when give is called.
-func (d *documents) take() bool {
+// acquire reports whether another request may be sent, which ends with release.
+func (d *documents) acquire() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.flights >= maxAsked {
@@ -170,42 +170,45 @@ func (d *documents) take() bool {
 	return true
 }
 
-func (d *documents) give() {
+func (d *documents) release() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.flights--
 }
 
-// awaitAt waits for one of the OP's documents, at most two seconds.
+// awaitAt waits for one of the OP's documents, at most MetadataWait.
 func (p *Provider) awaitAt(path string, r *http.Request, next caddyhttp.Handler) {
 	Await(r, func() (<-chan struct{}, bool) { return p.askAt(path, r, next) }, func() bool {
 		known := p.known.Load()
-		return known != nil && known.hasSeen(path)
+		return known != nil && known.hasObserved(path)
 	})
 }
 
-// askAt asks for one of the OP's documents, unless too many are asked for: see [refresher.ask].
-func (p *Provider) askAt(path string, r *http.Request, next caddyhttp.Handler) (flight <-chan struct{}, own bool) {
+// askAt asks for one of the OP's documents, unless too many are asked for: see [Refresher.Ask].
+func (p *Provider) askAt(
+	path string, r *http.Request, next caddyhttp.Handler,
+) (flight <-chan struct{}, own bool) {
 	return p.documents.at(path).Ask(p.env.Now, CallerOf(r, next), func() *Inquiry[discovered] {
 		target := p.base().at(path)
 		sub, err := NewSubRequest(p.env, r, next, target.discoveryURL())
-		if err != nil || !p.documents.take() {
+		if err != nil || !p.documents.acquire() {
 			return nil
 		}
 		return &Inquiry[discovered]{
 			Fetch: func() (discovered, error) {
-				defer p.documents.give()
+				defer p.documents.release()
 				return p.fetch(target, sub)
 			},
 			Keep: func(d discovered) func() {
 				return func() {
 					p.Mu.Lock()
 					defer p.Mu.Unlock()
-					p.learnt(d)
+					p.keep(d)
 				}
 			},
 			Failed: func(err error, _ bool) {
-				p.env.Logger.Debug("discovery document unavailable", FailureFields(err, zap.String("url", target.discoveryURL()))...)
+				p.env.Logger.Debug("discovery document unavailable",
+					FailureFields(err, zap.String("url", target.discoveryURL()))...)
 			},
 		}
 	})

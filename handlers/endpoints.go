@@ -7,32 +7,32 @@ import (
 	"go.uber.org/zap"
 )
 
-// Endpoints are the authorization endpoints of the OPs of one configuration, by who serves
-// them. Two OPs cannot have one: each answer would get the session of both, and what follows
-// would be read by the wrong one.
+// Endpoints are the authorization endpoints of the OPs of one Caddy configuration, and which block
+// serves each. Two OPs cannot have one endpoint: each response would get the session of both, and
+// what follows would be read by the wrong one. Use [NewEndpoints].
 type Endpoints struct {
 	logger *zap.Logger
 
 	mu     sync.Mutex
 	claims []*Claim // in the order of the configuration
-	told   map[[2]string]bool
+	logged map[[2]string]bool
 }
 
 // NewEndpoints returns those of a configuration without OPs.
 func NewEndpoints(logger *zap.Logger) *Endpoints {
-	return &Endpoints{logger: logger, told: make(map[[2]string]bool)}
+	return &Endpoints{logger: logger, logged: make(map[[2]string]bool)}
 }
 
-// A Claim is what one handler says of its OP.
+// A Claim is that of one block to the endpoint of its OP.
 type Claim struct {
-	all   *Endpoints
-	taken atomic.Bool
-	seen  atomic.Pointer[OP]
+	all      *Endpoints
+	yields   atomic.Bool
+	observed atomic.Pointer[OP]
 
-	issuer, endpoint string // empty: not known yet
+	issuer, endpoint string // empty: not yet discovered
 }
 
-// Provisioned takes in a handler. Those that came before it go before it.
+// Provisioned returns the claim of the next block of the configuration. Earlier ones go before it.
 func (e *Endpoints) Provisioned() *Claim {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -41,36 +41,39 @@ func (e *Endpoints) Provisioned() *Claim {
 	return c
 }
 
-// AreTaken reports whether the OP's authorization endpoint is that of an OP that is configured
-// before it, which is the one to serve it then. It is asked with every request, and looks only
-// at what is new.
-func (c *Claim) AreTaken(op *OP) bool {
-	if before := c.seen.Load(); before != op && c.seen.CompareAndSwap(before, op) && op.AuthorizationPath != "" {
+// Yields reports whether the OP's authorization endpoint is that of an OP that is configured before
+// it, which is the one to serve it then. It is called with every request, and looks only at what is
+// new.
+func (c *Claim) Yields(op *OP) bool {
+	before := c.observed.Load()
+	if before != op && c.observed.CompareAndSwap(before, op) && op.AuthorizationPath != "" {
 		c.all.claim(c, op.Issuer, op.Origin+op.AuthorizationPath)
 	}
-	return c.taken.Load()
+	return c.yields.Load()
 }
 
-// claim notes whose endpoint it is, and decides anew who serves it.
+// claim notes whose endpoint it is, and decides anew which block serves each.
 func (e *Endpoints) claim(c *Claim, issuer, endpoint string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	c.issuer, c.endpoint = issuer, endpoint
-	first := make(map[string]string) // the issuers that serve endpoints
+	owners := make(map[string]string) // the issuers that serve endpoints
 	for _, claim := range e.claims {
 		if claim.endpoint == "" {
 			continue
 		}
-		owner, known := first[claim.endpoint]
+		owner, known := owners[claim.endpoint]
 		if !known {
 			owner = claim.issuer
-			first[claim.endpoint] = owner
+			owners[claim.endpoint] = owner
 		}
-		claim.taken.Store(owner != claim.issuer)
-		if pair := [2]string{owner, claim.issuer}; owner != claim.issuer && !e.told[pair] {
-			e.told[pair] = true
+		yields := owner != claim.issuer
+		claim.yields.Store(yields)
+		if pair := [2]string{owner, claim.issuer}; yields && !e.logged[pair] {
+			e.logged[pair] = true
 			e.logger.Error("two oidc_session blocks are for one OP: the second does nothing",
-				zap.String("authorization_endpoint", claim.endpoint), zap.String("issuer", owner), zap.String("second_issuer", claim.issuer),
+				zap.String("authorization_endpoint", claim.endpoint),
+				zap.String("issuer", owner), zap.String("second_issuer", claim.issuer),
 				zap.String("advice", "write one block with both issuers"))
 		}
 	}

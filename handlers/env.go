@@ -12,55 +12,59 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
-// Env is the world a handler works in. All fields are required.
+// Env is what the endpoints of one site share. All fields are required, but for those that say
+// what their zero value means.
 type Env struct {
-	// Keys returns the shared keys. It fails while they cannot be had; what needs them passes
-	// untouched then.
+	// Keys returns the shared keys. It fails while they are unavailable; requests that need them
+	// pass unchanged then.
 	Keys func(context.Context) (*sessionstate.Keyring, error)
 
 	// Registry records sessions.
 	Registry *registry.Registry
 
-	// Prepare makes a sub-request ready for the handlers behind, which find the caller's variables
-	// and placeholders in it. The response writer is the sub-request's own.
+	// Prepare makes a request of ours ready for the handlers behind, which find the caller's
+	// variables and placeholders in it. The response writer is that of the request.
 	Prepare func(sub, caller *http.Request, w http.ResponseWriter) *http.Request
 
-	// OPAddress is asked in place of the handlers behind; nil: there is none.
+	// OPAddress is asked in place of the handlers behind; nil: they are asked.
 	OPAddress *OPAddress
 
-	// Replace returns a text with the placeholders of a request in place; what is none that is
-	// known stays.
+	// Replace returns a text with the placeholders of a request replaced; unknown ones stay.
 	Replace func(r *http.Request, text string) string
 
 	// SessionLifetime is how long a session lasts from its start.
 	SessionLifetime time.Duration
-	// IdleTimeout is after how long a session ends that nobody signs in to an app by; zero: it
-	// does not end so.
+	// IdleTimeout is how long a session lasts without a sign-in to an app; zero: it has no such
+	// end.
 	IdleTimeout time.Duration
 
-	// Tells reports whether the clients of an OP's sessions are notified when those end. Wake has
-	// new notices looked for. SawIDToken is called with each ID token of a client, and may wait
-	// for the registry where that is news.
-	Notifies   func(op *OP) bool
-	Wake       func()
-	SawIDToken func(ctx context.Context, op *OP, clientID string, token tokens.IDToken)
+	// Notifies reports whether the clients of an OP's sessions are notified when those end.
+	Notifies func(op *OP) bool
+	// Wake has new notifications delivered at once.
+	Wake func()
+	// ObserveIDToken is called with each ID token of a client. It may wait for the registry.
+	ObserveIDToken func(ctx context.Context, op *OP, clientID string, token tokens.IDToken)
 
+	// Logger is that of the site.
 	Logger *zap.Logger
-	// LogSubject has the log say who the user of a session is, to those who can compare.
+	// LogSubject has the log name the user of a session, by a pseudonym.
 	LogSubject bool
-	Now        func() time.Time
+	// Now is the clock.
+	Now func() time.Time
 }
 
-// Bounds of what is read and kept. What is over a bound passes untouched.
+// Bounds of what is read and kept, in bytes. Requests and responses over a bound pass unchanged.
 const (
-	MaxLocation     = 32 << 10 // bytes of a Location
-	MaxClientID     = 512      // bytes
-	MaxState        = 8 << 10  // bytes of OAuth state
-	MaxCode         = 4 << 10  // bytes
-	MaxSessionState = 2 << 10  // bytes
-	MaxCheck        = 8 << 10  // bytes of the form of one check
+	MaxLocation     = 32 << 10 // of a Location
+	MaxClientID     = 512      // of a client_id, or an issuer
+	MaxState        = 8 << 10  // of an OAuth state
+	MaxCode         = 4 << 10  // of a code
+	MaxSessionState = 2 << 10  // of a session_state
+	MaxCheck        = 8 << 10  // of the form of one check
 )
 
 // RecordingContext is the context for recording what the OP has done: it has happened, even if the
 // client has gone meanwhile. The registry and the keys bound their own time.
-func RecordingContext(r *http.Request) context.Context { return context.WithoutCancel(r.Context()) }
+func RecordingContext(r *http.Request) context.Context {
+	return context.WithoutCancel(r.Context())
+}

@@ -25,13 +25,13 @@ func (x *Provider) AskAt(path string, r *http.Request, next caddyhttp.Handler) (
 
 const MaxSegment = maxSegment
 
-func (x *OP) OwnPlace(issuer string) string { return x.ownPlace(issuer) }
+func (x *OP) OwnPlace(issuer string) string { return x.ownDocumentPath(issuer) }
 
 const MaxViews = maxViews
 
 func (x *OP) Views() []*OP { return x.views }
 
-func (x *OP) WithPlaces(paths []string) (*OP, error) { return x.withPlaces(paths) }
+func (x *OP) WithPlaces(paths []string) (*OP, error) { return x.withDocumentPaths(paths) }
 
 func (x *OP) DiscoveryURL() string { return x.discoveryURL() }
 
@@ -57,4 +57,4 @@ func (x *subRequest) Request() *http.Request { return x.request }
 
 func (x *subRequest) Cancel() context.CancelFunc { return x.cancel }
 
-func (x *Answer) Body() *bytes.Buffer { return &x.body }
+func (x *OPResponse) Body() *bytes.Buffer { return &x.body }

@@ -128,7 +128,7 @@ func TestSubjectsAreNotComparedAcrossIssuers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if op, _ = op.With(handlers.Metadata{SubjectTypesSupported: []string{"public"}}); op.PublicSubjects != want {
+		if op, _ = op.With(handlers.Metadata{SubjectTypesSupported: []string{"public"}}); op.PublicSubjects() != want {
 			t.Errorf("%s: %v", configured, !want)
 		}
 	}
@@ -150,7 +150,7 @@ func TestWhicheverDocumentIsAskedForFirstTellsTheEndpoints(t *testing.T) {
 	if op := c.Find("/application/o/wiki/jwks/"); op.KeysAt("/application/o/wiki/jwks/").DocumentIssuer != handlerstest.Issuer+"/application/o/wiki/" {
 		t.Error("the keys of another client are not known")
 	}
-	if op := c.Find("/application/o/app/end/"); !op.EndsAt("/application/o/app/end/") || !op.EndsAt("/application/o/shop/end/") || op.EndsAt("/application/o/x/end/") {
+	if op := c.Find("/application/o/app/end/"); !op.IsEndSessionPath("/application/o/app/end/") || !op.IsEndSessionPath("/application/o/shop/end/") || op.IsEndSessionPath("/application/o/x/end/") {
 		t.Error("the end_session endpoint of another client is not known")
 	}
 	if n := c.Fetches.Load(); n != 3 {

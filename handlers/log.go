@@ -10,29 +10,32 @@ import (
 )
 
 // LogStart logs that a session has started: at which client, and with which user, if an ID token
-// has said that already.
-func (env Env) LogStart(ctx context.Context, issuer string, id sessionstate.SessionID, clientID, sub string) {
+// has named one already; else sub is empty.
+func (env Env) LogStart(
+	ctx context.Context, issuer string, id sessionstate.SessionID, clientID, sub string,
+) {
 	env.Logger.Info("session started", zap.String("issuer", issuer), zap.Stringer("session", id),
 		zap.String("client_id", clientID), env.subject(ctx, issuer, sub))
 }
 
-// LogUser logs who a client's user in a session is, which in the code flow is known only when the
-// code is redeemed. Without log_subject there is nothing to log.
+// LogUser logs the user of a client in a session, who in the code flow is known only when the code
+// is redeemed. Without log_subject there is nothing to log.
 func (env Env) LogUser(ctx context.Context, session *registry.Session, clientID, sub string) {
 	if env.LogSubject {
-		env.Logger.Info("user signed in", zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
+		env.Logger.Info("user signed in",
+			zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
 			zap.String("client_id", clientID), env.subject(ctx, session.Issuer, sub))
 	}
 }
 
-// fullSessions are those of which logFull has said it.
+// fullSessions are those that LogFull has logged.
 var fullSessions Recent[struct{}]
 
-// LogFull logs, once, that something of a session's sign-ins was not recorded for want of room.
+// LogFull logs, once a session, that some of its sign-ins were not recorded for want of room.
 func (env Env) LogFull(session *registry.Session) {
 	if fullSessions.First(session.ID) {
-		env.Logger.Warn("a session has more clients or subjects than are recorded", zap.String("issuer", session.Issuer),
-			zap.Stringer("session", session.ID))
+		env.Logger.Warn("a session has more clients or subjects than are recorded",
+			zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID))
 	}
 }
 
@@ -42,8 +45,10 @@ func (env Env) LogEnd(ctx context.Context, session *registry.Session) {
 	if !session.Successor.IsZero() {
 		successor = zap.Stringer("successor", session.Successor)
 	}
-	env.Logger.Info("session ended", zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
-		zap.String("reason", string(session.Reason)), successor, env.subject(ctx, session.Issuer, userOf(session)))
+	env.Logger.Info("session ended",
+		zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
+		zap.String("reason", string(session.Reason)), successor,
+		env.subject(ctx, session.Issuer, userOf(session)))
 }
 
 // subject is the log's field for a user: see [sessionstate.Keyring.Pseudonym].
@@ -72,10 +77,7 @@ func userOf(session *registry.Session) string {
 	return first.Sub
 }
 
-// LogUnrecorded logs that the registry could not be asked: what is done instead is said in the
-// message.
+// LogUnrecorded logs that the registry is unavailable. The message says what follows from that.
 func LogUnrecorded(logger *zap.Logger, message string, err error) {
-	if c := logger.Check(zap.WarnLevel, message); c != nil {
-		c.Write(zap.Error(err))
-	}
+	logger.Warn(message, zap.Error(err))
 }

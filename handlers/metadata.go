@@ -9,7 +9,7 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// WellKnown is where an OP's metadata stands, behind its issuer (OpenID Connect Discovery 1.0,
+// WellKnown is the path of an OP's metadata, behind its issuer (OpenID Connect Discovery 1.0,
 // section 4).
 const WellKnown = "/.well-known/openid-configuration"
 
@@ -19,35 +19,41 @@ type Metadata struct {
 	AuthorizationEndpoint string   `json:"authorization_endpoint"`
 	TokenEndpoint         string   `json:"token_endpoint"`
 	RegistrationEndpoint  string   `json:"registration_endpoint"`
-	PushedEndpoint        string   `json:"pushed_authorization_request_endpoint"` // RFC 9126, section 5
 	SubjectTypesSupported []string `json:"subject_types_supported"`
 	RequestParameter      bool     `json:"request_parameter_supported"`
-	RequestURIParameter   bool     `json:"request_uri_parameter_supported"` // its default, true, counts for nothing here
-	SignedRequestObjects  bool     `json:"require_signed_request_object"`   // RFC 9101, section 10.5
 	JWKSURI               string   `json:"jwks_uri"`
 	SigningAlgorithms     []string `json:"id_token_signing_alg_values_supported"`
-	BackChannelLogout     bool     `json:"backchannel_logout_supported"`  // Back-Channel Logout 1.0, section 2.1
-	FrontChannelLogout    bool     `json:"frontchannel_logout_supported"` // Front-Channel Logout 1.0, section 3
 	ClaimsSupported       []string `json:"claims_supported"`
-	CheckSessionIframe    string   `json:"check_session_iframe"` // Session Management 1.0, section 3.3
-	EndSessionEndpoint    string   `json:"end_session_endpoint"` // RP-Initiated Logout 1.0, section 2.1
+
+	// RFC 9126, section 5
+	PushedEndpoint string `json:"pushed_authorization_request_endpoint"`
+	// its default, true, counts for nothing here
+	RequestURIParameter bool `json:"request_uri_parameter_supported"`
+	// RFC 9101, section 10.5
+	SignedRequestObjects bool `json:"require_signed_request_object"`
+	// Back-Channel Logout 1.0, section 2.1
+	BackChannelLogout bool `json:"backchannel_logout_supported"`
+	// Front-Channel Logout 1.0, section 3
+	FrontChannelLogout bool `json:"frontchannel_logout_supported"`
+	// Session Management 1.0, section 3.3
+	CheckSessionIframe string `json:"check_session_iframe"`
+	// RP-Initiated Logout 1.0, section 2.1
+	EndSessionEndpoint string `json:"end_session_endpoint"`
 
 	members map[string]json.RawMessage // all of them
 }
 
 // parseMetadata reads the document.
-func parseMetadata(document []byte) (Metadata, error) {
-	var m Metadata
-	if err := json.Unmarshal(document, &m); err != nil {
+func parseMetadata(document []byte) (m Metadata, err error) {
+	if json.Unmarshal(document, &m) != nil || json.Unmarshal(document, &m.members) != nil {
 		return Metadata{}, errors.New("the discovery document is no JSON object as it should be")
 	}
-	_ = json.Unmarshal(document, &m.members) // which is one: see above
 	return m, nil
 }
 
 // owners are the names of the members that name an address on the issuer's origin, by its path:
 // endpoints of the OP, and pages about it.
-func (m Metadata) owners(issuerOrigin string) map[string]string {
+func (m *Metadata) owners(issuerOrigin string) map[string]string {
 	owners := make(map[string]string)
 	for name, value := range m.members {
 		var address string
@@ -59,14 +65,34 @@ func (m Metadata) owners(issuerOrigin string) map[string]string {
 	return owners
 }
 
-// publicSubjects reports whether equal End-Users have equal subs at all clients: the OP offers
-// nothing but public subjects (OpenID Connect Core 1.0, section 8).
-func (m Metadata) publicSubjects() bool {
-	return slices.Equal(m.SubjectTypesSupported, []string{"public"})
+// PublicSubjects reports whether equal End-Users have equal subs at all clients: the OP offers
+// only public subjects (OpenID Connect Core 1.0, section 8). A sub means something at its own
+// issuer only (section 2).
+func (op *OP) PublicSubjects() bool {
+	return slices.Equal(op.SubjectTypesSupported, []string{"public"}) && !op.HasSeveralIssuers()
 }
 
-// EndpointPath returns the path of an endpoint, or "" when it is not on the issuer's origin, where
-// it could not be observed.
+// HasCheckSession reports whether the OP has a check page of its own.
+func (m *Metadata) HasCheckSession() bool { return m.CheckSessionIframe != "" }
+
+// HasEndSession reports whether the OP has an end_session endpoint of its own, on any origin.
+func (m *Metadata) HasEndSession() bool { return m.EndSessionEndpoint != "" }
+
+// ClaimsSID reports whether the OP says that its ID tokens have a sid.
+func (m *Metadata) ClaimsSID() bool { return slices.Contains(m.ClaimsSupported, IDTokensSid) }
+
+// TakesRequestObjects reports whether authorization requests may be in request objects.
+func (m *Metadata) TakesRequestObjects() bool {
+	return m.RequestParameter || m.SignedRequestObjects
+}
+
+// TakesRequestURIs reports whether authorization requests may be pushed, or be elsewhere.
+func (m *Metadata) TakesRequestURIs() bool {
+	return m.RequestURIParameter || m.PushedEndpoint != ""
+}
+
+// EndpointPath returns the path of an endpoint; empty: it is not on the issuer's origin, and cannot
+// be observed.
 func EndpointPath(endpoint, issuerOrigin string) string {
 	origin, err := sessionstate.Origin(endpoint)
 	if err != nil || origin != issuerOrigin {

@@ -7,12 +7,13 @@ import (
 )
 
 // Nearest returns the known word that another one probably stands for; empty: none is near. A word
-// is near with few edits, or if it is the beginning or the end of one known word only.
+// is near with few edits, or if it begins or ends exactly one known word.
 func Nearest(word string, known []string) string {
 	best, edits := "", min(3, 1+len(word)/4)+1
 	var parts []string
 	for _, other := range slices.Sorted(slices.Values(known)) {
-		if n := distance(strings.ToLower(word), strings.ToLower(other)); n < edits && n < len(other) {
+		n := distance(strings.ToLower(word), strings.ToLower(other))
+		if n < edits && n < len(other) {
 			best, edits = other, n
 		}
 		if len(word) > 3 && (strings.HasPrefix(other, word) || strings.HasSuffix(other, word)) {
@@ -33,7 +34,7 @@ func DidYouMean(word string, known []string) string {
 	return ""
 }
 
-// distance returns the fewest insertions, deletions, substitutions and swaps of neighbors between
+// distance returns the fewest insertions, deletions, substitutions and swaps of neighbours between
 // two words (optimal string alignment).
 func distance(a, b string) int {
 	before, last := []int(nil), make([]int, len(b)+1)
@@ -58,7 +59,7 @@ func distance(a, b string) int {
 	return last[len(b)]
 }
 
-// OneOf reports why a value is none of those that an option may have. An empty one is the default.
+// OneOf reports why an option cannot have a value. An empty value is the default.
 func OneOf(option, value string, allowed ...string) error {
 	if value == "" || slices.Contains(allowed, value) {
 		return nil

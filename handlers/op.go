@@ -6,66 +6,61 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// What an OP's ID tokens may be known to have, before any was seen.
+// What an OP's ID tokens may be configured to have, before any was observed.
 const (
 	IDTokensKid = "kid" // the name of the key that signed it
 	IDTokensSid = "sid" // the name of the OP's session
 )
 
-// An OP is what is known of the OpenID Provider at a site. It never changes: what is learnt anew
+// An OP is what is known of the OpenID Provider at a site. It never changes: what is discovered
 // makes a new one.
 type OP struct {
-	// Issuer is what all that is recorded and sealed of the OP goes by: its issuer identifier,
-	// exactly as its document has it; of an OP with several, the first that is configured, which
-	// may end in a *.
+	// Issuer identifies the OP in all that is recorded and sealed: its issuer identifier, exactly
+	// as its document has it. Of an OP with several, it is the first that is configured, which may
+	// end in a *.
 	Issuer string
 	// Origin is the issuer's origin (RFC 6454).
 	Origin string
-	// DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath, JWKSPath and
-	// RegistrationPath are the paths of the OP's endpoints on that origin, not escaped. Empty: not
-	// known, or elsewhere.
-	DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath, JWKSPath, RegistrationPath string
-
-	Path           string       // that its issuers share, without a slash at its end
-	Names          []IssuerName // one at least
-	places         []pattern    // where documents are that are not at their issuers' own places
-	DocumentIssuer string       // that the document names which the fields below are of
-	DocumentPath   string       // the path of that document
-	// of an OP with several documents: the OP by each, the latest first
-	views   []*OP
-	guessed []guess // of such an OP, by the latest
-
-	// from the OP's document, which the fields below are of
-	Discovered            bool
-	HasBackChannelLogout  bool // the OP has back-channel logout of its own
-	HasFrontChannelLogout bool // the OP has front-channel logout of its own
-	HasCheckSession       bool // the OP's document names a check_session_iframe
-	// the OP's document has an end_session_endpoint of its own, wherever that is
-	HasEndSession bool
-	owners        map[string]string // the names of the document's members that name a path
-	JWKSURI       string            // as the OP's document has it; empty: not known
-	// that the OP signs ID tokens with, as its document has them
-	SigningAlgorithms []string
-	PublicSubjects    bool
-	ClaimsSID         bool // the OP's document says that ID tokens have a sid
-	RequestObjects    bool // requests may be in request objects
-	RequestURIs       bool // requests may be pushed, or elsewhere
-	Cookies           cookieNames
-	// of the origin, with the port if that is not the scheme's default
+	// Host is the origin's host, with the port if that is not the scheme's default.
 	Host        string
 	defaultPort string
+	// Path is the path that the issuers share, without a slash at its end.
+	Path string
+	// Names are the configured issuers, at least one.
+	Names []IssuerName
+	// Cookies are the names of our cookies at the OP.
+	Cookies cookieNames
+
+	documentPaths []pattern // of documents that are not at their issuers' own paths
+
+	// DiscoveryPath, AuthorizationPath, TokenPath, PushedPath, EndSessionPath, JWKSPath and
+	// RegistrationPath are the paths of the OP's endpoints on that origin, not escaped. Empty: not
+	// discovered, or elsewhere.
+	DiscoveryPath, AuthorizationPath, TokenPath, PushedPath string
+	EndSessionPath, JWKSPath, RegistrationPath              string
+
+	// Discovered reports whether a document of the OP was read.
+	Discovered bool
+	// Metadata is that document. Its Issuer may be another one of the OP's issuers.
+	Metadata
+	// DocumentIssuer is the issuer that the document names, and DocumentPath where it was.
+	DocumentIssuer, DocumentPath string
+
+	owners  map[string]string // the members of the document that name a path, by path
+	views   []*OP             // of an OP with several documents: the OP by each, the latest first
+	guessed []guess           // of such an OP, by the latest
 }
 
 // ErrIssuer says that a string is no issuer identifier (OpenID Connect Discovery 1.0, section 3).
 var ErrIssuer = errors.New("invalid issuer")
 
-// NewOP returns what its issuers say of an OP before anything is learnt.
+// NewOP returns what its issuers say of an OP before anything is discovered. Its errors wrap
+// ErrIssuer.
 func NewOP(issuers ...string) (*OP, error) {
 	op, err := newOPOf(issuers[0])
 	if err != nil {
@@ -77,7 +72,8 @@ func NewOP(issuers ...string) (*OP, error) {
 			return nil, err
 		}
 		if other.Origin != op.Origin {
-			return nil, fmt.Errorf("%w %q: it must have the origin of the others, %s", ErrIssuer, issuer, op.Origin)
+			return nil, fmt.Errorf("%w %q: it must have the origin of the others, %s",
+				ErrIssuer, issuer, op.Origin)
 		}
 	}
 	if op.Names, err = parseIssuers(issuers); err != nil {
@@ -91,15 +87,18 @@ func NewOP(issuers ...string) (*OP, error) {
 	return op, nil
 }
 
-// newOPOf returns what the one or first issuer of an OP says of it.
+// newOPOf returns what one issuer says of its OP.
 func newOPOf(issuer string) (*OP, error) {
 	origin, err := sessionstate.Origin(issuer)
 	if err != nil {
-		return nil, fmt.Errorf("%w %q: %w; it must be a URL, such as https://op.example.com", ErrIssuer, issuer, err)
+		return nil, fmt.Errorf("%w %q: %w; it must be a URL, such as https://op.example.com",
+			ErrIssuer, issuer, err)
 	}
 	u, err := url.Parse(issuer)
-	if err != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(issuer, "#") || len(issuer) > MaxClientID {
-		return nil, fmt.Errorf("%w %q: it has a query or a fragment, or is too long; write it as the OP's discovery document has it", ErrIssuer, issuer)
+	if err != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(issuer, "#") ||
+		len(issuer) > MaxClientID {
+		return nil, fmt.Errorf("%w %q: it has a query or a fragment, or is too long; "+
+			"write it as the OP's discovery document has it", ErrIssuer, issuer)
 	}
 	scheme, host, _ := strings.Cut(origin, "://")
 	return &OP{
@@ -111,12 +110,12 @@ func newOPOf(issuer string) (*OP, error) {
 	}, nil
 }
 
-// withPlaces returns the OP with the paths of documents that are not at their issuers' own places.
-// It is asked at the first that is one path.
-func (op *OP) withPlaces(paths []string) (*OP, error) {
+// withDocumentPaths returns the OP with the paths of documents that are not at their issuers' own
+// paths. It is asked at the first that is one path.
+func (op *OP) withDocumentPaths(paths []string) (*OP, error) {
 	with := *op
 	var err error
-	if with.places, err = parseDiscoveryPaths(paths); err != nil {
+	if with.documentPaths, err = parseDiscoveryPaths(paths); err != nil {
 		return nil, err
 	}
 	with.DiscoveryPath = with.AskedPath()
@@ -125,38 +124,29 @@ func (op *OP) withPlaces(paths []string) (*OP, error) {
 
 // With returns the OP with what its document says, and the names of the endpoints that cannot be
 // observed.
-func (op *OP) With(m Metadata) (learnt *OP, elsewhere []string) {
-	known := *op
-	known.Discovered, known.DocumentPath = true, op.DiscoveryPath
-	if known.Issues(m.Issuer) {
-		known.DocumentIssuer = m.Issuer
+func (op *OP) With(m Metadata) (discovered *OP, elsewhere []string) {
+	with := *op
+	with.Discovered, with.Metadata, with.DocumentPath = true, m, op.DiscoveryPath
+	if with.Issues(m.Issuer) {
+		with.DocumentIssuer = m.Issuer
 	}
-	known.HasBackChannelLogout, known.HasFrontChannelLogout = m.BackChannelLogout, m.FrontChannelLogout
-	known.RegistrationPath = EndpointPath(m.RegistrationEndpoint, op.Origin)
-	known.JWKSPath = EndpointPath(m.JWKSURI, op.Origin)
-	known.AuthorizationPath = EndpointPath(m.AuthorizationEndpoint, op.Origin)
-	known.TokenPath = EndpointPath(m.TokenEndpoint, op.Origin)
-	known.PushedPath = EndpointPath(m.PushedEndpoint, op.Origin)
-	known.EndSessionPath = EndpointPath(m.EndSessionEndpoint, op.Origin)
-	known.HasCheckSession = m.CheckSessionIframe != ""
-	known.HasEndSession = m.EndSessionEndpoint != ""
-	known.owners = m.owners(op.Origin)
-	known.JWKSURI, known.SigningAlgorithms = m.JWKSURI, m.SigningAlgorithms
-	// A sub means something at its own issuer only (OpenID Connect Core 1.0, section 2).
-	known.PublicSubjects = m.publicSubjects() && !op.HasSeveralIssuers()
-	known.ClaimsSID = slices.Contains(m.ClaimsSupported, IDTokensSid)
-	known.RequestObjects = m.RequestParameter || m.SignedRequestObjects
-	known.RequestURIs = m.RequestURIParameter || m.PushedEndpoint != ""
-	if known.AuthorizationPath == "" {
+	with.AuthorizationPath = EndpointPath(m.AuthorizationEndpoint, op.Origin)
+	with.TokenPath = EndpointPath(m.TokenEndpoint, op.Origin)
+	with.PushedPath = EndpointPath(m.PushedEndpoint, op.Origin)
+	with.EndSessionPath = EndpointPath(m.EndSessionEndpoint, op.Origin)
+	with.JWKSPath = EndpointPath(m.JWKSURI, op.Origin)
+	with.RegistrationPath = EndpointPath(m.RegistrationEndpoint, op.Origin)
+	with.owners = m.owners(op.Origin)
+	if with.AuthorizationPath == "" {
 		elsewhere = append(elsewhere, "authorization_endpoint")
 	}
-	if known.TokenPath == "" && m.TokenEndpoint != "" {
+	if with.TokenPath == "" && m.TokenEndpoint != "" {
 		elsewhere = append(elsewhere, "token_endpoint")
 	}
-	return &known, elsewhere
+	return &with, elsewhere
 }
 
-// discoveryURL is where the OP's document stands.
+// discoveryURL is the address of the OP's document.
 func (op *OP) discoveryURL() string { return op.Origin + op.DiscoveryPath }
 
 // Hostname is the issuer's host without a port.
@@ -167,14 +157,15 @@ func (op *OP) Hostname() string {
 	return op.Host
 }
 
-// Serves reports whether a request is for the issuer's host. A request for another host, on a site
-// that takes any, is not ours.
+// Serves reports whether a request is for the issuer's host. A site may take requests for any
+// host.
 func (op *OP) Serves(r *http.Request) bool {
-	return r.Host == op.Host || strings.EqualFold(strings.TrimSuffix(r.Host, op.defaultPort), op.Host)
+	return r.Host == op.Host ||
+		strings.EqualFold(strings.TrimSuffix(r.Host, op.defaultPort), op.Host)
 }
 
-// Owner returns the member of the OP's metadata by which a path is an endpoint of the OP's own;
-// empty: none is known.
+// Owner returns the member of the OP's metadata that names a path, which is an endpoint of the
+// OP's own then; empty: none does.
 func (op *OP) Owner(path string) string {
 	for _, view := range op.views {
 		if member := view.owners[path]; member != "" {
@@ -183,7 +174,3 @@ func (op *OP) Owner(path string) string {
 	}
 	return op.owners[path]
 }
-
-// plainHTTP reports whether browsers get the OP's pages by http from a host that they do not treat
-// as trustworthy.
-func (op *OP) plainHTTP() bool { return !op.Cookies.Trustworthy }

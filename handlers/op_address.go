@@ -17,7 +17,7 @@ import (
 )
 
 // An OPAddress is where the OP is asked directly, past the site: no wall of the site's stands
-// there. It answers our own questions in place of the handlers behind.
+// there. It answers our own requests in place of the handlers behind.
 type OPAddress struct {
 	base   string // of URLs
 	client *http.Client
@@ -29,14 +29,17 @@ func ValidateOPAddress(address string) error {
 		return nil
 	}
 	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" ||
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" ||
+		u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" ||
 		u.RawQuery != "" || u.ForceQuery || strings.Contains(address, "#") {
-		return fmt.Errorf("op_address is %q, but must be http://host:port, https://host:port or unix//path, without a path on the OP", address)
+		return fmt.Errorf("op_address is %q, but must be http://host:port, https://host:port "+
+			"or unix//path, without a path on the OP", address)
 	}
 	return nil
 }
 
 // NewOPAddress makes an address of the form http://host:port, https://host:port or unix//path.
+// Close it when it is no longer needed.
 func NewOPAddress(address string) (*OPAddress, error) {
 	if err := ValidateOPAddress(address); err != nil {
 		return nil, err
@@ -44,38 +47,45 @@ func NewOPAddress(address string) (*OPAddress, error) {
 	// A redirect would lead elsewhere than what was configured; a proxy of the environment is not
 	// the way to a neighbour.
 	network := &http.Transport{
-		MaxIdleConnsPerHost: 2, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: exchange.MaxForm, DisableCompression: true, ForceAttemptHTTP2: true,
+		MaxIdleConnsPerHost:    2,
+		IdleConnTimeout:        90 * time.Second,
+		MaxResponseHeaderBytes: exchange.MaxForm,
+		DisableCompression:     true,
+		ForceAttemptHTTP2:      true,
 	}
-	client := &http.Client{Transport: network, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if socket, ok := strings.CutPrefix(address, "unix/"); ok && socket != "" {
+	client := &http.Client{
+		Transport: network,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
+	}
+	if socket, ok := strings.CutPrefix(address, "unix/"); ok {
 		network.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		}
 		return &OPAddress{"http://unix", client}, nil
 	}
-	u, err := url.Parse(address)
-	if err != nil {
-		return nil, err
-	}
-	return &OPAddress{u.Scheme + "://" + u.Host, client}, nil
+	return &OPAddress{strings.TrimRight(address, "/"), client}, nil
 }
 
-// ServeHTTP asks the OP. The OP is told the site and the client as reverse_proxy would.
+// ServeHTTP asks the OP. The OP gets the site's and the client's addresses as from reverse_proxy.
 func (a *OPAddress) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
-	asking, err := http.NewRequestWithContext(r.Context(), r.Method, a.base+r.URL.RequestURI(), r.Body)
+	target := a.base + r.URL.RequestURI()
+	request, err := http.NewRequestWithContext(r.Context(), r.Method, target, r.Body)
 	if err != nil {
 		return err
 	}
-	asking.Host, asking.ContentLength, asking.Header = r.Host, r.ContentLength, r.Header.Clone()
-	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); !trusted {
-		asking.Header.Set("X-Forwarded-Host", r.Host)
-		asking.Header.Set("X-Forwarded-Proto", schemeOf(r))
+	request.Host, request.ContentLength, request.Header = r.Host, r.ContentLength, r.Header.Clone()
+	trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	if !trusted {
+		request.Header.Set("X-Forwarded-Host", r.Host)
+		request.Header.Set("X-Forwarded-Proto", schemeOf(r))
 	}
-	asking.Header.Del("X-Forwarded-For")
+	request.Header.Del("X-Forwarded-For")
 	if address := clientIP(r); address != "" {
-		asking.Header.Set("X-Forwarded-For", address)
+		request.Header.Set("X-Forwarded-For", address)
 	}
-	response, err := a.client.Do(asking)
+	response, err := a.client.Do(request)
 	if err != nil {
 		return err
 	}
@@ -88,19 +98,3 @@ func (a *OPAddress) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 
 // Close ends the connections that are idle.
 func (a *OPAddress) Close() { a.client.CloseIdleConnections() }
-
-func schemeOf(r *http.Request) string {
-	if r.TLS != nil {
-		return "https"
-	}
-	return "http"
-}
-
-// clientIP returns the address of the client, as Caddy's trusted_proxies say; empty: it has none.
-func clientIP(r *http.Request) string {
-	address, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	if address == "" {
-		address, _, _ = net.SplitHostPort(r.RemoteAddr)
-	}
-	return address
-}

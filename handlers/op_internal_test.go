@@ -43,7 +43,7 @@ func TestValidateIssuers(t *testing.T) {
 
 func TestSubjectsArePublicOnlyWhereNothingElseIsOffered(t *testing.T) {
 	for types, want := range map[string]bool{"public": true, "pairwise": false, "public pairwise": false, "": false, "Public": false} {
-		if got := (Metadata{SubjectTypesSupported: strings.Fields(types)}).publicSubjects(); got != want {
+		if got := (&OP{Metadata: Metadata{SubjectTypesSupported: strings.Fields(types)}}).PublicSubjects(); got != want {
 			t.Errorf("%q: got %v", types, got)
 		}
 	}
@@ -70,7 +70,7 @@ func TestMetadataIsReadFromA200WithJSON(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			a := &Answer{Status: tt.status, header: http.Header{"Content-Type": {tt.contentType}}}
+			a := &OPResponse{Status: tt.status, header: http.Header{"Content-Type": {tt.contentType}}}
 			a.body.WriteString(tt.body)
 			var m Metadata
 			document, err := a.document(exchange.IsJSON)

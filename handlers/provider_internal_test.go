@@ -39,7 +39,7 @@ func TestTheCallersThatAreRememberedAreBounded(t *testing.T) {
 	var a asking
 	now := time.Now()
 	for i := range 3 * maxRefused {
-		a.Failed(now, caller{byte(i), byte(i >> 8)}, &AnswerError{Err: errors.New("refused"), Refused: true})
+		a.Failed(now, caller{byte(i), byte(i >> 8)}, &OPError{Err: errors.New("refused"), Refused: true})
 		if len(a.refused) > maxRefused {
 			t.Fatalf("%d are remembered", len(a.refused))
 		}

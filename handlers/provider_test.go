@@ -66,8 +66,8 @@ func TestFindLearnsTheOP(t *testing.T) {
 				}
 			case op == nil || op.Issuer != tt.want:
 				t.Errorf("got %+v", op)
-			case tt.named != (op.AuthorizationPath == "") || tt.named != (op.TokenPath == "") || tt.named == op.PublicSubjects:
-				t.Errorf("endpoints are %q, %q; public subjects: %v", op.AuthorizationPath, op.TokenPath, op.PublicSubjects)
+			case tt.named != (op.AuthorizationPath == "") || tt.named != (op.TokenPath == "") || tt.named == op.PublicSubjects():
+				t.Errorf("endpoints are %q, %q; public subjects: %v", op.AuthorizationPath, op.TokenPath, op.PublicSubjects())
 			}
 		})
 	}
@@ -511,7 +511,7 @@ func passDocument(t *testing.T, p *handlers.Provider, w *handlerstest.World, tar
 	if op == nil || r.URL.Path != op.DiscoveryPath {
 		return
 	}
-	d := discovery.Discovery{Learn: p.Learn}
+	d := discovery.Discovery{Learn: p.Observe}
 	d.Setup(w.Env)
 	if err := d.Serve(op, httptest.NewRecorder(), r, reply.Handler(reply.Answering(answer)), func(*handlers.OP) []exchange.Member { return nil }); err != nil {
 		t.Fatal(err)

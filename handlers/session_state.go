@@ -1,36 +1,40 @@
 package handlers
 
-import (
-	"net/url"
-)
+import "net/url"
 
-// A SessionState says what becomes of a session_state that the OP itself sends. The zero value is
+// A SessionState says what is done with a session_state that the OP itself sends. The zero value is
 // SessionStateAuto.
 type SessionState string
 
+// The values of the option session_state, and what auto may mean.
 const (
-	SessionStateAuto    SessionState = "auto"    // as the OP's document says: "own" where it names a check page, else "replace"
-	SessionStateKeep    SessionState = "keep"    // it stays; ours is added where there is none
-	SessionStateReplace SessionState = "replace" // ours takes its place, in responses and in the discovery document
+	// SessionStateAuto goes by the OP's document: it is SessionStateOwn if that names a check page,
+	// else SessionStateReplace.
+	SessionStateAuto SessionState = "auto"
+	// SessionStateKeep keeps it; ours is added where there is none.
+	SessionStateKeep SessionState = "keep"
+	// SessionStateReplace puts ours in its place, in responses and in the discovery document.
+	SessionStateReplace SessionState = "replace"
 
-	// SessionStateOwn is what auto means for an OP that has session management of its own: nothing
-	// of ours is added to any response. Its check page knows nothing of a session_state of ours,
-	// and a client that got one for an error would ask again and again.
+	// SessionStateOwn, which cannot be configured, adds nothing of ours to any response. The OP's
+	// own check page knows nothing of a session_state of ours, and a client that got one for an
+	// error would ask again and again.
 	SessionStateOwn SessionState = "own"
 )
 
-// Validate reports why it is none of them.
+// Validate reports why the option cannot have this value.
 func (s SessionState) Validate() error {
-	return OneOf("session_state", string(s), string(SessionStateAuto), string(SessionStateKeep), string(SessionStateReplace))
+	return OneOf("session_state", string(s),
+		string(SessionStateAuto), string(SessionStateKeep), string(SessionStateReplace))
 }
 
-// At returns what is done at an OP. While its document is not known, nothing of its own is taken
-// away.
+// At returns what is done at an OP. Before its document is discovered, nothing of its own is
+// removed.
 func (s SessionState) At(op *OP) SessionState {
 	switch {
 	case s != "" && s != SessionStateAuto:
 		return s
-	case op.HasCheckSession:
+	case op.HasCheckSession():
 		return SessionStateOwn
 	case op.Discovered:
 		return SessionStateReplace

@@ -188,7 +188,7 @@ func (b *BackChannel) MayNotify() bool {
 // Enabled reports whether clients of an OP are told if they can verify tokens. An OP that tells
 // its clients itself is left to it.
 func (b *BackChannel) Enabled(op *handlers.OP) bool {
-	return (b.Configured || b.Clients.HasNotifiable()) && !op.HasBackChannelLogout
+	return (b.Configured || b.Clients.HasNotifiable()) && !op.BackChannelLogout
 }
 
 // Notifies reports whether clients of an OP are told. Where our keys cannot join the OP's, and

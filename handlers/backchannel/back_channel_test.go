@@ -177,7 +177,7 @@ func TestTheLogSaysOnceThatNoKeyFitsAClientsIDTokens(t *testing.T) {
 	x := handlerstest.NewExit(t, tellable)
 	b := x.E.BackChannel
 	sees := func(client, algorithm string) {
-		b.SawIDToken(t.Context(), x.W.OP, client, tokens.IDToken{Subject: "alice", Algorithm: algorithm, KeyID: "1"})
+		b.ObserveIDToken(t.Context(), x.W.OP, client, tokens.IDToken{Subject: "alice", Algorithm: algorithm, KeyID: "1"})
 	}
 	for range 2 {
 		sees(handlerstest.ClientID, "ES256")

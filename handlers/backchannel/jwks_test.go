@@ -136,7 +136,7 @@ func (s *told) adds() bool {
 
 // sees is an ID token of a client, with a kid or without, as its algorithm says.
 func (s *told) sees(client string, token tokens.IDToken) {
-	s.b.SawIDToken(s.t.Context(), s.op, client, token)
+	s.b.ObserveIDToken(s.t.Context(), s.op, client, token)
 }
 
 var (
@@ -296,7 +296,7 @@ func TestWhatAnotherHandlerSawCounts(t *testing.T) {
 	}
 	other := &backchannel.BackChannel{Configured: true, Adopt: func(string) {}, Clients: &clients.Clients{}}
 	other.Setup(s.w.Env)
-	other.SawIDToken(s.t.Context(), s.op, handlerstest.ClientID, namedToken)
+	other.ObserveIDToken(s.t.Context(), s.op, handlerstest.ClientID, namedToken)
 	if !s.adds() {
 		t.Error("keys are not added")
 	}

@@ -65,9 +65,9 @@ func (b *BackChannel) Recall(op *handlers.OP, r *http.Request, next caddyhttp.Ha
 	}
 }
 
-// SawIDToken notes what the OP's ID tokens name. Where that is news, it is recorded before the
+// ObserveIDToken notes what the OP's ID tokens name. Where that is news, it is recorded before the
 // client has the token: what is owed to that client can be signed then, also after a restart.
-func (b *BackChannel) SawIDToken(ctx context.Context, op *handlers.OP, clientID string, token tokens.IDToken) {
+func (b *BackChannel) ObserveIDToken(ctx context.Context, op *handlers.OP, clientID string, token tokens.IDToken) {
 	of := b.Of(op, token.Issuer)
 	of.seen.sawToken(ctx, of.name(op), clientID, token)
 	b.checkAlgorithm(ctx, op, clientID, token.Algorithm)
@@ -129,7 +129,7 @@ func (b *BackChannel) outlook(known seen) *keyPublication {
 // by the configuration or the OP's own document, and there was none without.
 func (b *BackChannel) NamesSessions(op *handlers.OP) bool {
 	view := b.view.Load()
-	return !view.noSid && (view.sid || op.ClaimsSID || slices.Contains(b.IDTokens, handlers.IDTokensSid))
+	return !view.noSid && (view.sid || op.ClaimsSID() || slices.Contains(b.IDTokens, handlers.IDTokensSid))
 }
 
 // logBlocked says what keeps clients from being told, once.

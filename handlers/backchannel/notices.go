@@ -53,7 +53,7 @@ func (b *BackChannel) mayDeliver(issuer string) bool {
 // leavesToOP reports whether the OP tells its clients itself.
 func (b *BackChannel) leavesToOP(issuer string) bool {
 	op := b.op.Load()
-	return op != nil && op.Issuer == issuer && op.HasBackChannelLogout
+	return op != nil && op.Issuer == issuer && op.BackChannelLogout
 }
 
 // Route says where a notice goes.

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// HasCookiePrefix reports whether a request has a cookie whose name begins so, without parsing: it
-// may say yes too often.
+// HasCookiePrefix reports whether a request may have a cookie whose name begins so. It does not
+// parse, and allocates nothing.
 func HasCookiePrefix(r *http.Request, name string) bool {
 	for _, line := range r.Header["Cookie"] {
 		if strings.Contains(line, name) {
@@ -23,7 +23,8 @@ func HasCookiePrefix(r *http.Request, name string) bool {
 func ClearsCookies(header http.Header) bool {
 	for _, line := range header["Clear-Site-Data"] {
 		for directive := range strings.SplitSeq(line, ",") {
-			if directive = strings.Trim(directive, " \t"); directive == `"cookies"` || directive == `"*"` {
+			switch strings.Trim(directive, " \t") {
+			case `"cookies"`, `"*"`:
 				return true
 			}
 		}
@@ -34,12 +35,12 @@ func ClearsCookies(header http.Header) bool {
 // HasCookie reports whether a request has a cookie with a value.
 func HasCookie(r *http.Request, name string) bool { return CountCookies(r, name) > 0 }
 
-// CountCookies returns how many cookies of a name a request has that have a value, whatever that
-// is: Go's own reader passes over values such as JSON, which browsers send all the same. Around
-// names stand spaces and tabs (RFC 6265, section 5.2); any other is part of them.
+// CountCookies returns how many cookies of a name with a value a request has.
 func CountCookies(r *http.Request, name string) (count int) { return len(CookieValues(r, name)) }
 
-// CookieValues returns the values of those.
+// CookieValues returns the values of a request's cookies of a name that are not empty. Go's own
+// reader skips values such as JSON, which browsers send all the same. Spaces and tabs around names
+// are not part of them (RFC 6265, section 5.2); all else is.
 func CookieValues(r *http.Request, name string) (values []string) {
 	for _, line := range r.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
@@ -52,23 +53,22 @@ func CookieValues(r *http.Request, name string) (values []string) {
 	return values
 }
 
-// CookieEffect returns the net effect of a response's Set-Cookie lines on a cookie, of which the
-// last line counts for each domain and path (RFC 6265, section 5.3): whether one deletes it, and
-// whether one sets it.
+// CookieEffect returns the net effect of a response's Set-Cookie lines on a cookie: whether one
+// deletes it, and whether one sets it. The last line for each domain and path counts (RFC 6265,
+// section 5.3).
 func CookieEffect(lines []string, name, requestPath string, now time.Time) (deleted, set bool) {
-	type place struct{ domain, path string }
-	gone := make(map[place]bool)
+	type scope struct{ domain, path string }
+	gone := make(map[scope]bool)
 	for _, line := range lines {
 		if given, _, _ := strings.Cut(line, "="); strings.Trim(given, " \t") != name {
 			continue
 		}
 		c, err := http.ParseSetCookie(line)
 		if err != nil {
-			// a value that Go's reader refuses, such as JSON: for all that is known, it is set
-			return false, true
+			return false, true // a value that Go's reader refuses, such as JSON, is set
 		}
-		where := place{strings.ToLower(strings.TrimPrefix(c.Domain, ".")), CookiePath(c.Path, requestPath)}
-		gone[where] = IsDeletion(c, now)
+		domain := strings.ToLower(strings.TrimPrefix(c.Domain, "."))
+		gone[scope{domain, CookiePath(c.Path, requestPath)}] = IsDeletion(c, now)
 	}
 	for _, is := range gone {
 		deleted, set = deleted || is, set || !is
@@ -76,8 +76,8 @@ func CookieEffect(lines []string, name, requestPath string, now time.Time) (dele
 	return deleted, set
 }
 
-// IsDeletion knows the three shapes: a Max-Age that is over (which goes before Expires), an
-// Expires that is past, an empty value.
+// IsDeletion reports whether a cookie of a response deletes it: by its Max-Age, which goes before
+// Expires, by an Expires that is past, or by an empty value.
 func IsDeletion(c *http.Cookie, now time.Time) bool {
 	switch {
 	case c.Value == "" || c.MaxAge < 0:

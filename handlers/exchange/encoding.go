@@ -7,14 +7,21 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/encode"
 )
 
-// errEncoding says that a response has a content coding that is not undone here.
-var errEncoding = errors.New("unexpected content coding")
+var (
+	// ErrTooLarge says that the OP's response was over the bound.
+	ErrTooLarge = errors.New("answer is too large")
+
+	errEncoding = errors.New("unexpected content coding")
+)
 
 // Unencoded returns the request for a response without a content coding, which the OP, or an
-// `encode` of the site behind us, would else choose from what the client takes. The caller's
+// `encode` of the site behind us, would else choose from what the client accepts. The caller's
 // request stays as it is.
 func Unencoded(r *http.Request) *http.Request {
 	plain := r.WithContext(r.Context())
@@ -23,23 +30,20 @@ func Unencoded(r *http.Request) *http.Request {
 	return plain
 }
 
-// Readable returns the request for a response that can be read: with gzip, if the client takes
-// that, or without a content coding.
+// Readable returns the request for a response that [Decode] can read: with gzip, if the client
+// accepts that, or without a content coding. The caller's request stays as it is.
 func Readable(r *http.Request) *http.Request {
-	plain := Unencoded(r)
-	for coding := range strings.SplitSeq(strings.Join(r.Header["Accept-Encoding"], ","), ",") {
-		name, weight, _ := strings.Cut(strings.ReplaceAll(coding, " ", ""), ";")
-		if name == "gzip" && (weight == "" || strings.Trim(strings.TrimPrefix(weight, "q="), "0.") != "") {
-			plain.Header.Set("Accept-Encoding", "gzip")
-		}
+	readable := Unencoded(r)
+	if slices.Contains(encode.AcceptedEncodings(r, nil), "gzip") {
+		readable.Header.Set("Accept-Encoding", "gzip")
 	}
-	return plain
+	return readable
 }
 
 // Decode returns a body without its content coding, for OPs that compress although identity was
 // asked for: gzip is undone, up to limit bytes.
 func Decode(header http.Header, body []byte, limit int) ([]byte, error) {
-	switch coding := strings.ToLower(strings.Join(header.Values("Content-Encoding"), ",")); coding {
+	switch strings.ToLower(strings.Join(header.Values("Content-Encoding"), ",")) {
 	case "", "identity":
 		return body, nil
 	case "gzip", "x-gzip":
@@ -63,6 +67,3 @@ func gunzip(body []byte, limit int) ([]byte, error) {
 	}
 	return plain, nil
 }
-
-// ErrTooLarge says that the OP's answer was over the bound.
-var ErrTooLarge = errors.New("answer is too large")

@@ -10,7 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
-// Bounds of what is held, in bytes. What is over a bound passes untouched.
+// Bounds of what is held, in bytes. Larger bodies pass unchanged.
 const (
 	MaxJSON = 1 << 20  // of a JSON document of the OP
 	MaxForm = 64 << 10 // of a form
@@ -35,26 +35,29 @@ type exchange struct {
 
 // A Hold keeps back a response for an edit of its body.
 type Hold struct {
-	Limit int // bytes
-	// edit gets the header, which it may change, and the whole body, of which it must change
+	// Limit is how much of a body is held, in bytes.
+	Limit int
+	// Edit gets the header, which it may change, and the whole body, of which it must change
 	// nothing in place. It returns the body to send, or nil for "as it came".
 	Edit func(header http.Header, body []byte) []byte
-	// tooLarge is called when the body is over the limit, and passes as it comes; nil: nobody is
-	// told.
-	tooLarge func()
-	// serve sends an edited body with its header; nil: it is sent with the status that the
-	// response had.
-	serve func(w http.ResponseWriter, body []byte)
-	// flush is called when the handler behind flushes what it has sent so far. It is like edit,
-	// but for the beginning of a body; wait says that more of it is needed. Nil: nothing goes out
+	// Flush is called when the handler behind flushes what it has sent so far. It is like Edit, but
+	// for the beginning of a body; wait says that more of it is needed. Nil: nothing goes out
 	// before the body is complete.
 	Flush func(header http.Header, body []byte) (edited []byte, wait bool)
+
+	tooLarge func() // called when the body is over the limit; may be nil
+	// serve sends an edited body with its header; nil: it is sent with the response's own status
+	serve func(w http.ResponseWriter, body []byte)
 }
 
 // Observe passes a request on and lets decide look at the response: its final status and its
-// header, which decide may change.
-func Observe(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, decide func(int, http.Header) *Hold) error {
-	x := &exchange{ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, decide: decide}
+// header, which decide may change. It returns nil, or a hold of the body.
+func Observe(
+	w http.ResponseWriter, r *http.Request, next caddyhttp.Handler,
+	decide func(status int, header http.Header) *Hold,
+) error {
+	wrapped := &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}
+	x := &exchange{ResponseWriterWrapper: wrapped, decide: decide}
 	if err := next.ServeHTTP(x, r); err != nil {
 		return err
 	}
@@ -94,7 +97,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 	return x.ResponseWriterWrapper.Write(p)
 }
 
-// ReadFrom holds or passes the body; without it, io.Copy would go round the exchange.
+// ReadFrom holds or passes the body; without it, io.Copy would bypass the exchange.
 func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
 	x.WriteHeader(http.StatusOK)
 	if x.hold == nil {
@@ -114,8 +117,8 @@ func (x *exchange) ReadFrom(r io.Reader) (int64, error) {
 	return n + rest, err
 }
 
-// FlushError flushes what streams. What is held stays, unless it is a page that is to be seen as
-// it comes. A flush of the header alone waits for the body in any case: Caddy's reverse_proxy
+// FlushError flushes what streams. What is held stays, unless it is a page that the user is to see
+// as it comes. A flush of the header alone waits for the body in any case: Caddy's reverse_proxy
 // flushes it at once for each response of unknown length.
 func (x *exchange) FlushError() error {
 	x.WriteHeader(http.StatusOK)
@@ -141,10 +144,7 @@ func (x *exchange) flushHeld() error {
 		return x.release()
 	}
 	forgetRepresentation(x.Header())
-	x.hold, x.held = nil, bytes.Buffer{}
-	x.ResponseWriterWrapper.WriteHeader(x.status)
-	_, err := x.ResponseWriterWrapper.Write(edited)
-	return err
+	return x.send(edited)
 }
 
 // letGo gives up the edit of a body that is too large.
@@ -158,10 +158,7 @@ func (x *exchange) letGo() {
 // release gives up the edit: the response goes on as it came.
 func (x *exchange) release() error {
 	x.letGo()
-	x.ResponseWriterWrapper.WriteHeader(x.status)
-	_, err := x.ResponseWriterWrapper.Write(x.held.Bytes())
-	x.held = bytes.Buffer{}
-	return err
+	return x.send(x.held.Bytes())
 }
 
 // finish sends what was held, once the handler behind is done.
@@ -169,16 +166,22 @@ func (x *exchange) finish() error {
 	if x.hold == nil {
 		return nil
 	}
-	body := x.held.Bytes()
-	if edited := x.hold.Edit(x.Header(), body); edited != nil {
-		body = edited
-		forgetRepresentation(x.Header())
-		if x.hold.serve != nil {
-			x.hold.serve(x.ResponseWriterWrapper, body)
-			return nil
-		}
-		x.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	edited := x.hold.Edit(x.Header(), x.held.Bytes())
+	if edited == nil {
+		return x.send(x.held.Bytes())
 	}
+	forgetRepresentation(x.Header())
+	if x.hold.serve != nil {
+		x.hold.serve(x.ResponseWriterWrapper, edited)
+		return nil
+	}
+	x.Header().Set("Content-Length", strconv.Itoa(len(edited)))
+	return x.send(edited)
+}
+
+// send sends the header, which was held, and a body in place of what was held.
+func (x *exchange) send(body []byte) error {
+	x.hold, x.held = nil, bytes.Buffer{}
 	x.ResponseWriterWrapper.WriteHeader(x.status)
 	_, err := x.ResponseWriterWrapper.Write(body)
 	return err
@@ -188,13 +191,14 @@ func (x *exchange) finish() error {
 // 9110, section 8; RFC 9530). An ETag is the edit's own matter.
 func forgetRepresentation(header http.Header) {
 	for _, field := range []string{
-		"Content-Length", "Last-Modified", "Accept-Ranges", "Content-Encoding", "Content-Md5", "Digest", "Repr-Digest", "Content-Digest",
+		"Content-Length", "Last-Modified", "Accept-Ranges", "Content-Encoding",
+		"Content-Md5", "Digest", "Repr-Digest", "Content-Digest",
 	} {
 		header.Del(field)
 	}
 }
 
-// declaredLength returns the Content-Length, or -1 where none is declared.
+// declaredLength returns the Content-Length; -1: none is declared.
 func declaredLength(header http.Header) int64 {
 	n, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
 	if err != nil {
@@ -203,4 +207,5 @@ func declaredLength(header http.Header) int64 {
 	return n
 }
 
+// ForbidCaching marks a response that only its user may see.
 func ForbidCaching(header http.Header) { header.Set("Cache-Control", "no-store") }

@@ -466,7 +466,7 @@ func TestAPanicBehindIsNotSwallowed(t *testing.T) {
 	d := decisions{hold: &Hold{Limit: 10, Edit: func(http.Header, []byte) []byte { return nil }}}
 	defer func() {
 		// the very same value, which net/http knows
-		if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint
+		if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // identity is what is tested
 			t.Errorf("recovered %v", p)
 		}
 		if recorder.Body.Len() != 0 {

@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// FormType is what the page sends.
+// FormType is the media type of forms.
 const FormType = "application/x-www-form-urlencoded"
 
-// ReadForm reads the form in a request's body, up to maxForm bytes, and returns the request with
-// its body as it was. A body that is no form, larger, or broken gives no parameters; the handlers
-// behind find it untouched, its error included.
+// ReadForm reads the form in a request's body, up to MaxForm bytes, and returns the request with
+// its body as it was, for the handlers behind. A body that is no form, larger, or broken gives no
+// parameters.
 func ReadForm(r *http.Request) (url.Values, *http.Request) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+	if err != nil || mediaType != FormType {
 		return nil, r
 	}
 	body, replayed := ReadBody(r, MaxForm)
@@ -29,7 +29,7 @@ func ReadForm(r *http.Request) (url.Values, *http.Request) {
 }
 
 // ReadBody reads a request's body, up to limit bytes, and returns the request with its body as it
-// was. A larger or broken one is nil.
+// was. A larger or broken body is nil; the handlers behind find it unchanged, its error included.
 func ReadBody(r *http.Request, limit int64) ([]byte, *http.Request) {
 	if r.Body == nil || r.ContentLength > limit {
 		return nil, r
@@ -64,5 +64,6 @@ func (f failingReader) Read([]byte) (int, error) { return 0, f.err }
 // IsJSON reports whether a response is JSON by its media type.
 func IsJSON(header http.Header) bool {
 	mediaType, _, err := mime.ParseMediaType(header.Get("Content-Type"))
-	return err == nil && (mediaType == "application/json" || strings.HasPrefix(mediaType, "application/") && strings.HasSuffix(mediaType, "+json"))
+	kind, isApplication := strings.CutPrefix(mediaType, "application/")
+	return err == nil && isApplication && (kind == "json" || strings.HasSuffix(kind, "+json"))
 }

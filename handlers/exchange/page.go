@@ -11,22 +11,21 @@ import (
 	nethtml "golang.org/x/net/html"
 )
 
-// Authorization responses by a page that posts itself: OAuth 2.0 Form Post Response Mode 1.0.
-
-// MaxPage is how much of an HTML page is held to look for a form_post response, in bytes.
+// MaxPage is how much of an HTML page is held, in bytes, to look for an authorization response by a
+// page that posts itself (OAuth 2.0 Form Post Response Mode 1.0).
 const MaxPage = 64 << 10
 
-// A PostedForm is a form in an HTML page: of OAuth 2.0 Form Post Response Mode 1.0, if it is an
-// authorization response.
+// A PostedForm is a form in an HTML page that is sent by POST: an authorization response, perhaps.
 type PostedForm struct {
+	// Action is where it is sent, as the page has it.
 	Action string
+	// Values are those of its fields that have a name.
 	Values url.Values
-	// insertAt is where another field can be written: behind the last one, in bytes of the page.
-	insertAt int
-	// own are the places of the OP's own session_state fields.
-	own [][2]int
-	// open: its end tag has not come yet.
+	// Open reports whether its end tag has not come yet.
 	Open bool
+
+	insertAt int      // in bytes of the page: where another field can be written
+	own      [][2]int // from where to where in the page: the OP's own session_state fields
 }
 
 // ReadForms finds the forms of a page that are sent by POST.
@@ -49,7 +48,8 @@ func ReadForms(page []byte) []PostedForm {
 				attributes := readAttributes(tokens, hasAttributes)
 				form = nil
 				if strings.EqualFold(attributes["method"], "post") {
-					forms = append(forms, PostedForm{Action: attributes["action"], Values: make(url.Values), insertAt: end, Open: true})
+					action := attributes["action"]
+					forms = append(forms, PostedForm{action, make(url.Values), true, end, nil})
 					form = &forms[len(forms)-1]
 				}
 			case "input":
@@ -95,7 +95,8 @@ func readAttributes(tokens *nethtml.Tokenizer, more bool) map[string]string {
 // With returns the page with session_state as another field of the form, in place of the OP's own
 // if it has any. All other bytes stay as they are.
 func (f *PostedForm) With(page []byte, sessionState string) []byte {
-	field := `<input type="hidden" name="session_state" value="` + html.EscapeString(sessionState) + `"/>`
+	field := `<input type="hidden" name="session_state" value="` +
+		html.EscapeString(sessionState) + `"/>`
 	out := make([]byte, 0, len(page)+len(field))
 	at := 0
 	for _, own := range f.own {
@@ -107,19 +108,21 @@ func (f *PostedForm) With(page []byte, sessionState string) []byte {
 	return append(out, page[f.insertAt:]...)
 }
 
-// ReadPage returns an HTML page without its content coding; nil for what is none, or cannot be
-// read.
+// ReadPage returns an HTML page without its content coding; nil: it is none, or cannot be read.
 func ReadPage(header http.Header, body []byte) []byte {
 	page, err := Decode(header, body, MaxPage)
-	if err != nil || !isHTML(header) && !strings.HasPrefix(http.DetectContentType(page), "text/html") {
+	if err != nil ||
+		!isHTML(header) && !strings.HasPrefix(http.DetectContentType(page), "text/html") {
 		return nil
 	}
 	return page
 }
 
-// MayBeHTML reports whether a response is a page, as far as its header tells: without a
-// Content-Type, net/http and browsers go by the first bytes of the body.
-func MayBeHTML(header http.Header) bool { return header.Get("Content-Type") == "" || isHTML(header) }
+// MayBeHTML reports whether a response may be a page, by its header: without a Content-Type,
+// net/http and browsers go by the first bytes of the body.
+func MayBeHTML(header http.Header) bool {
+	return header.Get("Content-Type") == "" || isHTML(header)
+}
 
 // isHTML reports whether a response is a page.
 func isHTML(header http.Header) bool {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// MaxSubmission is how much of a form is looked through, in bytes. Responses of SAML that a broker
-// gets are forms of 100 KB and more.
+// MaxSubmission is how much of a form is searched, in bytes. Responses of SAML that a broker gets
+// are forms of 100 KB and more.
 const MaxSubmission = 512 << 10
 
 // maxUnescaped is how often percent-encoding is undone in the search for what a request carries: a
@@ -17,12 +17,11 @@ const MaxSubmission = 512 << 10
 const maxUnescaped = 4
 
 // A Submission is what a request itself carries in its URL and its form. Parts of a response that
-// stand in it come from whoever sent the request, by a redirector such as many OPs have for what
-// follows a sign-out, and not from the OP.
+// are in it come from the sender of the request, by a redirector such as many OPs have for what
+// follows a sign-out, and not from the OP. The zero value carries nothing.
 type Submission struct {
-	texts []string
-	// unread: there is a form, which is over the bound. Nothing is known then to be the OP's own.
-	unread bool
+	texts  []string
+	unread bool // a form is over the bound: then it may carry anything
 }
 
 // ReadSubmission reads what a request carries, and returns the request with its body as it was.
@@ -34,7 +33,7 @@ func ReadSubmission(r *http.Request) (Submission, *http.Request) {
 		return s, r
 	}
 	switch mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mediaType {
-	case "application/x-www-form-urlencoded", "multipart/form-data", "text/plain":
+	case FormType, "multipart/form-data", "text/plain":
 	default:
 		return s, r
 	}
@@ -68,9 +67,9 @@ func (s Submission) Has(match func(text string) bool) bool {
 	return false
 }
 
-// HasAnswer reports whether the request carries the code or a token of a response. An OP makes
-// those anew.
-func (s Submission) HasAnswer(values url.Values) bool {
+// HasResponse reports whether the request carries the code or a token of a response, which an OP
+// would make anew.
+func (s Submission) HasResponse(values url.Values) bool {
 	return s.Has(func(text string) bool {
 		for _, name := range []string{"code", "id_token", "access_token"} {
 			if value := values.Get(name); value != "" && HasWord(text, value) {
@@ -81,9 +80,9 @@ func (s Submission) HasAnswer(values url.Values) bool {
 	})
 }
 
-// HasAnswerAt reports whether the request carries the address of a response together with
+// HasResponseAt reports whether the request carries the address of a response together with
 // parameters.
-func (s Submission) HasAnswerAt(target *url.URL) bool {
+func (s Submission) HasResponseAt(target *url.URL) bool {
 	address := target.Host + target.Path
 	return s.Has(func(text string) bool {
 		return strings.Contains(text, address+"?") || strings.Contains(text, address+"#")
@@ -95,7 +94,7 @@ func (s Submission) HasAddress(target *url.URL) bool {
 	return s.Has(func(text string) bool { return strings.Contains(text, target.Host+target.Path) })
 }
 
-// HasWord reports whether a text has a word that is no part of a longer one.
+// HasWord reports whether a text has a word on its own, not within a longer one.
 func HasWord(text, word string) bool {
 	for before := byte(0); ; {
 		at := strings.Index(text, word)
@@ -115,7 +114,8 @@ func HasWord(text, word string) bool {
 
 // IsUnreserved reports whether a byte needs no percent-encoding (RFC 3986, section 2.3).
 func IsUnreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+		strings.IndexByte("-._~", c) >= 0
 }
 
 // Unescape undoes percent-encoding where there is some, as lenient readers do: one stray % must

@@ -86,7 +86,7 @@ func NewWorld(t testing.TB) *World {
 		SessionLifetime: Lifetime,
 		Notifies:        func(*handlers.OP) bool { return w.Tells },
 		Wake:            func() { w.Woken.Add(1) },
-		SawIDToken: func(_ context.Context, op *handlers.OP, client string, token tokens.IDToken) {
+		ObserveIDToken: func(_ context.Context, op *handlers.OP, client string, token tokens.IDToken) {
 			w.Seen = append(w.Seen, fmt.Sprintf("%s %s kid %q sid %q", op.Issuer, client, token.KeyID, token.SessionID))
 		},
 		Logger: zap.New(core),

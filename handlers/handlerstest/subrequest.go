@@ -12,7 +12,7 @@ import (
 const DocumentURL = Issuer + handlers.WellKnown
 
 // Ask sends a sub-request for target on behalf of caller.
-func (w *World) Ask(t *testing.T, caller *http.Request, target string, next caddyhttp.Handler) (*handlers.Answer, error) {
+func (w *World) Ask(t *testing.T, caller *http.Request, target string, next caddyhttp.Handler) (*handlers.OPResponse, error) {
 	t.Helper()
 	question, err := handlers.NewSubRequest(w.Env, caller, next, target)
 	if err != nil {

@@ -136,7 +136,7 @@ func (e *EndSession) endsAtOP() bool { return e.Upstream != nil || len(e.ClearCo
 
 // IsServed reports whether the endpoint is there. Where the OP has one of its own, ours is not.
 func (e *EndSession) IsServed(op *handlers.OP) bool {
-	return e.Able() && !op.HasEndSession && e.Owner(op) == ""
+	return e.Able() && !op.HasEndSession() && e.Owner(op) == ""
 }
 
 // Owner returns the member of the OP's metadata that has one of the endpoint's paths, which is the

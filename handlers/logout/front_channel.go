@@ -18,7 +18,7 @@ import (
 // framesOf returns the addresses that a page has to load for a client to be told by front channel,
 // one for each of its sids (Front-Channel Logout 1.0, section 2). None: it cannot be told so.
 func (e *EndSession) framesOf(op *handlers.OP, client clients.Client, p *registry.Client) []string {
-	if op.HasFrontChannelLogout || !assets.CanFrame(client.FrontChannelLogoutURI) {
+	if op.FrontChannelLogout || !assets.CanFrame(client.FrontChannelLogoutURI) {
 		return nil // one that cannot be a frame would take the page from all others
 	}
 	var frames []string
@@ -50,7 +50,7 @@ func withSession(uri, issuer, sid string) string {
 // IsFramed reports whether clients of an OP are told by front channel: by the page of our own
 // endpoint, unless the OP has one.
 func (e *EndSession) IsFramed(op *handlers.OP) bool {
-	return e.IsServed(op) && !op.HasFrontChannelLogout && (e.FrontChannel || e.Clients.HasFramed())
+	return e.IsServed(op) && !op.FrontChannelLogout && (e.FrontChannel || e.Clients.HasFramed())
 }
 
 // showFrames shows the page that tells clients, and goes on from there. If there can be no page,

@@ -89,7 +89,7 @@ func TestWhoNeedsASidIsNotToldWithoutOne(t *testing.T) {
 		if want := map[string][]string{handlerstest.ClientID: {"https://rp.example.com/front?a=b&c"}}[client.ID]; !slices.Equal(frames, want) {
 			t.Errorf("%s: %q", client.ID, frames)
 		}
-		if frames := e.FramesOf(&handlers.OP{Issuer: handlerstest.Issuer, HasFrontChannelLogout: true}, client, handlerstest.ClientOf(client.ID, "alice", "1")); frames != nil {
+		if frames := e.FramesOf(&handlers.OP{Issuer: handlerstest.Issuer, Metadata: handlers.Metadata{FrontChannelLogout: true}}, client, handlerstest.ClientOf(client.ID, "alice", "1")); frames != nil {
 			t.Errorf("of an OP that tells its clients itself, %s gets %q", client.ID, frames)
 		}
 	}
@@ -109,7 +109,7 @@ func TestDiscoveryNamesTheFrontChannelOfOurOwnEndpointOnly(t *testing.T) {
 	} {
 		x := handlerstest.NewExit(t, tt.configure)
 		for _, sid := range []string{"1", ""} { // the latter counts for a month
-			x.E.BackChannel.SawIDToken(t.Context(), x.W.OP, handlerstest.ClientID, tokens.IDToken{SessionID: sid})
+			x.E.BackChannel.ObserveIDToken(t.Context(), x.W.OP, handlerstest.ClientID, tokens.IDToken{SessionID: sid})
 			supported, sessions := false, false
 			for _, m := range x.E.Members(handlerstest.KnownOP(t, handlerstest.Issuer, tt.metadata)) {
 				supported = supported || m.Name == "frontchannel_logout_supported"

@@ -42,7 +42,7 @@ type receiptClient struct {
 
 // receiptFor collects what the clients of ended sessions are owed.
 func (e *EndSession) receiptFor(l *logoutExchange, done sealedLogout) *receipt {
-	r := &receipt{issuer: l.op.Issuer, framed: done.Framed && !done.Unframed, native: l.op.HasBackChannelLogout || l.op.HasFrontChannelLogout}
+	r := &receipt{issuer: l.op.Issuer, framed: done.Framed && !done.Unframed, native: l.op.BackChannelLogout || l.op.FrontChannelLogout}
 	r.sessions = done.sessions()
 	r.sessions = r.sessions[:min(len(r.sessions), maxReceipts)]
 	sessions, err := e.recorded(handlers.RecordingContext(l.r), r.sessions)

@@ -235,7 +235,7 @@ func (k *Keys) prepare(op *handlers.OP, r *http.Request, next caddyhttp.Handler)
 		set, err := tokens.ParseKeySet(document)
 		if err != nil {
 			// it may be the page of a wall
-			err = sub.Failure(&handlers.AnswerError{Err: err, Status: http.StatusOK, Refused: true})
+			err = sub.Failure(&handlers.OPError{Err: err, Status: http.StatusOK, Refused: true})
 		}
 		return keyDocument{document, set}, err
 	}, nil
@@ -255,11 +255,11 @@ func fetchDirectly(uri string) (d keyDocument, err error) {
 	}
 	response, err := direct.Do(r)
 	if err != nil {
-		return d, &handlers.AnswerError{Err: err}
+		return d, &handlers.OPError{Err: err}
 	}
 	defer response.Body.Close()
 	if status := response.StatusCode; status != http.StatusOK {
-		return d, &handlers.AnswerError{Err: fmt.Errorf("it is answered with status %d", status), Status: status}
+		return d, &handlers.OPError{Err: fmt.Errorf("it is answered with status %d", status), Status: status}
 	}
 	d.document, err = io.ReadAll(io.LimitReader(response.Body, exchange.MaxJSON+1))
 	switch {

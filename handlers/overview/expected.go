@@ -34,7 +34,7 @@ func Expects(op *handlers.OP, check *check.CheckSession, end *logout.EndSession)
 	e.Host = op.Hostname()
 	e.Discovery, e.Authorization = op.DiscoveryPath, op.AuthorizationPath
 	replaced := check.SessionState.Replaces(op)
-	if !op.HasCheckSession || replaced {
+	if !op.HasCheckSession() || replaced {
 		e.CheckSession = op.EndpointPath(check.Path, handlers.DefaultCheckSessionPath)
 	}
 	e.MayHaveCheckSession = !op.Discovered && !replaced

@@ -67,7 +67,7 @@ func (s *Summary) log(op *handlers.OP) {
 		zap.String("backchannel_logout", s.backChannel(op)), zap.String("frontchannel_logout", s.frontChannel(op)),
 		zap.String("login_cookie", cmp.Or(s.LoginCookie, "none")),
 	}
-	if !op.HasBackChannelLogout {
+	if !op.BackChannelLogout {
 		known := s.Clients.Known()
 		unnotified := slices.DeleteFunc(slices.Clone(known), func(client clients.Client) bool { return s.notifies(op, client) })
 		var ids []string
@@ -83,8 +83,8 @@ func (s *Summary) log(op *handlers.OP) {
 // membersOf names what the OP has of session management and logout.
 func membersOf(op *handlers.OP) (names []string) {
 	for name, has := range map[string]bool{
-		"check_session_iframe": op.HasCheckSession, "end_session_endpoint": op.HasEndSession,
-		"backchannel_logout": op.HasBackChannelLogout, "frontchannel_logout": op.HasFrontChannelLogout,
+		"check_session_iframe": op.HasCheckSession(), "end_session_endpoint": op.HasEndSession(),
+		"backchannel_logout": op.BackChannelLogout, "frontchannel_logout": op.FrontChannelLogout,
 	} {
 		if has {
 			names = append(names, name)
@@ -96,7 +96,7 @@ func membersOf(op *handlers.OP) (names []string) {
 
 func (s *Summary) checkSession(op *handlers.OP) string {
 	switch {
-	case op.HasCheckSession && !s.SessionState.Replaces(op):
+	case op.HasCheckSession() && !s.SessionState.Replaces(op):
 		return leftToOP
 	case s.CheckSession.Owner(op) != "":
 		return notServed
@@ -118,7 +118,7 @@ func (s *Summary) sessionState(op *handlers.OP) string {
 
 func (s *Summary) endSession(op *handlers.OP) string {
 	switch {
-	case op.HasEndSession:
+	case op.HasEndSession():
 		return leftToOP
 	case !s.EndSession.IsServed(op):
 		return notServed
@@ -129,7 +129,7 @@ func (s *Summary) endSession(op *handlers.OP) string {
 
 func (s *Summary) backChannel(op *handlers.OP) string {
 	switch {
-	case op.HasBackChannelLogout:
+	case op.BackChannelLogout:
 		return leftToOP
 	case !s.BackChannel.Enabled(op):
 		return "off"
@@ -142,7 +142,7 @@ func (s *Summary) backChannel(op *handlers.OP) string {
 
 func (s *Summary) frontChannel(op *handlers.OP) string {
 	switch {
-	case op.HasFrontChannelLogout:
+	case op.FrontChannelLogout:
 		return leftToOP
 	case !s.EndSession.IsFramed(op):
 		return "off"

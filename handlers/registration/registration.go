@@ -278,7 +278,7 @@ func (g *Registration) acted(op *handlers.OP, client clients.Client) []exchange.
 	if !g.EndSession.IsServed(op) {
 		client.PostLogoutRedirectURIs = nil
 	}
-	if !g.EndSession.IsServed(op) || op.HasFrontChannelLogout {
+	if !g.EndSession.IsServed(op) || op.FrontChannelLogout {
 		client.FrontChannelLogoutURI, client.FrontChannelLogoutSessionRequired = "", false
 	}
 	return logoutMembers(client)

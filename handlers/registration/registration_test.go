@@ -333,11 +333,11 @@ func TestOnlyWhatIsActedUponIsEchoed(t *testing.T) {
 		want   []string
 	}{
 		"everything is served":                          {func(*handlerstest.Registrar) {}, all},
-		"the OP has an end_session endpoint of its own": {func(o *handlerstest.Registrar) { o.W.OP.HasEndSession = true }, all[:1]},
+		"the OP has an end_session endpoint of its own": {func(o *handlerstest.Registrar) { o.W.OP.EndSessionEndpoint = "https://login.example.com/logout" }, all[:1]},
 		"there is nothing to sign out by":               {func(o *handlerstest.Registrar) { o.G.EndSession = new(logout.EndSession) }, all[:1]},
 		"no client is told by back channel":             {func(o *handlerstest.Registrar) { o.G.BackChannel.Configured = false }, all[1:]},
-		"the OP tells its clients by back channel":      {func(o *handlerstest.Registrar) { o.W.OP.HasBackChannelLogout = true }, all[1:]},
-		"the OP tells its clients by front channel":     {func(o *handlerstest.Registrar) { o.W.OP.HasFrontChannelLogout = true }, []string{all[0], all[2]}},
+		"the OP tells its clients by back channel":      {func(o *handlerstest.Registrar) { o.W.OP.BackChannelLogout = true }, all[1:]},
+		"the OP tells its clients by front channel":     {func(o *handlerstest.Registrar) { o.W.OP.FrontChannelLogout = true }, []string{all[0], all[2]}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := handlerstest.NewRegistrar(t)

@@ -54,7 +54,7 @@ func (b *Browser) resolveRequest(op *handlers.OP, parameters url.Values) (p brow
 		if pushed, known := b.Pushed.find(uri, clientID, now); known {
 			return pushed, true
 		}
-		if !op.RequestURIs {
+		if !op.TakesRequestURIs() {
 			return p, false
 		}
 		return browser.NewBlindRequest(clientID, now)
@@ -76,7 +76,7 @@ func isTwice(parameters url.Values, names []string) bool {
 // readRequestParameters notes the request that has these parameters.
 func readRequestParameters(op *handlers.OP, parameters url.Values, now time.Time) (p browser.PendingRequest, ok bool) {
 	clientID := parameters.Get("client_id")
-	if object := parameters.Get("request"); object != "" && op.RequestObjects {
+	if object := parameters.Get("request"); object != "" && op.TakesRequestObjects() {
 		inside, err := tokens.ReadRequestObject(object)
 		if err != nil {
 			return browser.NewBlindRequest(clientID, now)

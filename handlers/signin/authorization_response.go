@@ -102,7 +102,7 @@ func resolve(op *handlers.OP, r *http.Request, address string) (*url.URL, bool) 
 // OP has ended. It returns the session_state for the response: empty for a client that has no web
 // origin, whose pages could not ask. ok is false when the response answers none.
 func (b *Browser) answer(v *browser.Cookies, asked *browser.PendingRequest, a authorizationResponse) (sessionState string, ok bool) {
-	if v.Arrival.Carried.HasAnswer(a.values) || isCodeless(a.values) && asked == nil && mayBeOther(v, a.target) {
+	if v.Arrival.Carried.HasResponse(a.values) || isCodeless(a.values) && asked == nil && mayBeOther(v, a.target) {
 		return "", false
 	}
 	origin, err := sessionstate.Origin(a.target.String())
@@ -133,7 +133,7 @@ func (b *Browser) answer(v *browser.Cookies, asked *browser.PendingRequest, a au
 // mayBeOther reports whether a redirect without code and token may be another thing than an
 // answer: one after a sign-out, or by a redirector.
 func mayBeOther(v *browser.Cookies, target *url.URL) bool {
-	return v.OP.EndsAt(v.Request.URL.Path) || v.Arrival.Carried.HasAnswerAt(target)
+	return v.OP.IsEndSessionPath(v.Request.URL.Path) || v.Arrival.Carried.HasResponseAt(target)
 }
 
 // answered returns the request that a response answers.

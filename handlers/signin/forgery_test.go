@@ -160,7 +160,7 @@ func TestThreatAKeyThatTheOPHasWithdrawnVerifiesNoSignIn(t *testing.T) {
 // A request object that cannot be read hides where the answer goes, and so whose it is.
 func TestThreatTheAnswerToAnUnreadableRequestSaysLittle(t *testing.T) {
 	w := handlerstest.NewWorld(t)
-	w.OP.RequestObjects, w.OP.RequestURIs = true, true
+	w.OP.RequestParameter, w.OP.RequestURIParameter = true, true
 	blindly := "/authorize?client_id=" + handlerstest.ClientID + "&request_uri=urn:unknown"
 	for name, response := range map[string]string{
 		"elsewhere":                   "https://evil.example/cb?code=c&state=s",
@@ -185,7 +185,7 @@ func TestThreatTheAnswerToAnUnreadableRequestSaysLittle(t *testing.T) {
 
 func TestAnOriginIsKnownByWhatTheClientHasRegistered(t *testing.T) {
 	w := handlerstest.NewWorld(t)
-	w.OP.RequestURIs = true
+	w.OP.RequestURIParameter = true
 	blindly := "/authorize?client_id=" + handlerstest.ClientID + "&request_uri=urn:unknown"
 	for _, registered := range []string{handlerstest.Bye, "https://elsewhere.example.com/"} {
 		a := handlerstest.NewAgent(t, w)

@@ -17,7 +17,7 @@ const opLogoutClient = "end_session"
 // Where the login cookie is known, its deletion says that the user is signed out; a redirect says
 // less, as OPs send users back who chose to stay, too.
 func (b *Browser) isLogout(op *handlers.OP, r *http.Request) bool {
-	return b.LoginCookie == "" && op.EndsAt(r.URL.Path)
+	return b.LoginCookie == "" && op.IsEndSessionPath(r.URL.Path)
 }
 
 // readLogoutRequest reads a request of the OP's own end_session endpoint (RP-Initiated Logout 1.0,

@@ -267,7 +267,7 @@ func TestRequestObjectsAndPushedRequestsAreAnswered(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, hops := range []int{1, 2} {
 				a := handlerstest.NewAgent(t, handlerstest.NewWorld(t))
-				a.W.OP.RequestObjects, a.W.OP.RequestURIs = true, true
+				a.W.OP.RequestParameter, a.W.OP.RequestURIParameter = true, true
 				a.Knows(clients.Client{ID: handlerstest.ClientID, PostLogoutRedirectURIs: []string{handlerstest.Bye}})
 				if tt.push != nil {
 					push(a, tt.push)
@@ -315,7 +315,7 @@ func TestBlindRequestsAreForOPsThatTakeThem(t *testing.T) {
 
 func TestBlindRequestsOfSeveralClientsAreNotGuessedAt(t *testing.T) {
 	a := handlerstest.NewAgent(t, handlerstest.NewWorld(t))
-	a.W.OP.RequestURIs = true
+	a.W.OP.RequestURIParameter = true
 	a.Get("/authorize?request_uri=urn:1&client_id=one", reply.Page)
 	a.Get("/authorize?request_uri=urn:2&client_id=two", reply.Page)
 	if got := handlerstest.SessionState(t, a.Get("/login", reply.Redirect(handlerstest.Callback+"?code=c&state=s"))); got != "" {
@@ -330,7 +330,7 @@ func TestParametersGivenTwiceAreNotObserved(t *testing.T) {
 		strings.TrimPrefix(handlerstest.Authorize("s"), "/authorize?") + "&request=" + signed(t, map[string]any{"client_id": "victim"}),
 	} {
 		a := handlerstest.NewAgent(t, handlerstest.NewWorld(t))
-		a.W.OP.RequestObjects = true
+		a.W.OP.RequestParameter = true
 		if got := handlerstest.SessionState(t, a.Get("/authorize?"+query, reply.Redirect(handlerstest.Callback+"?code=c&state=s"))); got != "" {
 			t.Errorf("%s: session_state is %q", query, got)
 		}

@@ -30,7 +30,7 @@ func TestAResponseIsJudgedByThePathThatTheBrowserSent(t *testing.T) {
 		r.AddCookie(&http.Cookie{Name: n, Value: v})
 	}
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
-	way := p.Way(r, reply.Handler(renewing(302, "/")))
+	way := p.Restore(r, reply.Handler(renewing(302, "/")))
 	rec := httptest.NewRecorder()
 	err := way.Serve(rec, r, func(rw http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 		if !a.B.Involved(w.OP, r) {

@@ -24,7 +24,7 @@ func (b *Browser) signIn(v *browser.Cookies, request browser.PendingRequest, ori
 	join := registry.Join{
 		Issuer: v.OP.Issuer, Browser: v.BrowserID(), Session: before,
 		Response: sessionstate.NewResponseID(response.values.Get("code")), ClientID: request.ClientID, Origin: origin, Silent: request.Is(browser.SilentRequest),
-		Sub: subject.Sub, Sid: subject.Sid, IDToken: like, AcrossClients: v.OP.PublicSubjects,
+		Sub: subject.Sub, Sid: subject.Sid, IDToken: like, AcrossClients: v.OP.PublicSubjects(),
 		Lifetime: v.Env.SessionLifetime, Idle: v.Env.IdleTimeout, Notify: v.Env.Notifies(v.OP),
 	}
 	handle.Until = joinSession(v, join)
@@ -86,7 +86,7 @@ func (b *Browser) subject(v *browser.Cookies, request browser.PendingRequest, re
 			zap.String("client_id", request.ClientID), zap.Error(err))
 		return registry.Subject{}, registry.IDToken{}
 	}
-	v.Env.SawIDToken(handlers.RecordingContext(v.Request), v.OP, request.ClientID, claims)
+	v.Env.ObserveIDToken(handlers.RecordingContext(v.Request), v.OP, request.ClientID, claims)
 	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, recorded(v.OP, claims)
 }
 

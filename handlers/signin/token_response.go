@@ -123,7 +123,7 @@ func (t *Token) redeemed(from browser.Arrival, code, clientID string, header htt
 				zap.String("issuer", op.Issuer), zap.String("client_id", clientID), zap.Strings("audience", claims.Audience))
 			return
 		}
-		t.env.SawIDToken(handlers.RecordingContext(r), op, clientID, claims)
+		t.env.ObserveIDToken(handlers.RecordingContext(r), op, clientID, claims)
 	}
 	t.record(op, r, code, clientID, claims)
 	if t.OPKeys != nil && !claims.Symmetric() {
@@ -147,7 +147,7 @@ func (t *Token) record(op *handlers.OP, r *http.Request, code, clientID string, 
 		Sub:           claims.Subject,
 		Sid:           claims.SessionID,
 		IDToken:       recorded(op, claims),
-		AcrossClients: op.PublicSubjects,
+		AcrossClients: op.PublicSubjects(),
 		Lifetime:      t.env.SessionLifetime,
 		Idle:          t.env.IdleTimeout,
 		Notify:        t.env.Notifies(op),

@@ -645,8 +645,9 @@ func sizeOf(t *testing.T, path string) int64 {
 func TestCallsThatChangeNothingAreNotCommitted(t *testing.T) {
 	store := mustOpen(t, pathIn(t))
 	putValues(t, store, 1)
-	last := func() (id int) {
-		if err := store.view(t.Context(), func(tx *bbolt.Tx) error { id = tx.ID(); return nil }); err != nil {
+	last := func() int {
+		id, err := read(t.Context(), store, (*bbolt.Tx).ID)
+		if err != nil {
 			t.Fatal(err)
 		}
 		return id

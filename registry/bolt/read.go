@@ -11,10 +11,10 @@ import (
 )
 
 // Get implements [registry.Store].
-func (s *Store) Get(ctx context.Context, _ bool, keys ...registry.Key) (values [][]byte, err error) {
+func (s *Store) Get(ctx context.Context, _ bool, keys ...registry.Key) ([][]byte, error) {
 	now := s.now()
-	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		values = make([][]byte, len(keys))
+	return read(ctx, s, func(tx *bbolt.Tx) [][]byte {
+		values := make([][]byte, len(keys))
 		records := tx.Bucket(bucketRecords)
 		for i, key := range keys {
 			stored := records.Get([]byte(key))
@@ -25,16 +25,15 @@ func (s *Store) Get(ctx context.Context, _ bool, keys ...registry.Key) (values [
 				values[i] = append([]byte{}, value...)
 			}
 		}
-		return nil
+		return values
 	})
-	return values, err
 }
 
 // Members implements [registry.Store].
-func (s *Store) Members(ctx context.Context, limit int, sets ...registry.Key) (members [][]string, err error) {
+func (s *Store) Members(ctx context.Context, limit int, sets ...registry.Key) ([][]string, error) {
 	now := s.now().UnixMilli()
-	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		members = make([][]string, len(sets))
+	return read(ctx, s, func(tx *bbolt.Tx) [][]string {
+		members := make([][]string, len(sets))
 		cursor := tx.Bucket(bucketSets).Cursor()
 		for i, set := range sets {
 			prefix := setPrefix(set)
@@ -44,16 +43,15 @@ func (s *Store) Members(ctx context.Context, limit int, sets ...registry.Key) (m
 				}
 			}
 		}
-		return nil
+		return members
 	})
-	return members, err
 }
 
 // Due implements [registry.Store].
-func (s *Store) Due(ctx context.Context, limit int) (due []registry.Key, err error) {
+func (s *Store) Due(ctx context.Context, limit int) ([]registry.Key, error) {
 	now := s.now()
 	s.listed.Forget(now)
-	err = s.view(ctx, func(tx *bbolt.Tx) error {
+	return read(ctx, s, func(tx *bbolt.Tx) (due []registry.Key) {
 		cursor, records := tx.Bucket(bucketWakes).Cursor(), tx.Bucket(bucketRecords)
 		for k, _ := cursor.First(); len(k) > 8 && len(due) < limit; k, _ = cursor.Next() {
 			if int64(binary.BigEndian.Uint64(k)) > now.UnixMilli() {
@@ -66,21 +64,19 @@ func (s *Store) Due(ctx context.Context, limit int) (due []registry.Key, err err
 				due = append(due, key)
 			}
 		}
-		return nil
+		return due
 	})
-	return due, err
 }
 
 // Owing implements [registry.Store].
-func (s *Store) Owing(ctx context.Context, after registry.Key, limit int) (owing []registry.Key, err error) {
-	err = s.view(ctx, func(tx *bbolt.Tx) error {
+func (s *Store) Owing(ctx context.Context, after registry.Key, limit int) ([]registry.Key, error) {
+	return read(ctx, s, func(tx *bbolt.Tx) (owing []registry.Key) {
 		cursor := tx.Bucket(bucketOwing).Cursor()
 		for k, _ := cursor.Seek([]byte(after)); k != nil && len(owing) < limit; k, _ = cursor.Next() {
 			if key := registry.Key(k); key > after {
 				owing = append(owing, key)
 			}
 		}
-		return nil
+		return owing
 	})
-	return owing, err
 }

@@ -4,7 +4,8 @@
 // The file is trusted no more than the disk below it. Records have checksums: a damaged one is
 // lost, and no other. bbolt panics on damaged pages, and a truncated memory map ends the process;
 // so every call recovers from panics and faults, and a store that had one is broken: it must be
-// closed, and opened again, which sets the file aside.
+// closed, and opened again, which sets the file aside. bbolt may hold locks of its own for ever
+// then, so no caller waits for bbolt longer than until the store breaks.
 package bolt
 
 import (
@@ -15,7 +16,6 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,11 +37,12 @@ type Store struct {
 
 	maxEdits int // of one call in one commit
 
-	jobs   chan *job     // unbuffered: what was sent has been received
-	quit   chan struct{} // closed by Close
-	idle   chan struct{} // closed when the writer has ended
-	close  func() error
-	broken atomic.Bool
+	jobs    chan *job     // unbuffered: what was sent has been received
+	quit    chan struct{} // closed by Close
+	idle    chan struct{} // closed when the writer has ended
+	broken  chan struct{} // closed when the store has met damage
+	breaks  sync.Once     // closes broken
+	closing func() error
 }
 
 var (
@@ -52,15 +53,22 @@ var (
 func newStore(db *bbolt.DB, file *os.File, now func() time.Time, logger *zap.Logger) *Store {
 	s := &Store{
 		db: db, file: file, logger: logger, now: now, maxEdits: maxEdits,
-		jobs: make(chan *job), quit: make(chan struct{}), idle: make(chan struct{}),
+		jobs: make(chan *job), quit: make(chan struct{}), idle: make(chan struct{}), broken: make(chan struct{}),
 	}
-	s.close = sync.OnceValue(s.shut)
+	s.closing = sync.OnceValue(s.shut)
 	go s.writer()
 	return s
 }
 
 // Broken implements [registry.Store]: the store has met damage.
-func (s *Store) Broken() bool { return s.broken.Load() }
+func (s *Store) Broken() bool {
+	select {
+	case <-s.broken:
+		return true
+	default:
+		return false
+	}
+}
 
 // Now implements [registry.Store].
 func (s *Store) Now() time.Time { return s.now() }
@@ -71,20 +79,24 @@ func (s *Store) Watch(listener func(registry.Key), _ func()) (cancel func()) {
 }
 
 // Close implements [registry.Store]. Transactions under way are finished before.
-func (s *Store) Close() error { return s.close() }
+func (s *Store) Close() error { return s.closing() }
 
 func (s *Store) shut() error {
 	close(s.quit)
-	if s.Broken() {
-		// bbolt may hold locks of its own for ever after a panic. The memory map stays, since
-		// reads may be under way in it.
+	closed := make(chan error, 1)
+	go func() {
+		<-s.idle
+		if !s.Broken() {
+			closed <- s.db.Close()
+		}
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-s.broken:
+		// The memory map stays, since reads may be under way in it.
 		return letGo(s.file)
 	}
-	<-s.idle
-	if s.Broken() { // by the last transaction
-		return letGo(s.file)
-	}
-	return s.db.Close()
 }
 
 // Unsynced calls fill, whose edits are durable when Unsynced returns, and not before: to fill a
@@ -122,19 +134,40 @@ func (s *Store) usable(ctx context.Context) error {
 	return nil
 }
 
-// view runs fn in a read transaction.
-func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx) error) error {
+// read returns what fn finds in a read transaction. The transaction has a goroutine of its own,
+// which may outlive the call: see the package's comment.
+func read[T any](ctx context.Context, s *Store, fn func(*bbolt.Tx) T) (found T, err error) {
 	if err := s.usable(ctx); err != nil {
-		return err
+		return found, err
 	}
-	return s.judge(guarded(func() error {
-		tx, err := s.db.Begin(false)
+	values, failed := make(chan T, 1), make(chan error, 1)
+	go func() {
+		var value T
+		err := s.judge(guarded(func() error {
+			tx, err := s.db.Begin(false)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = tx.Rollback() }()
+			value = fn(tx)
+			return nil
+		}))
 		if err != nil {
-			return err
+			failed <- err
+			return
 		}
-		defer func() { _ = tx.Rollback() }()
-		return fn(tx)
-	}))
+		values <- value
+	}()
+	select {
+	case found = <-values:
+		return found, nil
+	case err = <-failed:
+		return found, err
+	case <-ctx.Done():
+		return found, unavailable(ctx.Err())
+	case <-s.broken:
+		return found, unavailable(errBroken)
+	}
 }
 
 // judge makes an error of a transaction into one to return, and declares the store broken if it
@@ -149,10 +182,12 @@ func (s *Store) judge(err error) error {
 		suspected.add(s.file.Name())
 	}
 	if damaged || errors.Is(err, errCommit) {
-		if s.broken.CompareAndSwap(false, true) {
-			s.logger.Error("session registry is broken", zap.String("path", s.file.Name()), zap.Error(err),
+		s.breaks.Do(func() {
+			s.logger.Error("session registry is broken",
+				zap.String("path", s.file.Name()), zap.Error(err),
 				zap.String("advice", "check the disk; the registry is opened again"))
-		}
+			close(s.broken)
+		})
 	}
 	return unavailable(err)
 }

@@ -51,6 +51,7 @@ func (s *Store) Edit(ctx context.Context, edits ...*registry.Edit) error {
 		case <-time.After(max(time.Since(begun), time.Millisecond)):
 		case <-ctx.Done():
 		case <-s.quit:
+		case <-s.broken:
 		}
 	}
 	return nil
@@ -70,6 +71,8 @@ func (s *Store) edit(ctx context.Context, edits []*registry.Edit) error {
 		return unavailable(ctx.Err())
 	case <-s.quit:
 		return unavailable(errClosed)
+	case <-s.broken: // the writer may hang in bbolt
+		return unavailable(errBroken)
 	}
 	select {
 	case err := <-j.done:
@@ -79,6 +82,8 @@ func (s *Store) edit(ctx context.Context, edits []*registry.Edit) error {
 		return err
 	case <-ctx.Done():
 		return unavailable(ctx.Err())
+	case <-s.broken:
+		return unavailable(errBroken)
 	}
 }
 

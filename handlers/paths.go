@@ -19,24 +19,24 @@ type Paths struct {
 	warned sync.Once
 }
 
-// Setup gives the paths their world.
+// Setup takes what the handlers share.
 func (p *Paths) Setup(env Env) { p.env = env }
 
 // A Stripped is the way to the handlers behind us where those before us have rewritten the path:
-// all that goes there, our own questions to the OP too, has its path rewritten alike.
+// all requests that go there, our own to the OP too, have their paths rewritten alike.
 type Stripped struct {
 	next     caddyhttp.Handler
 	from, to urlPath // of the request, before and after
-	// what was stripped; empty: the path was rewritten in a way that is not known for others
+	// what was stripped; empty: the path was rewritten in a way that fits no other path
 	prefix string
 }
 
 // A urlPath is the path of a URL, and its escaped form where that is not the usual one.
 type urlPath struct{ path, raw string }
 
-// Way returns the way to the handlers behind for a request of which the path was rewritten; nil:
-// it was not.
-func (p *Paths) Way(r *http.Request, next caddyhttp.Handler) *Stripped {
+// Restore returns the way to the handlers behind for a request of which the path was rewritten;
+// nil: it was not.
+func (p *Paths) Restore(r *http.Request, next caddyhttp.Handler) *Stripped {
 	original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request)
 	if !ok || original.URL == nil {
 		return nil
@@ -44,14 +44,15 @@ func (p *Paths) Way(r *http.Request, next caddyhttp.Handler) *Stripped {
 	from, to := urlPath{original.URL.Path, original.URL.RawPath}, urlPath{r.URL.Path, r.URL.RawPath}
 	stripped := p.prefix.Load()
 	if from.path == to.path {
-		// What is not below a prefix is not stripped, and the OP's documents are all the same.
+		// A path that is not below the prefix is not stripped; the OP's documents still are.
 		if stripped == nil || hasPathPrefix(from.path, *stripped) {
 			return nil
 		}
 		return &Stripped{next, from, to, *stripped}
 	}
 	prefix, ok := strings.CutSuffix(caddyhttp.CleanPath(from.path, true), to.path)
-	if !ok || !strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/") || !strings.HasPrefix(to.path, "/") {
+	if !ok || !strings.HasPrefix(prefix, "/") || strings.HasSuffix(prefix, "/") ||
+		!strings.HasPrefix(to.path, "/") {
 		if stripped != nil {
 			return &Stripped{next, from, to, *stripped}
 		}
@@ -67,26 +68,33 @@ func (p *Paths) Way(r *http.Request, next caddyhttp.Handler) *Stripped {
 	return &Stripped{next, from, to, prefix}
 }
 
-// warn says once that paths are rewritten in a way that our own questions cannot go. That all of a
-// path was taken away says nothing.
+// warn logs once that paths are rewritten in a way that our own requests cannot follow. A path of
+// which nothing is left shows nothing.
 func (p *Paths) warn(from, to string) {
 	if to == "/" {
 		return
 	}
 	p.warned.Do(func() {
-		p.env.Logger.Warn("paths are rewritten before oidc_session", zap.String("from", from), zap.String("to", to),
-			zap.String("advice", "put oidc_session before what rewrites them, or the OP may not be found: it can be asked where a prefix is stripped, and no further"))
+		p.env.Logger.Warn("paths are rewritten before oidc_session",
+			zap.String("from", from), zap.String("to", to),
+			zap.String("advice", "put oidc_session before what rewrites them, "+
+				"or the OP may not be found: "+
+				"it can be asked where a prefix is stripped, and no further"))
 	})
 }
 
 // Serve has a request served with the path that the browser sent.
-func (s *Stripped) Serve(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request, caddyhttp.Handler) error) error {
+func (s *Stripped) Serve(
+	w http.ResponseWriter, r *http.Request,
+	serve func(http.ResponseWriter, *http.Request, caddyhttp.Handler) error,
+) error {
 	return s.from.serve(r, func() error { return serve(w, r, s) })
 }
 
 // ServeHTTP passes a request on with the path that the handlers before us would have left.
 func (s *Stripped) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
-	return s.rewritten(r.URL.Path, r.URL.RawPath).serve(r, func() error { return s.next.ServeHTTP(w, r) })
+	to := s.rewritten(r.URL.Path, r.URL.RawPath)
+	return to.serve(r, func() error { return s.next.ServeHTTP(w, r) })
 }
 
 func (s *Stripped) rewritten(path, raw string) urlPath {
@@ -113,8 +121,8 @@ func (p urlPath) serve(r *http.Request, serve func() error) error {
 	return err
 }
 
-// AsSent returns a request that keeps the path that the browser sent while the handlers behind
-// have it rewritten: what is decided of a response is decided then.
+// AsSent returns a request that keeps the path that the browser sent while the handlers behind have
+// it rewritten: decisions on the response need it.
 func AsSent(r *http.Request, next caddyhttp.Handler) *http.Request {
 	if _, rewritten := next.(*Stripped); !rewritten {
 		return r
@@ -127,13 +135,6 @@ func AsSent(r *http.Request, next caddyhttp.Handler) *http.Request {
 // hasPathPrefix reports whether a path is below a prefix, as Caddy compares them.
 func hasPathPrefix(path, prefix string) bool {
 	n := len(prefix)
-	return len(path) >= n && strings.EqualFold(path[:n], prefix) && (len(path) == n || path[n] == '/')
-}
-
-// strippedPrefix is what a way to the OP strips.
-func strippedPrefix(next caddyhttp.Handler) string {
-	if s, ok := next.(*Stripped); ok {
-		return s.prefix
-	}
-	return ""
+	return len(path) >= n && strings.EqualFold(path[:n], prefix) &&
+		(len(path) == n || path[n] == '/')
 }

@@ -44,7 +44,7 @@ func TestPathsAreThoseOfTheBrowser(t *testing.T) {
 			var asked []string
 			behind := reply.Handler(func(_ http.ResponseWriter, r *http.Request) { asked = append(asked, r.URL.EscapedPath()) })
 			r := rewrittenTo(tt.from, tt.to)
-			way := p.Way(r, behind)
+			way := p.Restore(r, behind)
 			if (way != nil) != (tt.ours != "") {
 				t.Fatalf("got %+v", way)
 			}
@@ -73,21 +73,21 @@ func TestThePrefixIsKnownForRequestsOutsideIt(t *testing.T) {
 	w, p := handlerstest.NewWorld(t), new(handlers.Paths)
 	p.Setup(w.Env)
 	behind := reply.Handler(func(http.ResponseWriter, *http.Request) {})
-	if p.Way(rewrittenTo("/other", "/other"), behind) != nil {
+	if p.Restore(rewrittenTo("/other", "/other"), behind) != nil {
 		t.Error("a prefix is known before anything was stripped")
 	}
-	p.Way(rewrittenTo("/auth/x", "/x"), behind)
-	if way := p.Way(rewrittenTo("/other", "/other"), behind); way == nil || way.Prefix() != "/auth" || *way.From() != *way.To() {
+	p.Restore(rewrittenTo("/auth/x", "/x"), behind)
+	if way := p.Restore(rewrittenTo("/other", "/other"), behind); way == nil || way.Prefix() != "/auth" || *way.From() != *way.To() {
 		t.Errorf("got %+v", way)
 	}
-	if p.Way(rewrittenTo("/auth/x", "/auth/x"), behind) != nil {
+	if p.Restore(rewrittenTo("/auth/x", "/auth/x"), behind) != nil {
 		t.Error("a path below the prefix that was not stripped is taken for one that was")
 	}
 	for _, odd := range [][2]string{{"//auth//x", "/x"}, {"/auth//x", "/x"}, {"/auth/./x", "/x"}, {"/authority", "/ority"}, {"/authority", "ority"}} { // anybody may send them
-		p.Way(rewrittenTo(odd[0], "/"), behind)
+		p.Restore(rewrittenTo(odd[0], "/"), behind)
 		r := rewrittenTo(odd[0], "/")
 		r.URL.Path = odd[1]
-		p.Way(r, behind)
+		p.Restore(r, behind)
 	}
 	if w.Logged() != "" {
 		t.Errorf("logged %s", w.Logged())
