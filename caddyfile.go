@@ -147,7 +147,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"frontchannel_timeout": duration(&h.FrontChannelTimeout, validateFrontChannelTimeout),
 		"name":                 scalar(&h.Name, atStart(logout.ValidateName)),
 		"client":               h.unmarshalClient,
-		"clients_file":         scalar(&h.ClientsFile, atStart(nil)),
+		"clients_file":         scalar(&h.ClientsFile, validatePlaceholders),
 		"jwks_uri":             scalar(&h.JWKSURI, atStart(opkeys.ValidateJWKSURI)),
 		"log_subject":          onOff(&h.LogSubject),
 	}.parse(d, "oidc_session", h.validateTogether)
@@ -181,7 +181,7 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 			return unmarshalClearCookies(d, e)
 		},
 		"confirm":         scalar(&e.Confirm, atStart(logout.ValidateConfirm)),
-		"templates":       scalar(&e.Templates, atStart(nil)),
+		"templates":       scalar(&e.Templates, validatePlaceholders),
 		"access_log":      onOff(&e.AccessLog),
 		"allow_hint_only": onOff(&e.AllowHintOnly),
 	}.parse(d, "end_session", nil)
@@ -231,7 +231,7 @@ func unmarshalUpstream(d *caddyfile.Dispenser, e *logout.EndSession) error {
 		"success": statuses(&u.Success),
 	}.parse(d, "upstream", func() error {
 		literal := *u
-		err := atStart(nil)(u.Path)
+		err := validatePlaceholders(u.Path)
 		if hasPlaceholder(u.Path) {
 			literal.Path = "/"
 		}

@@ -233,9 +233,8 @@ func (s *site) setPlaceholders(op *handlers.OP, r *http.Request) {
 	})
 }
 
-// replacePlaceholders returns a text with the placeholders of a request in place. What is none
-// that is known stays, as in Caddy's own respond and header: braces are the body of a JSON
-// request, too.
+// replacePlaceholders replaces the placeholders of a request in a text. Unknown ones stay, as in
+// Caddy's own respond and header: the body of a JSON request has braces, too.
 func replacePlaceholders(r *http.Request, text string) string {
 	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {

@@ -160,8 +160,8 @@ func (s *site) addSignIn(app *App, h *Handler, keys *opkeys.Keys) {
 	redemptions := new(signin.Redemptions)
 	s.browser = signin.Browser{
 		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: redemptions,
-		SessionState: s.sessionState, Pushed: s.pushed, Issuers: app.allIssuers, OPKeys: keys,
-		LoginCookiePaths: new(browser.LoginCookiePaths), Clients: s.clients,
+		SessionState: s.sessionState, Pushed: s.pushed, LoginCookiePaths: new(browser.LoginCookiePaths),
+		Issuers: app.allIssuers, OPKeys: keys, Clients: s.clients,
 	}
 	s.token.SessionState, s.token.Redemptions, s.token.OPKeys = s.sessionState, redemptions, keys
 	s.checkSession.SessionState = s.sessionState

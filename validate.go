@@ -102,9 +102,6 @@ func atStart(check func(string) error) func(string) error {
 		if hasPlaceholder(value) {
 			return validatePlaceholders(value)
 		}
-		if check == nil {
-			return nil
-		}
 		return check(value)
 	}
 }

@@ -186,7 +186,7 @@ func (w *walk) requestHere() *http.Request {
 	return r.WithContext(ctx)
 }
 
-// handler goes through a handler. What is not known of a handler is that it ends requests.
+// handler goes through a handler. Handlers that are not known may pass requests on.
 func (w *walk) handler(handler caddyhttp.MiddlewareHandler) {
 	passed := w.passage
 	passed.handler = handler
@@ -248,7 +248,7 @@ func (w *walk) invoke(h *caddyhttp.Invoke) {
 	w.invoked--
 }
 
-// rewrite takes a prefix away that is literal; of other changes it only notes that they are there.
+// rewrite strips a literal prefix. After any other change, host and path are unknown.
 func (w *walk) rewrite(h *rewrite.Rewrite) {
 	if h.URI != "" || h.StripPathSuffix != "" || len(h.URISubstring) > 0 ||
 		len(h.PathRegexp) > 0 || hasPlaceholder(h.StripPathPrefix) {

@@ -111,7 +111,7 @@ func (c *Checker) missingPaths(app *caddyhttp.App, s *Site) (missing []string) {
 	return missing
 }
 
-// Responses as ours are, by which it is seen what header directives do to them.
+// Parts of sample responses of ours, to which header directives are applied.
 const (
 	samplePolicy   = "default-src 'none'"
 	sampleLocation = "https://app.example.com/callback?code=x"
