@@ -54,7 +54,7 @@ type site struct {
 	discovery    discovery.Discovery
 	token        signin.Token
 	pushed       *signin.Pushed
-	browser      signin.Browser
+	observer     signin.Observer
 	backChannel  *backchannel.BackChannel
 	jwks         *backchannel.JWKS
 	registration *registration.Registration
@@ -156,7 +156,7 @@ func (s *site) addProvider(app *App, h *Handler, env handlers.Env) {
 // addSignIn makes what observes sign-ins: the browser's requests and the token endpoint.
 func (s *site) addSignIn(app *App, h *Handler, keys *opkeys.Keys) {
 	redemptions := new(signin.Redemptions)
-	s.browser = signin.Browser{
+	s.observer = signin.Observer{
 		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: redemptions,
 		SessionState: s.sessionState, Pushed: s.pushed, LoginCookiePaths: new(browser.LoginCookiePaths),
 		Issuers: app.allIssuers, OPKeys: keys, Clients: s.clients,
@@ -178,7 +178,7 @@ func (s *site) addBackChannel(keys *opkeys.Keys) {
 // addEndSession wires the end_session endpoint.
 func (s *site) addEndSession(h *Handler, keys *opkeys.Keys) {
 	e := s.endSession
-	e.LoginCookie, e.LoginCookiePaths, e.Name = h.LoginCookie, s.browser.LoginCookiePaths, h.Name
+	e.LoginCookie, e.LoginCookiePaths, e.Name = h.LoginCookie, s.observer.LoginCookiePaths, h.Name
 	e.Clients, e.Keys, e.BackChannel = s.clients, keys, s.backChannel
 	e.FrontChannel = h.FrontChannelTimeout != 0
 	e.FrontChannelTimeout = cmp.Or(time.Duration(h.FrontChannelTimeout), frontChannelTimeout)
@@ -187,7 +187,7 @@ func (s *site) addEndSession(h *Handler, keys *opkeys.Keys) {
 // setup gives the parts what they share.
 func (s *site) setup(env handlers.Env) {
 	for _, part := range []interface{ Setup(env handlers.Env) }{
-		s.paths, &s.discovery, &s.token, s.pushed, &s.browser,
+		s.paths, &s.discovery, &s.token, s.pushed, &s.observer,
 		s.checkSession, s.backChannel, s.jwks, s.registration,
 	} {
 		part.Setup(env)
@@ -227,11 +227,11 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 	case op.IsPushedPath(path):
 		return s.pushed.Serve(op, w, r, next)
 	}
-	if s.browser.HasSession(op, r) {
+	if s.observer.HasSession(op, r) {
 		s.setPlaceholders(op, r)
 	}
-	if s.browser.Involved(op, r) {
-		return s.browser.Serve(op, w, r, next)
+	if s.observer.Involved(op, r) {
+		return s.observer.Serve(op, w, r, next)
 	}
 	return next.ServeHTTP(w, r)
 }

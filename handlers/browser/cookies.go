@@ -139,7 +139,7 @@ func (v *Cookies) End(reason registry.Reason) {
 	v.Sealed = v.Sealed.SignedOut()
 	if len(failed) > 0 {
 		v.Sealed.Browser = sessionstate.NewBrowserID()
-		v.Sealed.Owed = NewOwedEnds(append(v.Sealed.Owed.Ids(), failed...))
+		v.Sealed.Owed = NewOwedEnds(append(v.Sealed.Owed.IDs(), failed...))
 	}
 	v.State = v.Keys.AnonymousState(v.OP.Issuer)
 	v.SetSession()
@@ -159,7 +159,7 @@ func (v *Cookies) isUnrecorded(unavailable bool) bool {
 
 // Flush tells the registry what is owed to it.
 func (v *Cookies) Flush() {
-	owed := v.Sealed.Owed.Ids()
+	owed := v.Sealed.Owed.IDs()
 	if len(owed) == 0 {
 		return
 	}

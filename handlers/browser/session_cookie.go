@@ -30,7 +30,7 @@ func NewOwedEnds(ids []sessionstate.BrowserID) (owed owedEnds) {
 	return owed
 }
 
-func (o owedEnds) Ids() []sessionstate.BrowserID {
+func (o owedEnds) IDs() []sessionstate.BrowserID {
 	n := 0
 	for n < MaxOwed && !o[n].IsZero() {
 		n++
@@ -47,8 +47,8 @@ const (
 
 // Seal returns the cookie's value.
 func (c SessionCookie) Seal(keys *sessionstate.Keyring, issuer string) string {
-	value := append(make([]byte, 0, 1+16*MaxOwed+sessionSizeFull), byte(len(c.Owed.Ids())))
-	for _, browser := range c.Owed.Ids() {
+	value := append(make([]byte, 0, 1+16*MaxOwed+sessionSizeFull), byte(len(c.Owed.IDs())))
+	for _, browser := range c.Owed.IDs() {
 		value = append(value, browser[:]...)
 	}
 	value = append(value, c.Browser[:]...)

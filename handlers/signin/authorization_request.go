@@ -18,7 +18,7 @@ import (
 // request to pass on, since a form has to be read to be known.
 //
 // Only navigations count, of a tab or a frame: nothing else leads to a redirect URI.
-func (b *Browser) readAuthorizationRequest(op *handlers.OP, r *http.Request) (*browser.PendingRequest, *http.Request) {
+func (o *Observer) readAuthorizationRequest(op *handlers.OP, r *http.Request) (*browser.PendingRequest, *http.Request) {
 	if op.AuthorizationPath == "" || r.URL.Path != op.AuthorizationPath {
 		return nil, r
 	}
@@ -36,7 +36,7 @@ func (b *Browser) readAuthorizationRequest(op *handlers.OP, r *http.Request) (*b
 	} else if r.Method != http.MethodGet {
 		return nil, r
 	}
-	asked, ok := b.resolveRequest(op, parameters)
+	asked, ok := o.resolveRequest(op, parameters)
 	if !ok {
 		return nil, r
 	}
@@ -45,13 +45,13 @@ func (b *Browser) readAuthorizationRequest(op *handlers.OP, r *http.Request) (*b
 
 // resolveRequest notes an authorization request, whose parameters may be pushed (RFC 9126) or in a
 // request object (RFC 9101).
-func (b *Browser) resolveRequest(op *handlers.OP, parameters url.Values) (p browser.PendingRequest, ok bool) {
-	now, clientID := b.env.Now(), parameters.Get("client_id")
+func (o *Observer) resolveRequest(op *handlers.OP, parameters url.Values) (p browser.PendingRequest, ok bool) {
+	now, clientID := o.env.Now(), parameters.Get("client_id")
 	if isRepeated(parameters) {
 		return p, false
 	}
 	if uri := parameters.Get("request_uri"); uri != "" {
-		if pushed, known := b.Pushed.find(uri, clientID, now); known {
+		if pushed, known := o.Pushed.find(uri, clientID, now); known {
 			return pushed, true
 		}
 		if !op.RequestURIs {
@@ -121,24 +121,24 @@ func mergedParameters(outside url.Values, inside map[string]string) url.Values {
 // It is kept in memory, too: of a long client ID its cookie has only the hash, and requests that a
 // browser sends at once may take the same cookie, of which one is lost. Another server, or this
 // one after a restart, goes by the cookie alone.
-func (b *Browser) await(v *browser.Cookies, asked browser.PendingRequest) {
+func (o *Observer) await(v *browser.Cookies, asked browser.PendingRequest) {
 	if v.TopLevel() && v.Sealed.Browser.IsZero() {
 		v.BrowserID()
 		v.SetSession()
 	}
 	asked.Browser = v.Sealed.Browser
-	b.awaited.put(asked)
+	o.awaited.put(asked)
 	v.KeepPending(v.Slot(asked), asked)
 }
 
 // markAnswered leaves a request that was answered little time to be answered again.
-func (b *Browser) markAnswered(v *browser.Cookies, request browser.PendingRequest) {
+func (o *Observer) markAnswered(v *browser.Cookies, request browser.PendingRequest) {
 	for name, p := range v.Pending {
 		if closed := p.Answered(v.Now); p.IsSame(request) && closed != p {
 			v.KeepPending(name, closed)
 		}
 	}
-	if p, known := b.awaited.find(v.Sealed.Browser, request.Answer); known {
-		b.awaited.put(p.Answered(v.Now))
+	if p, known := o.awaited.find(v.Sealed.Browser, request.Answer); known {
+		o.awaited.put(p.Answered(v.Now))
 	}
 }

@@ -101,7 +101,7 @@ func resolve(op *handlers.OP, r *http.Request, address string) (*url.URL, bool) 
 // continues or starts a session; an error writes nothing, and starts and ends nothing but what the
 // OP has ended. It returns the session_state for the response: empty for a client that has no web
 // origin, whose pages could not ask. ok is false when the response answers none.
-func (b *Browser) answer(v *browser.Cookies, asked *browser.PendingRequest, a authorizationResponse) (sessionState string, ok bool) {
+func (o *Observer) answer(v *browser.Cookies, asked *browser.PendingRequest, a authorizationResponse) (sessionState string, ok bool) {
 	if v.Arrival.Carried.HasAnswer(a.values) || isCodeless(a.values) && asked == nil && mayBeOther(v, a.target) {
 		return "", false
 	}
@@ -109,17 +109,17 @@ func (b *Browser) answer(v *browser.Cookies, asked *browser.PendingRequest, a au
 	if err != nil {
 		origin = ""
 	}
-	request, ok := b.answered(v, asked, a, origin)
+	request, ok := o.answered(v, asked, a, origin)
 	if !ok {
 		return "", false
 	}
-	b.markAnswered(v, request)
+	o.markAnswered(v, request)
 	a = a.without(request.Own)
 	handle := sessionstate.NewHandle(request.ClientID, origin)
 	switch {
 	case a.success() || request.Is(browser.CodelessRequest) && isCodeless(a.values):
-		b.signIn(v, request, origin, a, &handle)
-	case b.endedByOP(v, request, a):
+		o.signIn(v, request, origin, a, &handle)
+	case o.endedByOP(v, request, a):
 		v.End(registry.ReasonOPEnded)
 	case v.State == "" && v.TopLevel():
 		v.SetState(v.CurrentState())
@@ -137,21 +137,21 @@ func mayBeOther(v *browser.Cookies, target *url.URL) bool {
 }
 
 // answered returns the request that a response answers.
-func (b *Browser) answered(v *browser.Cookies, asked *browser.PendingRequest, a authorizationResponse, origin string) (request browser.PendingRequest, ok bool) {
-	request, seen := b.fitting(v, asked, a)
+func (o *Observer) answered(v *browser.Cookies, asked *browser.PendingRequest, a authorizationResponse, origin string) (request browser.PendingRequest, ok bool) {
+	request, seen := o.fitting(v, asked, a)
 	ok = seen
 	if !seen {
 		request, ok = v.BlindRequest(asked)
 	}
 	if ok {
-		request.ClientID, ok = b.clientID(request)
+		request.ClientID, ok = o.clientID(request)
 	}
-	return request, ok && (seen || b.answersBlindly(v, request, a, origin))
+	return request, ok && (seen || o.answersBlindly(v, request, a, origin))
 }
 
 // fitting returns the request whose answer a response is: the target must be where that request
 // wanted it, and the state must be its state. An open redirect at the OP answers nothing.
-func (b *Browser) fitting(v *browser.Cookies, asked *browser.PendingRequest, a authorizationResponse) (request browser.PendingRequest, ok bool) {
+func (o *Observer) fitting(v *browser.Cookies, asked *browser.PendingRequest, a authorizationResponse) (request browser.PendingRequest, ok bool) {
 	if asked != nil && a.answers(*asked) {
 		return *asked, true
 	}
@@ -166,7 +166,7 @@ func (b *Browser) fitting(v *browser.Cookies, asked *browser.PendingRequest, a a
 	if ok {
 		return request, true
 	}
-	request, ok = b.awaited.find(v.Sealed.Browser, browser.HashAnswer(a.target, a.values.Get("state")))
+	request, ok = o.awaited.find(v.Sealed.Browser, browser.HashAnswer(a.target, a.values.Get("state")))
 	return request, ok && a.answers(request) && !request.Expired(v.Now)
 }
 
@@ -183,8 +183,8 @@ func (a authorizationResponse) answers(p browser.PendingRequest) bool {
 // state are not known: it has a state or an issuer, as OAuth's current practice asks for, and goes
 // to an origin that is known to be the client's. Else anybody could have his own client's
 // responses taken for those of another one.
-func (b *Browser) answersBlindly(v *browser.Cookies, request browser.PendingRequest, a authorizationResponse, origin string) bool {
-	if !a.isOne() || origin == "" || origin == v.OP.Origin || !b.isOriginOf(v, request.ClientID, origin) {
+func (o *Observer) answersBlindly(v *browser.Cookies, request browser.PendingRequest, a authorizationResponse, origin string) bool {
+	if !a.isOne() || origin == "" || origin == v.OP.Origin || !o.isOriginOf(v, request.ClientID, origin) {
 		return false
 	}
 	issuer := a.values.Get("iss")
@@ -193,14 +193,14 @@ func (b *Browser) answersBlindly(v *browser.Cookies, request browser.PendingRequ
 
 // isOriginOf reports whether an origin is known to be a client's: the client was sent there
 // before, or has registered an address there.
-func (b *Browser) isOriginOf(v *browser.Cookies, clientID, origin string) bool {
-	if _, seen := b.origins.Get(originKey(clientID, origin)); seen {
+func (o *Observer) isOriginOf(v *browser.Cookies, clientID, origin string) bool {
+	if _, seen := o.origins.Get(originKey(clientID, origin)); seen {
 		return true
 	}
-	if b.Clients == nil {
+	if o.Clients == nil {
 		return false
 	}
-	client, _ := b.Clients.Find(v.Request.Context(), v.OP.Issuer, clientID)
+	client, _ := o.Clients.Find(v.Request.Context(), v.OP.Issuer, clientID)
 	return clients.SharesOrigin(origin, client.PostLogoutRedirectURIs) || clients.SharesOrigin(origin, []string{client.FrontChannelLogoutURI})
 }
 

@@ -571,7 +571,7 @@ func TestTheOPsOwnCookiesAndErrorsStay(t *testing.T) {
 	if lines := response.Header["Set-Cookie"]; len(lines) != 3 || lines[0] != "login=1; Path=/x" {
 		t.Errorf("cookies are %v", lines)
 	}
-	b := signin.Browser{}
+	b := signin.Observer{}
 	b.Setup(w.Env)
 	behind := caddyhttp.Error(http.StatusBadGateway, nil)
 	recorder := httptest.NewRecorder()
@@ -617,7 +617,7 @@ func TestInvolvedRequests(t *testing.T) {
 			if tt.cookie != "" {
 				r.Header.Set("Cookie", tt.cookie)
 			}
-			if got := (&signin.Browser{LoginCookie: tt.login}).Involved(w.OP, r); got != tt.want {
+			if got := (&signin.Observer{LoginCookie: tt.login}).Involved(w.OP, r); got != tt.want {
 				t.Errorf("got %v", got)
 			}
 		})
@@ -628,7 +628,7 @@ func TestInvolvedRequests(t *testing.T) {
 	}
 	r := httptest.NewRequest("GET", handlerstest.Issuer, nil)
 	r.URL.Path = ""
-	if (&signin.Browser{}).Involved(unknown, r) {
+	if (&signin.Observer{}).Involved(unknown, r) {
 		t.Error("an empty path is the unknown authorization endpoint")
 	}
 }

@@ -38,12 +38,12 @@ func awaitedKey(browser sessionstate.BrowserID, answer [16]byte) [16]byte {
 // clientID returns the client ID of a request. A long one is known to the server that saw the
 // request, and to all whose configuration has the client; to others the request is as if it had
 // not been seen.
-func (b *Browser) clientID(p browser.PendingRequest) (id string, known bool) {
+func (o *Observer) clientID(p browser.PendingRequest) (id string, known bool) {
 	if p.ClientID != "" {
 		return p.ClientID, true
 	}
-	if id, known = b.awaited.clientIDs.Get(p.Client); known || b.Clients == nil {
+	if id, known = o.awaited.clientIDs.Get(p.Client); known || o.Clients == nil {
 		return id, known
 	}
-	return b.Clients.IDOf(p.Client)
+	return o.Clients.IDOf(p.Client)
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
-// A Browser observes what passes between a browser and the OP: authorization requests, the
+// An Observer observes what passes between a browser and the OP: authorization requests, the
 // responses that answer them, and the deletion of the OP's own login cookie.
-type Browser struct {
+type Observer struct {
 	// LoginCookie is the name of the OP's own login cookie. Its deletion ends the session.
 	// Default: none.
 	LoginCookie string
@@ -50,18 +50,18 @@ type Browser struct {
 }
 
 // Setup gives the handler its world.
-func (b *Browser) Setup(env handlers.Env) {
-	b.env = env
-	if b.origins == nil {
-		b.origins, b.awaited = new(handlers.Recent[struct{}]), new(awaited)
-		b.signIns, b.renewed = new(handlers.Recent[time.Time]), new(handlers.Recent[time.Time])
+func (o *Observer) Setup(env handlers.Env) {
+	o.env = env
+	if o.origins == nil {
+		o.origins, o.awaited = new(handlers.Recent[struct{}]), new(awaited)
+		o.signIns, o.renewed = new(handlers.Recent[time.Time]), new(handlers.Recent[time.Time])
 	}
 }
 
 // Validate tells why the configuration cannot be.
-func (b *Browser) Validate() error {
-	errs := []error{b.SessionState.Validate()}
-	for _, logout := range b.OPLogouts {
+func (o *Observer) Validate() error {
+	errs := []error{o.SessionState.Validate()}
+	for _, logout := range o.OPLogouts {
 		errs = append(errs, logout.Validate())
 	}
 	return errors.Join(errs...)
@@ -70,34 +70,34 @@ func (b *Browser) Validate() error {
 // Involved reports whether a request may be part of what is observed: it is an authorization
 // request, or it carries a pending cookie or the login cookie. It costs next to nothing, since
 // every request of the site is asked about.
-func (b *Browser) Involved(op *handlers.OP, r *http.Request) bool {
-	if r.URL.Path == op.AuthorizationPath && op.AuthorizationPath != "" || b.isLogout(op, r) {
+func (o *Observer) Involved(op *handlers.OP, r *http.Request) bool {
+	if r.URL.Path == op.AuthorizationPath && op.AuthorizationPath != "" || o.isLogout(op, r) {
 		return true
 	}
 	if len(r.Header["Cookie"]) == 0 {
 		return false
 	}
-	return exchange.HasCookiePrefix(r, op.Cookies.Pending) || b.carriesLogin(r) || b.isOPLogout(r)
+	return exchange.HasCookiePrefix(r, op.Cookies.Pending) || o.carriesLogin(r) || o.isOPLogout(r)
 }
 
-func (b *Browser) carriesLogin(r *http.Request) bool {
-	return b.LoginCookie != "" && exchange.HasCookiePrefix(r, b.LoginCookie+"=")
+func (o *Observer) carriesLogin(r *http.Request) bool {
+	return o.LoginCookie != "" && exchange.HasCookiePrefix(r, o.LoginCookie+"=")
 }
 
 // HasSession reports whether a request carries a sealed cookie of the OP's, without opening it.
-func (b *Browser) HasSession(op *handlers.OP, r *http.Request) bool {
+func (o *Observer) HasSession(op *handlers.OP, r *http.Request) bool {
 	return len(r.Header["Cookie"]) > 0 && exchange.HasCookiePrefix(r, op.Cookies.Session+"=")
 }
 
 // Session returns what the sealed cookie of a request says: the ID of the session, in unpadded
 // base64url, and its browser state. Both are empty when the browser is not signed in or the cookie
 // does not open. Whether the session still lives is not asked.
-func (b *Browser) Session(op *handlers.OP, r *http.Request) (id, browserState string) {
-	keys, err := b.env.Keys(r.Context())
+func (o *Observer) Session(op *handlers.OP, r *http.Request) (id, browserState string) {
+	keys, err := o.env.Keys(r.Context())
 	if err != nil {
 		return "", ""
 	}
-	v := browser.ReadCookies(b.env, op, keys, r)
+	v := browser.ReadCookies(o.env, op, keys, r)
 	if v.Sealed.Session.IsZero() {
 		return "", ""
 	}
@@ -105,10 +105,10 @@ func (b *Browser) Session(op *handlers.OP, r *http.Request) (id, browserState st
 }
 
 // Serve passes an involved request on and observes the response.
-func (b *Browser) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	asked, r := b.readAuthorizationRequest(op, r)
-	if b.isLogout(op, r) {
-		asked, r = b.readLogoutRequest(r)
+func (o *Observer) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	asked, r := o.readAuthorizationRequest(op, r)
+	if o.isLogout(op, r) {
+		asked, r = o.readLogoutRequest(r)
 	}
 	carried, r := exchange.ReadSubmission(r)
 	pending := exchange.HasCookiePrefix(r, op.Cookies.Pending)
@@ -124,35 +124,35 @@ func (b *Browser) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request,
 	if pending {
 		op.Cookies.Strip(passed)
 	}
-	if asked == nil && exchange.IsPartOfPage(r) && !b.carriesLogin(r) && !b.isOPLogout(r) {
+	if asked == nil && exchange.IsPartOfPage(r) && !o.carriesLogin(r) && !o.isOPLogout(r) {
 		return next.ServeHTTP(w, passed)
 	}
 	from := browser.Arrival{OP: op, Request: handlers.AsSent(r, next), Next: next, Carried: carried, Read: read}
 	return exchange.Observe(w, passed, next, func(status int, header http.Header) *exchange.Hold {
 		// the answer to a request says nothing of the cookie that it came with
-		defer b.noteRenewal(from, header)
-		return b.observed(from, asked, status, header)
+		defer o.noteRenewal(from, header)
+		return o.observed(from, asked, status, header)
 	})
 }
 
 // observed decides on one response. Most are none of our concern, which is told without opening a
 // cookie.
-func (b *Browser) observed(from browser.Arrival, asked *browser.PendingRequest, status int, header http.Header) *exchange.Hold {
+func (o *Observer) observed(from browser.Arrival, asked *browser.PendingRequest, status int, header http.Header) *exchange.Hold {
 	op, r := from.OP, from.Request
-	b.noteLoginCookie(op, r, header)
-	signedOut := b.loginCookieDeleted(op, r, header)
-	opLogout := !signedOut && b.signsOutAtOP(op, r, status, header)
+	o.noteLoginCookie(op, r, header)
+	signedOut := o.loginCookieDeleted(op, r, header)
+	opLogout := !signedOut && o.signsOutAtOP(op, r, status, header)
 	response, answers := readRedirect(op, r, status, header)
 	mayPost := from.Read && status == http.StatusOK && exchange.MayBeHTML(header)
-	mayLeave := b.mayBeOPLogoutRedirect(r, status)
+	mayLeave := o.mayBeOPLogoutRedirect(r, status)
 	if !signedOut && !opLogout && !answers && !mayPost && !mayLeave && asked == nil {
 		return nil
 	}
-	keys, err := b.env.Keys(handlers.RecordingContext(r))
+	keys, err := o.env.Keys(handlers.RecordingContext(r))
 	if err != nil {
 		return nil // whoever failed to get them has said so
 	}
-	v := browser.ReadCookies(b.env, op, keys, r)
+	v := browser.ReadCookies(o.env, op, keys, r)
 	v.Arrival = from
 	v.Flush()
 	v.Patient = asked == nil && len(v.Pending) == 0
@@ -162,29 +162,29 @@ func (b *Browser) observed(from browser.Arrival, asked *browser.PendingRequest, 
 	if opLogout {
 		v.End(registry.ReasonLogout)
 	}
-	answered := answers && b.answerRedirect(v, asked, response, header)
+	answered := answers && o.answerRedirect(v, asked, response, header)
 	if mayLeave && !answered && isOPLogoutRedirect(v, asked, header.Get("Location")) {
 		v.End(registry.ReasonLogout)
 		answered = true
 	}
 	if asked != nil && !answered && status < http.StatusBadRequest {
-		b.await(v, *asked)
+		o.await(v, *asked)
 	}
 	v.Write(header)
 	if mayPost && expectsPost(v, asked) {
-		return b.holdForm(v, asked)
+		return o.holdForm(v, asked)
 	}
 	return nil
 }
 
 // answerRedirect answers by the Location of a redirect.
-func (b *Browser) answerRedirect(v *browser.Cookies, asked *browser.PendingRequest, response redirectResponse, header http.Header) bool {
-	sessionState, ok := b.answer(v, asked, response.authorizationResponse)
+func (o *Observer) answerRedirect(v *browser.Cookies, asked *browser.PendingRequest, response redirectResponse, header http.Header) bool {
+	sessionState, ok := o.answer(v, asked, response.authorizationResponse)
 	if !ok {
 		return false
 	}
 	exchange.ForbidCaching(header)
-	if sessionState != "" && b.SessionState.MayAdd(v.OP, response.values) {
+	if sessionState != "" && o.SessionState.MayAdd(v.OP, response.values) {
 		header.Set("Location", response.location.with(sessionState))
 	}
 	return true

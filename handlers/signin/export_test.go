@@ -11,8 +11,8 @@ import (
 
 // What the tests beside this package use of it.
 
-func (x *Browser) IsAnotherIssuers(op *handlers.OP, line string, requestPath string) bool {
-	return x.isAnotherIssuers(op, line, requestPath)
+func (o *Observer) IsAnotherIssuers(op *handlers.OP, line string, requestPath string) bool {
+	return o.isAnotherIssuers(op, line, requestPath)
 }
 
 const RotationGrace = rotationGrace

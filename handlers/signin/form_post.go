@@ -25,12 +25,12 @@ func expectsPost(v *browser.Cookies, asked *browser.PendingRequest) bool {
 // holdForm holds a page until it can be told whether it is such an answer. A page that is flushed
 // before it has a form is not held up: only the rest of a form that is sent to another site is
 // waited for.
-func (b *Browser) holdForm(v *browser.Cookies, asked *browser.PendingRequest) *exchange.Hold {
+func (o *Observer) holdForm(v *browser.Cookies, asked *browser.PendingRequest) *exchange.Hold {
 	return &exchange.Hold{
 		Limit: exchange.MaxPage,
 		Edit: func(header http.Header, body []byte) []byte {
 			page := exchange.ReadPage(header, body)
-			return b.answerForm(v, asked, header, page, exchange.ReadForms(page))
+			return o.answerForm(v, asked, header, page, exchange.ReadForms(page))
 		},
 		Flush: func(header http.Header, body []byte) (edited []byte, wait bool) {
 			page := exchange.ReadPage(header, body)
@@ -41,7 +41,7 @@ func (b *Browser) holdForm(v *browser.Cookies, asked *browser.PendingRequest) *e
 				}
 				forms = forms[:last]
 			}
-			return b.answerForm(v, asked, header, page, forms), false
+			return o.answerForm(v, asked, header, page, forms), false
 		},
 	}
 }
@@ -58,19 +58,19 @@ func leadsAway(v *browser.Cookies, address string) bool {
 
 // answerForm answers by the first form of a page that answers a request; nil: the page has none,
 // or stays as it is.
-func (b *Browser) answerForm(v *browser.Cookies, asked *browser.PendingRequest, header http.Header, page []byte, forms []exchange.PostedForm) []byte {
+func (o *Observer) answerForm(v *browser.Cookies, asked *browser.PendingRequest, header http.Header, page []byte, forms []exchange.PostedForm) []byte {
 	for _, form := range forms {
 		response, ok := newAuthorizationResponse(v.OP, v.Request, form.Action, inForm, form.Values)
 		if !ok {
 			continue
 		}
-		sessionState, ok := b.answer(v, asked, response)
+		sessionState, ok := o.answer(v, asked, response)
 		if !ok {
 			continue
 		}
 		exchange.ForbidCaching(header)
 		v.Write(header)
-		if sessionState == "" || !b.SessionState.MayAdd(v.OP, response.values) {
+		if sessionState == "" || !o.SessionState.MayAdd(v.OP, response.values) {
 			return nil
 		}
 		return form.With(page, sessionState)

@@ -17,7 +17,7 @@ import (
 
 func TestALoginCookieBelowAnIssuerOfTheSameOPIsItsOwn(t *testing.T) {
 	a, b, other := handlerstest.Issuer+"/clients/a", handlerstest.Issuer+"/clients/b", handlerstest.Issuer+"/other"
-	browser := signin.Browser{LoginCookie: "login", Issuers: func() [][]string { return [][]string{{a, b}, {handlerstest.Slugs}, {other}, nil} }}
+	browser := signin.Observer{LoginCookie: "login", Issuers: func() [][]string { return [][]string{{a, b}, {handlerstest.Slugs}, {other}, nil} }}
 	several, err := handlers.NewOP(a, b)
 	if err != nil {
 		t.Fatal(err)

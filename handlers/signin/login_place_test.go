@@ -18,7 +18,7 @@ func loginPlaceOf(t *testing.T, lines ...string) *browser.LoginCookiePaths {
 	w := handlerstest.NewWorld(t)
 	w.OP = handlerstest.KnownOP(t, handlerstest.Issuer+"/realms/a", handlers.Metadata{})
 	place := new(browser.LoginCookiePaths)
-	b := signin.Browser{LoginCookie: "login", LoginCookiePaths: place, Issuers: func() [][]string {
+	b := signin.Observer{LoginCookie: "login", LoginCookiePaths: place, Issuers: func() [][]string {
 		return [][]string{{handlerstest.Issuer + "/realms/a"}, {handlerstest.Issuer + "/realms/b"}}
 	}}
 	b.Setup(w.Env)

@@ -16,14 +16,14 @@ const opLogoutClient = "end_session"
 // isLogout reports whether a request is for the OP's own end_session endpoint, and is looked at.
 // Where the login cookie is known, its deletion says that the user is signed out; a redirect says
 // less, as OPs send users back who chose to stay, too.
-func (b *Browser) isLogout(op *handlers.OP, r *http.Request) bool {
-	return b.LoginCookie == "" && op.EndsAt(r.URL.Path)
+func (o *Observer) isLogout(op *handlers.OP, r *http.Request) bool {
+	return o.LoginCookie == "" && op.EndsAt(r.URL.Path)
 }
 
 // readLogoutRequest reads a request of the OP's own end_session endpoint (RP-Initiated Logout 1.0,
 // section 2); nil where it asks for no redirect, which alone would show that it was followed. It
 // returns the request to pass on.
-func (b *Browser) readLogoutRequest(r *http.Request) (*browser.PendingRequest, *http.Request) {
+func (o *Observer) readLogoutRequest(r *http.Request) (*browser.PendingRequest, *http.Request) {
 	if !exchange.IsNavigation(r) {
 		return nil, r
 	}
@@ -35,7 +35,7 @@ func (b *Browser) readLogoutRequest(r *http.Request) (*browser.PendingRequest, *
 	if len(parameters["post_logout_redirect_uri"]) != 1 || len(parameters["state"]) > 1 {
 		return nil, r
 	}
-	asked, ok := browser.NewPendingRequest(opLogoutClient, parameters.Get("post_logout_redirect_uri"), parameters.Get("state"), b.env.Now())
+	asked, ok := browser.NewPendingRequest(opLogoutClient, parameters.Get("post_logout_redirect_uri"), parameters.Get("state"), o.env.Now())
 	if !ok {
 		return nil, r
 	}
@@ -45,8 +45,8 @@ func (b *Browser) readLogoutRequest(r *http.Request) (*browser.PendingRequest, *
 
 // mayBeOPLogoutRedirect reports whether a response may be the redirect that ends a sign-out at the
 // OP.
-func (b *Browser) mayBeOPLogoutRedirect(r *http.Request, status int) bool {
-	return b.LoginCookie == "" && isRedirect(status) && exchange.IsNavigation(r)
+func (o *Observer) mayBeOPLogoutRedirect(r *http.Request, status int) bool {
+	return o.LoginCookie == "" && isRedirect(status) && exchange.IsNavigation(r)
 }
 
 // isOPLogoutRedirect reports whether a redirect goes where the OP's own end_session endpoint was

@@ -43,33 +43,33 @@ func isBare(parameters url.Values) bool {
 // Any page can have a frame ask so. A client whose registration says how fresh a sign-in must be
 // (default_max_age) could end sessions at will: so it must be one that takes part in the session,
 // and has not registered itself.
-func (b *Browser) endedByOP(v *browser.Cookies, request browser.PendingRequest, a authorizationResponse) bool {
-	if b.LoginCookie == "" || !request.Is(browser.BareRequest) || v.Sealed.Session.IsZero() || a.values.Get("error") != "login_required" {
+func (o *Observer) endedByOP(v *browser.Cookies, request browser.PendingRequest, a authorizationResponse) bool {
+	if o.LoginCookie == "" || !request.Is(browser.BareRequest) || v.Sealed.Session.IsZero() || a.values.Get("error") != "login_required" {
 		return false
 	}
 	if v.Arrival.Carried.Has(func(text string) bool { return exchange.HasWord(text, "login_required") }) {
 		return false // a redirector says so, not the OP
 	}
-	if last, known := b.signIns.Get(browserKey(v.Sealed.Browser)); known && v.Now.Sub(last) < rotationGrace {
+	if last, known := o.signIns.Get(browserKey(v.Sealed.Browser)); known && v.Now.Sub(last) < rotationGrace {
 		return false
 	}
-	return !b.broughtReplaced(v.Request, v.Now) && b.broughtLogin(v.Request) && b.takesPart(v, request.ClientID)
+	return !o.broughtReplaced(v.Request, v.Now) && o.broughtLogin(v.Request) && o.takesPart(v, request.ClientID)
 }
 
 // noteRenewal notes that the OP has given the browser another login cookie than it brought,
 // whichever request that was the answer to.
-func (b *Browser) noteRenewal(from browser.Arrival, header http.Header) {
-	if b.LoginCookie == "" || len(header["Set-Cookie"]) == 0 {
+func (o *Observer) noteRenewal(from browser.Arrival, header http.Header) {
+	if o.LoginCookie == "" || len(header["Set-Cookie"]) == 0 {
 		return
 	}
-	for _, line := range b.ownLines(from.OP, from.Request, header) {
+	for _, line := range o.ownLines(from.OP, from.Request, header) {
 		c, err := http.ParseSetCookie(line)
-		if err != nil || c.Name != b.LoginCookie || exchange.IsDeletion(c, b.env.Now()) {
+		if err != nil || c.Name != o.LoginCookie || exchange.IsDeletion(c, o.env.Now()) {
 			continue
 		}
-		for _, value := range exchange.CookieValues(from.Request, b.LoginCookie) {
+		for _, value := range exchange.CookieValues(from.Request, o.LoginCookie) {
 			if value != c.Value {
-				b.renewed.Put(handlers.Hash(value), b.env.Now())
+				o.renewed.Put(handlers.Hash(value), o.env.Now())
 			}
 		}
 	}
@@ -77,9 +77,9 @@ func (b *Browser) noteRenewal(from browser.Arrival, header http.Header) {
 
 // broughtReplaced reports whether a request was sent with a login cookie that the OP had just
 // replaced.
-func (b *Browser) broughtReplaced(r *http.Request, now time.Time) bool {
-	return slices.ContainsFunc(exchange.CookieValues(r, b.LoginCookie), func(value string) bool {
-		at, known := b.renewed.Get(handlers.Hash(value))
+func (o *Observer) broughtReplaced(r *http.Request, now time.Time) bool {
+	return slices.ContainsFunc(exchange.CookieValues(r, o.LoginCookie), func(value string) bool {
+		at, known := o.renewed.Get(handlers.Hash(value))
 		return known && now.Sub(at) < rotationGrace
 	})
 }
@@ -89,19 +89,19 @@ func browserKey(id sessionstate.BrowserID) [16]byte { return handlers.Hash(strin
 // broughtLogin reports whether the OP saw what the browser has of its login cookie. One of that
 // name which another host of the domain has set says nothing, while the OP's own is withheld from
 // a frame. In a tab, it may be gone: removed when the browser was closed.
-func (b *Browser) broughtLogin(r *http.Request) bool {
-	if b.LoginCookiePaths == nil || !b.LoginCookiePaths.Comes(r) {
+func (o *Observer) broughtLogin(r *http.Request) bool {
+	if o.LoginCookiePaths == nil || !o.LoginCookiePaths.Comes(r) {
 		return false
 	}
-	carried := exchange.CountCookies(r, b.LoginCookie)
+	carried := exchange.CountCookies(r, o.LoginCookie)
 	return carried == 1 || carried == 0 && exchange.IsPlainNavigation(r)
 }
 
 // takesPart reports whether a client takes part in the browser's session, as the registry knows
 // it.
-func (b *Browser) takesPart(v *browser.Cookies, clientID string) bool {
-	if b.Clients != nil {
-		if client, known := b.Clients.Find(handlers.RecordingContext(v.Request), v.OP.Issuer, clientID); known && client.Registered {
+func (o *Observer) takesPart(v *browser.Cookies, clientID string) bool {
+	if o.Clients != nil {
+		if client, known := o.Clients.Find(handlers.RecordingContext(v.Request), v.OP.Issuer, clientID); known && client.Registered {
 			return false
 		}
 	}

@@ -50,8 +50,8 @@ func (l OPLogout) method() string {
 }
 
 // isOPLogout reports whether a request is one by which the OP signs users out.
-func (b *Browser) isOPLogout(r *http.Request) bool {
-	return slices.ContainsFunc(b.OPLogouts, func(l OPLogout) bool {
+func (o *Observer) isOPLogout(r *http.Request) bool {
+	return slices.ContainsFunc(o.OPLogouts, func(l OPLogout) bool {
 		return r.Method == l.method() && slices.Contains(l.Paths, r.URL.Path)
 	})
 }
@@ -59,8 +59,8 @@ func (b *Browser) isOPLogout(r *http.Request) bool {
 // signsOutAtOP reports whether a response says that the OP has signed the user out, on such a
 // request. A page of another site can have a frame or an image make it, too, and nothing is known
 // then of what the OP did. One that has what an authorization response has goes on with a sign-in.
-func (b *Browser) signsOutAtOP(op *handlers.OP, r *http.Request, status int, header http.Header) bool {
-	if status < http.StatusOK || status >= http.StatusBadRequest || !b.isOPLogout(r) || !b.isOwnRequest(op, r) {
+func (o *Observer) signsOutAtOP(op *handlers.OP, r *http.Request, status int, header http.Header) bool {
+	if status < http.StatusOK || status >= http.StatusBadRequest || !o.isOPLogout(r) || !o.isOwnRequest(op, r) {
 		return false
 	}
 	location := header.Get("Location")
@@ -76,23 +76,23 @@ func (b *Browser) signsOutAtOP(op *handlers.OP, r *http.Request, status int, hea
 // that is known: without it, the OP could not tell whom to sign out. A form that another site
 // posts may well have been refused, by a redirect: it ends nothing. Engines without those header
 // fields name the page in Origin or Referer, or the request was typed in.
-func (b *Browser) isOwnRequest(op *handlers.OP, r *http.Request) bool {
+func (o *Observer) isOwnRequest(op *handlers.OP, r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site")
 	switch {
 	case site == "":
-		return isOrigin(op, r.Header.Get("Origin")) && isOrigin(op, r.Header.Get("Referer")) && b.mayBeSignedIn(r)
+		return isOrigin(op, r.Header.Get("Origin")) && isOrigin(op, r.Header.Get("Referer")) && o.mayBeSignedIn(r)
 	case site == "same-origin":
 		return r.Header.Get("Sec-Purpose") == ""
 	case r.Header.Get("Sec-Fetch-Dest") != "document" || !exchange.IsNavigation(r):
 		return false
 	default:
-		return site == "none" || (r.Method == http.MethodGet || site == "same-site") && b.mayBeSignedIn(r)
+		return site == "none" || (r.Method == http.MethodGet || site == "same-site") && o.mayBeSignedIn(r)
 	}
 }
 
 // mayBeSignedIn reports whether the OP could tell whom a request is from.
-func (b *Browser) mayBeSignedIn(r *http.Request) bool {
-	return b.LoginCookie == "" || exchange.HasCookie(r, b.LoginCookie)
+func (o *Observer) mayBeSignedIn(r *http.Request) bool {
+	return o.LoginCookie == "" || exchange.HasCookie(r, o.LoginCookie)
 }
 
 // isOrigin reports whether an Origin or a Referer names the OP's origin, or nothing.

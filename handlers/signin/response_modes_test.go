@@ -442,12 +442,12 @@ func TestASignOutWhileTheRegistryIsAwayIsMadeGood(t *testing.T) {
 	delete(a.Cookies, "login")
 	a.SignIn("2") // by cookies alone
 	second := a.OpenS()
-	if up(); len(second.Owed.Ids()) != 1 || second.Browser == first.Browser || !w.Live(t, first.Session) {
-		t.Fatalf("owed are %d endings", len(second.Owed.Ids()))
+	if up(); len(second.Owed.IDs()) != 1 || second.Browser == first.Browser || !w.Live(t, first.Session) {
+		t.Fatalf("owed are %d endings", len(second.Owed.IDs()))
 	}
 	a.SignIn("3")
 	third := a.OpenS()
-	if w.Live(t, first.Session) || !w.Live(t, third.Session) || third.Session != second.Session || len(third.Owed.Ids()) != 0 {
+	if w.Live(t, first.Session) || !w.Live(t, third.Session) || third.Session != second.Session || len(third.Owed.IDs()) != 0 {
 		t.Errorf("the first session lives: %v, the second goes on and is recorded: %v, %v", w.Live(t, first.Session),
 			third.Session == second.Session, w.Live(t, third.Session))
 	}

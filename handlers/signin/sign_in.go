@@ -15,12 +15,12 @@ import (
 
 // signIn continues the browser's session or starts one, records that the client takes part, and
 // sets both cookies.
-func (b *Browser) signIn(v *browser.Cookies, request browser.PendingRequest, origin string, response authorizationResponse, handle *sessionstate.Handle) {
+func (o *Observer) signIn(v *browser.Cookies, request browser.PendingRequest, origin string, response authorizationResponse, handle *sessionstate.Handle) {
 	if v.Sealed.Browser.IsZero() {
 		v.Sealed.Browser = request.Browser
 	}
 	before := v.Sealed.Session
-	subject, like := b.subject(v, request, response)
+	subject, like := o.subject(v, request, response)
 	join := registry.Join{
 		Issuer: v.OP.Issuer, Browser: v.BrowserID(), Session: before,
 		Response: sessionstate.NewResponseID(response.values.Get("code")), ClientID: request.ClientID, Origin: origin, Silent: request.Is(browser.SilentRequest),
@@ -35,13 +35,13 @@ func (b *Browser) signIn(v *browser.Cookies, request browser.PendingRequest, ori
 	v.State = v.Sealed.State
 	v.SetSession()
 	v.SetState(v.State)
-	b.checkLoginCookie(v.OP, request)
-	b.signIns.Put(browserKey(v.Sealed.Browser), v.Now)
-	if code := response.values.Get("code"); b.Redemptions != nil && code != "" && subject.Sub == "" {
-		b.Redemptions.responded(v.Env.Logger, v.OP.Issuer, request.ClientID, code, v.Now)
+	o.checkLoginCookie(v.OP, request)
+	o.signIns.Put(browserKey(v.Sealed.Browser), v.Now)
+	if code := response.values.Get("code"); o.Redemptions != nil && code != "" && subject.Sub == "" {
+		o.Redemptions.responded(v.Env.Logger, v.OP.Issuer, request.ClientID, code, v.Now)
 	}
 	if origin != "" && !request.Is(browser.BlindRequest) {
-		b.origins.Put(originKey(request.ClientID, origin), struct{}{})
+		o.origins.Put(originKey(request.ClientID, origin), struct{}{})
 	}
 }
 
@@ -75,12 +75,12 @@ func joinSession(v *browser.Cookies, join registry.Join) (until time.Time) {
 // Core 1.0, sections 3.2 and 3.3). A token counts for nothing unless the OP has signed it for the
 // client that asked; then, and while the OP's keys are unavailable, the response names nobody, and
 // the token response will.
-func (b *Browser) subject(v *browser.Cookies, request browser.PendingRequest, response authorizationResponse) (registry.Subject, registry.IDToken) {
+func (o *Observer) subject(v *browser.Cookies, request browser.PendingRequest, response authorizationResponse) (registry.Subject, registry.IDToken) {
 	idToken := response.values.Get("id_token")
-	if idToken == "" || response.mode == inQuery || request.Is(browser.BlindRequest) || b.OPKeys == nil {
+	if idToken == "" || response.mode == inQuery || request.Is(browser.BlindRequest) || o.OPKeys == nil {
 		return registry.Subject{}, registry.IDToken{}
 	}
-	claims, err := b.verified(v, request.ClientID, idToken)
+	claims, err := o.verified(v, request.ClientID, idToken)
 	if err != nil {
 		v.Env.Logger.Warn("ID token of an authorization response not used", zap.String("issuer", v.OP.Issuer),
 			zap.String("client_id", request.ClientID), zap.Error(err))
@@ -101,7 +101,7 @@ func recorded(op *handlers.OP, claims tokens.IDToken) registry.IDToken {
 }
 
 // verified returns the claims of an ID token that the OP has issued to a client.
-func (b *Browser) verified(v *browser.Cookies, clientID, idToken string) (tokens.IDToken, error) {
+func (o *Observer) verified(v *browser.Cookies, clientID, idToken string) (tokens.IDToken, error) {
 	unverified, err := tokens.ReadIDToken(idToken)
 	if err != nil {
 		return tokens.IDToken{}, err
@@ -110,8 +110,8 @@ func (b *Browser) verified(v *browser.Cookies, clientID, idToken string) (tokens
 		// no sign-in waits for keys that cannot have signed it
 		return tokens.IDToken{}, errSymmetric
 	}
-	op := b.OPKeys.ViewOf(v.OP, unverified.Issuer, v.Request, v.Arrival.Next)
-	keys := b.OPKeys.FindCurrent(op, v.Request, v.Arrival.Next, unverified.KeyID)
+	op := o.OPKeys.ViewOf(v.OP, unverified.Issuer, v.Request, v.Arrival.Next)
+	keys := o.OPKeys.FindCurrent(op, v.Request, v.Arrival.Next, unverified.KeyID)
 	claims, err := keys.VerifyIDToken(idToken, v.Now)
 	switch {
 	case err != nil:
