@@ -12,13 +12,12 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/signin"
 )
 
-// loginPlaceOf is what a login place makes of Set-Cookie lines in a response of a realm's OP.
-func loginPlaceOf(t *testing.T, lines ...string) *browser.LoginCookiePaths {
+// observedPaths is what is observed of Set-Cookie lines in a response of a realm's OP.
+func observedPaths(t *testing.T, lines ...string) *browser.LoginCookiePaths {
 	t.Helper()
 	w := handlerstest.NewWorld(t)
 	w.OP = handlerstest.KnownOP(t, handlerstest.Issuer+"/realms/a", handlers.Metadata{})
-	place := new(browser.LoginCookiePaths)
-	b := signin.Observer{LoginCookie: "login", LoginCookiePaths: place, Issuers: func() [][]string {
+	b := signin.Observer{LoginCookie: "login", Issuers: func() [][]string {
 		return [][]string{{handlerstest.Issuer + "/realms/a"}, {handlerstest.Issuer + "/realms/b"}}
 	}}
 	b.Setup(w.Env)
@@ -30,7 +29,7 @@ func loginPlaceOf(t *testing.T, lines ...string) *browser.LoginCookiePaths {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return place
+	return b.LoginCookiePaths()
 }
 
 func TestWhereTheLoginCookieIsSet(t *testing.T) {
@@ -51,7 +50,7 @@ func TestWhereTheLoginCookieIsSet(t *testing.T) {
 		{"deleted elsewhere", []string{"login=; Path=/account; Max-Age=0"}, false},
 		{"another cookie", []string{"logins=x; Path=/account", "a=b; Path=/account"}, false},
 	} {
-		if err := loginPlaceOf(t, tt.lines...).Missed(endpoint); (err != nil) != tt.missed {
+		if err := observedPaths(t, tt.lines...).Missed(endpoint); (err != nil) != tt.missed {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}

@@ -56,19 +56,22 @@ func (o *Observer) isOPLogout(r *http.Request) bool {
 	})
 }
 
-// signsOutAtOP reports whether a response says that the OP has signed the user out, on such a
+// isSignedOutByOP reports whether a response says that the OP has signed the user out, on such a
 // request. A page of another site can have a frame or an image make it, too, and nothing is known
-// then of what the OP did. One that has what an authorization response has goes on with a sign-in.
-func (o *Observer) signsOutAtOP(op *handlers.OP, r *http.Request, status int, header http.Header) bool {
-	if status < http.StatusOK || status >= http.StatusBadRequest || !o.isOPLogout(r) || !o.isOwnRequest(op, r) {
+// then of what the OP did. A redirect with an authorization response goes on with a sign-in.
+func (x *observation) isSignedOutByOP(status int, header http.Header) bool {
+	if status < http.StatusOK || status >= http.StatusBadRequest || !x.isOPLogout(x.request) {
+		return false
+	}
+	if !x.isOwnRequest() {
 		return false
 	}
 	location := header.Get("Location")
 	if location == "" {
 		return true
 	}
-	target, ok := resolve(op, r, location)
-	return ok && len(location) <= handlers.MaxLocation && !isAnswer(target)
+	_, ok := x.resolveAfterLogout(location)
+	return ok
 }
 
 // isOwnRequest reports whether a request comes from a page of the OP, or loads a whole tab (Fetch
@@ -76,23 +79,26 @@ func (o *Observer) signsOutAtOP(op *handlers.OP, r *http.Request, status int, he
 // that is known: without it, the OP could not tell whom to sign out. A form that another site
 // posts may well have been refused, by a redirect: it ends nothing. Engines without those header
 // fields name the page in Origin or Referer, or the request was typed in.
-func (o *Observer) isOwnRequest(op *handlers.OP, r *http.Request) bool {
+func (x *observation) isOwnRequest() bool {
+	r := x.request
 	site := r.Header.Get("Sec-Fetch-Site")
 	switch {
 	case site == "":
-		return isOrigin(op, r.Header.Get("Origin")) && isOrigin(op, r.Header.Get("Referer")) && o.mayBeSignedIn(r)
+		return isOrigin(x.op, r.Header.Get("Origin")) &&
+			isOrigin(x.op, r.Header.Get("Referer")) && x.mayBeSignedIn()
 	case site == "same-origin":
 		return r.Header.Get("Sec-Purpose") == ""
 	case r.Header.Get("Sec-Fetch-Dest") != "document" || !exchange.IsNavigation(r):
 		return false
 	default:
-		return site == "none" || (r.Method == http.MethodGet || site == "same-site") && o.mayBeSignedIn(r)
+		return site == "none" ||
+			(r.Method == http.MethodGet || site == "same-site") && x.mayBeSignedIn()
 	}
 }
 
 // mayBeSignedIn reports whether the OP could tell whom a request is from.
-func (o *Observer) mayBeSignedIn(r *http.Request) bool {
-	return o.LoginCookie == "" || exchange.HasCookie(r, o.LoginCookie)
+func (x *observation) mayBeSignedIn() bool {
+	return x.LoginCookie == "" || exchange.HasCookie(x.request, x.LoginCookie)
 }
 
 // isOrigin reports whether an Origin or a Referer names the OP's origin, or nothing.
