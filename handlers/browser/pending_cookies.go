@@ -92,9 +92,13 @@ func (c *Cookies) MarkAnswered(request PendingRequest) {
 	}
 }
 
-// BlindRequest returns the newest blind request. ok is false when there is none, or when several
-// clients have one: a wrong guess would give one client the state of another.
-func (c *Cookies) BlindRequest() (request PendingRequest, ok bool) {
+// BlindRequest returns the request at hand if it is blind, else the newest blind one that is
+// pending. ok is false when there is none, or when several clients have one: a wrong guess would
+// give one client the state of another.
+func (c *Cookies) BlindRequest(current *PendingRequest) (request PendingRequest, ok bool) {
+	if current != nil && current.Is(BlindRequest) {
+		return *current, true
+	}
 	for _, p := range c.Pending {
 		if !p.Is(BlindRequest) {
 			continue

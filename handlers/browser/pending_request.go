@@ -108,7 +108,8 @@ func (p PendingRequest) IsSame(other PendingRequest) bool {
 // Answered returns the request once it was answered. It counts as an old one then, which gives way
 // to others.
 func (p PendingRequest) Answered(now time.Time) PendingRequest {
-	if issued := now.Truncate(time.Second).Add(AnsweredLifetime - PendingLifetime); p.Issued.After(issued) {
+	issued := now.Truncate(time.Second).Add(AnsweredLifetime - PendingLifetime)
+	if p.Issued.After(issued) {
 		p.Issued = issued
 	}
 	return p

@@ -54,7 +54,8 @@ func (c SessionCookie) Seal(keys *sessionstate.Keyring, issuer string) string {
 		value = append(value, browser[:]...)
 	}
 	value = append(value, c.Browser[:]...)
-	if state, err := base64.RawURLEncoding.DecodeString(c.State); !c.Session.IsZero() && err == nil {
+	state, err := base64.RawURLEncoding.DecodeString(c.State)
+	if err == nil && !c.Session.IsZero() {
 		value = append(value, c.Session[:]...)
 		value = append(value, state...)
 		value = binary.BigEndian.AppendUint32(value, uint32(c.Expires.Unix()))

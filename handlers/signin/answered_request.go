@@ -72,14 +72,10 @@ func (x *observation) mayBeOther(target *url.URL) bool {
 func (x *observation) answeredRequest(
 	a authorizationResponse, origin string,
 ) (request browser.PendingRequest, ok bool) {
-	request, ok = x.fittingRequest(a)
-	fits := ok
-	switch {
-	case fits:
-	case x.pending != nil && x.pending.Is(browser.BlindRequest):
-		request, ok = *x.pending, true
-	default:
-		request, ok = x.cookies.BlindRequest()
+	request, fits := x.fittingRequest(a)
+	ok = fits
+	if !fits {
+		request, ok = x.cookies.BlindRequest(x.pending)
 	}
 	if ok {
 		request.ClientID, ok = x.clientID(request)

@@ -578,8 +578,7 @@ func TestTheOPsOwnCookiesAndErrorsStay(t *testing.T) {
 	err := b.Serve(w.OP, recorder, httptest.NewRequest("GET", handlerstest.Issuer+handlerstest.Authorize("s"), nil), caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 		return behind
 	}))
-	// the very same value
-	if err != error(behind) || len(recorder.Header()) != 0 { //nolint:errorlint
+	if err != error(behind) || len(recorder.Header()) != 0 { //nolint:errorlint // the very same value
 		t.Errorf("got %v, %v", err, recorder.Header())
 	}
 }
@@ -630,5 +629,25 @@ func TestInvolvedRequests(t *testing.T) {
 	r.URL.Path = ""
 	if (&signin.Observer{}).Involved(unknown, r) {
 		t.Error("an empty path is the unknown authorization endpoint")
+	}
+}
+
+// A frame asks for the same as an app that sends no state, as another client: the OP refuses that,
+// by a page.
+func TestAFrameTakesNoAnswerFromASignIn(t *testing.T) {
+	w := handlerstest.NewWorld(t)
+	a := handlerstest.NewAgent(t, w)
+	ask := func(client string) string {
+		return "/authorize?" + handlerstest.Values("response_type", "code", "scope", "openid", "client_id", client, "redirect_uri", handlerstest.Callback).Encode()
+	}
+	a.Dest = "document"
+	a.Get(ask(handlerstest.ClientID), reply.Page)
+	w.Clock.Advance(2 * time.Second)
+	a.Dest = "iframe"
+	a.Get(ask("evil"), reply.Page)
+	a.Dest = "document"
+	a.Get("/login", reply.Redirect(handlerstest.Callback+"?code=c"))
+	if joined := w.Clients(t, a.OpenS().Session); len(joined) != 1 || joined[0].ID != handlerstest.ClientID {
+		t.Errorf("the sign-in is that of %+v", joined)
 	}
 }

@@ -8,6 +8,11 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
+// mayBePost reports whether a response may be a page that posts an authorization response.
+func (x *observation) mayBePost(status int, header http.Header) bool {
+	return x.readsPage && status == http.StatusOK && exchange.MayBeHTML(header)
+}
+
 // expectsPost reports whether the request at hand or a pending one may be answered by a page that
 // posts itself.
 func (x *observation) expectsPost() bool {

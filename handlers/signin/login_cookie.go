@@ -85,8 +85,9 @@ func (o *Observer) isAnotherIssuers(op *handlers.OP, line, requestPath string) b
 	}
 	where := exchange.CookiePath(c.Path, requestPath)
 	return handlers.AnyOP(o.Issuers(), func(other *handlers.OP) bool {
-		return other.Origin == op.Origin && slices.ContainsFunc(other.Names, func(name handlers.IssuerName) bool {
+		isAt := func(name handlers.IssuerName) bool {
 			return handlers.IsPathBelow(where, name.Path) && !op.HasPathBelow(name.Path)
-		})
+		}
+		return other.Origin == op.Origin && slices.ContainsFunc(other.Names, isAt)
 	})
 }

@@ -41,12 +41,12 @@ type Observer struct {
 	env              handlers.Env
 	loginCookiePaths browser.LoginCookiePaths
 
-	requests  handlers.Recent[browser.PendingRequest] // by browser and response: see requestKey
+	requests  handlers.Recent[browser.PendingRequest] // by requestKey
 	clientIDs handlers.Recent[string]                 // too long for a cookie, by their hash
 	pushed    handlers.Recent[browser.PendingRequest] // by the hash of the request_uri
-	origins   handlers.Recent[struct{}]               // of clients that sent a request: see originKey
-	signIns   handlers.Recent[time.Time]              // the latest of a browser: see browserKey
-	renewed   handlers.Recent[time.Time]              // login cookies, by the hash of the replaced value
+	origins   handlers.Recent[struct{}]               // that clients signed in at, by originKey
+	signIns   handlers.Recent[time.Time]              // the latest of a browser, by browserKey
+	renewed   handlers.Recent[time.Time]              // login cookies, by the hash of the old value
 	warned    handlers.Recent[struct{}]               // of ID tokens: see warnOnce
 
 	redemptions redemptions
@@ -173,7 +173,7 @@ func (x *observation) decide(status int, header http.Header) *exchange.Hold {
 	x.noteLoginCookie(loginCookies)
 	ended := x.endedAtOP(status, header, loginCookies)
 	response, isResponse := readRedirect(x.op, x.request, status, header)
-	mayPost := x.readsPage && status == http.StatusOK && exchange.MayBeHTML(header)
+	mayPost := x.mayBePost(status, header)
 	mayEnd := x.mayBeOPLogoutRedirect(status)
 	if ended == "" && !isResponse && !mayPost && !mayEnd && x.pending == nil {
 		return nil
@@ -186,7 +186,7 @@ func (x *observation) decide(status int, header http.Header) *exchange.Hold {
 	}
 	switch {
 	case isResponse && x.answerRedirect(response, header):
-	case mayEnd && x.isOPLogoutRedirect(header.Get("Location")):
+	case x.isOPLogoutRedirect(status, header.Get("Location")):
 		x.cookies.End(registry.ReasonLogout)
 	case x.pending != nil && status < http.StatusBadRequest:
 		x.await(*x.pending)

@@ -53,9 +53,9 @@ func (x *observation) mayBeOPLogoutRedirect(status int) bool {
 // isOPLogoutRedirect reports whether a redirect goes where the OP's own end_session endpoint was
 // asked to go after a sign-out, with the state that came along. One whose address was in the
 // request itself, elsewhere than at that endpoint, comes from a redirector.
-func (x *observation) isOPLogoutRedirect(location string) bool {
+func (x *observation) isOPLogoutRedirect(status int, location string) bool {
 	target, ok := x.resolveAfterLogout(location)
-	if !ok {
+	if !ok || !x.mayBeOPLogoutRedirect(status) {
 		return false
 	}
 	response := browser.HashResponse(target, target.Query().Get("state"))

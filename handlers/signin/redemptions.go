@@ -32,6 +32,17 @@ const (
 	oldestOfCode = 10 * time.Minute
 )
 
+// noteCode notes a code that was sent to a client. It warns once if the client's are not redeemed.
+func (x *observation) noteCode(clientID, code string) {
+	if x.redemptions.isUnredeemed(clientID, code, x.cookies.Now) {
+		x.env.Logger.Warn("codes of a client are not redeemed through this Caddy",
+			zap.String("issuer", x.op.Issuer), zap.String("client_id", clientID),
+			zap.String("advice", "have the app use the token_endpoint of the discovery document, "+
+				"at the issuer's host, instead of an internal address: until then it is not known "+
+				"who signed in there, and the app is not notified of sign-outs"))
+	}
+}
+
 // isUnredeemed notes a code that was sent to a client. It reports, once, that the codes of that
 // client are not redeemed here.
 func (r *redemptions) isUnredeemed(clientID, code string, now time.Time) bool {
@@ -58,15 +69,6 @@ func (r *redemptions) isUnredeemed(clientID, code string, now time.Time) bool {
 	}
 	c.settled = now.Sub(c.since) > oldestOfCode
 	return c.settled
-}
-
-// logUnredeemed warns of a client whose codes are not redeemed here.
-func logUnredeemed(logger *zap.Logger, issuer, clientID string) {
-	logger.Warn("codes of a client are not redeemed through this Caddy",
-		zap.String("issuer", issuer), zap.String("client_id", clientID),
-		zap.String("advice", "have the app use the token_endpoint of the discovery document, "+
-			"at the issuer's host, instead of an internal address: until then it is not known who "+
-			"signed in there, and the app is not notified of sign-outs"))
 }
 
 // redeemed notes a code that a client redeems. An empty clientID is one that the request does not

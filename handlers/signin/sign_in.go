@@ -43,8 +43,8 @@ func (x *observation) signIn(
 	c.SetState(c.State)
 	x.checkLoginCookie(request)
 	x.signIns.Put(browserKey(c.Sealed.Browser), c.Now)
-	if code != "" && subject.Sub == "" && x.redemptions.isUnredeemed(request.ClientID, code, c.Now) {
-		logUnredeemed(x.env.Logger, x.op.Issuer, request.ClientID)
+	if code != "" && subject.Sub == "" {
+		x.noteCode(request.ClientID, code)
 	}
 	if origin != "" && !request.Is(browser.BlindRequest) {
 		x.origins.Put(originKey(request.ClientID, origin), struct{}{})
@@ -111,7 +111,8 @@ func recorded(op *handlers.OP, claims tokens.IDToken) registry.IDToken {
 	return kept
 }
 
-// verified returns the claims of an ID token that the OP has issued to a client.
+// verified returns the claims of an ID token that the OP has issued to a client. Its errors hold
+// nothing of the token.
 func (x *observation) verified(clientID, idToken string) (tokens.IDToken, error) {
 	unverified, err := tokens.ReadIDToken(idToken)
 	if err != nil {
@@ -119,7 +120,7 @@ func (x *observation) verified(clientID, idToken string) (tokens.IDToken, error)
 	}
 	if unverified.Symmetric() {
 		// no sign-in waits for keys that cannot have signed it
-		return tokens.IDToken{}, errSymmetric
+		return tokens.IDToken{}, errors.New("it is signed by a secret of the client")
 	}
 	op := x.OPKeys.ViewOf(x.op, unverified.Issuer, x.request, x.next)
 	keys := x.OPKeys.FindCurrent(op, x.request, x.next, unverified.KeyID)
@@ -128,16 +129,9 @@ func (x *observation) verified(clientID, idToken string) (tokens.IDToken, error)
 	case err != nil:
 		return tokens.IDToken{}, err
 	case !x.op.Issues(claims.Issuer):
-		return tokens.IDToken{}, errOtherIssuer
+		return tokens.IDToken{}, errors.New("it was issued by another issuer")
 	case !claims.IsFor(clientID):
-		return tokens.IDToken{}, errOtherAudience
+		return tokens.IDToken{}, errors.New("it was issued to another client")
 	}
 	return claims, nil
 }
-
-// Reasons why an ID token does not count. They hold nothing of the token.
-var (
-	errSymmetric     = errors.New("it is signed by a secret of the client")
-	errOtherIssuer   = errors.New("it was issued by another issuer")
-	errOtherAudience = errors.New("it was issued to another client")
-)
