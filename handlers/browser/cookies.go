@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"time"
@@ -63,7 +64,7 @@ func (c *Cookies) openSession(value string) {
 	if !ok {
 		return
 	}
-	if !sealed.Session.IsZero() && !c.Now.Before(sealed.Expires) {
+	if !c.Now.Before(sealed.Expires) {
 		sealed = sealed.SignedOut()
 	}
 	c.Sealed = sealed
@@ -93,26 +94,15 @@ func (c *Cookies) TopLevel() bool {
 // BrowserID returns the browser's ID. If its sealed cookie has none, it gets that of the newest
 // pending request, or a new one.
 func (c *Cookies) BrowserID() sessionstate.BrowserID {
-	if c.Sealed.Browser.IsZero() {
-		c.Sealed.Browser = c.newestBrowser()
-	}
-	if c.Sealed.Browser.IsZero() {
-		c.Sealed.Browser = sessionstate.NewBrowserID()
-	}
-	return c.Sealed.Browser
+	id := &c.Sealed.Browser
+	*id = cmp.Or(*id, c.newestBrowser(), sessionstate.NewBrowserID())
+	return *id
 }
 
-// CurrentState returns the browser state that a response is computed over: what was presented or
-// has been given since, else the session's, else that of a browser which is not signed in.
+// CurrentState returns the browser state that a response is computed over: what the browser
+// presented or got since, else the session's, else that of a browser which is not signed in.
 func (c *Cookies) CurrentState() string {
-	switch {
-	case c.State != "":
-		return c.State
-	case c.Sealed.State != "":
-		return c.Sealed.State
-	default:
-		return c.Keys.AnonymousState(c.OP.Issuer)
-	}
+	return cmp.Or(c.State, c.Sealed.State, c.Keys.AnonymousState(c.OP.Issuer))
 }
 
 // SetSession sets the sealed cookie. It outlives its session, for the sake of the browser's ID: a

@@ -94,12 +94,9 @@ func (x *observation) fittingRequest(
 	if request, ok = x.cookies.FindPending(a.answers); ok {
 		return request, true
 	}
-	id := x.cookies.Sealed.Browser
-	if id.IsZero() {
-		return request, false // the request in memory might be another browser's
-	}
+	// a browser without an ID has none in memory: the request might be another's
 	response := browser.HashResponse(a.target, a.values.Get("state"))
-	request, ok = x.requests.Get(requestKey(id, response))
+	request, ok = x.requests.Get(requestKey(x.cookies.Sealed.Browser, response))
 	return request, ok && a.answers(request) && !request.Expired(x.cookies.Now)
 }
 
@@ -162,11 +159,8 @@ func originKey(clientID, origin string) [16]byte { return handlers.Hash(origin +
 // markAnswered leaves an answered request a short time to be answered again.
 func (x *observation) markAnswered(request browser.PendingRequest) {
 	x.cookies.MarkAnswered(request)
-	id := x.cookies.Sealed.Browser
-	if id.IsZero() {
-		return
-	}
-	key := requestKey(id, request.Response)
+	// without an ID nothing is found, since nothing is kept then
+	key := requestKey(x.cookies.Sealed.Browser, request.Response)
 	if p, known := x.requests.Get(key); known {
 		x.requests.Put(key, p.Answered(x.cookies.Now))
 	}

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,16 +11,17 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-// OPLogout is a request by which the OP itself signs a user out: what its own sign-out button
+// An OPLogout is a request by which the OP itself signs a user out: what its own sign-out button
 // sends. It is for OPs that give the browser a new login cookie then, instead of deleting it.
 // Where it succeeds, with a status of 2xx or 3xx, the session has ended.
 type OPLogout struct {
 	// The method, in any case. A GET often only asks the user.
+	//
 	// Default: POST.
 	Method string `json:"method,omitempty"`
 
-	// The paths on the issuer's origin, each a whole one. Take placeholders that are known at
-	// start.
+	// The whole paths on the issuer's origin, at least one. They take placeholders that are known
+	// at start.
 	Paths []string `json:"paths"`
 }
 
@@ -42,17 +44,10 @@ func (l OPLogout) Validate() error {
 	return nil
 }
 
-func (l OPLogout) method() string {
-	if l.Method == "" {
-		return http.MethodPost
-	}
-	return l.Method
-}
-
 // isOPLogout reports whether a request is one by which the OP signs users out.
 func (o *Observer) isOPLogout(r *http.Request) bool {
 	return slices.ContainsFunc(o.OPLogouts, func(l OPLogout) bool {
-		return r.Method == l.method() && slices.Contains(l.Paths, r.URL.Path)
+		return r.Method == cmp.Or(l.Method, http.MethodPost) && slices.Contains(l.Paths, r.URL.Path)
 	})
 }
 
@@ -63,15 +58,9 @@ func (x *observation) isSignedOutByOP(status int, header http.Header) bool {
 	if status < http.StatusOK || status >= http.StatusBadRequest || !x.isOPLogout(x.request) {
 		return false
 	}
-	if !x.isOwnRequest() {
-		return false
-	}
 	location := header.Get("Location")
-	if location == "" {
-		return true
-	}
 	_, ok := x.resolveAfterLogout(location)
-	return ok
+	return x.isOwnRequest() && (location == "" || ok)
 }
 
 // isOwnRequest reports whether a request comes from a page of the OP, or loads a whole tab (Fetch

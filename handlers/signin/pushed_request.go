@@ -57,10 +57,7 @@ func withClientID(r *http.Request, parameters url.Values) url.Values {
 		return parameters
 	}
 	user, _, _ := r.BasicAuth()
-	id, err := url.QueryUnescape(user)
-	if err != nil {
-		return parameters
-	}
+	id, _ := url.QueryUnescape(user)
 	return mergedParameters(parameters, map[string]string{"client_id": id})
 }
 

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -20,9 +21,7 @@ func (x *observation) signIn(
 	handle *sessionstate.Handle,
 ) {
 	c := x.cookies
-	if c.Sealed.Browser.IsZero() {
-		c.Sealed.Browser = request.Browser
-	}
+	c.Sealed.Browser = cmp.Or(c.Sealed.Browser, request.Browser)
 	before, code := c.Sealed.Session, response.values.Get("code")
 	subject, idToken := x.subject(request, response)
 	join := registry.Join{
