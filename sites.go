@@ -63,7 +63,7 @@ func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 	s = &site{
 		clients:      &clients.Clients{List: h.Clients, File: h.ClientsFile},
 		checkSession: h.CheckSession, endSession: h.EndSession, sessionState: h.SessionState,
-		paths: new(handlers.Paths),
+		paths:     new(handlers.Paths),
 		endpoints: app.run.endpoints.Provisioned(),
 	}
 	if s.backChannel, err = h.provisionBackChannel(ctx, app, s.clients); err != nil {
