@@ -15,23 +15,21 @@ import (
 // answerRedirect takes a redirect that answers a request, and adds session_state to its Location.
 // It reports whether the redirect answers one.
 func (x *observation) answerRedirect(a authorizationResponse, header http.Header) bool {
-	sessionState, ok := x.answer(a)
-	if !ok {
-		return false
-	}
-	exchange.ForbidCaching(header)
-	if sessionState != "" && x.SessionState.MayAdd(x.op, a.values) {
+	sessionState, ok := x.answer(a, header)
+	if sessionState != "" {
 		header.Set("Location", a.with(sessionState))
 	}
-	return true
+	return ok
 }
 
 // answer takes a response that answers the request at hand or a pending one. A success continues
 // or starts a session. An error starts nothing, and ends nothing but what the OP has ended.
 //
-// It returns the session_state for the response: empty for a client that has no web origin, whose
-// pages could not ask. ok is false when the response answers no request.
-func (x *observation) answer(a authorizationResponse) (sessionState string, ok bool) {
+// It returns the session_state to add: empty where the OP's own stays, and for a client that has no
+// web origin, whose pages could not ask. ok is false when the response answers no request.
+func (x *observation) answer(
+	a authorizationResponse, header http.Header,
+) (sessionState string, ok bool) {
 	isOther := isCodeless(a.values) && x.pending == nil && x.mayBeOther(a.target)
 	if isOther || x.submitted.HasAnswer(a.values) {
 		return "", false
@@ -44,7 +42,9 @@ func (x *observation) answer(a authorizationResponse) (sessionState string, ok b
 	if !ok {
 		return "", false
 	}
+	exchange.ForbidCaching(header)
 	x.markAnswered(request)
+	mayAdd := origin != "" && x.SessionState.MayAdd(x.op, a.values)
 	a = a.without(request.Own)
 	handle := sessionstate.NewHandle(request.ClientID, origin)
 	switch {
@@ -55,7 +55,7 @@ func (x *observation) answer(a authorizationResponse) (sessionState string, ok b
 	case x.cookies.State == "" && x.cookies.TopLevel():
 		x.cookies.SetState(x.cookies.CurrentState())
 	}
-	if origin == "" {
+	if !mayAdd {
 		return "", true
 	}
 	salt := x.cookies.Keys.SealHandle(x.op.Issuer, handle)

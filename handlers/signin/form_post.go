@@ -65,13 +65,12 @@ func (x *observation) answerForm(
 		if !ok {
 			continue
 		}
-		sessionState, ok := x.answer(response)
+		sessionState, ok := x.answer(response, header)
 		if !ok {
 			continue
 		}
-		exchange.ForbidCaching(header)
 		x.cookies.Write(header)
-		if sessionState == "" || !x.SessionState.MayAdd(x.op, response.values) {
+		if sessionState == "" {
 			return nil
 		}
 		return form.With(page, sessionState)
