@@ -315,7 +315,7 @@ func (h *Handler) resolve() error {
 // is literal there, where file and line are known.
 func (h *Handler) Validate() error {
 	errs := []error{
-		validateLoginCookie(h.LoginCookie), h.site.browser.Validate(), h.CheckSession.Validate(),
+		validateLoginCookie(h.LoginCookie), h.site.observer.Validate(), h.CheckSession.Validate(),
 		backchannel.ValidateIDTokens(h.IDTokens...),
 		validateLifetime("session_lifetime")(h.SessionLifetime),
 		validateLifetime("idle_timeout")(h.IdleTimeout),

@@ -223,7 +223,7 @@ func (s *site) setPlaceholders(op *handlers.OP, r *http.Request) {
 			return nil, false
 		}
 		if !opened {
-			id, state = s.browser.Session(op, r)
+			id, state = s.observer.Session(op, r)
 			opened = true
 		}
 		if key == idPlaceholder {

@@ -16,7 +16,6 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
-	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
 	"github.com/oidc-session/caddy-oidc-session/handlers/check"
 	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
 	"github.com/oidc-session/caddy-oidc-session/handlers/discovery"
@@ -52,9 +51,7 @@ type site struct {
 	endSession   *logout.EndSession
 	sessionState handlers.SessionState
 	discovery    discovery.Discovery
-	token        signin.Token
-	pushed       *signin.Pushed
-	browser      signin.Browser
+	observer     signin.Observer
 	backChannel  *backchannel.BackChannel
 	jwks         *backchannel.JWKS
 	registration *registration.Registration
@@ -66,7 +63,7 @@ func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 	s = &site{
 		clients:      &clients.Clients{List: h.Clients, File: h.ClientsFile},
 		checkSession: h.CheckSession, endSession: h.EndSession, sessionState: h.SessionState,
-		paths: new(handlers.Paths), pushed: new(signin.Pushed),
+		paths:     new(handlers.Paths),
 		endpoints: app.run.endpoints.Provisioned(),
 	}
 	if s.backChannel, err = h.provisionBackChannel(ctx, app, s.clients); err != nil {
@@ -157,13 +154,10 @@ func (s *site) addProvider(app *App, h *Handler, env handlers.Env) {
 
 // addSignIn makes what observes sign-ins: the browser's requests and the token endpoint.
 func (s *site) addSignIn(app *App, h *Handler, keys *opkeys.Keys) {
-	redemptions := new(signin.Redemptions)
-	s.browser = signin.Browser{
-		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, Redemptions: redemptions,
-		SessionState: s.sessionState, Pushed: s.pushed, LoginCookiePaths: new(browser.LoginCookiePaths),
+	s.observer = signin.Observer{
+		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, SessionState: s.sessionState,
 		Issuers: app.allIssuers, OPKeys: keys, Clients: s.clients,
 	}
-	s.token.SessionState, s.token.Redemptions, s.token.OPKeys = s.sessionState, redemptions, keys
 	s.checkSession.SessionState = s.sessionState
 	s.discovery.Learn = s.discovered
 }
@@ -180,7 +174,7 @@ func (s *site) addBackChannel(keys *opkeys.Keys) {
 // addEndSession wires the end_session endpoint.
 func (s *site) addEndSession(h *Handler, keys *opkeys.Keys) {
 	e := s.endSession
-	e.LoginCookie, e.LoginCookiePaths, e.Name = h.LoginCookie, s.browser.LoginCookiePaths, h.Name
+	e.LoginCookie, e.LoginCookiePaths, e.Name = h.LoginCookie, s.observer.LoginCookiePaths(), h.Name
 	e.Clients, e.Keys, e.BackChannel = s.clients, keys, s.backChannel
 	e.FrontChannel = h.FrontChannelTimeout != 0
 	e.FrontChannelTimeout = cmp.Or(time.Duration(h.FrontChannelTimeout), frontChannelTimeout)
@@ -189,7 +183,7 @@ func (s *site) addEndSession(h *Handler, keys *opkeys.Keys) {
 // setup gives the parts what they share.
 func (s *site) setup(env handlers.Env) {
 	for _, part := range []interface{ Setup(env handlers.Env) }{
-		s.paths, &s.discovery, &s.token, s.pushed, &s.browser,
+		s.paths, &s.discovery, &s.observer,
 		s.checkSession, s.backChannel, s.jwks, s.registration,
 	} {
 		part.Setup(env)
@@ -223,17 +217,17 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 	case s.jwks.Serves(op, path):
 		return s.jwks.Serve(op, w, r, next)
 	case op.IsTokenPath(path):
-		return s.token.Serve(op, w, r, next)
+		return s.observer.ServeToken(op, w, r, next)
 	case s.registration.Serves(op, r):
 		return s.registration.Serve(op, w, r, next)
 	case op.IsPushedPath(path):
-		return s.pushed.Serve(op, w, r, next)
+		return s.observer.ServePushed(op, w, r, next)
 	}
-	if s.browser.HasSession(op, r) {
+	if s.observer.HasSession(op, r) {
 		s.setPlaceholders(op, r)
 	}
-	if s.browser.Involved(op, r) {
-		return s.browser.Serve(op, w, r, next)
+	if s.observer.Involved(op, r) {
+		return s.observer.Serve(op, w, r, next)
 	}
 	return next.ServeHTTP(w, r)
 }

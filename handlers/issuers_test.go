@@ -287,7 +287,7 @@ func TestTheKeysOfASignInAreThoseOfItsOwnIssuer(t *testing.T) {
 	op := c.Find("/application/o/shop" + handlers.WellKnown)
 	keys := &opkeys.Keys{As: c.P.As}
 	keys.Setup(c.W.Env)
-	token := signin.Token{OPKeys: keys}
+	token := signin.Observer{OPKeys: keys}
 	token.Setup(c.W.Env)
 	var mu sync.Mutex
 	asked := make(map[string]bool)
@@ -304,7 +304,7 @@ func TestTheKeysOfASignInAreThoseOfItsOwnIssuer(t *testing.T) {
 	}
 	r := httptest.NewRequest(http.MethodPost, handlerstest.Issuer+"/token", strings.NewReader(handlerstest.CodeForm("c").Encode()))
 	r.Header.Set("Content-Type", exchange.FormType)
-	if err := token.Serve(op, httptest.NewRecorder(), r, c); err != nil {
+	if err := token.ServeToken(op, httptest.NewRecorder(), r, c); err != nil {
 		t.Fatal(err)
 	}
 	const document, set = "/application/o/wiki" + handlers.WellKnown, "/application/o/wiki/jwks/"

@@ -140,7 +140,7 @@ func TestASignOutIsRecordedThoughTheStoreIsSlow(t *testing.T) {
 			return ctx.Err()
 		})
 		x.Ask(handlerstest.Values("id_token_hint", x.Hint(handlerstest.ClientID, "alice")))
-		if got, owed := x.DueClients(), x.OpenS().Owed.Ids(); got != handlerstest.ClientID || len(owed) != 0 {
+		if got, owed := x.DueClients(), x.OpenS().Owed.IDs(); got != handlerstest.ClientID || len(owed) != 0 {
 			t.Errorf("due are %q, %d ends are owed", got, len(owed))
 		}
 	})

@@ -149,11 +149,11 @@ func TestThatATokenHasNoKidIsRecordedBeforeTheClientHasIt(t *testing.T) {
 		facts, err := w.Env.Registry.Facts(t.Context(), handlerstest.Issuer)
 		recorded = err == nil && facts.NoKid != 0
 	}}
-	var token signin.Token
+	var token signin.Observer
 	token.Setup(w.Env)
 	r := httptest.NewRequest(http.MethodPost, handlerstest.Issuer+"/token", strings.NewReader(handlerstest.CodeForm("c").Encode()))
 	r.Header.Set("Content-Type", exchange.FormType)
-	if err := token.Serve(w.OP, rw, r, reply.Handler(reply.Answering(handlerstest.TokenResponse(handlerstest.Claims("alice", handlerstest.ClientID))))); err != nil {
+	if err := token.ServeToken(w.OP, rw, r, reply.Handler(reply.Answering(handlerstest.TokenResponse(handlerstest.Claims("alice", handlerstest.ClientID))))); err != nil {
 		t.Fatal(err)
 	}
 	if !recorded || rw.Body.Len() == 0 {

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -15,42 +16,49 @@ type ClearCookie struct {
 	// The name.
 	Name string `json:"name"`
 
-	// The domain, if the OP sets one. Default: none; the cookie is that of the issuer's host
-	// alone.
+	// The domain, if the OP sets one.
+	//
+	// Default: none; the cookie is that of the issuer's host alone.
 	Domain string `json:"domain,omitempty"`
 
-	// The path. Default: /
+	// The path.
+	//
+	// Default: /
 	Path string `json:"path,omitempty"`
 }
 
-// Validate tells why no cookie can be deleted so. Names with the prefixes __Host- and __Secure-
-// come with rules of their own (RFC 6265bis, section 4.1.3).
+// Validate reports why no cookie can be deleted so. Names with the prefixes __Host- and __Secure-
+// have rules of their own (RFC 6265bis, section 4.1.3).
 func (c ClearCookie) Validate() error {
-	if err := (&http.Cookie{Name: c.Name, Value: "x", Domain: c.Domain, Path: c.path()}).Valid(); err != nil || !strings.HasPrefix(c.path(), "/") {
-		return fmt.Errorf("clear_cookies: no cookie can have the name %q, domain %q and path %q", c.Name, c.Domain, c.path())
+	example := &http.Cookie{Name: c.Name, Value: "x", Domain: c.Domain, Path: c.path()}
+	if example.Valid() != nil || !strings.HasPrefix(c.path(), "/") {
+		return fmt.Errorf("clear_cookies: no cookie can have the name %q, domain %q and path %q",
+			c.Name, c.Domain, c.path())
 	}
 	if hasPrefixFold(c.Name, "__Host-") && (c.Domain != "" || c.path() != "/") {
-		return fmt.Errorf("clear_cookies: cookie %q can have no domain and no other path than /", c.Name)
+		return fmt.Errorf("clear_cookies: cookie %q can have no domain and no other path than /",
+			c.Name)
 	}
 	return nil
 }
 
-func (c ClearCookie) path() string {
-	if c.Path == "" {
-		return "/"
-	}
-	return c.Path
-}
+func (c ClearCookie) path() string { return cmp.Or(c.Path, "/") }
 
-// Deletion is the cookie that deletes it. Only a Secure one may touch a Secure one.
+// Deletion returns the cookie that deletes it. Only a Secure one may touch a Secure one.
 func (c ClearCookie) Deletion(op *handlers.OP) *http.Cookie {
-	secure := op.Cookies.Trustworthy || hasPrefixFold(c.Name, "__Host-") || hasPrefixFold(c.Name, "__Secure-")
-	return &http.Cookie{Name: c.Name, Domain: c.Domain, Path: c.path(), MaxAge: -1, Expires: time.Unix(1, 0), HttpOnly: true, Secure: secure}
+	return &http.Cookie{
+		Name: c.Name, Domain: c.Domain, Path: c.path(),
+		MaxAge: -1, Expires: time.Unix(1, 0), HttpOnly: true,
+		Secure: op.Cookies.Trustworthy ||
+			hasPrefixFold(c.Name, "__Host-") || hasPrefixFold(c.Name, "__Secure-"),
+	}
 }
 
 // Is reports whether a cookie has this name, domain and path.
 func (c ClearCookie) Is(other *http.Cookie) bool {
-	return c.Name == other.Name && c.path() == other.Path && strings.EqualFold(strings.TrimPrefix(c.Domain, "."), strings.TrimPrefix(other.Domain, "."))
+	domain, otherDomain := strings.TrimPrefix(c.Domain, "."), strings.TrimPrefix(other.Domain, ".")
+	return c.Name == other.Name && c.path() == other.Path &&
+		strings.EqualFold(domain, otherDomain)
 }
 
 func hasPrefixFold(s, prefix string) bool {

@@ -8,29 +8,32 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// SessionCookie is what the sealed cookie holds: the browser and, while it is signed in, its
+// A SessionCookie is what the sealed cookie holds: the browser and, while it is signed in, its
 // session.
 type SessionCookie struct {
 	Browser sessionstate.BrowserID
 	Session sessionstate.SessionID // zero: not signed in
-	// the session's browser state, fixed here so that key rotation changes nothing
-	State   string
-	Expires time.Time // of the session, in whole seconds
-	// owed are earlier IDs of the browser, whose sessions ended while the registry could not be
-	// told.
+	State   string                 // browser state; fixed here, so that key rotation keeps it
+	Expires time.Time              // of the session, in whole seconds
+	// Owed are earlier IDs of the browser, whose sessions ended while the registry was
+	// unavailable.
 	Owed owedEnds
 }
 
-// owedEnds are browser IDs, at most maxOwed; the zero ones behind them are none.
+// MaxOwed is how many earlier browser IDs a sealed cookie has at most.
+const MaxOwed = 4
+
+// owedEnds are browser IDs; the zero ones behind them are none.
 type owedEnds [MaxOwed]sessionstate.BrowserID
 
-// NewOwedEnds takes the last of the IDs.
+// NewOwedEnds takes the last MaxOwed of some IDs.
 func NewOwedEnds(ids []sessionstate.BrowserID) (owed owedEnds) {
 	copy(owed[:], ids[max(0, len(ids)-MaxOwed):])
 	return owed
 }
 
-func (o owedEnds) Ids() []sessionstate.BrowserID {
+// IDs returns those that are not zero.
+func (o owedEnds) IDs() []sessionstate.BrowserID {
 	n := 0
 	for n < MaxOwed && !o[n].IsZero() {
 		n++
@@ -42,17 +45,17 @@ const (
 	sessionPurpose  = "session cookie"
 	sessionSizeNone = 16
 	sessionSizeFull = 16 + 16 + 32 + 4
-	MaxOwed         = 4
 )
 
 // Seal returns the cookie's value.
 func (c SessionCookie) Seal(keys *sessionstate.Keyring, issuer string) string {
-	value := append(make([]byte, 0, 1+16*MaxOwed+sessionSizeFull), byte(len(c.Owed.Ids())))
-	for _, browser := range c.Owed.Ids() {
+	value := append(make([]byte, 0, 1+16*MaxOwed+sessionSizeFull), byte(len(c.Owed.IDs())))
+	for _, browser := range c.Owed.IDs() {
 		value = append(value, browser[:]...)
 	}
 	value = append(value, c.Browser[:]...)
-	if state, err := base64.RawURLEncoding.DecodeString(c.State); !c.Session.IsZero() && err == nil {
+	state, err := base64.RawURLEncoding.DecodeString(c.State)
+	if err == nil && !c.Session.IsZero() {
 		value = append(value, c.Session[:]...)
 		value = append(value, state...)
 		value = binary.BigEndian.AppendUint32(value, uint32(c.Expires.Unix()))
@@ -60,19 +63,21 @@ func (c SessionCookie) Seal(keys *sessionstate.Keyring, issuer string) string {
 	return keys.Seal(sessionPurpose, issuer, value)
 }
 
-// OpenSessionCookie opens a cookie's value. ok is false when it is not ours; current, when it is
-// sealed under an older key.
-func OpenSessionCookie(keys *sessionstate.Keyring, issuer, sealed string) (c SessionCookie, current, ok bool) {
+// OpenSessionCookie opens a cookie's value. ok is false when it is not ours; current is false when
+// it is sealed under an older key.
+func OpenSessionCookie(
+	keys *sessionstate.Keyring, issuer, sealed string,
+) (c SessionCookie, current, ok bool) {
 	value, current, err := keys.Open(sessionPurpose, issuer, sealed)
-	if err != nil || len(value) == 0 || value[0] > MaxOwed || len(value) < 1+16*int(value[0]) {
+	if err != nil || len(value) == 0 || value[0] > MaxOwed {
 		return SessionCookie{}, false, false
 	}
 	owed, value := int(value[0]), value[1:]
+	if n := len(value) - 16*owed; n != sessionSizeNone && n != sessionSizeFull {
+		return SessionCookie{}, false, false
+	}
 	for i := range owed {
 		value = value[copy(c.Owed[i][:], value):]
-	}
-	if n := len(value); n != sessionSizeNone && n != sessionSizeFull {
-		return SessionCookie{}, false, false
 	}
 	value = value[copy(c.Browser[:], value):]
 	if len(value) == 0 {
@@ -84,7 +89,7 @@ func OpenSessionCookie(keys *sessionstate.Keyring, issuer, sealed string) (c Ses
 	return c, current, true
 }
 
-// SignedOut is the cookie of the same browser without a session.
+// SignedOut returns the cookie of the same browser without a session.
 func (c SessionCookie) SignedOut() SessionCookie {
 	return SessionCookie{Browser: c.Browser, Owed: c.Owed}
 }

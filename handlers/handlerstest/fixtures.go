@@ -274,12 +274,11 @@ type Agent struct {
 	W            *World
 	Login        string                // the configured login cookie
 	SessionState handlers.SessionState // the configured session_state
-	Pushed       *signin.Pushed
 	Clients      *clients.Clients
 	Dest         string // Sec-Fetch-Dest
 	Cookies      map[string]string
 
-	B    *signin.Browser // made for the first request
+	B    *signin.Observer // made for the first request
 	Keys *opkeys.Keys
 }
 
@@ -324,11 +323,11 @@ func (a *Agent) Send(r *http.Request, respond http.HandlerFunc) *http.Response {
 }
 
 // Browser is the handler of the OP's site, as the agent is configured now.
-func (a *Agent) Browser() *signin.Browser {
+func (a *Agent) Browser() *signin.Observer {
 	if a.B == nil {
-		a.B, a.Keys = &signin.Browser{LoginCookiePaths: new(browser.LoginCookiePaths), Redemptions: new(signin.Redemptions)}, new(opkeys.Keys)
+		a.B, a.Keys = new(signin.Observer), new(opkeys.Keys)
 	}
-	a.B.LoginCookie, a.B.SessionState, a.B.Pushed, a.B.Clients, a.B.OPKeys = a.Login, a.SessionState, a.Pushed, a.Clients, a.Keys
+	a.B.LoginCookie, a.B.SessionState, a.B.Clients, a.B.OPKeys = a.Login, a.SessionState, a.Clients, a.Keys
 	a.B.Setup(a.W.Env)
 	a.Keys.Setup(a.W.Env)
 	return a.B

@@ -22,11 +22,11 @@ func (x *Exit) Find(kid string) bool {
 func (x *Exit) SignsInOnce(token string) {
 	x.T.Helper()
 	x.SignedIn(ClientID, "alice")
-	endpoint := signin.Token{OPKeys: x.E.Keys}
+	endpoint := signin.Observer{OPKeys: x.E.Keys}
 	endpoint.Setup(x.W.Env)
 	r := httptest.NewRequest(http.MethodPost, Issuer+"/token", strings.NewReader(CodeForm("c").Encode()))
 	r.Header.Set("Content-Type", exchange.FormType)
-	err := endpoint.Serve(x.W.OP, httptest.NewRecorder(), r, reply.Handler(func(w http.ResponseWriter, r *http.Request) {
+	err := endpoint.ServeToken(x.W.OP, httptest.NewRecorder(), r, reply.Handler(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/token" {
 			x.OP(w, r)
 			return

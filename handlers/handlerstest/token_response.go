@@ -45,10 +45,10 @@ func (w *World) Redeem(t testing.TB, form url.Values, respond http.HandlerFunc) 
 
 func (w *World) SendToken(t testing.TB, r *http.Request, respond http.HandlerFunc) *httptest.ResponseRecorder {
 	t.Helper()
-	var token signin.Token
+	var token signin.Observer
 	token.Setup(w.Env)
 	recorder := httptest.NewRecorder()
-	if err := token.Serve(w.OP, recorder, r, reply.Handler(respond)); err != nil {
+	if err := token.ServeToken(w.OP, recorder, r, reply.Handler(respond)); err != nil {
 		t.Fatal(err)
 	}
 	return recorder

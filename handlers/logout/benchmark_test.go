@@ -23,7 +23,7 @@ func uninvolved() map[string]*http.Request {
 
 func TestAnUninvolvedRequestCostsNoAllocation(t *testing.T) {
 	w := handlerstest.NewWorld(t)
-	b := &signin.Browser{LoginCookie: "sessionid"}
+	b := &signin.Observer{LoginCookie: "sessionid"}
 	for name, r := range uninvolved() {
 		if n := testing.AllocsPerRun(100, func() {
 			if b.Involved(w.OP, r) {
@@ -37,7 +37,7 @@ func TestAnUninvolvedRequestCostsNoAllocation(t *testing.T) {
 
 func BenchmarkInvolved(b *testing.B) {
 	w := handlerstest.NewWorld(b)
-	browser := &signin.Browser{LoginCookie: "sessionid"}
+	browser := &signin.Observer{LoginCookie: "sessionid"}
 	for name, r := range uninvolved() {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -79,7 +79,7 @@ func BenchmarkSignIn(b *testing.B) {
 	w := handlerstest.NewWorld(b)
 	w.Env.Logger = zap.NewNop() // what it and the registry cost is measured elsewhere
 	w.Down()
-	browser := &signin.Browser{}
+	browser := &signin.Observer{}
 	browser.Setup(w.Env)
 	a := handlerstest.NewAgent(b, w)
 	a.Get(handlerstest.Authorize("s"), reply.Page)

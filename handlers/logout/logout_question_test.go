@@ -106,7 +106,7 @@ func TestAnAnswerCountsWhileTheRegistryIsAway(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	up()
-	if len(x.OpenS().Owed.Ids()) != 1 {
+	if len(x.OpenS().Owed.IDs()) != 1 {
 		t.Error("the end of the session is not owed to the registry")
 	}
 }

@@ -278,7 +278,7 @@ func (e *EndSession) signOut(l *logoutExchange) {
 
 // isUnrecorded reports whether the end of a session is in the browser's cookies only: no client
 // is notified of it before the browser is back at the OP.
-func (l *logoutExchange) isUnrecorded() bool { return len(l.Sealed.Owed.Ids()) > 0 }
+func (l *logoutExchange) isUnrecorded() bool { return len(l.Sealed.Owed.IDs()) > 0 }
 
 // sessionIDs are the IDs of sessions, for the receipt.
 func sessionIDs(sessions []*registry.Session) [][]byte {

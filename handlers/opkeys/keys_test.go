@@ -297,12 +297,12 @@ func TestTheKeysOfTheFirstSignInAreKept(t *testing.T) {
 	x := handlerstest.NewExit(t)
 	x.SignedIn(handlerstest.ClientID, "alice")
 	hint := x.Hint(handlerstest.ClientID, "alice")
-	token := signin.Token{OPKeys: x.E.Keys}
+	token := signin.Observer{OPKeys: x.E.Keys}
 	token.Setup(x.W.Env)
 	answer := reply.Answering(`{"id_token":"` + hint + `"}`)
 	r := httptest.NewRequest(http.MethodPost, handlerstest.Issuer+"/token", strings.NewReader(handlerstest.CodeForm("c").Encode()))
 	r.Header.Set("Content-Type", exchange.FormType)
-	err := token.Serve(x.W.OP, httptest.NewRecorder(), r, reply.Handler(func(w http.ResponseWriter, r *http.Request) {
+	err := token.ServeToken(x.W.OP, httptest.NewRecorder(), r, reply.Handler(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/jwks" {
 			x.OP(w, r)
 			return

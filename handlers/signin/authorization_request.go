@@ -13,15 +13,17 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
-// readAuthorizationRequest reads the request at the authorization endpoint (OpenID Connect Core
-// 1.0, section 3.1.2.1); nil where it is none, or none that can be observed. It returns the
-// request to pass on, since a form has to be read to be known.
+func isAuthorizationPath(op *handlers.OP, r *http.Request) bool {
+	return op.AuthorizationPath != "" && r.URL.Path == op.AuthorizationPath
+}
+
+// readAuthorizationRequest reads a request at the authorization endpoint (OpenID Connect Core 1.0,
+// section 3.1.2.1); nil: none that can be observed. It returns the request to pass on.
 //
 // Only navigations count, of a tab or a frame: nothing else leads to a redirect URI.
-func (b *Browser) readAuthorizationRequest(op *handlers.OP, r *http.Request) (*browser.PendingRequest, *http.Request) {
-	if op.AuthorizationPath == "" || r.URL.Path != op.AuthorizationPath {
-		return nil, r
-	}
+func (o *Observer) readAuthorizationRequest(
+	op *handlers.OP, r *http.Request,
+) (*browser.PendingRequest, *http.Request) {
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
 		return nil, r
 	}
@@ -36,22 +38,23 @@ func (b *Browser) readAuthorizationRequest(op *handlers.OP, r *http.Request) (*b
 	} else if r.Method != http.MethodGet {
 		return nil, r
 	}
-	asked, ok := b.resolveRequest(op, parameters)
-	if !ok {
-		return nil, r
+	if request, ok := o.resolveRequest(op, parameters); ok {
+		return &request, r
 	}
-	return &asked, r
+	return nil, r
 }
 
-// resolveRequest notes an authorization request, whose parameters may be pushed (RFC 9126) or in a
-// request object (RFC 9101).
-func (b *Browser) resolveRequest(op *handlers.OP, parameters url.Values) (p browser.PendingRequest, ok bool) {
-	now, clientID := b.env.Now(), parameters.Get("client_id")
+// resolveRequest returns the authorization request of parameters, which may be pushed (RFC 9126)
+// or in a request object (RFC 9101).
+func (o *Observer) resolveRequest(
+	op *handlers.OP, parameters url.Values,
+) (p browser.PendingRequest, ok bool) {
+	now, clientID := o.env.Now(), parameters.Get("client_id")
 	if isRepeated(parameters) {
 		return p, false
 	}
 	if uri := parameters.Get("request_uri"); uri != "" {
-		if pushed, known := b.Pushed.find(uri, clientID, now); known {
+		if pushed, known := o.findPushed(uri, clientID, now); known {
 			return pushed, true
 		}
 		if !op.TakesRequestURIs() {
@@ -62,19 +65,23 @@ func (b *Browser) resolveRequest(op *handlers.OP, parameters url.Values) (p brow
 	return readRequestParameters(op, parameters, now)
 }
 
-// isRepeated reports whether a parameter that counts is given twice: the OP might take the other
+// isRepeated reports whether a parameter that counts is there twice: the OP might take the other
 // one.
 func isRepeated(parameters url.Values) bool {
-	return isTwice(parameters, []string{"client_id", "redirect_uri", "state", "prompt", "response_mode", "request", "request_uri"})
+	return isTwice(parameters, []string{
+		"client_id", "redirect_uri", "state", "prompt", "response_mode", "request", "request_uri",
+	})
 }
 
-// isTwice reports whether one of some parameters is given more than once.
+// isTwice reports whether one of some parameters is there more than once.
 func isTwice(parameters url.Values, names []string) bool {
 	return slices.ContainsFunc(names, func(name string) bool { return len(parameters[name]) > 1 })
 }
 
-// readRequestParameters notes the request that has these parameters.
-func readRequestParameters(op *handlers.OP, parameters url.Values, now time.Time) (p browser.PendingRequest, ok bool) {
+// readRequestParameters returns the request that has these parameters.
+func readRequestParameters(
+	op *handlers.OP, parameters url.Values, now time.Time,
+) (p browser.PendingRequest, ok bool) {
 	clientID := parameters.Get("client_id")
 	if object := parameters.Get("request"); object != "" && op.TakesRequestObjects() {
 		inside, err := tokens.ReadRequestObject(object)
@@ -86,7 +93,8 @@ func readRequestParameters(op *handlers.OP, parameters url.Values, now time.Time
 		}
 		parameters = mergedParameters(parameters, inside)
 	}
-	p, ok = browser.NewPendingRequest(parameters.Get("client_id"), parameters.Get("redirect_uri"), parameters.Get("state"), now)
+	p, ok = browser.NewPendingRequest(
+		parameters.Get("client_id"), parameters.Get("redirect_uri"), parameters.Get("state"), now)
 	if slices.Contains(strings.Fields(parameters.Get("prompt")), "none") {
 		p.Traits |= browser.SilentRequest
 	}
@@ -116,29 +124,37 @@ func mergedParameters(outside url.Values, inside map[string]string) url.Values {
 	return merged
 }
 
-// await remembers the request until it is answered, and the browser that it came from.
-//
-// It is kept in memory, too: of a long client ID its cookie has only the hash, and requests that a
-// browser sends at once may take the same cookie, of which one is lost. Another server, or this
-// one after a restart, goes by the cookie alone.
-func (b *Browser) await(v *browser.Cookies, asked browser.PendingRequest) {
-	if v.TopLevel() && v.Sealed.Browser.IsZero() {
-		v.BrowserID()
-		v.SetSession()
-	}
-	asked.Browser = v.Sealed.Browser
-	b.awaited.put(asked)
-	v.KeepPending(v.Slot(asked), asked)
+// bareParameters are those of an authorization request that do not change whether the OP lets a
+// user in who is signed in. Others may ask for a fresher, a stronger or another user's sign-in.
+var bareParameters = []string{
+	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce",
+	"code_challenge", "code_challenge_method", "ui_locales", "prompt",
 }
 
-// markAnswered leaves a request that was answered little time to be answered again.
-func (b *Browser) markAnswered(v *browser.Cookies, request browser.PendingRequest) {
-	for name, p := range v.Pending {
-		if closed := p.Answered(v.Now); p.IsSame(request) && closed != p {
-			v.KeepPending(name, closed)
+// isBare reports whether a request asks whether the user is signed in, and for nothing else.
+func isBare(parameters url.Values) bool {
+	for name, values := range parameters {
+		if len(values) != 1 || !slices.Contains(bareParameters, name) {
+			return false
 		}
 	}
-	if p, known := b.awaited.find(v.Sealed.Browser, request.Answer); known {
-		b.awaited.put(p.Answered(v.Now))
+	return parameters.Get("prompt") == "none"
+}
+
+// await keeps a request until it is answered, with the browser that it came from: in a cookie, and
+// in memory. A cookie has only the hash of a long client ID, and requests that a browser sends at
+// once may take the same cookie. Another server, or this one after a restart, has the cookie alone.
+func (x *observation) await(request browser.PendingRequest) {
+	if x.cookies.TopLevel() && x.cookies.Sealed.Browser.IsZero() {
+		x.cookies.BrowserID()
+		x.cookies.SetSession()
+	}
+	request.Browser = x.cookies.Sealed.Browser
+	x.cookies.AddPending(request)
+	if len(request.ClientID) > browser.MaxSealedID {
+		x.clientIDs.Put(request.Client, request.ClientID)
+	}
+	if !request.Browser.IsZero() && !request.Is(browser.BlindRequest|browser.LogoutRequest) {
+		x.requests.Put(requestKey(request.Browser, request.Response), request)
 	}
 }

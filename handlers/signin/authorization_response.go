@@ -4,21 +4,25 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
-	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
-	"github.com/oidc-session/caddy-oidc-session/registry"
-	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 // An authorizationResponse has the shape of an authorization response (OpenID Connect Core 1.0,
-// sections 3.1.2.5 and 3.1.2.6). Whether it answers a request is for the visit to find out.
+// sections 3.1.2.5 and 3.1.2.6), from any path: OPs respond from their login pages as well.
+// Whether it answers a request is not decided yet.
 type authorizationResponse struct {
-	target *url.URL // where it goes, without its parameters
+	target *url.URL // where it goes; its query does not count
 	mode   responseMode
 	values url.Values
+
+	// a Location in three parts; empty for a form
+	lead     string // up to the first byte of the parameters
+	raw      string // the parameters as they came
+	trailing string // what follows them: the fragment behind a query
 }
 
 // A responseMode is the place of a response's parameters (OAuth 2.0 Multiple Response Type
@@ -31,27 +35,118 @@ const (
 	inForm
 )
 
-// newAuthorizationResponse takes the parameters of a response. ok is false for all that has not
-// the shape of one.
-func newAuthorizationResponse(op *handlers.OP, r *http.Request, target string, mode responseMode, values url.Values) (a authorizationResponse, ok bool) {
-	a = authorizationResponse{mode: mode, values: values}
-	if isAmbiguous(values) || !isResponse(mode, values) && !isCodeless(values) || len(values.Get("code")) > handlers.MaxCode {
+// readRedirect reads the Location of a redirect. ok is false for all that has not the shape of an
+// authorization response.
+func readRedirect(
+	op *handlers.OP, r *http.Request, status int, header http.Header,
+) (a authorizationResponse, ok bool) {
+	location := header.Get("Location")
+	oversized := len(location) > handlers.MaxLocation
+	if !isRedirect(status) || len(header["Location"]) != 1 || oversized {
 		return a, false
 	}
-	a.target, ok = resolve(op, r, target)
+	if a, ok = readLocation(location); ok {
+		a.target, ok = resolve(op, r, a.lead[:len(a.lead)-1])
+	}
 	return a, ok
 }
 
-// success reports whether the user has signed in.
-func (a authorizationResponse) success() bool {
-	return a.values.Get("code") != "" || a.mode != inQuery && (a.values.Get("id_token") != "" || a.values.Get("access_token") != "")
+func isRedirect(status int) bool {
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
 }
 
-// isOne reports whether the response is either a success or an error.
-func (a authorizationResponse) isOne() bool { return a.success() != (a.values.Get("error") != "") }
+// readLocation finds the parameters of a response in a Location. ok is false when there are none,
+// or some in both places.
+func readLocation(location string) (a authorizationResponse, ok bool) {
+	before, fragment, hasFragment := strings.Cut(location, "#")
+	target, query, _ := strings.Cut(before, "?")
+	ofQuery, _ := url.ParseQuery(query)
+	ofFragment, _ := url.ParseQuery(fragment)
+	byQuery, byFragment := isResponse(inQuery, ofQuery), isResponse(inFragment, ofFragment)
+	if !byQuery && !byFragment {
+		byQuery, byFragment = isCodeless(ofQuery), isCodeless(ofFragment)
+	}
+	switch {
+	case byQuery == byFragment:
+		return a, false
+	case byFragment:
+		a = authorizationResponse{
+			mode: inFragment, values: ofFragment, lead: before + "#", raw: fragment,
+		}
+	default:
+		a = authorizationResponse{mode: inQuery, values: ofQuery, lead: target + "?", raw: query}
+		if hasFragment {
+			a.trailing = "#" + fragment
+		}
+	}
+	return a, a.isUnambiguous()
+}
+
+// readForm reads a form that a page posts. ok is false when it has not the shape of an
+// authorization response.
+func readForm(
+	op *handlers.OP, r *http.Request, form exchange.PostedForm,
+) (a authorizationResponse, ok bool) {
+	a = authorizationResponse{mode: inForm, values: form.Values}
+	if !isResponse(a.mode, a.values) && !isCodeless(a.values) || !a.isUnambiguous() {
+		return a, false
+	}
+	a.target, ok = resolve(op, r, form.Action)
+	return a, ok
+}
+
+// resolve makes the address of a response absolute, as the browser does.
+func resolve(op *handlers.OP, r *http.Request, address string) (*url.URL, bool) {
+	target, err := url.Parse(address)
+	if err != nil || target.IsAbs() {
+		return target, err == nil
+	}
+	base, err := url.Parse(op.Origin + r.URL.EscapedPath())
+	if err != nil {
+		return nil, false
+	}
+	return base.ResolveReference(target), true
+}
+
+// isResponse reports whether parameters have what an authorization response must have one of.
+// Tokens never come in a query (OAuth 2.0 Multiple Response Type Encoding Practices, section 3):
+// one that stands there is the redirect URI's own, or of another page.
+func isResponse(mode responseMode, values url.Values) bool {
+	hasToken := values.Has("id_token") || values.Has("access_token")
+	return values.Has("code") || values.Has("error") || mode != inQuery && hasToken
+}
+
+// isCodeless reports whether parameters are those of a response to response_type=none. Those after
+// a sign-out look the same.
+func isCodeless(values url.Values) bool {
+	return !isResponse(inFragment, values) && (values.Has("state") || values.Has("session_state"))
+}
+
+// isUnambiguous reports whether each parameter is there once: of two, two readers might take
+// different ones. A code over the limit may be cut off somewhere.
+func (a authorizationResponse) isUnambiguous() bool {
+	return !isTwice(a.values, browser.ResponseNames) &&
+		len(a.values.Get("code")) <= handlers.MaxCode
+}
+
+// isSuccess reports whether the user has signed in.
+func (a authorizationResponse) isSuccess() bool {
+	return a.values.Get("code") != "" ||
+		a.mode != inQuery && (a.values.Get("id_token") != "" || a.values.Get("access_token") != "")
+}
+
+// isDefinite reports whether the response is either a success or an error.
+func (a authorizationResponse) isDefinite() bool {
+	return a.isSuccess() != (a.values.Get("error") != "")
+}
 
 // without returns the response without the parameters that stand in the requested redirect URI's
-// own query, which is the client's to choose: none of them is said by the OP.
+// own query. The client chooses those: none of them is said by the OP.
 func (a authorizationResponse) without(own uint16) authorizationResponse {
 	if a.mode != inQuery || own == 0 {
 		return a
@@ -65,144 +160,19 @@ func (a authorizationResponse) without(own uint16) authorizationResponse {
 	return a
 }
 
-// isResponse reports whether parameters have what an authorization response must have one of.
-// Tokens never come in a query (OAuth
-// 2.0 Multiple Response Type Encoding Practices, section 3): one that stands there is the redirect URI's own, or of another page.
-func isResponse(mode responseMode, values url.Values) bool {
-	return values.Has("code") || values.Has("error") || mode != inQuery && (values.Has("id_token") || values.Has("access_token"))
-}
-
-// isCodeless reports whether parameters are what a request with response_type=none is answered
-// with. So is a sign-out.
-func isCodeless(values url.Values) bool {
-	return !isResponse(inFragment, values) && (values.Has("state") || values.Has("session_state"))
-}
-
-// isAmbiguous reports whether a parameter is given twice: two readers might take different ones.
-func isAmbiguous(values url.Values) bool { return isTwice(values, browser.ResponseNames) }
-
-// resolve makes the address of a response absolute, as the browser does.
-func resolve(op *handlers.OP, r *http.Request, address string) (*url.URL, bool) {
-	target, err := url.Parse(address)
-	if err != nil {
-		return nil, false
-	}
-	if target.IsAbs() {
-		return target, true
-	}
-	base, err := url.Parse(op.Origin + r.URL.EscapedPath())
-	if err != nil {
-		return nil, false
-	}
-	return base.ResolveReference(target), true
-}
-
-// answer takes a response that answers the request at hand or one of the pending ones. A success
-// continues or starts a session; an error writes nothing, and starts and ends nothing but what the
-// OP has ended. It returns the session_state for the response: empty for a client that has no web
-// origin, whose pages could not ask. ok is false when the response answers none.
-func (b *Browser) answer(v *browser.Cookies, asked *browser.PendingRequest, a authorizationResponse) (sessionState string, ok bool) {
-	if v.Arrival.Carried.HasResponse(a.values) || isCodeless(a.values) && asked == nil && mayBeOther(v, a.target) {
-		return "", false
-	}
-	origin, err := sessionstate.Origin(a.target.String())
-	if err != nil {
-		origin = ""
-	}
-	request, ok := b.answered(v, asked, a, origin)
-	if !ok {
-		return "", false
-	}
-	b.markAnswered(v, request)
-	a = a.without(request.Own)
-	handle := sessionstate.NewHandle(request.ClientID, origin)
-	switch {
-	case a.success() || request.Is(browser.CodelessRequest) && isCodeless(a.values):
-		b.signIn(v, request, origin, a, &handle)
-	case b.endedByOP(v, request, a):
-		v.End(registry.ReasonOPEnded)
-	case v.State == "" && v.TopLevel():
-		v.SetState(v.CurrentState())
-	}
-	if origin == "" {
-		return "", true
-	}
-	return sessionstate.Compute(request.ClientID, origin, v.CurrentState(), v.Keys.SealHandle(v.OP.Issuer, handle)), true
-}
-
-// mayBeOther reports whether a redirect without code and token may be another thing than an
-// answer: one after a sign-out, or by a redirector.
-func mayBeOther(v *browser.Cookies, target *url.URL) bool {
-	return v.OP.IsEndSessionPath(v.Request.URL.Path) || v.Arrival.Carried.HasResponseAt(target)
-}
-
-// answered returns the request that a response answers.
-func (b *Browser) answered(v *browser.Cookies, asked *browser.PendingRequest, a authorizationResponse, origin string) (request browser.PendingRequest, ok bool) {
-	request, seen := b.fitting(v, asked, a)
-	ok = seen
-	if !seen {
-		request, ok = v.BlindRequest(asked)
-	}
-	if ok {
-		request.ClientID, ok = b.clientID(request)
-	}
-	return request, ok && (seen || b.answersBlindly(v, request, a, origin))
-}
-
-// fitting returns the request whose answer a response is: the target must be where that request
-// wanted it, and the state must be its state. An open redirect at the OP answers nothing.
-func (b *Browser) fitting(v *browser.Cookies, asked *browser.PendingRequest, a authorizationResponse) (request browser.PendingRequest, ok bool) {
-	if asked != nil && a.answers(*asked) {
-		return *asked, true
-	}
-	// A frame of another site may have asked for the same, as another client, where an app sends
-	// no state: a tab is answered what a tab has asked for, and a frame what a frame has.
-	kin := false // whether the request found so far is of that kind
-	for name, p := range v.Pending {
-		if is := browser.IsNavigationSlot(name) == exchange.IsNavigation(v.Request); a.answers(p) && (!ok || is && !kin || is == kin && p.Issued.After(request.Issued)) {
-			request, kin, ok = p, is, true
+// with returns the Location with session_state behind the other parameters, in place of the OP's
+// own if it has any. All else stays to the letter as it was.
+func (a authorizationResponse) with(sessionState string) string {
+	var out strings.Builder
+	out.WriteString(a.lead)
+	for pair := range strings.SplitSeq(a.raw, "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		if name, err := url.QueryUnescape(name); err == nil && name == "session_state" {
+			continue
 		}
+		out.WriteString(pair)
+		out.WriteByte('&')
 	}
-	if ok {
-		return request, true
-	}
-	request, ok = b.awaited.find(v.Sealed.Browser, browser.HashAnswer(a.target, a.values.Get("state")))
-	return request, ok && a.answers(request) && !request.Expired(v.Now)
+	out.WriteString("session_state=" + url.QueryEscape(sessionState) + a.trailing)
+	return out.String()
 }
-
-// answers reports whether the response is one to a request, by what the OP itself has put into it.
-func (a authorizationResponse) answers(p browser.PendingRequest) bool {
-	a = a.without(p.Own)
-	if !a.isOne() && (!p.Is(browser.CodelessRequest) || !isCodeless(a.values)) {
-		return false
-	}
-	return p.AnsweredBy(a.target, a.values.Get("state"))
-}
-
-// answersBlindly reports whether a response may be one to a blind request, whose redirect URI and
-// state are not known: it has a state or an issuer, as OAuth's current practice asks for, and goes
-// to an origin that is known to be the client's. Else anybody could have his own client's
-// responses taken for those of another one.
-func (b *Browser) answersBlindly(v *browser.Cookies, request browser.PendingRequest, a authorizationResponse, origin string) bool {
-	if !a.isOne() || origin == "" || origin == v.OP.Origin || !b.isOriginOf(v, request.ClientID, origin) {
-		return false
-	}
-	issuer := a.values.Get("iss")
-	return v.OP.Issues(issuer) || issuer == "" && a.values.Get("state") != ""
-}
-
-// isOriginOf reports whether an origin is known to be a client's: the client was sent there
-// before, or has registered an address there.
-func (b *Browser) isOriginOf(v *browser.Cookies, clientID, origin string) bool {
-	if _, seen := b.origins.Get(originKey(clientID, origin)); seen {
-		return true
-	}
-	if b.Clients == nil {
-		return false
-	}
-	client, _ := b.Clients.Find(v.Request.Context(), v.OP.Issuer, clientID)
-	return clients.SharesOrigin(origin, client.PostLogoutRedirectURIs) || clients.SharesOrigin(origin, []string{client.FrontChannelLogoutURI})
-}
-
-// originKey names an origin of a client.
-func originKey(clientID, origin string) [16]byte { return handlers.Hash(origin + " " + clientID) }

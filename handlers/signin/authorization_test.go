@@ -571,15 +571,14 @@ func TestTheOPsOwnCookiesAndErrorsStay(t *testing.T) {
 	if lines := response.Header["Set-Cookie"]; len(lines) != 3 || lines[0] != "login=1; Path=/x" {
 		t.Errorf("cookies are %v", lines)
 	}
-	b := signin.Browser{}
+	b := signin.Observer{}
 	b.Setup(w.Env)
 	behind := caddyhttp.Error(http.StatusBadGateway, nil)
 	recorder := httptest.NewRecorder()
 	err := b.Serve(w.OP, recorder, httptest.NewRequest("GET", handlerstest.Issuer+handlerstest.Authorize("s"), nil), caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 		return behind
 	}))
-	// the very same value
-	if err != error(behind) || len(recorder.Header()) != 0 { //nolint:errorlint
+	if err != error(behind) || len(recorder.Header()) != 0 { //nolint:errorlint // the very same value
 		t.Errorf("got %v, %v", err, recorder.Header())
 	}
 }
@@ -617,7 +616,7 @@ func TestInvolvedRequests(t *testing.T) {
 			if tt.cookie != "" {
 				r.Header.Set("Cookie", tt.cookie)
 			}
-			if got := (&signin.Browser{LoginCookie: tt.login}).Involved(w.OP, r); got != tt.want {
+			if got := (&signin.Observer{LoginCookie: tt.login}).Involved(w.OP, r); got != tt.want {
 				t.Errorf("got %v", got)
 			}
 		})
@@ -628,7 +627,27 @@ func TestInvolvedRequests(t *testing.T) {
 	}
 	r := httptest.NewRequest("GET", handlerstest.Issuer, nil)
 	r.URL.Path = ""
-	if (&signin.Browser{}).Involved(unknown, r) {
+	if (&signin.Observer{}).Involved(unknown, r) {
 		t.Error("an empty path is the unknown authorization endpoint")
+	}
+}
+
+// A frame asks for the same as an app that sends no state, as another client: the OP refuses that,
+// by a page.
+func TestAFrameTakesNoAnswerFromASignIn(t *testing.T) {
+	w := handlerstest.NewWorld(t)
+	a := handlerstest.NewAgent(t, w)
+	ask := func(client string) string {
+		return "/authorize?" + handlerstest.Values("response_type", "code", "scope", "openid", "client_id", client, "redirect_uri", handlerstest.Callback).Encode()
+	}
+	a.Dest = "document"
+	a.Get(ask(handlerstest.ClientID), reply.Page)
+	w.Clock.Advance(2 * time.Second)
+	a.Dest = "iframe"
+	a.Get(ask("evil"), reply.Page)
+	a.Dest = "document"
+	a.Get("/login", reply.Redirect(handlerstest.Callback+"?code=c"))
+	if joined := w.Clients(t, a.OpenS().Session); len(joined) != 1 || joined[0].ID != handlerstest.ClientID {
+		t.Errorf("the sign-in is that of %+v", joined)
 	}
 }

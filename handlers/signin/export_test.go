@@ -3,36 +3,43 @@ package signin
 import (
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
 )
 
 // What the tests beside this package use of it.
 
-func (x *Browser) IsAnotherIssuers(op *handlers.OP, line string, requestPath string) bool {
-	return x.isAnotherIssuers(op, line, requestPath)
+const (
+	RotationGrace  = rotationGrace
+	PushedLifetime = pushedLifetime
+	MaxRedemptions = maxRedemptions
+	EnoughCodes    = enoughCodes
+)
+
+// Redemptions are the codes of clients, as they are observed.
+type Redemptions = redemptions
+
+// IsUnredeemed notes a code.
+func (r *Redemptions) IsUnredeemed(clientID, code string, now time.Time) bool {
+	return r.isUnredeemed(clientID, code, now)
 }
 
-const RotationGrace = rotationGrace
+// Len is how many clients are watched.
+func (r *Redemptions) Len() int { return len(r.clients) }
 
-const PushedLifetime = pushedLifetime
-
-func (x *Pushed) Requests() *handlers.Recent[browser.PendingRequest] { return &x.requests }
-
-func (x *Pushed) Find(uri string, clientID string, now time.Time) (browser.PendingRequest, bool) {
-	return x.find(uri, clientID, now)
+// IsAnotherIssuers reports whether a Set-Cookie line is for another issuer's pages.
+func (o *Observer) IsAnotherIssuers(op *handlers.OP, line, requestPath string) bool {
+	return o.isAnotherIssuers(op, line, requestPath)
 }
 
-func (x *Redemptions) Clients() map[string]*redemption { return x.clients }
-
-const MaxRedemptions = maxRedemptions
-
-const EnoughCodes = enoughCodes
-
-func (x *Redemptions) Responded(logger *zap.Logger, issuer string, clientID string, code string, now time.Time) {
-	x.responded(logger, issuer, clientID, code, now)
+// KeepPushed keeps a pushed request.
+func (o *Observer) KeepPushed(uri string, request browser.PendingRequest) {
+	o.pushed.Put(handlers.Hash(uri), request)
 }
 
-func (x *Redemptions) Redeemed(clientID string, code string) { x.redeemed(clientID, code) }
+// FindPushed finds a pushed request.
+func (o *Observer) FindPushed(
+	uri, clientID string, now time.Time,
+) (browser.PendingRequest, bool) {
+	return o.findPushed(uri, clientID, now)
+}

@@ -11,56 +11,72 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-// noteLoginCookie notes how the OP sets its login cookie, and that a browser has it.
-func (b *Browser) noteLoginCookie(op *handlers.OP, r *http.Request, header http.Header) {
-	if b.LoginCookiePaths == nil || b.LoginCookie == "" {
-		return
+// loginCookieLines are the Set-Cookie lines of a response, without those for another issuer's
+// pages. Nil while no login cookie is configured.
+func (x *observation) loginCookieLines(header http.Header) []string {
+	if x.LoginCookie == "" {
+		return nil
 	}
-	var lines []string
-	if len(header["Set-Cookie"]) > 0 {
-		lines = b.ownLines(op, r, header)
-	}
-	b.LoginCookiePaths.Note(lines, b.LoginCookie, r, b.env.Now())
-}
-
-// checkLoginCookie says once that a user has signed in and no login cookie was observed, of which
-// nothing else would be noticed: not in this response, and in no request or response before.
-func (b *Browser) checkLoginCookie(op *handlers.OP, request browser.PendingRequest) {
-	if b.LoginCookiePaths == nil || b.LoginCookie == "" || request.Is(browser.SilentRequest) || b.LoginCookiePaths.Named.Load() {
-		return
-	}
-	b.LoginCookiePaths.Doubted.Store(true)
-	b.LoginCookiePaths.Unnamed.Do(func() {
-		b.env.Logger.Warn("login cookie not observed at a sign-in", zap.String("issuer", op.Issuer), zap.String("login_cookie", b.LoginCookie),
-			zap.String("advice", "set login_cookie to the cookie that the OP sets when a user signs in, or leave it out: sign-outs at the OP go unnoticed"))
+	return slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool {
+		return x.isAnotherIssuers(x.op, line, x.request.URL.Path)
 	})
 }
 
-// loginCookieDeleted reports whether a response deletes the OP's own login cookie, which the
+// noteLoginCookie notes how the OP sets its login cookie, and that a browser has it.
+func (x *observation) noteLoginCookie(lines []string) {
+	if x.LoginCookie != "" {
+		x.loginCookiePaths.Note(lines, x.LoginCookie, x.request, x.env.Now())
+	}
+}
+
+// checkLoginCookie warns once when a user has signed in and no login cookie was observed, in this
+// response or in any request or response before. Nobody would notice otherwise.
+func (x *observation) checkLoginCookie(request browser.PendingRequest) {
+	if x.LoginCookie != "" && !request.Is(browser.SilentRequest) && x.loginCookiePaths.Doubt() {
+		x.env.Logger.Warn("login cookie not observed at a sign-in",
+			zap.String("issuer", x.op.Issuer), zap.String("login_cookie", x.LoginCookie),
+			zap.String("advice", "set login_cookie to the cookie that the OP sets when a user "+
+				"signs in, or leave it out: sign-outs at the OP go unnoticed"))
+	}
+}
+
+// isLoginCookieDeleted reports whether a response deletes the OP's own login cookie, which the
 // request carried. A changed value means nothing: OPs rotate it as they like. In a frame it means
-// nothing either: frameworks clean up there what they were not sent.
-func (b *Browser) loginCookieDeleted(op *handlers.OP, r *http.Request, header http.Header) bool {
+// nothing either: frameworks delete there what they did not get.
+func (x *observation) isLoginCookieDeleted(header http.Header, lines []string) bool {
 	cleared := exchange.ClearsCookies(header)
-	if b.LoginCookie == "" || len(header["Set-Cookie"]) == 0 && !cleared || exchange.IsFramed(r) {
+	if x.LoginCookie == "" || len(lines) == 0 && !cleared || exchange.IsFramed(x.request) {
 		return false
 	}
-	if !exchange.HasCookie(r, b.LoginCookie) {
+	if !exchange.HasCookie(x.request, x.LoginCookie) {
 		return false
 	}
-	deleted, set := exchange.CookieEffect(b.ownLines(op, r, header), b.LoginCookie, r.URL.Path, b.env.Now())
+	path := x.request.URL.Path
+	deleted, set := exchange.CookieEffect(lines, x.LoginCookie, path, x.env.Now())
 	return !set && (deleted || cleared)
 }
 
-// ownLines are the Set-Cookie lines of a response that are not for another issuer's pages.
-func (b *Browser) ownLines(op *handlers.OP, r *http.Request, header http.Header) []string {
-	return slices.DeleteFunc(slices.Clone(header["Set-Cookie"]), func(line string) bool { return b.isAnotherIssuers(op, line, r.URL.Path) })
+// noteRenewal notes that the OP has set another login cookie than the browser brought, in the
+// response to any request.
+func (x *observation) noteRenewal(lines []string) {
+	for _, line := range lines {
+		c, err := http.ParseSetCookie(line)
+		if err != nil || c.Name != x.LoginCookie || exchange.IsDeletion(c, x.env.Now()) {
+			continue
+		}
+		for _, value := range exchange.CookieValues(x.request, x.LoginCookie) {
+			if value != c.Value {
+				x.renewed.Put(handlers.Hash(value), x.env.Now())
+			}
+		}
+	}
 }
 
 // isAnotherIssuers reports whether a Set-Cookie line is for pages at or below the path of another
 // issuer on the host, and not for those of this one: realms of one OP have login cookies of one
 // name.
-func (b *Browser) isAnotherIssuers(op *handlers.OP, line, requestPath string) bool {
-	if b.Issuers == nil {
+func (o *Observer) isAnotherIssuers(op *handlers.OP, line, requestPath string) bool {
+	if o.Issuers == nil {
 		return false
 	}
 	c, err := http.ParseSetCookie(line)
@@ -68,9 +84,10 @@ func (b *Browser) isAnotherIssuers(op *handlers.OP, line, requestPath string) bo
 		return false
 	}
 	where := exchange.CookiePath(c.Path, requestPath)
-	return handlers.AnyOP(b.Issuers(), func(other *handlers.OP) bool {
-		return other.Origin == op.Origin && slices.ContainsFunc(other.Names, func(name handlers.IssuerName) bool {
+	return handlers.AnyOP(o.Issuers(), func(other *handlers.OP) bool {
+		isAt := func(name handlers.IssuerName) bool {
 			return handlers.IsPathBelow(where, name.Path) && !op.HasPathBelow(name.Path)
-		})
+		}
+		return other.Origin == op.Origin && slices.ContainsFunc(other.Names, isAt)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
 	"github.com/oidc-session/caddy-oidc-session/handlers/internal/reply"
@@ -17,7 +18,7 @@ import (
 
 func TestALoginCookieBelowAnIssuerOfTheSameOPIsItsOwn(t *testing.T) {
 	a, b, other := handlerstest.Issuer+"/clients/a", handlerstest.Issuer+"/clients/b", handlerstest.Issuer+"/other"
-	browser := signin.Browser{LoginCookie: "login", Issuers: func() [][]string { return [][]string{{a, b}, {handlerstest.Slugs}, {other}, nil} }}
+	browser := signin.Observer{LoginCookie: "login", Issuers: func() [][]string { return [][]string{{a, b}, {handlerstest.Slugs}, {other}, nil} }}
 	several, err := handlers.NewOP(a, b)
 	if err != nil {
 		t.Fatal(err)
@@ -336,5 +337,49 @@ func TestAServerErrorMaySignOutToo(t *testing.T) {
 	})
 	if w.Live(t, before.Session) || strings.Contains(w.Logged(), "sid=") {
 		t.Errorf("the session lives, or a cookie is in the log: %s", w.Logged())
+	}
+}
+
+// observedPaths is what is observed of Set-Cookie lines in a response of a realm's OP.
+func observedPaths(t *testing.T, lines ...string) *browser.LoginCookiePaths {
+	t.Helper()
+	w := handlerstest.NewWorld(t)
+	w.OP = handlerstest.KnownOP(t, handlerstest.Issuer+"/realms/a", handlers.Metadata{})
+	b := signin.Observer{LoginCookie: "login", Issuers: func() [][]string {
+		return [][]string{{handlerstest.Issuer + "/realms/a"}, {handlerstest.Issuer + "/realms/b"}}
+	}}
+	b.Setup(w.Env)
+	r := httptest.NewRequest(http.MethodGet, handlerstest.Issuer+"/realms/a/login", nil)
+	err := b.Serve(w.OP, httptest.NewRecorder(), r, reply.Handler(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header()["Set-Cookie"] = lines
+		rw.WriteHeader(http.StatusOK)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.LoginCookiePaths()
+}
+
+func TestWhereTheLoginCookieIsSet(t *testing.T) {
+	const endpoint = "/realms/a" + handlers.DefaultEndSessionPath
+	for _, tt := range []struct {
+		name   string
+		lines  []string
+		missed bool
+	}{
+		{"nowhere yet", nil, false},
+		{"for the realm", []string{"login=x; Path=/realms/a/"}, false},
+		{"for the host", []string{"login=x; Path=/"}, false},
+		{"without a path, by a page of the realm", []string{"login=x"}, false},
+		{"for another part", []string{"login=x; Path=/account"}, true},
+		{"for a path that begins alike", []string{"login=x; Path=/realms/a/oid"}, true},
+		{"at two places, of which one reaches", []string{"login=x; Path=/account", "login=x; Path=/realms/a"}, false},
+		{"for another realm", []string{"login=x; Path=/realms/b/"}, false},
+		{"deleted elsewhere", []string{"login=; Path=/account; Max-Age=0"}, false},
+		{"another cookie", []string{"logins=x; Path=/account", "a=b; Path=/account"}, false},
+	} {
+		if err := observedPaths(t, tt.lines...).Missed(endpoint); (err != nil) != tt.missed {
+			t.Errorf("%s: %v", tt.name, err)
+		}
 	}
 }

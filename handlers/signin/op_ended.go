@@ -1,8 +1,6 @@
 package signin
 
 import (
-	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -13,99 +11,68 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// rotationGrace is for requests that were sent before the answer to another one arrived. OPs that
-// set a new login cookie with each response know the one before no more: apps that ask at the same
-// moment are told that nobody is signed in.
+// rotationGrace is for requests that were sent before the response to another one arrived. OPs
+// that set a new login cookie with each response do not accept the one before: to apps that ask at
+// the same moment, they say that nobody is signed in.
 const rotationGrace = 10 * time.Second
 
-// bareParameters are those of an authorization request that do not change whether the OP lets a
-// user in who is signed in. Others may ask for a fresher, a stronger or another user's sign-in.
-var bareParameters = []string{
-	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
-	"ui_locales", "prompt",
-}
-
-// isBare reports whether a request asks whether the user is signed in, and for nothing else.
-func isBare(parameters url.Values) bool {
-	for name, values := range parameters {
-		if len(values) != 1 || !slices.Contains(bareParameters, name) {
-			return false
-		}
-	}
-	return parameters.Get("prompt") == "none"
-}
-
-// endedByOP reports whether an answer says that the OP has ended its own session: it requires the
-// user to sign in (OpenID Connect Core
-// 1.0, section 3.1.2.6), although the browser brought the login cookie and the request asked for nothing in particular; or the
-// browser has no such cookie any more.
+// isEndedByOP reports whether a response says that the OP has ended its own session. It requires
+// the user to sign in (OpenID Connect Core 1.0, section 3.1.2.6), although the request asked for
+// nothing in particular, and the browser brought the login cookie or has it no more.
 //
-// Any page can have a frame ask so. A client whose registration says how fresh a sign-in must be
-// (default_max_age) could end sessions at will: so it must be one that takes part in the session,
-// and has not registered itself.
-func (b *Browser) endedByOP(v *browser.Cookies, request browser.PendingRequest, a authorizationResponse) bool {
-	if b.LoginCookie == "" || !request.Is(browser.BareRequest) || v.Sealed.Session.IsZero() || a.values.Get("error") != "login_required" {
+// Any page can have a frame send such a request. A client whose registration says how fresh a
+// sign-in must be (default_max_age) could end sessions at will: so it must be one that takes part
+// in the session, and has not registered itself.
+func (x *observation) isEndedByOP(request browser.PendingRequest, a authorizationResponse) bool {
+	isRequired := a.values.Get("error") == "login_required"
+	isSignedIn := !x.cookies.Sealed.Session.IsZero()
+	if !isRequired || !isSignedIn || x.LoginCookie == "" || !request.Is(browser.BareRequest) {
 		return false
 	}
-	if v.Arrival.Carried.Has(func(text string) bool { return exchange.HasWord(text, "login_required") }) {
+	says := func(text string) bool { return exchange.HasWord(text, "login_required") }
+	if x.submitted.Has(says) {
 		return false // a redirector says so, not the OP
 	}
-	if last, known := b.signIns.Get(browserKey(v.Sealed.Browser)); known && v.Now.Sub(last) < rotationGrace {
+	last, known := x.signIns.Get(browserKey(x.cookies.Sealed.Browser))
+	if known && x.cookies.Now.Sub(last) < rotationGrace {
 		return false
 	}
-	return !b.broughtReplaced(v.Request, v.Now) && b.broughtLogin(v.Request) && b.takesPart(v, request.ClientID)
-}
-
-// noteRenewal notes that the OP has given the browser another login cookie than it brought,
-// whichever request that was the answer to.
-func (b *Browser) noteRenewal(from browser.Arrival, header http.Header) {
-	if b.LoginCookie == "" || len(header["Set-Cookie"]) == 0 {
-		return
-	}
-	for _, line := range b.ownLines(from.OP, from.Request, header) {
-		c, err := http.ParseSetCookie(line)
-		if err != nil || c.Name != b.LoginCookie || exchange.IsDeletion(c, b.env.Now()) {
-			continue
-		}
-		for _, value := range exchange.CookieValues(from.Request, b.LoginCookie) {
-			if value != c.Value {
-				b.renewed.Put(handlers.Hash(value), b.env.Now())
-			}
-		}
-	}
+	return !x.broughtReplaced() && x.broughtLogin() && x.takesPart(request.ClientID)
 }
 
 // broughtReplaced reports whether a request was sent with a login cookie that the OP had just
 // replaced.
-func (b *Browser) broughtReplaced(r *http.Request, now time.Time) bool {
-	return slices.ContainsFunc(exchange.CookieValues(r, b.LoginCookie), func(value string) bool {
-		at, known := b.renewed.Get(handlers.Hash(value))
-		return known && now.Sub(at) < rotationGrace
+func (x *observation) broughtReplaced() bool {
+	brought := exchange.CookieValues(x.request, x.LoginCookie)
+	return slices.ContainsFunc(brought, func(value string) bool {
+		at, known := x.renewed.Get(handlers.Hash(value))
+		return known && x.cookies.Now.Sub(at) < rotationGrace
 	})
 }
 
 func browserKey(id sessionstate.BrowserID) [16]byte { return handlers.Hash(string(id[:])) }
 
-// broughtLogin reports whether the OP saw what the browser has of its login cookie. One of that
+// broughtLogin reports whether the OP got what the browser has of its login cookie. One of that
 // name which another host of the domain has set says nothing, while the OP's own is withheld from
 // a frame. In a tab, it may be gone: removed when the browser was closed.
-func (b *Browser) broughtLogin(r *http.Request) bool {
-	if b.LoginCookiePaths == nil || !b.LoginCookiePaths.Comes(r) {
-		return false
-	}
-	carried := exchange.CountCookies(r, b.LoginCookie)
-	return carried == 1 || carried == 0 && exchange.IsPlainNavigation(r)
+func (x *observation) broughtLogin() bool {
+	carried := exchange.CountCookies(x.request, x.LoginCookie)
+	return x.loginCookiePaths.Comes(x.request) &&
+		(carried == 1 || carried == 0 && exchange.IsPlainNavigation(x.request))
 }
 
-// takesPart reports whether a client takes part in the browser's session, as the registry knows
-// it.
-func (b *Browser) takesPart(v *browser.Cookies, clientID string) bool {
-	if b.Clients != nil {
-		if client, known := b.Clients.Find(handlers.RecordingContext(v.Request), v.OP.Issuer, clientID); known && client.Registered {
+// takesPart reports whether a client that has not registered itself takes part in the browser's
+// session, by the registry.
+func (x *observation) takesPart(clientID string) bool {
+	ctx := handlers.RecordingContext(x.request)
+	if x.Clients != nil {
+		client, known := x.Clients.Find(ctx, x.op.Issuer, clientID)
+		if known && client.Registered {
 			return false
 		}
 	}
-	_, session, err := v.Env.Registry.Resolve(handlers.RecordingContext(v.Request), registry.Ref{Session: v.Sealed.Session})
+	ref := registry.Ref{Session: x.cookies.Sealed.Session}
+	_, session, err := x.env.Registry.Resolve(ctx, ref)
 	// never ended by a guess
 	return err == nil && session != nil && session.Client(clientID) != nil
 }

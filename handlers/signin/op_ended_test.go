@@ -188,3 +188,37 @@ func TestRequestsThatCrossANewLoginCookieEndNothing(t *testing.T) {
 		t.Error("the session lives on although the OP has ended it")
 	}
 }
+
+// The OP renews its login cookie by another request (re-authentication), and a silent one crosses
+// that.
+func TestASilentRequestThatCrossesALoginEndsNothing(t *testing.T) {
+	w := handlerstest.NewWorld(t)
+	a, _ := handlerstest.SignedIn(t, w)
+	w.Redeem(t, handlerstest.CodeForm("c"), reply.Answering(handlerstest.TokenResponse(handlerstest.Claims("alice", handlerstest.ClientID)))) // or it is forgotten soon
+	renew := func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Set-Cookie", "sid=new; Path=/; Secure; SameSite=None")
+		reply.Page(rw, r)
+	}
+	a.Get("/login", renew)
+	w.Clock.Advance(time.Hour)
+	session := a.OpenS().Session
+	old := a.Cookies["sid"]
+	a.Get("/login", func(rw http.ResponseWriter, r *http.Request) { // signs in again
+		rw.Header().Set("Set-Cookie", "sid=newer; Path=/; Secure; SameSite=None")
+		reply.Page(rw, r)
+	})
+	a.Cookies["sid"] = old // and a silent request that was sent before that arrived
+	a.Dest = "iframe"
+	w.Clock.Advance(time.Second)
+	a.Get("/authorize?"+handlerstest.Values("response_type", "code", "scope", "openid", "client_id", handlerstest.ClientID, "redirect_uri", handlerstest.Callback, "state", "p", "prompt", "none").Encode(),
+		reply.Redirect(handlerstest.Callback+"?error=login_required&state=p"))
+	if !w.Live(t, session) {
+		t.Error("ended by a request that crossed a new login cookie")
+	}
+	a.Cookies["sid"] = "newer"
+	a.Get("/authorize?"+handlerstest.Values("response_type", "code", "scope", "openid", "client_id", handlerstest.ClientID, "redirect_uri", handlerstest.Callback, "state", "p", "prompt", "none").Encode(),
+		reply.Redirect(handlerstest.Callback+"?error=login_required&state=p"))
+	if w.Live(t, session) {
+		t.Error("the session lives on although the OP has ended it")
+	}
+}

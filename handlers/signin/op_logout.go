@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,16 +11,17 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-// OPLogout is a request by which the OP itself signs a user out: what its own sign-out button
+// An OPLogout is a request by which the OP itself signs a user out: what its own sign-out button
 // sends. It is for OPs that give the browser a new login cookie then, instead of deleting it.
 // Where it succeeds, with a status of 2xx or 3xx, the session has ended.
 type OPLogout struct {
 	// The method, in any case. A GET often only asks the user.
+	//
 	// Default: POST.
 	Method string `json:"method,omitempty"`
 
-	// The paths on the issuer's origin, each a whole one. Take placeholders that are known at
-	// start.
+	// The whole paths on the issuer's origin, at least one. They take placeholders that are known
+	// at start.
 	Paths []string `json:"paths"`
 }
 
@@ -42,33 +44,23 @@ func (l OPLogout) Validate() error {
 	return nil
 }
 
-func (l OPLogout) method() string {
-	if l.Method == "" {
-		return http.MethodPost
-	}
-	return l.Method
-}
-
 // isOPLogout reports whether a request is one by which the OP signs users out.
-func (b *Browser) isOPLogout(r *http.Request) bool {
-	return slices.ContainsFunc(b.OPLogouts, func(l OPLogout) bool {
-		return r.Method == l.method() && slices.Contains(l.Paths, r.URL.Path)
+func (o *Observer) isOPLogout(r *http.Request) bool {
+	return slices.ContainsFunc(o.OPLogouts, func(l OPLogout) bool {
+		return r.Method == cmp.Or(l.Method, http.MethodPost) && slices.Contains(l.Paths, r.URL.Path)
 	})
 }
 
-// signsOutAtOP reports whether a response says that the OP has signed the user out, on such a
+// isSignedOutByOP reports whether a response says that the OP has signed the user out, on such a
 // request. A page of another site can have a frame or an image make it, too, and nothing is known
-// then of what the OP did. One that has what an authorization response has goes on with a sign-in.
-func (b *Browser) signsOutAtOP(op *handlers.OP, r *http.Request, status int, header http.Header) bool {
-	if status < http.StatusOK || status >= http.StatusBadRequest || !b.isOPLogout(r) || !b.isOwnRequest(op, r) {
+// then of what the OP did. A redirect with an authorization response goes on with a sign-in.
+func (x *observation) isSignedOutByOP(status int, header http.Header) bool {
+	if status < http.StatusOK || status >= http.StatusBadRequest || !x.isOPLogout(x.request) {
 		return false
 	}
 	location := header.Get("Location")
-	if location == "" {
-		return true
-	}
-	target, ok := resolve(op, r, location)
-	return ok && len(location) <= handlers.MaxLocation && !isAnswer(target)
+	_, ok := x.resolveAfterLogout(location)
+	return x.isOwnRequest() && (location == "" || ok)
 }
 
 // isOwnRequest reports whether a request comes from a page of the OP, or loads a whole tab (Fetch
@@ -76,23 +68,26 @@ func (b *Browser) signsOutAtOP(op *handlers.OP, r *http.Request, status int, hea
 // that is known: without it, the OP could not tell whom to sign out. A form that another site
 // posts may well have been refused, by a redirect: it ends nothing. Engines without those header
 // fields name the page in Origin or Referer, or the request was typed in.
-func (b *Browser) isOwnRequest(op *handlers.OP, r *http.Request) bool {
+func (x *observation) isOwnRequest() bool {
+	r := x.request
 	site := r.Header.Get("Sec-Fetch-Site")
 	switch {
 	case site == "":
-		return isOrigin(op, r.Header.Get("Origin")) && isOrigin(op, r.Header.Get("Referer")) && b.mayBeSignedIn(r)
+		return isOrigin(x.op, r.Header.Get("Origin")) &&
+			isOrigin(x.op, r.Header.Get("Referer")) && x.mayBeSignedIn()
 	case site == "same-origin":
 		return r.Header.Get("Sec-Purpose") == ""
 	case r.Header.Get("Sec-Fetch-Dest") != "document" || !exchange.IsNavigation(r):
 		return false
 	default:
-		return site == "none" || (r.Method == http.MethodGet || site == "same-site") && b.mayBeSignedIn(r)
+		return site == "none" ||
+			(r.Method == http.MethodGet || site == "same-site") && x.mayBeSignedIn()
 	}
 }
 
 // mayBeSignedIn reports whether the OP could tell whom a request is from.
-func (b *Browser) mayBeSignedIn(r *http.Request) bool {
-	return b.LoginCookie == "" || exchange.HasCookie(r, b.LoginCookie)
+func (x *observation) mayBeSignedIn() bool {
+	return x.LoginCookie == "" || exchange.HasCookie(x.request, x.LoginCookie)
 }
 
 // isOrigin reports whether an Origin or a Referer names the OP's origin, or nothing.

@@ -1,12 +1,16 @@
 package signin_test
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
 	"github.com/oidc-session/caddy-oidc-session/handlers/internal/reply"
 	"github.com/oidc-session/caddy-oidc-session/handlers/signin"
@@ -157,5 +161,48 @@ func TestClearSiteDataDeletesTheLoginCookie(t *testing.T) {
 				t.Errorf("%s with %q, frame %v, carried %v: it ends: %v", tt.value, tt.line, tt.frame, carried, ends)
 			}
 		}
+	}
+}
+
+// What is observed of a response is observed by the path that the browser sent, not by the
+// stripped one.
+func TestAResponseIsJudgedByThePathThatTheBrowserSent(t *testing.T) {
+	w := handlerstest.NewWorld(t)
+	a, _ := handlerstest.SignedIn(t, w)
+	a.Browser().OPLogouts = []signin.OPLogout{{Paths: []string{"/auth/logout"}}}
+	session := a.OpenS().Session
+	p := new(handlers.Paths)
+	p.Setup(w.Env)
+	r := httptest.NewRequest(http.MethodPost, handlerstest.Issuer+"/logout", nil)
+	r = r.WithContext(context.WithValue(r.Context(), caddyhttp.OriginalRequestCtxKey, *httptest.NewRequest(http.MethodPost, handlerstest.Issuer+"/auth/logout", nil)))
+	for n, v := range a.Cookies {
+		r.AddCookie(&http.Cookie{Name: n, Value: v})
+	}
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	way := p.Restore(r, reply.Handler(renewing(302, "/")))
+	rec := httptest.NewRecorder()
+	err := way.Serve(rec, r, func(rw http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+		if !a.B.Involved(w.OP, r) {
+			t.Error("not involved")
+		}
+		return a.B.Serve(w.OP, rw, r, next)
+	})
+	if err != nil || w.Live(t, session) {
+		t.Errorf("the session lives on, %v", err)
+	}
+}
+
+// An old engine's image in a page without a referrer, by a GET without the OP's cookie.
+func TestAnOldEnginesImageWithoutTheLoginCookieEndsNothing(t *testing.T) {
+	w := handlerstest.NewWorld(t)
+	a, _ := handlerstest.SignedIn(t, w)
+	a.Browser().OPLogouts = []signin.OPLogout{{Method: "GET", Paths: []string{"/leave"}}}
+	session := a.OpenS().Session
+	delete(a.Cookies, "sid") // Lax: not sent with an image
+	r := httptest.NewRequest(http.MethodGet, handlerstest.Issuer+"/leave", nil)
+	r.Header.Set("Accept", "image/*")
+	a.Send(r, renewing(302, "/login"))
+	if !w.Live(t, session) {
+		t.Error("an image of another site has ended the session")
 	}
 }

@@ -210,12 +210,10 @@ func TestRequestObjectsAndPushedRequestsAreAnswered(t *testing.T) {
 	const encrypted = "e30.e30.e30.e30.e30"
 	answer := reply.Redirect(handlerstest.Callback + "?code=c&state=s")
 	push := func(a *handlerstest.Agent, parameters url.Values) {
-		a.Pushed = new(signin.Pushed)
-		a.Pushed.Setup(a.W.Env)
 		r := httptest.NewRequest(http.MethodPost, handlerstest.Issuer+"/par", strings.NewReader(parameters.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		recorder := httptest.NewRecorder()
-		err := a.Pushed.Serve(a.W.OP, recorder, r, reply.Handler(func(w http.ResponseWriter, r *http.Request) {
+		err := a.Browser().ServePushed(a.W.OP, recorder, r, reply.Handler(func(w http.ResponseWriter, r *http.Request) {
 			if body, _ := io.ReadAll(r.Body); string(body) != parameters.Encode() {
 				a.T.Errorf("the OP got %q", body)
 			}
@@ -291,14 +289,12 @@ func TestRequestObjectsAndPushedRequestsAreAnswered(t *testing.T) {
 }
 
 func TestPushedRequestsAreForgotten(t *testing.T) {
-	w := handlerstest.NewWorld(t)
-	p := new(signin.Pushed)
-	p.Setup(w.Env)
-	p.Requests().Put(handlers.Hash("urn:first"), handlerstest.Pend(t, handlerstest.ClientID, handlerstest.Callback, "s"))
-	if _, known := p.Find("urn:first", handlerstest.ClientID, handlerstest.Noon.Add(signin.PushedLifetime)); known {
+	var o signin.Observer
+	o.KeepPushed("urn:first", handlerstest.Pend(t, handlerstest.ClientID, handlerstest.Callback, "s"))
+	if _, known := o.FindPushed("urn:first", handlerstest.ClientID, handlerstest.Noon.Add(signin.PushedLifetime)); known {
 		t.Error("after its lifetime it is known")
 	}
-	if _, known := p.Find("urn:first", "other", handlerstest.Noon); known {
+	if _, known := o.FindPushed("urn:first", "other", handlerstest.Noon); known {
 		t.Error("another client knows it")
 	}
 }
@@ -442,12 +438,12 @@ func TestASignOutWhileTheRegistryIsAwayIsMadeGood(t *testing.T) {
 	delete(a.Cookies, "login")
 	a.SignIn("2") // by cookies alone
 	second := a.OpenS()
-	if up(); len(second.Owed.Ids()) != 1 || second.Browser == first.Browser || !w.Live(t, first.Session) {
-		t.Fatalf("owed are %d endings", len(second.Owed.Ids()))
+	if up(); len(second.Owed.IDs()) != 1 || second.Browser == first.Browser || !w.Live(t, first.Session) {
+		t.Fatalf("owed are %d endings", len(second.Owed.IDs()))
 	}
 	a.SignIn("3")
 	third := a.OpenS()
-	if w.Live(t, first.Session) || !w.Live(t, third.Session) || third.Session != second.Session || len(third.Owed.Ids()) != 0 {
+	if w.Live(t, first.Session) || !w.Live(t, third.Session) || third.Session != second.Session || len(third.Owed.IDs()) != 0 {
 		t.Errorf("the first session lives: %v, the second goes on and is recorded: %v, %v", w.Live(t, first.Session),
 			third.Session == second.Session, w.Live(t, third.Session))
 	}

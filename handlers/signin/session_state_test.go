@@ -70,7 +70,7 @@ func TestTheOPsSessionStateIsTakenOutOfTokenResponsesWhereOursTakesItsPlace(t *t
 			if tt.removed {
 				want = strings.Replace(body, own, "", 1)
 			}
-			token := &signin.Token{SessionState: tt.mode}
+			token := &signin.Observer{SessionState: tt.mode}
 			token.Setup(w.Env)
 			got := serveToken(t, w, token, form, body)
 			if got.Body.String() != want {
@@ -90,12 +90,12 @@ func TestTheOPsSessionStateIsTakenOutOfTokenResponsesWhereOursTakesItsPlace(t *t
 }
 
 // serveToken sends a token request that the OP answers with body.
-func serveToken(t *testing.T, w *handlerstest.World, token *signin.Token, form url.Values, body string) *httptest.ResponseRecorder {
+func serveToken(t *testing.T, w *handlerstest.World, token *signin.Observer, form url.Values, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodPost, handlerstest.Issuer+"/token", strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", exchange.FormType)
 	recorder := httptest.NewRecorder()
-	err := token.Serve(w.OP, recorder, r, reply.Handler(func(rw http.ResponseWriter, r *http.Request) {
+	err := token.ServeToken(w.OP, recorder, r, reply.Handler(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Etag", `"of the OP"`)
 		rw.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		reply.Answering(body)(rw, r)

@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -14,84 +15,93 @@ import (
 )
 
 // signIn continues the browser's session or starts one, records that the client takes part, and
-// sets both cookies.
-func (b *Browser) signIn(v *browser.Cookies, request browser.PendingRequest, origin string, response authorizationResponse, handle *sessionstate.Handle) {
-	if v.Sealed.Browser.IsZero() {
-		v.Sealed.Browser = request.Browser
-	}
-	before := v.Sealed.Session
-	subject, like := b.subject(v, request, response)
+// sets both cookies. It binds the handle to the session.
+func (x *observation) signIn(
+	request browser.PendingRequest, origin string, response authorizationResponse,
+	handle *sessionstate.Handle,
+) {
+	c := x.cookies
+	c.Sealed.Browser = cmp.Or(c.Sealed.Browser, request.Browser)
+	before, code := c.Sealed.Session, response.values.Get("code")
+	subject, idToken := x.subject(request, response)
 	join := registry.Join{
-		Issuer: v.OP.Issuer, Browser: v.BrowserID(), Session: before,
-		Response: sessionstate.NewResponseID(response.values.Get("code")), ClientID: request.ClientID, Origin: origin, Silent: request.Is(browser.SilentRequest),
-		Sub: subject.Sub, Sid: subject.Sid, IDToken: like, AcrossClients: v.OP.PublicSubjects(),
-		Lifetime: v.Env.SessionLifetime, Idle: v.Env.IdleTimeout, Notify: v.Env.Notifies(v.OP),
+		Issuer: x.op.Issuer, Browser: c.BrowserID(), Session: before,
+		Response: sessionstate.NewResponseID(code), ClientID: request.ClientID, Origin: origin,
+		Silent: request.Is(browser.SilentRequest),
+		Sub:    subject.Sub, Sid: subject.Sid, IDToken: idToken,
+		AcrossClients: x.op.PublicSubjects(),
+		Lifetime:      x.env.SessionLifetime, Idle: x.env.IdleTimeout, Notify: x.env.Notifies(x.op),
 	}
-	handle.Until = joinSession(v, join)
-	if v.Sealed.Session != before || v.Sealed.State == "" {
-		v.Sealed.State = v.Keys.BrowserState(v.OP.Issuer, v.Sealed.Session)
+	handle.Until = x.join(join)
+	handle.Session, handle.Response = c.Sealed.Session, join.Response
+	if c.Sealed.Session != before || c.Sealed.State == "" {
+		c.Sealed.State = c.Keys.BrowserState(x.op.Issuer, c.Sealed.Session)
 	}
-	handle.Session, handle.Response = v.Sealed.Session, join.Response
-	v.State = v.Sealed.State
-	v.SetSession()
-	v.SetState(v.State)
-	b.checkLoginCookie(v.OP, request)
-	b.signIns.Put(browserKey(v.Sealed.Browser), v.Now)
-	if code := response.values.Get("code"); b.Redemptions != nil && code != "" && subject.Sub == "" {
-		b.Redemptions.responded(v.Env.Logger, v.OP.Issuer, request.ClientID, code, v.Now)
+	c.State = c.Sealed.State
+	c.SetSession()
+	c.SetState(c.State)
+	x.checkLoginCookie(request)
+	x.signIns.Put(browserKey(c.Sealed.Browser), c.Now)
+	if code != "" && subject.Sub == "" {
+		x.noteCode(request.ClientID, code)
 	}
 	if origin != "" && !request.Is(browser.BlindRequest) {
-		b.origins.Put(originKey(request.ClientID, origin), struct{}{})
+		x.origins.Put(originKey(request.ClientID, origin), struct{}{})
 	}
 }
 
-// joinSession brings the visit's sealed cookie to the session that the registry says, and returns
-// when that ends at the latest. Without the registry, the session of the cookie goes on, or one
-// starts that is not recorded: login does not wait for it.
-func joinSession(v *browser.Cookies, join registry.Join) (until time.Time) {
-	ctx := handlers.RecordingContext(v.Request)
-	joined, err := v.Env.Registry.Join(ctx, join)
+// join brings the sealed cookie to the session that the registry says, and returns when that ends
+// at the latest. Without the registry, the session of the cookie goes on, or one starts that is
+// not recorded: the sign-in does not wait for it.
+func (x *observation) join(join registry.Join) (until time.Time) {
+	ctx, sealed := handlers.RecordingContext(x.request), &x.cookies.Sealed
+	joined, err := x.env.Registry.Join(ctx, join)
 	if err == nil {
 		session := joined.Session
 		if joined.Started && session.ID != join.Session {
-			v.Env.LogStart(ctx, session.Issuer, session.ID, join.ClientID, join.Sub)
+			x.env.LogStart(ctx, session.Issuer, session.ID, join.ClientID, join.Sub)
 		}
 		if joined.Full {
-			v.Env.LogFull(session)
+			x.env.LogFull(session)
 		}
-		v.Sealed.Session, v.Sealed.Expires = session.ID, session.Expires.Time()
+		sealed.Session, sealed.Expires = session.ID, session.Expires.Time()
 		return session.Limit.Time()
 	}
-	handlers.LogUnrecorded(v.Env.Logger, "a sign-in is in the browser's cookies only", err)
-	if v.Sealed.Session.IsZero() {
-		v.Sealed.Session = registry.NewSessionID(join.Issuer, join.Browser)
-		v.Sealed.Expires = v.Now.Add(v.Env.SessionLifetime).Truncate(time.Second)
-		v.Env.LogStart(ctx, join.Issuer, v.Sealed.Session, join.ClientID, join.Sub)
+	handlers.LogUnrecorded(x.env.Logger, "a sign-in is in the browser's cookies only", err)
+	if sealed.Session.IsZero() {
+		sealed.Session = registry.NewSessionID(join.Issuer, join.Browser)
+		sealed.Expires = x.cookies.Now.Add(x.env.SessionLifetime).Truncate(time.Second)
+		x.env.LogStart(ctx, join.Issuer, sealed.Session, join.ClientID, join.Sub)
 	}
-	return v.Sealed.Expires
+	return sealed.Expires
 }
 
 // subject returns who signed in, by the ID token of an implicit or hybrid response (OpenID Connect
-// Core 1.0, sections 3.2 and 3.3). A token counts for nothing unless the OP has signed it for the
-// client that asked; then, and while the OP's keys are unavailable, the response names nobody, and
-// the token response will.
-func (b *Browser) subject(v *browser.Cookies, request browser.PendingRequest, response authorizationResponse) (registry.Subject, registry.IDToken) {
+// Core 1.0, sections 3.2 and 3.3). A token counts only if the OP has signed it for the client that
+// sent the request. Otherwise, and while the OP's keys are unavailable, the response names nobody,
+// and the token response will.
+func (x *observation) subject(
+	request browser.PendingRequest, response authorizationResponse,
+) (subject registry.Subject, kept registry.IDToken) {
 	idToken := response.values.Get("id_token")
-	if idToken == "" || response.mode == inQuery || request.Is(browser.BlindRequest) || b.OPKeys == nil {
-		return registry.Subject{}, registry.IDToken{}
+	if idToken == "" || response.mode == inQuery || x.OPKeys == nil ||
+		request.Is(browser.BlindRequest) {
+		return subject, kept
 	}
-	claims, err := b.verified(v, request.ClientID, idToken)
+	claims, err := x.verified(request.ClientID, idToken)
 	if err != nil {
-		v.Env.Logger.Warn("ID token of an authorization response not used", zap.String("issuer", v.OP.Issuer),
-			zap.String("client_id", request.ClientID), zap.Error(err))
-		return registry.Subject{}, registry.IDToken{}
+		x.env.Logger.Warn("ID token of an authorization response not used",
+			zap.String("issuer", x.op.Issuer), zap.String("client_id", request.ClientID),
+			zap.Error(err))
+		return subject, kept
 	}
-	v.Env.ObserveIDToken(handlers.RecordingContext(v.Request), v.OP, request.ClientID, claims)
-	return registry.Subject{Sub: claims.Subject, Sid: claims.SessionID}, recorded(v.OP, claims)
+	x.env.ObserveIDToken(handlers.RecordingContext(x.request), x.op, request.ClientID, claims)
+	subject.Sub, subject.Sid = claims.Subject, claims.SessionID
+	return subject, recorded(x.op, claims)
 }
 
 // recorded is what the registry keeps of an ID token beside its subject: the client's logout
-// tokens are to be like it. Of an OP with several issuers, they have the client's own.
+// tokens are like it. Of an OP with several issuers, they have the client's own.
 func recorded(op *handlers.OP, claims tokens.IDToken) registry.IDToken {
 	kept := registry.IDToken{Algorithm: claims.Algorithm}
 	if op.HasSeveralIssuers() {
@@ -100,33 +110,27 @@ func recorded(op *handlers.OP, claims tokens.IDToken) registry.IDToken {
 	return kept
 }
 
-// verified returns the claims of an ID token that the OP has issued to a client.
-func (b *Browser) verified(v *browser.Cookies, clientID, idToken string) (tokens.IDToken, error) {
+// verified returns the claims of an ID token that the OP has issued to a client. Its errors hold
+// nothing of the token.
+func (x *observation) verified(clientID, idToken string) (tokens.IDToken, error) {
 	unverified, err := tokens.ReadIDToken(idToken)
 	if err != nil {
 		return tokens.IDToken{}, err
 	}
 	if unverified.Symmetric() {
 		// no sign-in waits for keys that cannot have signed it
-		return tokens.IDToken{}, errSymmetric
+		return tokens.IDToken{}, errors.New("it is signed by a secret of the client")
 	}
-	op := b.OPKeys.ViewOf(v.OP, unverified.Issuer, v.Request, v.Arrival.Next)
-	keys := b.OPKeys.FindCurrent(op, v.Request, v.Arrival.Next, unverified.KeyID)
-	claims, err := keys.VerifyIDToken(idToken, v.Now)
+	op := x.OPKeys.ViewOf(x.op, unverified.Issuer, x.request, x.next)
+	keys := x.OPKeys.FindCurrent(op, x.request, x.next, unverified.KeyID)
+	claims, err := keys.VerifyIDToken(idToken, x.cookies.Now)
 	switch {
 	case err != nil:
 		return tokens.IDToken{}, err
-	case !v.OP.Issues(claims.Issuer):
-		return tokens.IDToken{}, errOtherIssuer
+	case !x.op.Issues(claims.Issuer):
+		return tokens.IDToken{}, errors.New("it was issued by another issuer")
 	case !claims.IsFor(clientID):
-		return tokens.IDToken{}, errOtherAudience
+		return tokens.IDToken{}, errors.New("it was issued to another client")
 	}
 	return claims, nil
 }
-
-// Reasons why an ID token does not count. They hold nothing of the token.
-var (
-	errSymmetric     = errors.New("it is signed by a secret of the client")
-	errOtherIssuer   = errors.New("it was issued by another issuer")
-	errOtherAudience = errors.New("it was issued to another client")
-)

@@ -123,7 +123,7 @@ func TestThreat16OnlyTheExactPathIsTheEndpoint(t *testing.T) {
 	for _, path := range []string{"/authorizefoo", "/authorize/", "/authorize/x", "/Authorize", "/x/authorize", "//authorize"} {
 		w := handlerstest.NewWorld(t)
 		r := httptest.NewRequest("GET", handlerstest.Issuer+strings.Replace(handlerstest.Authorize("s"), "/authorize", path, 1), nil)
-		if (&signin.Browser{}).Involved(w.OP, r) {
+		if (&signin.Observer{}).Involved(w.OP, r) {
 			t.Errorf("%s is taken for the authorization endpoint", path)
 		}
 	}

@@ -140,11 +140,11 @@ func TestATokenResponseIsReleasedAfterItWasRecorded(t *testing.T) {
 		recorded = recorded || call == "edit"
 		return nil
 	})
-	var token signin.Token
+	var token signin.Observer
 	token.Setup(w.Env)
 	r := httptest.NewRequest("POST", handlerstest.Issuer+"/token", strings.NewReader(handlerstest.CodeForm("c").Encode()))
 	r.Header.Set("Content-Type", exchange.FormType)
-	err := token.Serve(w.OP, recorder, r, reply.Handler(func(rw http.ResponseWriter, _ *http.Request) {
+	err := token.ServeToken(w.OP, recorder, r, reply.Handler(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "application/json")
 		body := handlerstest.TokenResponse(handlerstest.Claims("alice", handlerstest.ClientID))
 		_, _ = io.WriteString(rw, body[:20])
@@ -196,12 +196,12 @@ func TestAFullSessionIsLoggedOnce(t *testing.T) {
 func TestAnErrorBehindTheTokenEndpointStaysThatError(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	behind := caddyhttp.Error(http.StatusBadGateway, errors.New("dial failed"))
-	var token signin.Token
+	var token signin.Observer
 	token.Setup(w.Env)
 	r := httptest.NewRequest("POST", handlerstest.Issuer+"/token", strings.NewReader(handlerstest.CodeForm("c").Encode()))
 	r.Header.Set("Content-Type", exchange.FormType)
 	recorder := httptest.NewRecorder()
-	err := token.Serve(w.OP, recorder, r, caddyhttp.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) error {
+	err := token.ServeToken(w.OP, recorder, r, caddyhttp.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) error {
 		reply.Answering(handlerstest.TokenResponse(handlerstest.Claims("alice", handlerstest.ClientID)))(rw, r)
 		return behind
 	}))

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestParametersOfALocation(t *testing.T) {
+func TestTheParametersOfALocation(t *testing.T) {
 	tests := []struct {
 		name, location string
 		edited         string // with another parameter; "": there are none to be added to
@@ -42,7 +42,7 @@ func TestParametersOfALocation(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p, ok := readParameters(tt.location)
+			p, ok := readLocation(tt.location)
 			if ok != (tt.edited != "") {
 				t.Fatalf("got %+v, %v", p, ok)
 			}
@@ -53,7 +53,7 @@ func TestParametersOfALocation(t *testing.T) {
 	}
 }
 
-func FuzzReadParameters(f *testing.F) {
+func FuzzReadLocation(f *testing.F) {
 	for _, location := range []string{
 		"https://rp/cb?code=c&state=s", "https://rp/cb?x=1#id_token=t", "https://rp/cb?code=c#_=_", "a:b?error=x", "?code=1",
 		"https://rp/cb#code=c#code=d", "//rp?code=c;state=s", "https://rp/cb?code=%zz&error=", "\x00?code=\xff",
@@ -61,7 +61,7 @@ func FuzzReadParameters(f *testing.F) {
 		f.Add(location, "hash.salt")
 	}
 	f.Fuzz(func(t *testing.T, location, value string) {
-		p, ok := readParameters(location)
+		p, ok := readLocation(location)
 		if !ok {
 			return
 		}
@@ -72,13 +72,13 @@ func FuzzReadParameters(f *testing.F) {
 		if !p.values.Has("session_state") && edited != p.lead+p.raw+"&session_state="+url.QueryEscape(value)+p.trailing {
 			t.Fatalf("%q became %q", location, edited)
 		}
-		again, ok := readParameters(edited)
+		again, ok := readLocation(edited)
 		if !ok {
 			t.Fatalf("%q cannot be read any more", edited)
 		}
 		want := maps.Clone(p.values)
 		want.Set("session_state", value)
-		if again.values.Encode() != want.Encode() || again.target != p.target {
+		if again.values.Encode() != want.Encode() || again.lead != p.lead {
 			t.Fatalf("%q has %v", edited, again.values)
 		}
 	})

@@ -1,4 +1,4 @@
-package signin
+package exchange_test
 
 import (
 	"testing"

@@ -39,7 +39,7 @@ func TestASignOutEndsAllSessionsHoweverManyClientsTheyHave(t *testing.T) {
 			t.Errorf("session %s lives", id)
 		}
 	}
-	if owed := a.OpenS().Owed.Ids(); len(owed) != 0 {
+	if owed := a.OpenS().Owed.IDs(); len(owed) != 0 {
 		t.Errorf("owed to the registry are %v", owed)
 	}
 	if ended := w.Logs.FilterMessage("session ended").Len(); ended != 21 {

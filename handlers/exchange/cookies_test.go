@@ -1,4 +1,4 @@
-package browser
+package exchange_test
 
 import (
 	"net/http/httptest"
@@ -7,7 +7,15 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-func TestCarriesFindsACookieAnywhere(t *testing.T) {
+func TestTheDefaultPathOfACookie(t *testing.T) {
+	for request, want := range map[string]string{"/": "/", "": "/", "/logout": "/", "/account/logout": "/account", "/account/": "/account", "logout": "/"} {
+		if got := exchange.CookiePath("", request); got != want {
+			t.Errorf("of %q it is %q, want %q", request, got, want)
+		}
+	}
+}
+
+func TestACookieIsFoundInAnyLine(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	if exchange.HasCookiePrefix(r, "a=") {
 		t.Error("found without a Cookie")
