@@ -65,7 +65,7 @@ type site struct {
 func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 	s = &site{
 		clients:      &clients.Clients{List: h.Clients, File: h.ClientsFile},
-		checkSession: h.CheckSession, endSession: h.EndSession, sessionState: h.SessionState,
+		checkSession: h.CheckSession, endSession: new(logout.EndSession), sessionState: h.SessionState,
 		paths: new(handlers.Paths), pushed: new(signin.Pushed),
 		endpoints: app.run.endpoints.Provisioned(),
 	}
@@ -178,6 +178,9 @@ func (s *site) addBackChannel(keys *opkeys.Keys) {
 // addEndSession wires the end_session endpoint.
 func (s *site) addEndSession(h *Handler, keys *opkeys.Keys) {
 	e := s.endSession
+	if h.EndSession != nil {
+		e.Config, e.Explicit = *h.EndSession, true
+	}
 	e.LoginCookie, e.LoginCookiePaths, e.Name = h.LoginCookie, s.browser.LoginCookiePaths, h.Name
 	e.Clients, e.Keys, e.BackChannel = s.clients, keys, s.backChannel
 	e.FrontChannel = h.FrontChannelTimeout != 0

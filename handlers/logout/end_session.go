@@ -20,77 +20,37 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/opkeys"
 )
 
-// When the user is asked whether to sign out.
-const (
-	ConfirmNeeded = "needed" // when it is not certain that a client of the session asks for the user's own sign-out
-	ConfirmAlways = "always"
-)
-
-// EndSession is the end_session endpoint of OpenID Connect RP-Initiated Logout 1.0, for OPs that
-// have none of their own.
+// An EndSession is the end_session endpoint at work: its configuration, and what the site passes
+// in. Setup makes it ready.
 type EndSession struct {
-	// The path of the endpoint on the issuer's origin; it becomes the `end_session_endpoint` of
-	// the discovery document. It must begin with a slash, and be neither / nor the path of
-	// check_session or of a discovery document. Takes placeholders that are known at start.
-	// Default: /oidc/end-session, behind the path of the issuer if it has one.
-	Path string `json:"path,omitempty"`
-
-	// The request that ends the OP's own session.
-	// Default: none; the OP's cookies are cleared.
-	Upstream *Upstream `json:"upstream,omitempty"`
-
-	// The cookies of the OP that are deleted.
-	// Default: the login cookie, on path / of the issuer's host, if there is no upstream.
-	ClearCookies []browser.ClearCookie `json:"clear_cookies,omitempty"`
-
-	// When the user is asked: `needed` or `always`. It is needed unless a valid id_token_hint of a
-	// client of the session asks for the sign-out of its own user.
-	// Default: needed.
-	Confirm string `json:"confirm,omitempty"`
-
-	// A directory with templates in place of the built-in pages: question.html, signed_out.html,
-	// signed_in.html, error.html. Takes placeholders that are known at start.
-	// Default: the built-in pages.
-	Templates string `json:"templates,omitempty"`
-
-	// Whether Caddy's access log keeps the requests of the endpoint, whose URLs hold ID tokens.
-	// Without it, one line of our own, which holds none, stands for each.
-	// Default: false.
-	AccessLog bool `json:"access_log,omitempty"`
-
-	// Whether a request without a browser ends a session here: one of an app's server, whose
-	// id_token_hint has not expired and names that session (sid). The OP's own session goes on.
-	// Whoever gets hold of such a token can end the session as well.
-	// Default: false.
-	AllowHintOnly bool `json:"allow_hint_only,omitempty"`
+	Config
 
 	// Explicit: the endpoint is configured, and served even if it has nothing to end the OP's own
 	// session by.
-	Explicit bool `json:"-"`
-	// LoginCookie is the name of the OP's own login cookie; empty: not known.
-	LoginCookie string `json:"-"`
-	// LoginPlace knows where that is set.
-	LoginCookiePaths *browser.LoginCookiePaths `json:"-"`
-	// Name is what pages call the OP. Empty: by its host.
-	Name string `json:"-"`
+	Explicit bool
+	// LoginCookie is the name of the OP's own login cookie; empty: unknown.
+	LoginCookie string
+	// LoginCookiePaths knows how the OP sets that cookie.
+	LoginCookiePaths *browser.LoginCookiePaths
+	// Name is what pages call the OP. Empty: its host.
+	Name string
 	// Clients knows where browsers may be sent.
-	Clients *clients.Clients `json:"-"`
+	Clients *clients.Clients
 	// Keys knows what the OP signs with.
-	Keys *opkeys.Keys `json:"-"`
-	// BackChannel tells the clients.
-	BackChannel *backchannel.BackChannel `json:"-"`
-	// FrontChannel: clients may be told by front channel, whatever is registered of them.
-	FrontChannel bool `json:"-"`
-	// FrontChannelTimeout is how long a page waits for the frames in which clients are told.
-	FrontChannelTimeout time.Duration `json:"-"`
+	Keys *opkeys.Keys
+	// BackChannel notifies the clients.
+	BackChannel *backchannel.BackChannel
+	// FrontChannel: clients may be notified by front channel, whatever is registered of them.
+	FrontChannel bool
+	// FrontChannelTimeout is how long a page waits for the frames by which clients are notified.
+	FrontChannelTimeout time.Duration
 
 	env   handlers.Env
 	pages *assets.Pages
 
-	brought sync.Map                  // of brought: see noteLogin
-	fetched handlers.Recent[struct{}] // clients whose scripts ask, as the log has said
-	// the log says that there is nothing to end the OP's own session by
-	unended sync.Once
+	brought   sync.Map                  // of brought: see noteLogin
+	fetched   handlers.Recent[struct{}] // clients whose scripts ask, as the log has said
+	nothingAt sync.Once                 // the log says that nothing ends the OP's own session
 }
 
 // Setup gives the handler its world.
@@ -105,26 +65,6 @@ func (e *EndSession) Setup(env handlers.Env) error {
 		return fmt.Errorf("loading the templates: %w", err)
 	}
 	return nil
-}
-
-// Validate tells why the configuration cannot be served.
-func (e *EndSession) Validate() error {
-	if err := opkeys.ValidateJWKSURI(e.Keys.URI); err != nil {
-		return err
-	}
-	errs := []error{handlers.ValidateEndpoint("end_session", e.Path), ValidateConfirm(e.Confirm), ValidateName(e.Name)}
-	if e.Upstream != nil {
-		errs = append(errs, e.Upstream.Validate())
-	}
-	for _, cookie := range e.ClearCookies {
-		errs = append(errs, cookie.Validate())
-	}
-	return errors.Join(errs...)
-}
-
-// ValidateConfirm reports why a value of confirm means nothing.
-func ValidateConfirm(confirm string) error {
-	return handlers.OneOf("confirm", confirm, ConfirmNeeded, ConfirmAlways)
 }
 
 // Able reports whether the endpoint can be served: there is something to end the OP's own session

@@ -2,7 +2,6 @@ package logout
 
 import (
 	"cmp"
-	"fmt"
 	"net/url"
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
@@ -12,19 +11,6 @@ import (
 
 // maxLogged is how much of what a request says the log keeps, in characters.
 const maxLogged = 256
-
-// ValidateName reports why an OP cannot have a name on pages. Empty: it goes by its host.
-func ValidateName(name string) error {
-	plain := assets.PlainName(name)
-	if plain == name {
-		return nil
-	}
-	err := fmt.Errorf("name is %q, but must be 1 to %d characters that can be seen", name, assets.MaxName)
-	if plain == "" {
-		return err
-	}
-	return fmt.Errorf("%w: write %q", err, plain)
-}
 
 // opName is what pages call the OP.
 func (e *EndSession) opName(op *handlers.OP) string {

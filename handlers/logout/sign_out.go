@@ -257,7 +257,7 @@ func (e *EndSession) signOut(l *logoutExchange) {
 	}
 	l.End(registry.ReasonLogout)
 	if !e.endsAtOP() && l.hasOPCookie() {
-		e.unended.Do(func() { // by one of the cookies, the user may still be signed in there
+		e.nothingAt.Do(func() { // by one of the cookies, the user may still be signed in there
 			e.env.Logger.Warn("end_session ends no session at the OP itself", zap.String("issuer", l.op.Issuer),
 				zap.String("advice", "if the OP signs users in by a cookie, set login_cookie, clear_cookies or upstream"))
 		})

@@ -1,14 +1,12 @@
 package logout
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"golang.org/x/net/http/httpguts"
@@ -17,61 +15,6 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
-
-// Upstream is the request that ends the OP's own session: the one its own sign-out button makes.
-// It goes to the OP through the rest of the site, with the browser's cookies, and the cookies that
-// the OP sets or deletes in its answer reach the browser.
-type Upstream struct {
-	// The method, in any case. Default: POST.
-	Method string `json:"method,omitempty"`
-
-	// The path on the issuer's origin, with a query if need be. Takes placeholders that are known
-	// at start.
-	Path string `json:"path"`
-
-	// Header fields, in addition to the browser's Cookie, Authorization, User-Agent and
-	// Accept-Language, and to Origin and Referer, which are those of a page of the OP. Takes
-	// placeholders of the request, such as {http.request.cookie.csrftoken}.
-	Headers map[string]string `json:"headers,omitempty"`
-
-	// The fields of a form, which is sent as the body. Their values take placeholders of the
-	// request.
-	Form map[string]string `json:"form,omitempty"`
-
-	// The body, instead of a form. Takes placeholders of the request.
-	Body string `json:"body,omitempty"`
-
-	// The status codes by which the OP says that it has ended its session; one digit stands for a
-	// class: 2 is 200 to 299. Users are told that they are signed out when one of these comes.
-	// Default: 2 and 3, and then users are told so only if the login cookie is gone as well.
-	Success []int `json:"success,omitempty"`
-}
-
-// Validate reports why the request cannot be made.
-func (u *Upstream) Validate() error {
-	if err := handlers.ValidateMethod("upstream", u.Method); err != nil {
-		return err
-	}
-	path, _, _ := strings.Cut(u.Path, "?")
-	if _, err := url.ParseRequestURI(u.Path); err != nil || path == "" || strings.HasPrefix(path, "//") || path[0] != '/' || strings.Contains(u.Path, "#") {
-		return fmt.Errorf("upstream: %w %q: it must be a path on the issuer's origin, such as /logout", handlers.ErrPath, u.Path)
-	}
-	if u.Body != "" && len(u.Form) > 0 {
-		return errors.New("upstream: there can be a body or a form, not both")
-	}
-	for _, field := range slices.Sorted(maps.Keys(u.Headers)) {
-		value := u.Headers[field]
-		if !httpguts.ValidHeaderFieldName(field) || !httpguts.ValidHeaderFieldValue(value) || textproto.CanonicalMIMEHeaderKey(field) == "Cookie" {
-			return fmt.Errorf("upstream: header %q cannot be sent", field)
-		}
-	}
-	for _, status := range u.Success {
-		if status < 1 || status > 599 || status > 5 && status < 100 {
-			return fmt.Errorf("upstream: %d is no status code", status)
-		}
-	}
-	return nil
-}
 
 // asksOP reports whether there is a request to end the OP's own session by, and may be such a
 // session: a browser without the OP's login cookie has none.
