@@ -143,8 +143,8 @@ func (u *Upstream) Validate() error {
 		return err
 	}
 	if !isPath(u.Path) {
-		return fmt.Errorf("upstream: %w %q: it must be a path on the issuer's origin, such as /logout",
-			handlers.ErrPath, u.Path)
+		const must = "it must be a path on the issuer's origin, such as /logout"
+		return fmt.Errorf("upstream: %w %q: %s", handlers.ErrPath, u.Path, must)
 	}
 	if u.Body != "" && len(u.Form) > 0 {
 		return errors.New("upstream: there can be a body or a form, not both")
