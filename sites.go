@@ -65,8 +65,8 @@ type site struct {
 func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 	s = &site{
 		clients:      &clients.Clients{List: h.Clients, File: h.ClientsFile},
-		checkSession: h.CheckSession, endSession: new(logout.EndSession), sessionState: h.SessionState,
-		paths: new(handlers.Paths), pushed: new(signin.Pushed),
+		checkSession: h.CheckSession, sessionState: h.SessionState,
+		endSession: new(logout.EndSession), paths: new(handlers.Paths), pushed: new(signin.Pushed),
 		endpoints: app.run.endpoints.Provisioned(),
 	}
 	if s.backChannel, err = h.provisionBackChannel(ctx, app, s.clients); err != nil {

@@ -27,11 +27,9 @@ func (e *EndSession) log(l *logoutExchange, outcome string, more ...zap.Field) {
 		more = append(more, zap.String("post_logout_redirect_uri", address))
 	}
 	fields := []zap.Field{
-		zap.String("issuer", l.op.Issuer),
-		zap.String("outcome", outcome),
+		zap.String("issuer", l.op.Issuer), zap.String("outcome", outcome),
 		zap.String("client_id", assets.Shorten(l.request.ClientID, maxLogged)),
-		zap.Bool("hinted", l.request.Hinted),
-		zap.Bool("redirect", l.request.Redirect != ""),
+		zap.Bool("hinted", l.request.Hinted), zap.Bool("redirect", l.request.Redirect != ""),
 		zap.String("client_ip", handlers.ClientAddress(l.r)),
 	}
 	e.env.Logger.Log(level, "end_session", append(fields, more...)...)
