@@ -162,7 +162,7 @@ func (h *Handler) unmarshalEndSession(d *caddyfile.Dispenser) error {
 	if h.EndSession != nil {
 		return d.Err("end_session is given twice")
 	}
-	e := &logout.EndSession{Explicit: true}
+	e := new(logout.Config)
 	h.EndSession = e
 	if d.NextArg() {
 		if e.Path = d.Val(); e.Path == "" {
@@ -210,7 +210,7 @@ func (h *Handler) unmarshalOPLogout(d *caddyfile.Dispenser) error {
 }
 
 // unmarshalUpstream parses `upstream` of `end_session`. Its last argument is the path.
-func unmarshalUpstream(d *caddyfile.Dispenser, e *logout.EndSession) error {
+func unmarshalUpstream(d *caddyfile.Dispenser, e *logout.Config) error {
 	if e.Upstream != nil {
 		return d.Err("upstream is given twice")
 	}
@@ -241,7 +241,7 @@ func unmarshalUpstream(d *caddyfile.Dispenser, e *logout.EndSession) error {
 
 // unmarshalClearCookies parses `clear_cookies` of `end_session`, which may be given several times.
 // Each name goes with the domain and with each of the paths.
-func unmarshalClearCookies(d *caddyfile.Dispenser, e *logout.EndSession) error {
+func unmarshalClearCookies(d *caddyfile.Dispenser, e *logout.Config) error {
 	names := d.RemainingArgs()
 	if len(names) == 0 {
 		return d.ArgErr()

@@ -224,7 +224,7 @@ func TestMistakesInJSONAreToldInTheSameWords(t *testing.T) {
 func TestMethodsAreInUpperCaseHoweverTheyAreWritten(t *testing.T) {
 	h := &Handler{
 		CheckSession: new(check.CheckSession),
-		EndSession:   &logout.EndSession{Upstream: &logout.Upstream{Method: "put", Path: "/logout"}},
+		EndSession:   &logout.Config{Upstream: &logout.Upstream{Method: "put", Path: "/logout"}},
 		OPLogouts:    []signin.OPLogout{{Method: "delete", Paths: []string{"/session"}}},
 	}
 	if err := h.resolve(); err != nil {

@@ -25,6 +25,7 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/check"
 	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
 	"github.com/oidc-session/caddy-oidc-session/handlers/logout"
+	"github.com/oidc-session/caddy-oidc-session/handlers/opkeys"
 	"github.com/oidc-session/caddy-oidc-session/handlers/signin"
 )
 
@@ -208,7 +209,7 @@ type Handler struct {
 	// Default: served if `login_cookie` is set: a logout deletes that cookie. An object, even an
 	// empty one, is enough to have it served; an OP that has no cookie has nothing to end but the
 	// session and those of the apps.
-	EndSession *logout.EndSession `json:"end_session,omitempty"`
+	EndSession *logout.Config `json:"end_session,omitempty"`
 
 	// What the pages of logout call the OP: up to 100 characters. Takes placeholders that are
 	// known at start.
@@ -275,11 +276,6 @@ func (h *Handler) resolve() error {
 	if h.CheckSession == nil {
 		h.CheckSession = new(check.CheckSession)
 	}
-	explicit := h.EndSession != nil
-	if !explicit {
-		h.EndSession = new(logout.EndSession)
-	}
-	h.EndSession.Explicit = explicit
 	settings := []setting{
 		{"login_cookie", &h.LoginCookie},
 		{"session_state", (*string)(&h.SessionState)},
@@ -288,18 +284,9 @@ func (h *Handler) resolve() error {
 		{"clients_file", &h.ClientsFile},
 		{"jwks_uri", &h.JWKSURI},
 		{"name", &h.Name},
-		{"end_session", &h.EndSession.Path},
-		{"confirm", &h.EndSession.Confirm},
-		{"templates", &h.EndSession.Templates},
 	}
-	if upstream := h.EndSession.Upstream; upstream != nil {
-		upstream.Method = strings.ToUpper(upstream.Method)
-		settings = append(settings, setting{"upstream", &upstream.Path})
-	}
-	for i := range h.EndSession.ClearCookies {
-		cookie := &h.EndSession.ClearCookies[i]
-		settings = append(settings, setting{"clear_cookies", &cookie.Name},
-			setting{"domain", &cookie.Domain}, setting{"path", &cookie.Path})
+	if h.EndSession != nil {
+		settings = append(settings, settingsOfEndSession(h.EndSession)...)
 	}
 	settings = append(settings, settingsOf("issuer", h.Issuers)...)
 	settings = append(settings, settingsOf("discovery", h.Discovery)...)
@@ -311,12 +298,32 @@ func (h *Handler) resolve() error {
 	return resolveAll(settings...)
 }
 
+// settingsOfEndSession are those of the end_session endpoint.
+func settingsOfEndSession(end *logout.Config) []setting {
+	settings := []setting{
+		{"end_session", &end.Path},
+		{"confirm", &end.Confirm},
+		{"templates", &end.Templates},
+	}
+	if upstream := end.Upstream; upstream != nil {
+		upstream.Method = strings.ToUpper(upstream.Method)
+		settings = append(settings, setting{"upstream", &upstream.Path})
+	}
+	for i := range end.ClearCookies {
+		cookie := &end.ClearCookies[i]
+		settings = append(settings, setting{"clear_cookies", &cookie.Name},
+			setting{"domain", &cookie.Domain}, setting{"path", &cookie.Path})
+	}
+	return settings
+}
+
 // Validate checks what Provision resolved. The Caddyfile's parser applies the same rules to what
 // is literal there, where file and line are known.
 func (h *Handler) Validate() error {
 	errs := []error{
 		validateLoginCookie(h.LoginCookie), h.site.observer.Validate(), h.CheckSession.Validate(),
 		backchannel.ValidateIDTokens(h.IDTokens...),
+		opkeys.ValidateJWKSURI(h.JWKSURI), logout.ValidateName(h.Name),
 		validateLifetime("session_lifetime")(h.SessionLifetime),
 		validateLifetime("idle_timeout")(h.IdleTimeout),
 		validateFrontChannelTimeout(h.FrontChannelTimeout),
@@ -324,7 +331,10 @@ func (h *Handler) Validate() error {
 	if b := h.BackChannel; b != nil {
 		errs = append(errs, validateRetryFor(b.RetryFor), validateRedirectWait(b.RedirectWait))
 	}
-	return errors.Join(append(errs, h.EndSession.Validate(), h.validateTogether())...)
+	if h.EndSession != nil {
+		errs = append(errs, h.EndSession.Validate())
+	}
+	return errors.Join(append(errs, h.validateTogether())...)
 }
 
 // ServeHTTP serves a request by the path that the browser sent.

@@ -62,8 +62,8 @@ type site struct {
 func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 	s = &site{
 		clients:      &clients.Clients{List: h.Clients, File: h.ClientsFile},
-		checkSession: h.CheckSession, endSession: h.EndSession, sessionState: h.SessionState,
-		paths:     new(handlers.Paths),
+		checkSession: h.CheckSession, sessionState: h.SessionState,
+		endSession: new(logout.EndSession), paths: new(handlers.Paths),
 		endpoints: app.run.endpoints.Provisioned(),
 	}
 	if s.backChannel, err = h.provisionBackChannel(ctx, app, s.clients); err != nil {
@@ -118,7 +118,7 @@ func (s *site) env(app *App, h *Handler, logger *zap.Logger) handlers.Env {
 		IdleTimeout:     time.Duration(h.IdleTimeout),
 		Notifies:        s.backChannel.Notifies,
 		Wake:            s.backChannel.Wake,
-		ObserveIDToken:      s.backChannel.ObserveIDToken,
+		ObserveIDToken:  s.backChannel.ObserveIDToken,
 		Logger:          logger,
 		LogSubject:      h.LogSubject,
 		Now:             clock.Now,
@@ -174,6 +174,9 @@ func (s *site) addBackChannel(keys *opkeys.Keys) {
 // addEndSession wires the end_session endpoint.
 func (s *site) addEndSession(h *Handler, keys *opkeys.Keys) {
 	e := s.endSession
+	if h.EndSession != nil {
+		e.Config, e.Explicit = *h.EndSession, true
+	}
 	e.LoginCookie, e.LoginCookiePaths, e.Name = h.LoginCookie, s.observer.LoginCookiePaths(), h.Name
 	e.Clients, e.Keys, e.BackChannel = s.clients, keys, s.backChannel
 	e.FrontChannel = h.FrontChannelTimeout != 0

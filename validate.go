@@ -28,8 +28,8 @@ func (h *Handler) validateTogether() error {
 	if h.CheckSession != nil {
 		check = h.CheckSession.Path
 	}
-	switch explicit := h.EndSession != nil && h.EndSession.Explicit; {
-	case explicit:
+	switch {
+	case h.EndSession != nil:
 		end = &h.EndSession.Path
 	case h.LoginCookie != "":
 		end = new(string)

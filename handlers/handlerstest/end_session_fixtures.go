@@ -60,7 +60,7 @@ func NewExit(t testing.TB, configure ...func(*logout.EndSession)) *Exit {
 	x.KeySet = []jose.JSONWebKey{x.Key.Public()}
 	x.E = &logout.EndSession{
 		LoginCookie: "login",
-		Upstream:    &logout.Upstream{Path: "/logout"},
+		Config:      logout.Config{Upstream: &logout.Upstream{Path: "/logout"}},
 		Clients: &clients.Clients{List: []clients.Client{
 			{ID: ClientID, Name: "The Shop", PostLogoutRedirectURIs: []string{Bye, ByeQuery}},
 			{ID: "wiki", PostLogoutRedirectURIs: []string{"https://wiki.example.com/"}},

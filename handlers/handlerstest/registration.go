@@ -51,7 +51,7 @@ func (o *Registrar) Restart() {
 	}
 	back := o.W.BackChannel(clients)
 	back.Configured = true
-	o.G = &registration.Registration{Clients: clients, BackChannel: back, EndSession: &logout.EndSession{Upstream: new(logout.Upstream)}}
+	o.G = &registration.Registration{Clients: clients, BackChannel: back, EndSession: &logout.EndSession{Config: logout.Config{Upstream: new(logout.Upstream)}}}
 	o.G.Setup(o.W.Env)
 }
 

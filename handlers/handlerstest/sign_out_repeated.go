@@ -29,7 +29,7 @@ func (x *Exit) AnotherServer() *logout.EndSession {
 	env := x.W.Env
 	env.Registry = registry.Open(x.W.Store, x.W.HearEnds, env.Logger)
 	e := &logout.EndSession{
-		LoginCookie: x.E.LoginCookie, LoginCookiePaths: new(browser.LoginCookiePaths), Upstream: x.E.Upstream,
+		LoginCookie: x.E.LoginCookie, LoginCookiePaths: new(browser.LoginCookiePaths), Config: x.E.Config,
 		Clients: x.E.Clients, Keys: new(opkeys.Keys), BackChannel: x.W.BackChannel(x.E.Clients),
 		FrontChannel: x.E.FrontChannel, FrontChannelTimeout: x.E.FrontChannelTimeout,
 	}

@@ -2,14 +2,9 @@ package logout
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
 	"github.com/oidc-session/caddy-oidc-session/handlers"
@@ -20,111 +15,50 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/opkeys"
 )
 
-// When the user is asked whether to sign out.
-const (
-	ConfirmNeeded = "needed" // when it is not certain that a client of the session asks for the user's own sign-out
-	ConfirmAlways = "always"
-)
-
-// EndSession is the end_session endpoint of OpenID Connect RP-Initiated Logout 1.0, for OPs that
-// have none of their own.
+// An EndSession is the end_session endpoint at work: its configuration, and what the site passes
+// in. Setup makes it ready.
 type EndSession struct {
-	// The path of the endpoint on the issuer's origin; it becomes the `end_session_endpoint` of
-	// the discovery document. It must begin with a slash, and be neither / nor the path of
-	// check_session or of a discovery document. Takes placeholders that are known at start.
-	// Default: /oidc/end-session, behind the path of the issuer if it has one.
-	Path string `json:"path,omitempty"`
-
-	// The request that ends the OP's own session.
-	// Default: none; the OP's cookies are cleared.
-	Upstream *Upstream `json:"upstream,omitempty"`
-
-	// The cookies of the OP that are deleted.
-	// Default: the login cookie, on path / of the issuer's host, if there is no upstream.
-	ClearCookies []browser.ClearCookie `json:"clear_cookies,omitempty"`
-
-	// When the user is asked: `needed` or `always`. It is needed unless a valid id_token_hint of a
-	// client of the session asks for the sign-out of its own user.
-	// Default: needed.
-	Confirm string `json:"confirm,omitempty"`
-
-	// A directory with templates in place of the built-in pages: question.html, signed_out.html,
-	// signed_in.html, error.html. Takes placeholders that are known at start.
-	// Default: the built-in pages.
-	Templates string `json:"templates,omitempty"`
-
-	// Whether Caddy's access log keeps the requests of the endpoint, whose URLs hold ID tokens.
-	// Without it, one line of our own, which holds none, stands for each.
-	// Default: false.
-	AccessLog bool `json:"access_log,omitempty"`
-
-	// Whether a request without a browser ends a session here: one of an app's server, whose
-	// id_token_hint has not expired and names that session (sid). The OP's own session goes on.
-	// Whoever gets hold of such a token can end the session as well.
-	// Default: false.
-	AllowHintOnly bool `json:"allow_hint_only,omitempty"`
+	Config
 
 	// Explicit: the endpoint is configured, and served even if it has nothing to end the OP's own
 	// session by.
-	Explicit bool `json:"-"`
-	// LoginCookie is the name of the OP's own login cookie; empty: not known.
-	LoginCookie string `json:"-"`
-	// LoginPlace knows where that is set.
-	LoginCookiePaths *browser.LoginCookiePaths `json:"-"`
-	// Name is what pages call the OP. Empty: by its host.
-	Name string `json:"-"`
+	Explicit bool
+	// LoginCookie is the name of the OP's own login cookie; empty: unknown.
+	LoginCookie string
+	// LoginCookiePaths knows how the OP sets that cookie.
+	LoginCookiePaths *browser.LoginCookiePaths
+	// Name is what pages call the OP. Empty: its host.
+	Name string
 	// Clients knows where browsers may be sent.
-	Clients *clients.Clients `json:"-"`
+	Clients *clients.Clients
 	// Keys knows what the OP signs with.
-	Keys *opkeys.Keys `json:"-"`
-	// BackChannel tells the clients.
-	BackChannel *backchannel.BackChannel `json:"-"`
-	// FrontChannel: clients may be told by front channel, whatever is registered of them.
-	FrontChannel bool `json:"-"`
-	// FrontChannelTimeout is how long a page waits for the frames in which clients are told.
-	FrontChannelTimeout time.Duration `json:"-"`
+	Keys *opkeys.Keys
+	// BackChannel notifies the clients.
+	BackChannel *backchannel.BackChannel
+	// FrontChannel: clients may be notified by front channel, whatever is registered of them.
+	FrontChannel bool
+	// FrontChannelTimeout is how long a page waits for the frames by which clients are notified.
+	FrontChannelTimeout time.Duration
 
 	env   handlers.Env
 	pages *assets.Pages
 
-	brought sync.Map                  // of brought: see noteLogin
-	fetched handlers.Recent[struct{}] // clients whose scripts ask, as the log has said
-	// the log says that there is nothing to end the OP's own session by
-	unended sync.Once
+	brought     sync.Map                  // of brought: see noteLoginCookies
+	fetched     handlers.Recent[struct{}] // clients whose scripts ask, as the log has said
+	nothingEnds sync.Once                 // the log has said that nothing ends the OP's own session
 }
 
-// Setup gives the handler its world.
-func (e *EndSession) Setup(env handlers.Env) error {
+// Setup passes in what the handlers of a site share, and loads the pages.
+func (e *EndSession) Setup(env handlers.Env) (err error) {
 	e.env = env
 	if e.Upstream == nil && len(e.ClearCookies) == 0 && e.LoginCookie != "" {
 		e.ClearCookies = []browser.ClearCookie{{Name: e.LoginCookie}}
 	}
 	e.warn()
-	var err error
 	if e.pages, err = assets.LoadPages(e.Templates); err != nil {
 		return fmt.Errorf("loading the templates: %w", err)
 	}
 	return nil
-}
-
-// Validate tells why the configuration cannot be served.
-func (e *EndSession) Validate() error {
-	if err := opkeys.ValidateJWKSURI(e.Keys.URI); err != nil {
-		return err
-	}
-	errs := []error{handlers.ValidateEndpoint("end_session", e.Path), ValidateConfirm(e.Confirm), ValidateName(e.Name)}
-	if e.Upstream != nil {
-		errs = append(errs, e.Upstream.Validate())
-	}
-	for _, cookie := range e.ClearCookies {
-		errs = append(errs, cookie.Validate())
-	}
-	return errors.Join(errs...)
-}
-
-// ValidateConfirm reports why a value of confirm means nothing.
-func ValidateConfirm(confirm string) error {
-	return handlers.OneOf("confirm", confirm, ConfirmNeeded, ConfirmAlways)
 }
 
 // Able reports whether the endpoint can be served: there is something to end the OP's own session
@@ -134,157 +68,55 @@ func (e *EndSession) Able() bool { return e.Explicit || e.endsAtOP() }
 // endsAtOP reports whether there is something to end the OP's own session by.
 func (e *EndSession) endsAtOP() bool { return e.Upstream != nil || len(e.ClearCookies) > 0 }
 
+// PathAt returns the path of the endpoint at an OP.
+func (e *EndSession) PathAt(op *handlers.OP) string {
+	return op.EndpointPath(e.Path, handlers.DefaultEndSessionPath)
+}
+
+// Owner returns the member of the provider metadata that has one of the endpoint's paths, which is
+// the OP's then; empty: none has.
+func (e *EndSession) Owner(op *handlers.OP) string {
+	return cmp.Or(op.Owner(e.PathAt(op)), op.Owner(e.PathAt(op)+handlers.ConfirmSuffix))
+}
+
 // IsServed reports whether the endpoint is there. Where the OP has one of its own, ours is not.
 func (e *EndSession) IsServed(op *handlers.OP) bool {
 	return e.Able() && !op.HasEndSession() && e.Owner(op) == ""
 }
 
-// Owner returns the member of the OP's metadata that has one of the endpoint's paths, which is the
-// OP's then; empty: none has.
-func (e *EndSession) Owner(op *handlers.OP) string {
-	return cmp.Or(op.Owner(e.PathAt(op)), op.Owner(e.PathAt(op)+handlers.ConfirmSuffix))
+// IsFramed reports whether clients of an OP are notified by front channel: by the page of our own
+// endpoint, unless the OP does so itself.
+func (e *EndSession) IsFramed(op *handlers.OP) bool {
+	return e.IsServed(op) && !op.FrontChannelLogout && (e.FrontChannel || e.Clients.HasFramed())
 }
 
 // Serves reports whether a path is one of the endpoint's.
 func (e *EndSession) Serves(op *handlers.OP, path string) bool {
-	return (op.IsAt(path, e.Path, handlers.DefaultEndSessionPath) || e.isConfirmation(op, path)) && e.IsServed(op)
+	isOurs := op.IsAt(path, e.Path, handlers.DefaultEndSessionPath) || e.isConfirmation(op, path)
+	return isOurs && e.IsServed(op)
 }
 
+// isConfirmation reports whether a path is where the user's answer is posted to.
 func (e *EndSession) isConfirmation(op *handlers.OP, path string) bool {
 	n := len(path) - len(handlers.ConfirmSuffix)
-	return n > 0 && path[n:] == handlers.ConfirmSuffix && op.IsAt(path[:n], e.Path, handlers.DefaultEndSessionPath)
+	return n > 0 && path[n:] == handlers.ConfirmSuffix &&
+		op.IsAt(path[:n], e.Path, handlers.DefaultEndSessionPath)
 }
 
-// Members are what the endpoint adds to the discovery document.
+// Members are what the endpoint adds to the provider metadata.
 func (e *EndSession) Members(op *handlers.OP) []exchange.Member {
 	if !e.Able() || e.Owner(op) != "" {
 		return nil
 	}
 	members := []exchange.Member{{Name: "end_session_endpoint", Value: op.Origin + e.PathAt(op)}}
+	supports := func(name string) {
+		members = append(members, exchange.Member{Name: name, Value: true, Replace: true})
+	}
 	if e.IsFramed(op) {
-		members = append(members, exchange.Member{Name: "frontchannel_logout_supported", Value: true, Replace: true})
+		supports("frontchannel_logout_supported")
 		if e.BackChannel.Of(op, op.DocumentIssuer).NamesSessions(op) {
-			members = append(members, exchange.Member{Name: "frontchannel_logout_session_supported", Value: true, Replace: true})
+			supports("frontchannel_logout_session_supported")
 		}
 	}
 	return members
-}
-
-func (e *EndSession) PathAt(op *handlers.OP) string {
-	return op.EndpointPath(e.Path, handlers.DefaultEndSessionPath)
-}
-
-// Serve answers a request for the endpoint (GET, POST) or the user's answer (POST). It never
-// returns an error: Caddy would log it with the URL, and the hint in that.
-//
-// Only what loads a whole tab is acted upon. A frame or an image is answered and nothing is done:
-// some apps load their sign-out so, and pages that wish the user ill would. A script is told what
-// to do instead.
-func (e *EndSession) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if !e.AccessLog {
-		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
-	}
-	exchange.ForbidCaching(w.Header())
-	w.Header().Set("Referrer-Policy", "same-origin")
-	switch {
-	case r.Method != http.MethodGet && r.Method != http.MethodPost && r.Method != http.MethodHead:
-		w.Header().Set("Allow", "GET, HEAD, POST")
-		w.WriteHeader(http.StatusMethodNotAllowed)
-	case exchange.IsEarly(r):
-		w.WriteHeader(http.StatusTooEarly)
-	// a success would be shown at the click, and nobody signed out by that
-	case exchange.IsSpeculative(r):
-		w.WriteHeader(http.StatusServiceUnavailable)
-	case exchange.IsFetched(r):
-		e.refuseFetch(op, w, r)
-	case r.Method == http.MethodHead || !exchange.IsNavigation(r):
-		w.WriteHeader(http.StatusOK)
-	case e.AllowHintOnly && !e.isConfirmation(op, r.URL.Path) && isServerCall(op, r):
-		e.serveHintOnly(op, w, r, next)
-	default:
-		e.serve(op, w, r, next)
-	}
-	return nil
-}
-
-func (e *EndSession) serve(op *handlers.OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) {
-	keys, err := e.env.Keys(handlers.RecordingContext(r))
-	if err != nil {
-		// Without the keys nothing can be known of the session, and no question can be asked.
-		e.show(&logoutExchange{op: op, w: w, r: r}, http.StatusServiceUnavailable, assets.View{Page: assets.PageError, Problem: assets.ProblemOPFailed})
-		return
-	}
-	l := &logoutExchange{Cookies: browser.ReadCookies(e.env, op, keys, r), op: op, w: w, r: r, next: next}
-	l.Flush()
-	e.noteLogin(l)
-	switch {
-	case e.isConfirmation(op, r.URL.Path):
-		e.serveAnswer(l)
-	case r.Method == http.MethodGet && r.URL.Query().Has(parkedParameter):
-		e.serveParked(l)
-	default:
-		e.serveRequest(l)
-	}
-}
-
-// serveRequest serves what an app, or nobody, asks for.
-func (e *EndSession) serveRequest(l *logoutExchange) {
-	values, err := readLogoutParameters(l.w, l.r)
-	if err == nil {
-		l.request, err = e.resolve(l.op, l.r, l.next, values)
-	}
-	if err != nil {
-		e.refuse(l, err)
-		return
-	}
-	if address := values.Get("post_logout_redirect_uri"); address != "" && l.request.ClientID == "" {
-		e.env.Logger.Warn("logout request names no client", zap.String("issuer", l.op.Issuer),
-			zap.String("post_logout_redirect_uri", loggedAddress(address)),
-			zap.String("advice", "the app must send id_token_hint or client_id: its users are not sent back otherwise"))
-	}
-	if isCrossSitePost(l.op, l.r) {
-		// The OP's Lax cookies do not come with such a POST. They do with a navigation (RFC
-		// 6265bis, section 5.6.7.1).
-		e.redirectToSelf(l, sealedLogout{Request: l.request})
-		return
-	}
-	e.decide(l)
-}
-
-// refuse says what is wrong with a request, and offers to sign out, if there is something to sign
-// out of (section 4). Who is signed out already is told so: that the browser is not sent elsewhere
-// is no failure of the sign-out.
-func (e *EndSession) refuse(l *logoutExchange, err error) {
-	var bad *badRequestError
-	if !errors.As(err, &bad) {
-		bad = &badRequestError{problem: assets.ProblemInvalidRequest}
-	}
-	if len(l.request.ClientID) > handlers.MaxClientID {
-		l.request.ClientID = ""
-	}
-	e.log(l, "refused", bad.fields()...)
-	q := l.request
-	l.request = logoutRequest{Locales: q.Locales, ClientID: q.ClientID, Hinted: q.Hinted, Unregistered: q.Unregistered, Host: q.Host}
-	page := assets.View{Page: assets.PageError, Problem: bad.problem, Detail: bad.parameter, Signed: e.signed(l)}
-	if page.Signed == assets.SignedOut && q.Unregistered {
-		e.finishSignedOut(l)
-		return
-	}
-	if page.Signed == assets.SignedIn {
-		page.Action, page.Confirmation = e.PathAt(l.op)+handlers.ConfirmSuffix, l.confirmation(l.request)
-	}
-	e.show(l, http.StatusBadRequest, page)
-}
-
-// signed reports whether the user may be signed in. Another site's POST may come without cookies
-// that the browser has: then it is not known, and a question would replace them.
-func (e *EndSession) signed(l *logoutExchange) assets.Signed {
-	switch {
-	case l.Sealed.Browser.IsZero() && isCrossSitePost(l.op, l.r):
-		return ""
-	case e.isSignedIn(l):
-		return assets.SignedIn
-	default:
-		return assets.SignedOut
-	}
 }

@@ -7,46 +7,52 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/assets"
 	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
 	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
 	"github.com/oidc-session/caddy-oidc-session/registry"
-	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
 // What the tests beside this package use of it.
 
-func (x *EndSession) FramesOf(op *handlers.OP, client clients.Client, p *registry.Client) []string {
-	return x.framesOf(op, client, p)
+const (
+	AnswerStay      = answerStay
+	ParkedParameter = parkedParameter
+	RepeatedWithin  = repeatedWithin
+)
+
+var Parameters = parameters
+
+func (e *EndSession) FramesOf(op *handlers.OP, client clients.Client, p *registry.Client) []string {
+	return e.framesOf(op, client, p)
 }
 
-const AnswerStay = answerStay
-
-type LogoutRequest = logoutRequest
-
-var LogoutParameters = logoutParameters
-
-func (x *EndSession) VerifyHint(op *handlers.OP, r *http.Request, next caddyhttp.Handler, token string) (tokens.IDToken, error) {
-	return x.verifyHint(op, r, next, token)
+func (e *EndSession) VerifyHint(op *handlers.OP, r *http.Request, next caddyhttp.Handler, token string) (tokens.IDToken, error) {
+	return e.verifyHint(&logoutExchange{op: op, r: r, next: next}, token)
 }
 
-const ParkedPurpose = parkedPurpose
+func (e *EndSession) OPName(op *handlers.OP) string { return e.opName(op) }
 
-type SealedLogout = sealedLogout
+// ShownClient is what a question calls the client of a verified hint.
+func (e *EndSession) ShownClient(op *handlers.OP, r *http.Request, id string) string {
+	page := assets.View{Page: assets.PageQuestion}
+	e.showClient(&logoutExchange{op: op, r: r, request: logoutRequest{ClientID: id, Hinted: true}}, &page)
+	return page.Client
+}
 
-var OpenLogout = openLogout
+// ParkedBrowser seals a sign-out for a browser. It reports whether the URL opens as that browser's.
+func (e *EndSession) ParkedBrowser(v *browser.Cookies) bool {
+	l := &logoutExchange{Cookies: v, op: v.OP}
+	u, err := http.NewRequest(http.MethodGet, e.parkedURL(l, sealedLogout{Ended: true}), nil)
+	if err != nil {
+		return false
+	}
+	sealed, ok := openLogout(v, parkedPurpose, u.URL.Query().Get(parkedParameter))
+	return ok && sealed.isOfBrowser(v.Sealed.Browser)
+}
 
-func (x sealedLogout) IsOfBrowser(browser sessionstate.BrowserID) bool { return x.isOfBrowser(browser) }
-
-func (x *EndSession) OPName(op *handlers.OP) string { return x.opName(op) }
-
-func (x *EndSession) ShowClient(l *logoutExchange, page *assets.View) { x.showClient(l, page) }
-
-type LogoutExchange = logoutExchange
-
-const ParkedParameter = parkedParameter
-
-func (x *EndSession) Next(l *logoutExchange, s sealedLogout) string { return x.next(l, s) }
-
-const RepeatedWithin = repeatedWithin
-
-func (x *logoutExchange) OnceValues() ([16]byte, [16]byte) { return x.onceValues() }
+// ClaimOf is the one-time value of a session's sign-out.
+func ClaimOf(session browser.SessionCookie) [16]byte {
+	claim, _ := (&logoutExchange{Cookies: &browser.Cookies{Sealed: session}}).onceValues()
+	return claim
+}

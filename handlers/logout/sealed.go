@@ -1,43 +1,64 @@
 package logout
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"net/url"
+	"slices"
 	"time"
 
+	"github.com/oidc-session/caddy-oidc-session/assets"
+	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 const (
-	parkedPurpose       = "logout request"      // in the URL that a cross-site POST, or a sign-out that is to be seen, goes on at
-	confirmationPurpose = "logout confirmation" // in the form that asks the user
+	parkedParameter     = "request"             // of our own URL that a request goes on at
+	parkedPurpose       = "logout request"      // seals that
+	confirmationPurpose = "logout confirmation" // seals a field of the form that asks the user
 
 	// confirmationLifetime is how long the user has to answer, and a parked request to go on.
 	confirmationLifetime = 10 * time.Minute
+
+	// maxEnded is how many sessions one receipt is about: browsers have one, or a few that began
+	// at once.
+	maxEnded = 8
 )
 
 // A sealedLogout is a logout request that goes on with the browser's next request.
 type sealedLogout struct {
 	Request logoutRequest `json:"request"`
 	Expires int64         `json:"expires"` // Unix time, in seconds
-	// Ended: the browser has been signed out; what is left is to see that the OP's cookies are
-	// gone, and to tell the clients. Failed: but the OP's part of it has failed.
+
+	// Ended: the browser has been signed out. What is left is to see that the OP's cookies are
+	// gone, and to notify the clients. Failed: but the OP's part of it has failed.
 	Ended  bool `json:"ended,omitempty"`
 	Failed bool `json:"failed,omitempty"`
-	// Sessions are those that ended, whose clients are told. Framed says that the page which tells
-	// them in frames has had its turn, Unframed that it could not be shown.
-	Sessions [][]byte `json:"sessions,omitempty"`
+	// Sessions are those that ended, at most maxEnded.
+	Sessions []sessionstate.SessionID `json:"sessions,omitempty"`
 	// Carried is how many cookies the browser had of the name of each that was cleared.
-	Carried  []int `json:"carried,omitempty"`
-	Framed   bool  `json:"framed,omitempty"`
-	Unframed bool  `json:"unframed,omitempty"`
+	Carried []int `json:"carried,omitempty"`
+	// Framed: the page that notifies in frames has had its turn. Unframed: but it could not be
+	// shown.
+	Framed   bool `json:"framed,omitempty"`
+	Unframed bool `json:"unframed,omitempty"`
+
 	// Browser is the one that was signed out, or that the user was asked in. Confirmations have
-	// the Session as well, and a Value which makes the answer count once.
-	Browser []byte `json:"browser,omitempty"`
-	Session []byte `json:"session,omitempty"`
-	Value   []byte `json:"value,omitempty"`
+	// its Session as well, and a Value which makes the answer count once.
+	Browser sessionstate.BrowserID `json:"browser,omitzero"`
+	Session sessionstate.SessionID `json:"session,omitzero"`
+	Value   [16]byte               `json:"value,omitzero"`
+}
+
+// addEnded adds sessions that ended.
+func (s *sealedLogout) addEnded(sessions ...*registry.Session) {
+	for _, session := range sessions {
+		if len(s.Sessions) < maxEnded && !slices.Contains(s.Sessions, session.ID) {
+			s.Sessions = append(s.Sessions, session.ID)
+		}
+	}
 }
 
 // seal returns the value for a URL or a form.
@@ -58,40 +79,48 @@ func openLogout(v *browser.Cookies, purpose, sealed string) (s sealedLogout, ok 
 
 func (s sealedLogout) isLive(now time.Time) bool { return now.Unix() < s.Expires }
 
-// confirmation returns what lets the user's next answer stand for this request: in this browser,
-// for this session, once.
-func (l *logoutExchange) confirmation(q logoutRequest) string {
-	value := make([]byte, 16)
-	_, _ = rand.Read(value) // never fails: crypto/rand ends the program instead
-	return sealedLogout{Request: q, Browser: l.boundBrowser(), Session: l.Sealed.Session[:], Value: value}.seal(l.Cookies, confirmationPurpose)
+// isOf reports whether a confirmation was made for the browser and its session.
+func (s sealedLogout) isOf(v *browser.Cookies) bool {
+	return s.isOfBrowser(v.Sealed.Browser) && s.Session == v.Sealed.Session
+}
+
+func (s sealedLogout) isOfBrowser(browser sessionstate.BrowserID) bool {
+	return !browser.IsZero() && s.Browser == browser
 }
 
 // boundBrowser is the ID of the browser, for what is sealed for it alone. A browser that has none
 // is given one.
-func (l *logoutExchange) boundBrowser() []byte {
+func (l *logoutExchange) boundBrowser() sessionstate.BrowserID {
 	if l.Sealed.Browser.IsZero() {
 		l.BrowserID()
 		l.SetSession()
 	}
-	return l.Sealed.Browser[:]
+	return l.Sealed.Browser
 }
 
-// isOf reports whether a confirmation was made for the browser and its session.
-func (s sealedLogout) isOf(v *browser.Cookies) bool {
-	return s.isOfBrowser(v.Sealed.Browser) && bytes.Equal(s.Session, v.Sealed.Session[:]) && len(s.Value) == 16
-}
-
-func (s sealedLogout) isOfBrowser(browser sessionstate.BrowserID) bool {
-	return !browser.IsZero() && bytes.Equal(s.Browser, browser[:])
-}
-
-// sessions are the IDs of the sessions that ended.
-func (s sealedLogout) sessions() []sessionstate.SessionID {
-	var ids []sessionstate.SessionID
-	for _, id := range s.Sessions {
-		if len(id) == len(sessionstate.SessionID{}) {
-			ids = append(ids, sessionstate.SessionID(id))
-		}
+// addForm puts on a page the form by which the user's answer stands for this request: in this
+// browser, for this session, once.
+func (e *EndSession) addForm(l *logoutExchange, page *assets.View) {
+	question := sealedLogout{
+		Request: l.request, Browser: l.boundBrowser(), Session: l.Sealed.Session,
 	}
-	return ids
+	_, _ = rand.Read(question.Value[:]) // never fails: crypto/rand ends the program instead
+	page.Confirmation = question.seal(l.Cookies, confirmationPurpose)
+	page.Action = e.PathAt(l.op) + handlers.ConfirmSuffix
+}
+
+// redirectToSelf has the browser come back with all of its cookies.
+func (e *EndSession) redirectToSelf(l *logoutExchange, s sealedLogout) {
+	l.redirect(e.parkedURL(l, s))
+}
+
+// parkedURL is where the browser goes on. A URL which says that the browser has been signed out is
+// for this browser alone. A parked request is for any: a POST of another site comes without
+// cookies.
+func (e *EndSession) parkedURL(l *logoutExchange, s sealedLogout) string {
+	if s.Ended {
+		s.Browser = l.boundBrowser()
+	}
+	query := url.Values{parkedParameter: {s.seal(l.Cookies, parkedPurpose)}}
+	return e.PathAt(l.op) + "?" + query.Encode()
 }

@@ -1,7 +1,7 @@
 package logout
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -18,61 +18,6 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
-// Upstream is the request that ends the OP's own session: the one its own sign-out button makes.
-// It goes to the OP through the rest of the site, with the browser's cookies, and the cookies that
-// the OP sets or deletes in its answer reach the browser.
-type Upstream struct {
-	// The method, in any case. Default: POST.
-	Method string `json:"method,omitempty"`
-
-	// The path on the issuer's origin, with a query if need be. Takes placeholders that are known
-	// at start.
-	Path string `json:"path"`
-
-	// Header fields, in addition to the browser's Cookie, Authorization, User-Agent and
-	// Accept-Language, and to Origin and Referer, which are those of a page of the OP. Takes
-	// placeholders of the request, such as {http.request.cookie.csrftoken}.
-	Headers map[string]string `json:"headers,omitempty"`
-
-	// The fields of a form, which is sent as the body. Their values take placeholders of the
-	// request.
-	Form map[string]string `json:"form,omitempty"`
-
-	// The body, instead of a form. Takes placeholders of the request.
-	Body string `json:"body,omitempty"`
-
-	// The status codes by which the OP says that it has ended its session; one digit stands for a
-	// class: 2 is 200 to 299. Users are told that they are signed out when one of these comes.
-	// Default: 2 and 3, and then users are told so only if the login cookie is gone as well.
-	Success []int `json:"success,omitempty"`
-}
-
-// Validate reports why the request cannot be made.
-func (u *Upstream) Validate() error {
-	if err := handlers.ValidateMethod("upstream", u.Method); err != nil {
-		return err
-	}
-	path, _, _ := strings.Cut(u.Path, "?")
-	if _, err := url.ParseRequestURI(u.Path); err != nil || path == "" || strings.HasPrefix(path, "//") || path[0] != '/' || strings.Contains(u.Path, "#") {
-		return fmt.Errorf("upstream: %w %q: it must be a path on the issuer's origin, such as /logout", handlers.ErrPath, u.Path)
-	}
-	if u.Body != "" && len(u.Form) > 0 {
-		return errors.New("upstream: there can be a body or a form, not both")
-	}
-	for _, field := range slices.Sorted(maps.Keys(u.Headers)) {
-		value := u.Headers[field]
-		if !httpguts.ValidHeaderFieldName(field) || !httpguts.ValidHeaderFieldValue(value) || textproto.CanonicalMIMEHeaderKey(field) == "Cookie" {
-			return fmt.Errorf("upstream: header %q cannot be sent", field)
-		}
-	}
-	for _, status := range u.Success {
-		if status < 1 || status > 599 || status > 5 && status < 100 {
-			return fmt.Errorf("upstream: %d is no status code", status)
-		}
-	}
-	return nil
-}
-
 // asksOP reports whether there is a request to end the OP's own session by, and may be such a
 // session: a browser without the OP's login cookie has none.
 func (e *EndSession) asksOP(r *http.Request) bool {
@@ -80,7 +25,7 @@ func (e *EndSession) asksOP(r *http.Request) bool {
 }
 
 // endAtOP ends the OP's own session by the configured request, unless the login cookie does not
-// reach us.
+// reach the endpoint.
 func (e *EndSession) endAtOP(l *logoutExchange) error {
 	if err := e.LoginCookiePaths.Missed(e.PathAt(l.op)); err != nil {
 		return err
@@ -88,69 +33,96 @@ func (e *EndSession) endAtOP(l *logoutExchange) error {
 	if !e.asksOP(l.r) {
 		return nil
 	}
-	asking, err := e.Upstream.question(e.env, l).Prepare(e.env, l.r, l.next)
+	prepared, err := e.upstreamRequest(l).Prepare(e.env, l.r, l.next)
 	if err != nil {
 		return err
 	}
-	a, err := asking.Send()
+	answer, err := prepared.Send()
 	if err != nil {
-		return &browser.NotEndedError{Why: err.Error(), Advice: "see whether the OP answers the upstream request"}
+		return notEnded(err.Error(), "see whether the OP answers the upstream request")
 	}
-	e.relayCookies(l.w.Header(), a.Header()["Set-Cookie"], e.Upstream.Path)
-	if !e.Upstream.succeeded(a.Status) {
-		return &browser.NotEndedError{Why: fmt.Sprintf("it answered with status %d", a.Status), Advice: "check the upstream request: it must be the one by which the OP's own pages sign out"}
+	e.relayCookies(l.w.Header(), answer.Header()["Set-Cookie"])
+	if !e.Upstream.succeeded(answer.Status) {
+		return notEnded(fmt.Sprintf("it answered with status %d", answer.Status),
+			"check the upstream request: it must be the one by which the OP's own pages sign out")
 	}
-	l.proved = e.proves(l.op, l.r, a.Status, a.Header())
+	l.proved = e.proves(l, answer.Status, answer.Header())
 	return nil
 }
 
-func (u *Upstream) succeeded(status int) bool {
-	if len(u.Success) == 0 {
-		return status >= 200 && status < 400
+// notEnded says why the OP's own session goes on, or may, and what an operator can do.
+func notEnded(why, advice string) error { return &browser.NotEndedError{Why: why, Advice: advice} }
+
+// upstreamRequest is the request as the browser would make it from a page of the OP: frameworks
+// look at Origin and Referer.
+func (e *EndSession) upstreamRequest(l *logoutExchange) handlers.OPRequest {
+	u := e.Upstream
+	replace := func(text string) string { return e.env.Replace(l.r, text) }
+	header := http.Header{
+		"Accept": {"*/*"}, "Sec-Fetch-Site": {"same-origin"},
+		"Origin": {l.op.Origin}, "Referer": {l.op.Origin + "/"},
 	}
-	for _, configured := range u.Success {
-		if caddyhttp.StatusCodeMatches(status, configured) {
-			return true
+	// Authorization is the user's own at a wall of the site; the cookies of one are among the
+	// browser's.
+	for _, field := range []string{"Cookie", "Authorization", "User-Agent", "Accept-Language"} {
+		if values := l.r.Header[field]; len(values) > 0 {
+			header[field] = slices.Clone(values)
 		}
 	}
-	return false
-}
-
-// question is the request as the browser would make it from a page of the OP: frameworks look at
-// Origin and Referer.
-func (u *Upstream) question(env handlers.Env, l *logoutExchange) handlers.OPRequest {
-	replace := func(text string) string { return env.Replace(l.r, text) }
-	q := handlers.OPRequest{Method: u.Method, Target: l.op.Origin + u.Path, Header: u.header(l, replace), Body: replace(u.Body)}
-	if q.Method == "" {
-		q.Method = http.MethodPost
+	l.op.Cookies.Strip(&http.Request{Header: header})
+	for _, field := range slices.Sorted(maps.Keys(u.Headers)) {
+		if value := replace(u.Headers[field]); httpguts.ValidHeaderFieldValue(value) {
+			header[textproto.CanonicalMIMEHeaderKey(field)] = []string{value}
+		}
 	}
+	body := replace(u.Body)
 	if len(u.Form) > 0 {
 		form := url.Values{}
 		for name, value := range u.Form {
 			form.Set(name, replace(value))
 		}
-		q.Body = form.Encode()
-		q.Header.Set("Content-Type", exchange.FormType)
+		body = form.Encode()
+		header.Set("Content-Type", exchange.FormType)
 	}
-	return q
+	return handlers.OPRequest{
+		Method: cmp.Or(u.Method, http.MethodPost), Target: l.op.Origin + u.Path,
+		Header: header, Body: body,
+	}
 }
 
-func (u *Upstream) header(l *logoutExchange, replace func(string) string) http.Header {
-	header := http.Header{"Accept": {"*/*"}, "Origin": {l.op.Origin}, "Referer": {l.op.Origin + "/"}, "Sec-Fetch-Site": {"same-origin"}}
-	// Authorization is the user's own at a wall of the site; the cookies of one are among the
-	// browser's.
-	for _, field := range []string{"Cookie", "Authorization", "User-Agent", "Accept-Language"} {
-		if values := l.r.Header[field]; len(values) > 0 {
-			header[field] = append([]string(nil), values...)
+// succeeded reports whether the OP does not refuse.
+func (u *Upstream) succeeded(status int) bool {
+	if len(u.Success) == 0 {
+		return status >= 200 && status < 400
+	}
+	return slices.ContainsFunc(u.Success, func(configured int) bool {
+		return caddyhttp.StatusCodeMatches(status, configured)
+	})
+}
+
+// path is the path without the query.
+func (u *Upstream) path() string {
+	path, _, _ := strings.Cut(u.Path, "?")
+	return path
+}
+
+// relayCookies passes on the cookies of the OP's answer. One without a path is for the directory
+// of the upstream's path (RFC 6265, section 5.1.4), which is not that of the browser's request.
+// Those that are cleared anyway are left out.
+func (e *EndSession) relayCookies(header http.Header, lines []string) {
+	for _, line := range lines {
+		c, err := http.ParseSetCookie(line)
+		if err != nil {
+			header.Add("Set-Cookie", line) // a value that Go's reader refuses, such as JSON
+			continue
+		}
+		if !strings.HasPrefix(c.Path, "/") {
+			c.Path = exchange.CookiePath("", e.Upstream.path())
+			line += "; Path=" + c.Path
+		}
+		isThis := func(cleared browser.ClearCookie) bool { return cleared.Is(c) }
+		if !slices.ContainsFunc(e.ClearCookies, isThis) {
+			header.Add("Set-Cookie", line)
 		}
 	}
-	stripped := &http.Request{Header: header}
-	l.op.Cookies.Strip(stripped)
-	for _, field := range slices.Sorted(maps.Keys(u.Headers)) {
-		value := u.Headers[field]
-		if value := replace(value); httpguts.ValidHeaderFieldValue(value) {
-			header[textproto.CanonicalMIMEHeaderKey(field)] = []string{value}
-		}
-	}
-	return header
 }

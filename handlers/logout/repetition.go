@@ -3,22 +3,19 @@ package logout
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
-	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 const (
 	// repeatedWithin is how long after a sign-out a request that comes with the cookies of before
-	// is its repetition: the second click of a double click. The browser shows the answer to that
-	// one, and may never have seen the first, cookies included.
+	// is its repetition: the second click of a double click. The browser shows the response to
+	// that one, and may never have seen the first, cookies included.
 	repeatedWithin = time.Minute
 
-	// outcomePause is how long a repetition waits before it looks again for what the OP has
-	// answered.
+	// outcomePause is how long a repetition waits before it looks again for the OP's answer.
 	outcomePause = 50 * time.Millisecond
 
 	outcomePurpose = "logout outcome" // in the registry
@@ -38,9 +35,10 @@ func (e *EndSession) endAtOPOnce(l *logoutExchange) error {
 	if !e.asksOP(l.r) {
 		return e.endAtOP(l)
 	}
-	header, until := l.w.Header(), l.Now.Add(repeatedWithin)
+	ctx, until := handlers.RecordingContext(l.r), l.Now.Add(repeatedWithin)
 	claim, outcome := l.onceValues()
-	first, _, err := e.env.Registry.Once(handlers.RecordingContext(l.r), l.op.Issuer, claim, "", until)
+	first, _, err := e.env.Registry.Once(ctx, l.op.Issuer, claim, "", until)
+	header := l.w.Header()
 	if err == nil && !first {
 		if before := e.awaitOutcome(l, outcome); before.Ended {
 			header["Set-Cookie"] = append(header["Set-Cookie"], before.Cookies...)
@@ -48,19 +46,22 @@ func (e *EndSession) endAtOPOnce(l *logoutExchange) error {
 			return nil
 		}
 	}
-	given := len(header["Set-Cookie"])
+	earlier := len(header["Set-Cookie"])
 	failed := e.endAtOP(l)
 	if err == nil {
-		answered := opOutcome{Ended: failed == nil, Proved: l.proved, Cookies: header["Set-Cookie"][given:]}
+		answered := opOutcome{
+			Ended: failed == nil, Proved: l.proved, Cookies: header["Set-Cookie"][earlier:],
+		}
 		value, _ := json.Marshal(answered) // strings and booleans: it cannot fail
 		sealed := l.Keys.Seal(outcomePurpose, l.op.Issuer, value)
 		if len(sealed) > sessionstate.MaxSealed {
 			sealed = "" // as if the OP had refused: a repetition asks it again
 		}
-		_, _, err = e.env.Registry.Once(handlers.RecordingContext(l.r), l.op.Issuer, outcome, sealed, until)
+		_, _, err = e.env.Registry.Once(ctx, l.op.Issuer, outcome, sealed, until)
 	}
 	if err != nil {
-		handlers.LogUnrecorded(e.env.Logger, "that the OP was asked to end its session is not recorded", err)
+		const message = "that the OP was asked to end its session is not recorded"
+		handlers.LogUnrecorded(e.env.Logger, message, err)
 	}
 	return failed
 }
@@ -71,7 +72,7 @@ func (e *EndSession) endAtOPOnce(l *logoutExchange) error {
 func (l *logoutExchange) onceValues() (claim, outcome [16]byte) {
 	of := l.Sealed.Session[:]
 	if l.Sealed.Session.IsZero() {
-		of = l.confirmedBy[:]
+		of = l.answered[:]
 	}
 	signOut := string(l.Sealed.Browser[:]) + string(of)
 	return handlers.Hash("logout of " + signOut), handlers.Hash("outcome of " + signOut)
@@ -80,7 +81,8 @@ func (l *logoutExchange) onceValues() (claim, outcome [16]byte) {
 // awaitOutcome waits for what the OP answers the first request of a sign-out. It is zero if that
 // takes too long: the server that asked may have stopped.
 func (e *EndSession) awaitOutcome(l *logoutExchange, value [16]byte) (outcome opOutcome) {
-	ctx, cancel := context.WithTimeout(handlers.RecordingContext(l.r), handlers.SubRequestTimeout)
+	ctx, cancel := context.WithTimeout(
+		handlers.RecordingContext(l.r), handlers.SubRequestTimeout)
 	defer cancel()
 	for {
 		sealed, found, err := e.env.Registry.LeadsTo(ctx, l.op.Issuer, value)
@@ -98,51 +100,4 @@ func (e *EndSession) awaitOutcome(l *logoutExchange, value [16]byte) (outcome op
 			return opOutcome{}
 		}
 	}
-}
-
-// mayRepeat reports whether a second answer to a question is that of a double click: the session
-// is about to end, or has a moment ago.
-func (e *EndSession) mayRepeat(l *logoutExchange) bool {
-	return l.Sealed.Session.IsZero() || e.hasSession(l) || e.endedBefore(l).Ended
-}
-
-// forgetSession gives the browser the cookies of one that is signed out.
-func (l *logoutExchange) forgetSession() {
-	l.Sealed = l.Sealed.SignedOut()
-	l.State = l.Keys.AnonymousState(l.op.Issuer)
-	l.SetSession()
-	l.SetState(l.State)
-}
-
-// endedBefore is the sign-out that this request repeats, as the session that the browser presents
-// tells; zero: there is none.
-func (e *EndSession) endedBefore(l *logoutExchange) sealedLogout {
-	if l.Sealed.Session.IsZero() {
-		return sealedLogout{}
-	}
-	session, known := e.session(l)
-	if !known || !wasLeft(session, l.Now) {
-		return sealedLogout{}
-	}
-	return sealedLogout{Request: l.request, Ended: true, Sessions: sessionIDs([]*registry.Session{session})}
-}
-
-// endedSessions returns the IDs of the sessions that this request has ended, and that of the
-// browser's if another one has ended it.
-func (e *EndSession) endedSessions(l *logoutExchange, session sessionstate.SessionID) [][]byte {
-	ended := l.Ended
-	has := func(id sessionstate.SessionID) bool {
-		return slices.ContainsFunc(ended, func(s *registry.Session) bool { return s.ID == id })
-	}
-	if !session.IsZero() && !has(session) {
-		if found := e.lookUp(l, session); found != nil && wasLeft(found, l.Now) && !has(found.ID) {
-			ended = append(slices.Clip(ended), found)
-		}
-	}
-	return sessionIDs(ended)
-}
-
-// wasLeft reports whether a session ended a moment ago, by a sign-out.
-func wasLeft(session *registry.Session, now time.Time) bool {
-	return session.Reason == registry.ReasonLogout && now.Sub(session.Ended.Time()) < repeatedWithin
 }

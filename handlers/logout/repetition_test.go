@@ -243,7 +243,7 @@ func TestTheSecondClickAsksTheOPItselfIfTheFirstIsLost(t *testing.T) {
 		x := handlerstest.NewExit(t, framed)
 		x.SignedIn(handlerstest.ClientID, "alice")
 		session, _, _ := browser.OpenSessionCookie(x.W.Keys, handlerstest.Issuer, x.Cookies[x.W.OP.Cookies.Session])
-		claim, _ := (&logout.LogoutExchange{Cookies: &browser.Cookies{Sealed: session}}).OnceValues()
+		claim := logout.ClaimOf(session)
 		until := x.W.Clock.Now().Add(logout.RepeatedWithin)
 		if first, _, err := x.W.Env.Registry.Once(t.Context(), handlerstest.Issuer, claim, "", until); !first || err != nil {
 			t.Fatal(first, err)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
+	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 )
 
 func TestOnlyTheHostOfAnAddressIsShownAsBrowsersReadIt(t *testing.T) {
@@ -33,5 +34,14 @@ func TestTheLogHasNothingSecretOfAnAddress(t *testing.T) {
 	}
 	if got := loggedAddress("https://rp.example.com/" + strings.Repeat("x", 10_000)); len([]rune(got)) != maxLogged {
 		t.Errorf("%d characters", len(got))
+	}
+}
+
+func TestALoggedAddressIsBounded(t *testing.T) {
+	long := strings.Repeat("a", exchange.MaxForm)
+	for _, address := range []string{long + ":x", long + "://x", "https://" + long, "https://x/" + long, "https://" + long + "@x/", long} {
+		if n := len(loggedAddress(address)); n > 4*maxLogged {
+			t.Errorf("%.20s...: the log gets %d bytes", address, n)
+		}
 	}
 }
