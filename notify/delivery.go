@@ -24,12 +24,21 @@ var (
 
 // What an operator can do about notices that were given up.
 const (
-	adviceRefused = "the client may still have its session: see its log for why it refuses the logout token, or its registration for the address"
-	adviceMoved   = "the client may still have its session: register the address that it redirects to as its backchannel_logout_uri"
-	adviceLate    = "the client may still have its session: see whether its backchannel_logout_uri can be reached from here"
-	adviceNoKey   = "the client may still have its session: its id_token_signed_response_alg must be one that a signing key fits, which HS256 and none never are"
-	adviceDropped = "the client may still have its session: give it a backchannel_logout_uri if it is to be notified"
-	adviceNoToken = "the client may still have its session: see the log for why the signing keys could not be used"
+	mayHaveSession = "the client may still have its session: "
+
+	adviceRefused = mayHaveSession +
+		"see its log for why it refuses the logout token, or its registration for the address"
+	adviceMoved = mayHaveSession +
+		"register the address that it redirects to as its backchannel_logout_uri"
+	adviceLate = mayHaveSession +
+		"see whether its backchannel_logout_uri can be reached from here"
+	adviceNoKey = mayHaveSession +
+		"its id_token_signed_response_alg must be one that a signing key fits, " +
+		"which HS256 and none never are"
+	adviceDropped = mayHaveSession +
+		"give it a backchannel_logout_uri if it is to be notified"
+	adviceNoToken = mayHaveSession +
+		"see the log for why the signing keys could not be used"
 )
 
 // A delivery is a claimed notice, with where it goes.
@@ -76,7 +85,8 @@ func (w *Worker) putOff(d delivery) {
 
 // giveBack gives a notice back that was not sent.
 func (w *Worker) giveBack(o registry.PendingNotice, due time.Duration) {
-	w.enqueue(registry.Outcome{Notice: o, Attempts: o.Attempts, Why: o.Why, Due: registry.At(w.now().Add(due))})
+	at := registry.At(w.now().Add(due))
+	w.enqueue(registry.Outcome{Notice: o, Attempts: o.Attempts, Why: o.Why, Due: at})
 }
 
 // start starts a try if its host has room. The caller holds the lock.
@@ -178,18 +188,20 @@ func (w *Worker) outcome(d delivery, result Result, took time.Duration) registry
 		return outcome
 	case d.owed.Asked && result.Status == http.StatusBadRequest:
 		outcome.Delivered = true
-		log.Info("client that asked for the logout has ended its session already", zap.Int("status", result.Status))
+		log.Info("client that asked for the logout has ended its session already",
+			zap.Int("status", result.Status))
 		return outcome
 	}
 	outcome.Why = why(result)
 	log = log.With(zap.String("why", outcome.Why))
-	if !result.mayPass() || outcome.Attempts >= leastAttempts(d.target.RetryFor) && age >= d.target.RetryFor {
+	retryFor := d.target.RetryFor
+	if !result.mayPass() || outcome.Attempts >= leastAttempts(retryFor) && age >= retryFor {
 		outcome.Dead = true
 		log.Error("logout given up", zap.String("advice", adviceOn(result)))
 		return outcome
 	}
-	// spreads load, guards nothing
-	next := w.now().Add(retryDelay(outcome.Attempts, result.RetryAfter, rand.Float64())) //nolint:gosec
+	jitter := rand.Float64() //nolint:gosec // spreads load, guards nothing
+	next := w.now().Add(retryDelay(outcome.Attempts, result.RetryAfter, jitter))
 	outcome.Due = registry.At(next)
 	log = log.With(zap.Time("next", next))
 	if d.owed.Attempts == 0 {
@@ -239,7 +251,8 @@ func adviceOn(result Result) string {
 
 // about returns a logger that names a notice. What says who the user is stays out of the log.
 func (w *Worker) about(o registry.PendingNotice) *zap.Logger {
-	return w.logger.Load().With(zap.Stringer("notice", o.ID()), zap.String("issuer", o.Issuer), zap.Stringer("session", o.Session),
+	return w.logger.Load().With(zap.Stringer("notice", o.ID()),
+		zap.String("issuer", o.Issuer), zap.Stringer("session", o.Session),
 		zap.String("client_id", o.ClientID), zap.String("reason", string(o.Reason)))
 }
 
@@ -248,7 +261,8 @@ func why(result Result) string {
 	case result.Err != nil:
 		return short(result.Err.Error())
 	case result.Redirect != "":
-		return short(fmt.Sprintf("answered with status %d: backchannel_logout_uri must be the final address, and it redirects to %s",
+		return short(fmt.Sprintf("answered with status %d: "+
+			"backchannel_logout_uri must be the final address, and it redirects to %s",
 			result.Status, result.Redirect))
 	default:
 		return fmt.Sprintf("answered with status %d", result.Status)
@@ -260,7 +274,8 @@ func why(result Result) string {
 func (w *Worker) guarded(doing, issuer string, f func()) (returned bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			w.logger.Load().Error("panic while "+doing, zap.String("issuer", issuer), zap.String("type", fmt.Sprintf("%T", p)), zap.Stack("stack"))
+			w.logger.Load().Error("panic while "+doing, zap.String("issuer", issuer),
+				zap.String("type", fmt.Sprintf("%T", p)), zap.Stack("stack"))
 		}
 	}()
 	f()

@@ -44,7 +44,7 @@ var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("203.0.113.0/24"),  // documentation
 	netip.MustParsePrefix("224.0.0.0/4"),     // multicast
 	netip.MustParsePrefix("240.0.0.0/4"),     // reserved, and broadcast
-	netip.MustParsePrefix("2001::/23"),       // protocol assignments; Teredo has an IPv4 address within
+	netip.MustParsePrefix("2001::/23"),       // protocol assignments; Teredo has an IPv4 address
 	netip.MustParsePrefix("2001:db8::/32"),   // documentation
 	netip.MustParsePrefix("2002::/16"),       // 6to4 has an IPv4 address within
 	netip.MustParsePrefix("3fff::/20"),       // documentation

@@ -141,7 +141,8 @@ func hostOf(target Target) hostKey {
 		}
 		return host
 	}
-	if domain, err := publicsuffix.EffectiveTLDPlusOne(strings.TrimSuffix(host.name, ".")); err == nil {
+	name := strings.TrimSuffix(host.name, ".")
+	if domain, err := publicsuffix.EffectiveTLDPlusOne(name); err == nil {
 		host.name = domain
 	}
 	return host

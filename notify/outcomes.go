@@ -64,7 +64,8 @@ func (w *Worker) pending() []registry.Outcome {
 func (w *Worker) writeOutcomes(outcomes []registry.Outcome) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), flushTimeout)
 	defer cancel()
-	if !w.guarded("recording outcomes of logout notices", "", func() { err = w.registry.RecordOutcomes(ctx, outcomes) }) {
+	record := func() { err = w.registry.RecordOutcomes(ctx, outcomes) }
+	if !w.guarded("recording outcomes of logout notices", "", record) {
 		return errPanicked
 	}
 	return err
@@ -83,7 +84,8 @@ func (w *Worker) flushed(n int) {
 func (w *Worker) abandon(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.logger.Load().Warn("outcomes of logout notices were not recorded: clients may be notified again",
+	w.logger.Load().Warn(
+		"outcomes of logout notices were not recorded: clients may be notified again",
 		zap.Int("notices", len(w.outcomes)), zap.Error(err))
 	w.outcomes, w.flushing = nil, false
 }

@@ -287,7 +287,10 @@ func (w *Worker) route(clients Clients, o registry.PendingNotice) {
 	case route.Again:
 		outcome.Due = registry.At(w.now().Add(min(max(w.age(o)/10, minAgain), maxAgain)))
 	default:
-		w.startOrWait(delivery{owed: o, clients: clients, target: route.Target, host: hostOf(route.Target), since: time.Now()})
+		w.startOrWait(delivery{
+			owed: o, clients: clients, since: time.Now(),
+			target: route.Target, host: hostOf(route.Target),
+		})
 		return
 	}
 	w.enqueue(outcome)

@@ -78,21 +78,25 @@ func (j Join) check() error {
 		return fmt.Errorf("%w: no browser ID", ErrInvalid)
 	}
 	return errors.Join(
-		checkName("issuer", j.Issuer), checkName("client ID", j.ClientID), checkBound("origin", j.Origin, MaxString),
-		checkBound("sub", j.Sub, MaxString), checkBound("sid", j.Sid, MaxString), j.IDToken.check(), checkLifetime(j.Lifetime),
+		checkName("issuer", j.Issuer), checkName("client ID", j.ClientID),
+		checkBound("origin", j.Origin, MaxString),
+		checkBound("sub", j.Sub, MaxString), checkBound("sid", j.Sid, MaxString),
+		j.IDToken.check(), checkLifetime(j.Lifetime),
 	)
 }
 
 func (d Redemption) check() error {
 	return errors.Join(
-		checkName("issuer", d.Issuer), checkName("sub", d.Sub), checkBound("sid", d.Sid, MaxString), d.IDToken.check(),
-		checkLifetime(d.Lifetime),
+		checkName("issuer", d.Issuer),
+		checkName("sub", d.Sub), checkBound("sid", d.Sid, MaxString),
+		d.IDToken.check(), checkLifetime(d.Lifetime),
 	)
 }
 
 func (t IDToken) check() error {
 	return errors.Join(
-		checkBound("issuer of ID tokens", t.Issuer, MaxIDTokenIssuer), checkBound("algorithm of ID tokens", t.Algorithm, MaxAlgorithm),
+		checkBound("issuer of ID tokens", t.Issuer, MaxIDTokenIssuer),
+		checkBound("algorithm of ID tokens", t.Algorithm, MaxAlgorithm),
 	)
 }
 

@@ -70,9 +70,8 @@ func (r *record) shrink() {
 	})
 	for _, s := range r.Sessions {
 		s.Clients = slices.DeleteFunc(s.Clients, func(c *Client) bool {
-			return len(c.Subjects) == 0 && !slices.ContainsFunc(r.Responses, func(p *Response) bool {
-				return p.Session == s.ID && p.ClientID == c.ID
-			})
+			awaited := func(p *Response) bool { return p.Session == s.ID && p.ClientID == c.ID }
+			return len(c.Subjects) == 0 && !slices.ContainsFunc(r.Responses, awaited)
 		})
 	}
 }

@@ -8,7 +8,9 @@ import (
 
 // Claim ends sessions that have expired, and claims notices that are due in up to limit records:
 // nobody else delivers them until [Lease] has expired. none: there was nothing to do.
-func (r *Registry) Claim(ctx context.Context, limit int) (claimed []PendingNotice, none bool, err error) {
+func (r *Registry) Claim(
+	ctx context.Context, limit int,
+) (claimed []PendingNotice, none bool, err error) {
 	store, ctx, cancel, err := r.call(Patient(ctx))
 	if err != nil {
 		return nil, false, err
@@ -25,11 +27,12 @@ func (r *Registry) Claim(ctx context.Context, limit int) (claimed []PendingNotic
 	claims := make([][]PendingNotice, len(keys))
 	changes := make([]changing, len(keys))
 	for i, key := range keys {
-		changes[i] = changing{place: placeOfKey(key), rule: func(rec *record, now Time) (bool, error) {
+		changes[i].place = placeOfKey(key)
+		changes[i].rule = func(rec *record, now Time) (bool, error) {
 			rec.tidy(now)
 			claims[i] = rec.claim(now, now.Add(Lease), holdings, newToken())
 			return true, nil
-		}}
+		}
 	}
 	_, results, err := r.edits(ctx, store, changes...)
 	for i, result := range results {
@@ -45,7 +48,9 @@ func (r *Registry) Claim(ctx context.Context, limit int) (claimed []PendingNotic
 
 // holdings looks for what stands against passive notices that are due: other sessions of their
 // users.
-func (r *Registry) holdings(ctx context.Context, store Store, keys []Key) (map[NoticeID]holding, error) {
+func (r *Registry) holdings(
+	ctx context.Context, store Store, keys []Key,
+) (map[NoticeID]holding, error) {
 	values, err := store.Get(ctx, true, keys...)
 	if err != nil {
 		return nil, unavailable(err)
@@ -74,7 +79,9 @@ func (r *Registry) holdings(ctx context.Context, store Store, keys []Key) (map[N
 }
 
 // holdingsOf is holdings of notices by their users' sets.
-func (r *Registry) holdingsOf(ctx context.Context, store Store, byUser map[Key][]PendingNotice, now Time) (map[NoticeID]holding, error) {
+func (r *Registry) holdingsOf(
+	ctx context.Context, store Store, byUser map[Key][]PendingNotice, now Time,
+) (map[NoticeID]holding, error) {
 	users := slices.Sorted(maps.Keys(byUser))
 	members, err := store.Members(ctx, maxLooks+1, users...)
 	if err != nil {
@@ -91,7 +98,8 @@ func (r *Registry) holdingsOf(ctx context.Context, store Store, byUser map[Key][
 				place := PlaceOfSession(o.Session)
 				places = append(places, string(place[:]))
 			}
-			others, err = r.sessionsOf(ctx, store, browserKeys(places), notices[0].Issuer, notices[0].Sub)
+			issuer, sub := notices[0].Issuer, notices[0].Sub
+			others, err = r.sessionsOf(ctx, store, browserKeys(places), issuer, sub)
 			if err != nil {
 				return nil, err
 			}
@@ -125,11 +133,12 @@ func (r *Registry) RecordOutcomes(ctx context.Context, outcomes []Outcome) error
 	}
 	var changes []changing
 	for place, outcomes := range byPlace {
-		changes = append(changes, changing{place: place, rule: func(rec *record, now Time) (bool, error) {
+		rule := func(rec *record, now Time) (bool, error) {
 			rec.recordOutcomes(outcomes, now)
 			rec.tidy(now)
 			return true, nil
-		}})
+		}
+		changes = append(changes, changing{place: place, rule: rule})
 	}
 	_, err = r.edit(ctx, store, changes...)
 	return err
@@ -137,7 +146,9 @@ func (r *Registry) RecordOutcomes(ctx context.Context, outcomes []Outcome) error
 
 // Owing lists sessions that owe notices, given-up ones included, in up to limit browsers, and says
 // where to go on; empty: these were the last. They must not be changed.
-func (r *Registry) Owing(ctx context.Context, after Position, limit int) (sessions []*Session, next Position, err error) {
+func (r *Registry) Owing(
+	ctx context.Context, after Position, limit int,
+) (sessions []*Session, next Position, err error) {
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
 		return nil, "", err

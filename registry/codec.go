@@ -15,16 +15,23 @@ const version = 1
 
 var (
 	// errNewer says that a record was written by a later release.
-	errNewer = fmt.Errorf("%w: it was written by a later release, which this one must not change: update this server", ErrUnavailable)
+	errNewer = fmt.Errorf("%w: it was written by a later release, "+
+		"which this one must not change: update this server", ErrUnavailable)
 
 	errDamaged = errors.New("damaged record")
 )
 
 var (
-	encoding = must(cbor.EncOptions{Sort: cbor.SortNone, IndefLength: cbor.IndefLengthForbidden}.EncMode())
+	encoding = must(cbor.EncOptions{
+		Sort: cbor.SortNone, IndefLength: cbor.IndefLengthForbidden,
+	}.EncMode())
 	decoding = must(cbor.DecOptions{
-		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden,
-		MaxNestedLevels: 8, MaxArrayElements: 1 << 14, MaxMapPairs: 64, UTF8: cbor.UTF8DecodeInvalid,
+		DupMapKey:   cbor.DupMapKeyEnforcedAPF,
+		IndefLength: cbor.IndefLengthForbidden,
+		TagsMd:      cbor.TagsForbidden,
+		UTF8:        cbor.UTF8DecodeInvalid,
+
+		MaxNestedLevels: 8, MaxArrayElements: 1 << 14, MaxMapPairs: 64,
 	}.DecMode())
 )
 

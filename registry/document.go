@@ -48,7 +48,10 @@ func document[T any](ctx context.Context, r *Registry, key Key) (doc T, found bo
 
 // editDocument has a rule change a document, which is empty where there is none. The rule reports
 // whether it has changed anything.
-func editDocument[T any](ctx context.Context, r *Registry, key Key, edit *Edit, rule func(doc *T, now time.Time) (bool, error)) error {
+func editDocument[T any](
+	ctx context.Context, r *Registry, key Key, edit *Edit,
+	rule func(doc *T, now time.Time) (bool, error),
+) error {
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
 		return err
@@ -70,7 +73,8 @@ func editDocument[T any](ctx context.Context, r *Registry, key Key, edit *Edit, 
 		}
 		value, err := encode(doc)
 		if err == nil && len(value) > MaxRecord {
-			err = fmt.Errorf("%w: a document of %d bytes, over %d", ErrInvalid, len(value), MaxRecord)
+			err = fmt.Errorf("%w: a document of %d bytes, over %d",
+				ErrInvalid, len(value), MaxRecord)
 		}
 		return &Change{Value: value, Expires: store.Now().Add(documentLifetime)}, err
 	}
@@ -127,11 +131,12 @@ func (r *Registry) Note(ctx context.Context, issuer string, seen Facts) error {
 	if err := checkBound("discovery path", seen.Discovery, MaxString); err != nil {
 		return err
 	}
-	return editDocument(ctx, r, factsKey(issuer), new(Edit), func(facts *Facts, _ time.Time) (bool, error) {
+	rule := func(facts *Facts, _ time.Time) (bool, error) {
 		before := *facts
 		*facts = facts.Merge(seen)
 		return *facts != before, nil
-	})
+	}
+	return editDocument(ctx, r, factsKey(issuer), new(Edit), rule)
 }
 
 // A PublicKey is one public key of an OP.
@@ -165,10 +170,11 @@ func (r *Registry) KeepKeys(ctx context.Context, issuer string, keys []PublicKey
 			return fmt.Errorf("%w: key of %d bytes", ErrInvalid, len(key.JWK))
 		}
 	}
-	return editDocument(ctx, r, keysKey(issuer), new(Edit), func(doc *publicKeys, now time.Time) (bool, error) {
+	rule := func(doc *publicKeys, now time.Time) (bool, error) {
 		doc.keep(keys, At(now))
 		return true, nil
-	})
+	}
+	return editDocument(ctx, r, keysKey(issuer), new(Edit), rule)
 }
 
 func (d *publicKeys) keep(keys []PublicKey, now Time) {
@@ -194,25 +200,33 @@ func (d *publicKeys) keep(keys []PublicKey, now Time) {
 
 // A Registered is a client that has registered itself. ID and Metadata must not be empty.
 type Registered struct {
-	ID       string `cbor:"1,keyasint"`
-	URI      string `cbor:"2,keyasint,omitempty"` // where its registration is changed; empty: not known
-	Metadata []byte `cbor:"3,keyasint"`           // the registry does not look into it
+	ID string `cbor:"1,keyasint"`
+	// URI is where its registration is changed; empty: not known.
+	URI string `cbor:"2,keyasint,omitempty"`
+	// Metadata is not read by the registry.
+	Metadata []byte `cbor:"3,keyasint"`
 }
 
-func clientKey(issuer, id string) Key     { return hashedKey(kindDocument, "client", issuer, id) }
-func clientURIKey(issuer, uri string) Key { return hashedKey(kindPointer, "client at", issuer, uri) }
-func registeredKey(issuer string) Key     { return hashedKey(kindUser, "clients", issuer, "idle") }
-func usedKey(issuer string) Key           { return hashedKey(kindUser, "clients", issuer, "used") }
-func namesKey(site string) Key            { return hashedKey(kindDocument, "cookies", site) }
+func clientKey(issuer, id string) Key { return hashedKey(kindDocument, "client", issuer, id) }
+func clientURIKey(issuer, uri string) Key {
+	return hashedKey(kindPointer, "client at", issuer, uri)
+}
+func registeredKey(issuer string) Key { return hashedKey(kindUser, "clients", issuer, "idle") }
+func usedKey(issuer string) Key       { return hashedKey(kindUser, "clients", issuer, "used") }
+func namesKey(site string) Key        { return hashedKey(kindDocument, "cookies", site) }
 
 // Registered returns the issuer's client with an ID.
-func (r *Registry) Registered(ctx context.Context, issuer, id string) (client Registered, found bool, err error) {
+func (r *Registry) Registered(
+	ctx context.Context, issuer, id string,
+) (client Registered, found bool, err error) {
 	client, found, err = document[Registered](ctx, r, clientKey(issuer, id))
 	return client, found && client.ID != "", err
 }
 
 // RegisteredAt returns the issuer's client with a URI.
-func (r *Registry) RegisteredAt(ctx context.Context, issuer, uri string) (client Registered, found bool, err error) {
+func (r *Registry) RegisteredAt(
+	ctx context.Context, issuer, uri string,
+) (client Registered, found bool, err error) {
 	store, limited, cancel, err := r.call(ctx)
 	if err != nil {
 		return client, false, err
@@ -230,7 +244,8 @@ func (r *Registry) RegisteredAt(ctx context.Context, issuer, uri string) (client
 // stays that one's. Where [MaxRegistered] are recorded, one that took part in no session for
 // [IdleClient] gives way; if there is none, the error wraps [ErrInvalid].
 func (r *Registry) Register(ctx context.Context, issuer string, client Registered) error {
-	err := errors.Join(checkName("issuer", issuer), checkName("client ID", client.ID), checkBound("client's URI", client.URI, MaxString))
+	err := errors.Join(checkName("issuer", issuer),
+		checkName("client ID", client.ID), checkBound("client's URI", client.URI, MaxString))
 	if n := len(client.Metadata); n == 0 || n > MaxMetadata {
 		err = errors.Join(err, fmt.Errorf("%w: client of %d bytes", ErrInvalid, n))
 	}
@@ -247,13 +262,15 @@ func (r *Registry) Register(ctx context.Context, issuer string, client Registere
 	edit := &Edit{}
 	expires := now.Add(documentLifetime)
 	if client.URI != "" {
-		edit.Creates = []Create{{Key: clientURIKey(issuer, client.URI), Value: []byte(client.ID), Expires: expires}}
+		key := clientURIKey(issuer, client.URI)
+		edit.Creates = []Create{{Key: key, Value: []byte(client.ID), Expires: expires}}
 	}
 	edit.Marks = []Mark{{Set: registeredKey(issuer), Member: client.ID, Expires: expires}}
-	return editDocument(ctx, r, clientKey(issuer, client.ID), edit, func(doc *Registered, _ time.Time) (bool, error) {
+	rule := func(doc *Registered, _ time.Time) (bool, error) {
 		*doc = client
 		return true, nil
-	})
+	}
+	return editDocument(ctx, r, clientKey(issuer, client.ID), edit, rule)
 }
 
 // makeRoomFor has another client give way where too many are registered: one that took part in no
@@ -340,12 +357,13 @@ func (r *Registry) AddCookieName(ctx context.Context, site, name string) error {
 	if err := checkName("cookie name", name); err != nil {
 		return err
 	}
-	return editDocument(ctx, r, namesKey(site), new(Edit), func(doc *cookieNames, _ time.Time) (bool, error) {
+	rule := func(doc *cookieNames, _ time.Time) (bool, error) {
 		if slices.Contains(doc.Names, name) {
 			return false, nil
 		}
 		doc.Names = append(doc.Names, name)
 		doc.Names = doc.Names[max(0, len(doc.Names)-MaxNames):]
 		return true, nil
-	})
+	}
+	return editDocument(ctx, r, namesKey(site), new(Edit), rule)
 }

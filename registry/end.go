@@ -18,7 +18,9 @@ func (r *record) end(session *Session, reason Reason, now Time) {
 
 // endAll ends those live sessions of the browser that are meant (nil: all), and returns them. The
 // notices of the client that asked for it are due at askedDue, if that is later.
-func (r *record) endAll(meant func(*Session) bool, reason Reason, asked string, askedDue, now Time) []*Session {
+func (r *record) endAll(
+	meant func(*Session) bool, reason Reason, asked string, askedDue, now Time,
+) []*Session {
 	live := r.live(now)
 	if meant != nil {
 		live = slices.DeleteFunc(live, func(s *Session) bool { return !meant(s) })

@@ -47,23 +47,31 @@ func (r *record) join(j Join, fresh sessionstate.SessionID, now Time) (joined *S
 	full = !session.participate(j.ClientID, j.Origin)
 	session.Silent = !j.Notify
 	if j.Sub != "" {
-		response := &Response{Session: session.ID, ClientID: j.ClientID, Origin: j.Origin, Made: now, Silent: j.Silent}
+		response := j.response(session, now)
 		next := fresh
 		if session.ID == fresh {
 			next = drawID(PlaceOfSession(fresh))
 		}
-		i := identification{record: r, response: response, fresh: next, now: now, Redemption: Redemption{
+		i := identification{record: r, response: response, fresh: next, now: now}
+		i.Redemption = Redemption{
 			Sub: j.Sub, Sid: j.Sid, IDToken: j.IDToken, AcrossClients: j.AcrossClients,
 			Lifetime: j.Lifetime, Idle: j.Idle, Notify: j.Notify,
-		}}
+		}
 		session, full = i.identify(session)
 	}
 	if !j.Response.IsZero() && r.response(j.Response) == nil {
-		r.Responses = append(r.Responses, &Response{
-			ID: j.Response, Session: session.ID, ClientID: j.ClientID, Origin: j.Origin, Made: now, Silent: j.Silent,
-		})
+		response := j.response(session, now)
+		response.ID = j.Response
+		r.Responses = append(r.Responses, response)
 	}
 	return session, full
+}
+
+// response returns what is recorded of a response of the session, without an ID.
+func (j Join) response(session *Session, now Time) *Response {
+	return &Response{
+		Session: session.ID, ClientID: j.ClientID, Origin: j.Origin, Made: now, Silent: j.Silent,
+	}
 }
 
 // joined finds the session that is joined, or starts one.
@@ -161,6 +169,8 @@ func (r *record) makeRoom(now Time) {
 }
 
 func (r *record) endOldest(sessions []*Session, now Time) {
-	oldest := slices.MinFunc(sessions, func(a, b *Session) int { return cmp.Compare(a.Created, b.Created) })
+	oldest := slices.MinFunc(sessions, func(a, b *Session) int {
+		return cmp.Compare(a.Created, b.Created)
+	})
 	r.end(oldest, ReasonExpiry, now)
 }

@@ -67,14 +67,18 @@ func (s *Session) describe(client *Client, subject *Subject) PendingNotice {
 
 // Pending lists what the session owes.
 func (s *Session) Pending() (all []PendingNotice) {
-	s.eachNotice(func(client *Client, subject *Subject) { all = append(all, s.describe(client, subject)) })
+	s.eachNotice(func(client *Client, subject *Subject) {
+		all = append(all, s.describe(client, subject))
+	})
 	return all
 }
 
 // Leased lists what the server owes that has ended the session, and delivers at once. What had to
 // be looked at first is not among it: [Registry.Claim] returns that.
 func (s *Session) Leased() []PendingNotice {
-	return slices.DeleteFunc(s.Pending(), func(o PendingNotice) bool { return o.Lease == 0 || o.isPassive() })
+	return slices.DeleteFunc(s.Pending(), func(o PendingNotice) bool {
+		return o.Lease == 0 || o.isPassive()
+	})
 }
 
 // isPassive reports whether a notice must not end what another session has set up.
@@ -117,7 +121,9 @@ func newToken() uint64 { return rand.Uint64() | 1 } //nolint:gosec // see above
 
 // claim returns the notices that are due, which are claimed until the lease expires. Of a passive
 // one that was not looked at, nothing is known yet: it stays due.
-func (r *record) claim(now, lease Time, holdings map[NoticeID]holding, token uint64) (claimed []PendingNotice) {
+func (r *record) claim(
+	now, lease Time, holdings map[NoticeID]holding, token uint64,
+) (claimed []PendingNotice) {
 	for _, session := range r.Sessions {
 		session.eachNotice(func(client *Client, subject *Subject) {
 			n := subject.Notice
@@ -167,7 +173,8 @@ func (r *record) recordOutcomes(outcomes []Outcome, now Time) {
 			continue
 		}
 		session.eachNotice(func(client *Client, subject *Subject) {
-			if o := session.describe(client, subject); o.ClientID == outcome.Notice.ClientID && o.Sub == outcome.Notice.Sub && o.Sid == outcome.Notice.Sid {
+			o, of := session.describe(client, subject), outcome.Notice
+			if o.ClientID == of.ClientID && o.Sub == of.Sub && o.Sid == of.Sid {
 				subject.recordOutcome(outcome, now)
 			}
 		})

@@ -107,7 +107,8 @@ func (o *opening) reopen(broken Store) {
 func (o *opening) open() (store Store, err error) {
 	defer func() {
 		if reason := recover(); reason != nil {
-			store, err = nil, fmt.Errorf("%w: opening the store panicked: %v", ErrUnavailable, reason)
+			store = nil
+			err = fmt.Errorf("%w: opening the store panicked: %v", ErrUnavailable, reason)
 		}
 	}()
 	return o.opener.Open(o.logger)
@@ -157,7 +158,8 @@ func (o *opening) lost(err error) {
 	o.err = err
 	if !o.missing {
 		o.missing = true
-		o.logger.Warn("session registry unavailable: sessions are kept in cookies only", zap.Error(err))
+		o.logger.Warn("session registry unavailable: sessions are kept in cookies only",
+			zap.Error(err))
 	}
 }
 

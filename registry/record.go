@@ -140,8 +140,10 @@ type Client struct {
 
 // subject returns the client's subject with a sub and a sid; nil: there is none.
 func (c *Client) subject(sub, sid string) *Subject {
-	if i := slices.IndexFunc(c.Subjects, func(s *Subject) bool { return s.Sub == sub && s.Sid == sid }); i >= 0 {
-		return c.Subjects[i]
+	for _, s := range c.Subjects {
+		if s.Sub == sub && s.Sid == sid {
+			return s
+		}
 	}
 	return nil
 }
@@ -154,7 +156,9 @@ type IDToken struct {
 
 // Update returns t with those strings of later that are not empty.
 func (t IDToken) Update(later IDToken) IDToken {
-	return IDToken{Issuer: cmp.Or(later.Issuer, t.Issuer), Algorithm: cmp.Or(later.Algorithm, t.Algorithm)}
+	return IDToken{
+		Issuer: cmp.Or(later.Issuer, t.Issuer), Algorithm: cmp.Or(later.Algorithm, t.Algorithm),
+	}
 }
 
 // A Subject is what ID tokens named: the End-User (sub) and, where the OP names it, its own
@@ -173,14 +177,16 @@ type Subject struct {
 // A Notice is one back-channel notification that is owed to a client: a session in which it took
 // part has ended. There is one for each client, sub and sid, until it is delivered or given up.
 type Notice struct {
-	Until    Time `cbor:"1,keyasint"`           // when it is forgotten, whatever became of it
-	Due      Time `cbor:"2,keyasint,omitempty"` // when it is tried next, or its lease expires; zero: given up
+	// Until is when it is forgotten, with any outcome.
+	Until Time `cbor:"1,keyasint"`
+	// Due is when it is tried next, or its lease expires; zero: it was given up.
+	Due      Time `cbor:"2,keyasint,omitempty"`
 	Attempts int  `cbor:"3,keyasint,omitempty"`
 	// Late: the subject became known after the end, when the user may have signed in again.
 	Late bool `cbor:"4,keyasint,omitempty"`
 	// Asked: its client asked for the end (RP-Initiated Logout 1.0).
 	Asked bool `cbor:"5,keyasint,omitempty"`
-	// Lease tells who claimed it last from who claimed it before.
+	// Lease identifies the server that claimed it last.
 	Lease uint64 `cbor:"6,keyasint,omitempty"`
 	// WithoutSid: the client has no such sid; it is notified of the sub alone.
 	WithoutSid bool   `cbor:"7,keyasint,omitempty"`
@@ -213,9 +219,9 @@ type Response struct {
 	ID       sessionstate.ResponseID `cbor:"1,keyasint"`
 	Session  sessionstate.SessionID  `cbor:"2,keyasint"`
 	ClientID string                  `cbor:"3,keyasint"`
-	Origin   string                  `cbor:"4,keyasint,omitempty"` // of its redirect URI; empty: it has none
+	Origin   string                  `cbor:"4,keyasint,omitempty"` // of its redirect URI; or empty
 	Made     Time                    `cbor:"5,keyasint"`
-	Redeemed Time                    `cbor:"6,keyasint,omitempty"` // when its code was redeemed; zero: it was not
+	Redeemed Time                    `cbor:"6,keyasint,omitempty"` // zero: its code was not
 	Silent   bool                    `cbor:"7,keyasint,omitempty"`
 	// Moved: it belongs to another session than the one it was made for, since the user switched.
 	// It is remembered for as long as that session is.

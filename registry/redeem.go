@@ -56,7 +56,8 @@ type Joined struct {
 // redeem records a token response.
 func (r *record) redeem(d Redemption, fresh sessionstate.SessionID, now Time) Joined {
 	response := r.response(d.Response)
-	if response == nil || response.Made.Add(CodeLifetime) <= now || !slices.Contains(d.Audience, response.ClientID) {
+	if response == nil || response.Made.Add(CodeLifetime) <= now ||
+		!slices.Contains(d.Audience, response.ClientID) {
 		return Joined{}
 	}
 	made := r.session(response.Session)
@@ -202,7 +203,8 @@ func (i *identification) startBefore(successor *Session) *Session {
 func (i *identification) start() *Session {
 	i.started = true
 	session := &Session{
-		Issuer: i.record.Issuer, ID: i.fresh, Created: i.response.Made, Limit: i.now.Add(i.Lifetime), Silent: !i.Notify,
+		Issuer: i.record.Issuer, ID: i.fresh, Silent: !i.Notify,
+		Created: i.response.Made, Limit: i.now.Add(i.Lifetime),
 	}
 	session.Expires = expires(i.now, session.Limit, i.Idle)
 	i.record.Sessions = append(i.record.Sessions, session)

@@ -23,7 +23,9 @@ type patientKey struct{}
 
 // Patient returns a context in which calls may take longer than [Limit]: no sign-in waits for
 // them.
-func Patient(ctx context.Context) context.Context { return context.WithValue(ctx, patientKey{}, true) }
+func Patient(ctx context.Context) context.Context {
+	return context.WithValue(ctx, patientKey{}, true)
+}
 
 // A Registry is the durable record of sessions. It is safe for concurrent use.
 //
@@ -46,7 +48,9 @@ type Registry struct {
 // that is [Session.Leased].
 func Open(opener Opener, ended func([]*Session), logger *zap.Logger) *Registry {
 	r := &Registry{ended: ended, logger: logger}
-	r.opening = opening{opener: opener, logger: logger, opened: r.watch, closed: make(chan struct{})}
+	r.opening = opening{
+		opener: opener, logger: logger, opened: r.watch, closed: make(chan struct{}),
+	}
 	return r
 }
 
@@ -94,17 +98,20 @@ func (r *Registry) edit(ctx context.Context, store Store, changes ...changing) (
 }
 
 // edits also returns why each of the changes failed; none of them counts without.
-func (r *Registry) edits(ctx context.Context, store Store, changes ...changing) (all []*Session, results []error, err error) {
+func (r *Registry) edits(
+	ctx context.Context, store Store, changes ...changing,
+) (all []*Session, results []error, err error) {
 	edits := make([]*Edit, len(changes))
 	ended := make([][]*Session, len(changes))
 	damaged := make([]error, len(changes))
 	for i, c := range changes {
-		edits[i] = &Edit{Key: recordKey(c.place), Marks: c.marks, Creates: c.creates, Rule: func(old []byte) (*Change, error) {
+		edits[i] = &Edit{Key: recordKey(c.place), Marks: c.marks, Creates: c.creates}
+		edits[i].Rule = func(old []byte) (*Change, error) {
 			var change *Change
 			var err error
 			change, ended[i], damaged[i], err = c.apply(old, store.Now())
 			return change, err
-		}}
+		}
 	}
 	if err := store.Edit(ctx, edits...); err != nil {
 		return nil, nil, unavailable(err)
@@ -117,7 +124,8 @@ func (r *Registry) edits(ctx context.Context, store Store, changes ...changing) 
 		}
 		all = append(all, ended[i]...)
 		if damaged[i] != nil { // logged here, not in the rule, which has the store's lock
-			r.logger.Error("session record lost: damaged", zap.String("place", fmt.Sprintf("%x", changes[i].place)), zap.Error(damaged[i]),
+			r.logger.Error("session record lost: damaged",
+				zap.String("place", fmt.Sprintf("%x", changes[i].place)), zap.Error(damaged[i]),
 				zap.String("advice", "check the disk; this browser goes on with its cookie"))
 		}
 	}
@@ -137,7 +145,9 @@ func unavailable(err error) error {
 
 // apply applies a change to a record's value. It returns the sessions that ended by it,
 // and what is wrong with a value that is lost.
-func (c changing) apply(old []byte, clock time.Time) (change *Change, ended []*Session, damaged, err error) {
+func (c changing) apply(
+	old []byte, clock time.Time,
+) (change *Change, ended []*Session, damaged, err error) {
 	rec, err := decodeRecord(old)
 	switch {
 	case errors.Is(err, errDamaged):
@@ -163,7 +173,9 @@ func (c changing) apply(old []byte, clock time.Time) (change *Change, ended []*S
 		return nil, nil, nil, err
 	}
 	// Whatever ended them: no session has ended at this moment before.
-	ended = slices.DeleteFunc(slices.Clone(rec.Sessions), func(s *Session) bool { return s.Ended != now })
+	ended = slices.DeleteFunc(slices.Clone(rec.Sessions), func(s *Session) bool {
+		return s.Ended != now
+	})
 	lease(ended, now, now.Add(Lease), newToken())
 	rec.Clock = now
 	change, err = rec.change()
@@ -216,7 +228,8 @@ func (r *Registry) Join(ctx context.Context, j Join) (Joined, error) {
 		)
 	}
 	if !j.Response.IsZero() {
-		c.creates = []Create{{Key: codeKey(j.Issuer, j.Response), Value: place[:], Expires: store.Now().Add(CodeLifetime)}}
+		key, expires := codeKey(j.Issuer, j.Response), store.Now().Add(CodeLifetime)
+		c.creates = []Create{{Key: key, Value: place[:], Expires: expires}}
 	}
 	c.rule = func(rec *record, now Time) (bool, error) {
 		rec.tidy(now)
@@ -277,7 +290,9 @@ func (r *Registry) Redeem(ctx context.Context, d Redemption) (Joined, error) {
 	return redeemed, nil
 }
 
-func (r *Registry) placeOfCode(ctx context.Context, store Store, issuer string, id sessionstate.ResponseID) (Place, bool, error) {
+func (r *Registry) placeOfCode(
+	ctx context.Context, store Store, issuer string, id sessionstate.ResponseID,
+) (Place, bool, error) {
 	values, err := store.Get(ctx, true, codeKey(issuer, id))
 	if err != nil || len(values[0]) != len(Place{}) {
 		return Place{}, false, err
@@ -347,7 +362,9 @@ func (r *record) resolve(ref Ref) *Session {
 }
 
 // read returns a record; nil: there is none. It must not be changed.
-func (r *Registry) read(ctx context.Context, store Store, fresh bool, place Place) (*record, error) {
+func (r *Registry) read(
+	ctx context.Context, store Store, fresh bool, place Place,
+) (*record, error) {
 	values, err := store.Get(ctx, fresh, recordKey(place))
 	if err != nil {
 		return nil, unavailable(err)
@@ -371,7 +388,9 @@ func (r *Registry) Browser(ctx context.Context, place Place) ([]*Session, error)
 }
 
 // Response returns an authorization response by its ID, if it is remembered.
-func (r *Registry) Response(ctx context.Context, issuer string, id sessionstate.ResponseID) (response *Response, found bool, err error) {
+func (r *Registry) Response(
+	ctx context.Context, issuer string, id sessionstate.ResponseID,
+) (response *Response, found bool, err error) {
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
 		return nil, false, err
@@ -422,7 +441,9 @@ func (e Ending) rule(meant func(*Session) bool) func(*record, Time) (bool, error
 
 // Once records a value that counts once, and that may lead to something. first: nobody did so
 // before; else before is what it leads to.
-func (r *Registry) Once(ctx context.Context, issuer string, value [16]byte, leadsTo string, until time.Time) (first bool, before string, err error) {
+func (r *Registry) Once(
+	ctx context.Context, issuer string, value [16]byte, leadsTo string, until time.Time,
+) (first bool, before string, err error) {
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
 		return false, "", err
@@ -448,7 +469,9 @@ func (r *Registry) Once(ctx context.Context, issuer string, value [16]byte, lead
 }
 
 // LeadsTo returns what a value leads to that [Registry.Once] has recorded. found: it has.
-func (r *Registry) LeadsTo(ctx context.Context, issuer string, value [16]byte) (leadsTo string, found bool, err error) {
+func (r *Registry) LeadsTo(
+	ctx context.Context, issuer string, value [16]byte,
+) (leadsTo string, found bool, err error) {
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
 		return "", false, err

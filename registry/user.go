@@ -12,7 +12,9 @@ type Position string
 
 // User lists sessions of an End-User, those of 100 browsers a call, and where to go on; empty:
 // these were the last. Ended ones of the last minutes are among them. They must not be changed.
-func (r *Registry) User(ctx context.Context, issuer, sub string, after Position) ([]*Session, Position, error) {
+func (r *Registry) User(
+	ctx context.Context, issuer, sub string, after Position,
+) ([]*Session, Position, error) {
 	store, ctx, cancel, err := r.call(ctx)
 	if err != nil {
 		return nil, "", err
@@ -27,7 +29,9 @@ func (r *Registry) User(ctx context.Context, issuer, sub string, after Position)
 }
 
 // browsersOf lists the records that may have sessions of a user.
-func (r *Registry) browsersOf(ctx context.Context, store Store, issuer, sub string, after Position) (keys []Key, next Position, err error) {
+func (r *Registry) browsersOf(
+	ctx context.Context, store Store, issuer, sub string, after Position,
+) (keys []Key, next Position, err error) {
 	sets, err := store.Members(ctx, maxMembers, userKey(issuer, sub))
 	if err != nil {
 		return nil, "", unavailable(err)
@@ -53,7 +57,9 @@ func browserKeys(members []string) (keys []Key) {
 }
 
 // sessionsOf reads records, and returns the user's sessions in them: what led here may be stale.
-func (r *Registry) sessionsOf(ctx context.Context, store Store, keys []Key, issuer, sub string) (sessions []*Session, err error) {
+func (r *Registry) sessionsOf(
+	ctx context.Context, store Store, keys []Key, issuer, sub string,
+) (sessions []*Session, err error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
@@ -78,8 +84,10 @@ func (r *Registry) sessionsOf(ctx context.Context, store Store, keys []Key, issu
 // isOf reports whether a client's ID tokens named the sub.
 func (s *Session) isOf(sub string) bool {
 	for _, client := range s.Clients {
-		if slices.ContainsFunc(client.Subjects, func(subject *Subject) bool { return subject.Sub == sub }) {
-			return true
+		for _, subject := range client.Subjects {
+			if subject.Sub == sub {
+				return true
+			}
 		}
 	}
 	return false
@@ -87,7 +95,9 @@ func (s *Session) isOf(sub string) bool {
 
 // EndUser ends the live sessions of an End-User in 100 browsers, and says where to go on; empty:
 // these were the last.
-func (r *Registry) EndUser(ctx context.Context, issuer, sub string, why Reason, after Position) (ended []*Session, next Position, err error) {
+func (r *Registry) EndUser(
+	ctx context.Context, issuer, sub string, why Reason, after Position,
+) (ended []*Session, next Position, err error) {
 	store, ctx, cancel, err := r.call(Patient(ctx))
 	if err != nil {
 		return nil, "", err
@@ -100,9 +110,8 @@ func (r *Registry) EndUser(ctx context.Context, issuer, sub string, why Reason, 
 	e := Ending{Reason: why}
 	var changes []changing
 	for _, key := range keys {
-		changes = append(changes, changing{place: placeOfKey(key), rule: e.rule(func(s *Session) bool {
-			return s.Issuer == issuer && s.isOf(sub)
-		})})
+		meant := func(s *Session) bool { return s.Issuer == issuer && s.isOf(sub) }
+		changes = append(changes, changing{place: placeOfKey(key), rule: e.rule(meant)})
 	}
 	ended, err = r.edit(ctx, store, changes...)
 	return ended, next, err
@@ -120,8 +129,12 @@ func (s *Session) isHeldBy(h Holder) bool {
 
 // EndHolder ends the live sessions, in whichever browser, in which a client's ID tokens named a
 // user and a session of the OP. The Ending has no Place.
-func (r *Registry) EndHolder(ctx context.Context, issuer string, h Holder, e Ending) ([]*Session, error) {
-	if err := errors.Join(checkName("client ID", h.ClientID), checkName("sub", h.Sub), checkName("sid", h.Sid)); err != nil {
+func (r *Registry) EndHolder(
+	ctx context.Context, issuer string, h Holder, e Ending,
+) ([]*Session, error) {
+	err := errors.Join(
+		checkName("client ID", h.ClientID), checkName("sub", h.Sub), checkName("sid", h.Sid))
+	if err != nil {
 		return nil, err
 	}
 	store, ctx, cancel, err := r.call(ctx)
@@ -142,7 +155,8 @@ func (r *Registry) EndHolder(ctx context.Context, issuer string, h Holder, e End
 	for _, s := range sessions {
 		if place := PlaceOfSession(s.ID); s.Ended == 0 && s.isHeldBy(h) && !places[place] {
 			places[place] = true
-			changes = append(changes, changing{place: place, rule: e.rule(func(s *Session) bool { return s.isHeldBy(h) })})
+			meant := func(s *Session) bool { return s.isHeldBy(h) }
+			changes = append(changes, changing{place: place, rule: e.rule(meant)})
 		}
 	}
 	if len(changes) == 0 {
@@ -167,14 +181,15 @@ func (r *Registry) limitUser(ctx context.Context, store Store, issuer, sub strin
 	slices.SortFunc(sessions, func(a, b *Session) int { return cmp.Compare(a.Created, b.Created) })
 	var changes []changing
 	for _, oldest := range sessions[:len(sessions)-MaxUserSessions] {
-		changes = append(changes, changing{place: PlaceOfSession(oldest.ID), rule: func(rec *record, now Time) (bool, error) {
+		rule := func(rec *record, now Time) (bool, error) {
 			session := rec.session(oldest.ID)
 			if session == nil || !session.Live(now) {
 				return false, nil
 			}
 			rec.end(session, ReasonExpiry, now)
 			return true, nil
-		}})
+		}
+		changes = append(changes, changing{place: PlaceOfSession(oldest.ID), rule: rule})
 	}
 	_, _ = r.edit(ctx, store, changes...)
 }

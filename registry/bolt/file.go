@@ -77,7 +77,9 @@ func copyTo(path string, source *bbolt.DB) error {
 		return errors.Join(err, os.Remove(made))
 	}
 	const txSize = 1 << 20 // bytes: bounds the memory needed
-	db, _, err := openDB(path, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, NoSync: true})
+	db, _, err := openDB(path, &bbolt.Options{
+		Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType, NoSync: true,
+	})
 	if err != nil {
 		return err
 	}

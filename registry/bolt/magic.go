@@ -34,7 +34,8 @@ func isOurs(file io.ReaderAt) bool {
 	// of metas, with all page sizes there are
 	for position := int64(0); position <= 1<<16; position = max(1024, 2*position) {
 		_, err := file.ReadAt(head, position+pageHeader)
-		if err == nil && native.Uint32(head) == boltMagic && native.Uint64(head[metaSequence:]) == magic {
+		if err == nil && native.Uint32(head) == boltMagic &&
+			native.Uint64(head[metaSequence:]) == magic {
 			return true
 		}
 	}

@@ -30,12 +30,16 @@ var (
 )
 
 var (
-	errLocked  = errors.New("locked by another process: one Caddy uses a file at a time, another one needs another path")
-	errNoFile  = errors.New("it is a directory or a device, not a regular file: give store file the path of a file")
+	errLocked = errors.New("locked by another process: " +
+		"one Caddy uses a file at a time, another one needs another path")
+	errNoFile = errors.New("it is a directory or a device, not a regular file: " +
+		"give store file the path of a file")
 	errCorrupt = errors.New("corrupt")
 	errFirst   = errors.New("of a format before the first release")
-	errNewer   = errors.New("written by a newer version: update Caddy's plugin, or give store file another path")
-	errForeign = errors.New("the file is no session registry, or damaged beyond recognition: give store file another path, or move the file away")
+	errNewer   = errors.New("written by a newer version: " +
+		"update Caddy's plugin, or give store file another path")
+	errForeign = errors.New("the file is no session registry, or damaged beyond recognition: " +
+		"give store file another path, or move the file away")
 )
 
 // Open opens the registry in the file at path, or begins one there; its directory is made if there
@@ -57,14 +61,16 @@ func Open(path string, now func() time.Time, logger *zap.Logger) (*Store, error)
 	if suffix != "" {
 		aside, asideErr := setAside(path, suffix)
 		if asideErr != nil {
-			return nil, fmt.Errorf("%w: %s is %w, and renaming it failed: %w", registry.ErrUnavailable, path, err, asideErr)
+			return nil, fmt.Errorf("%w: %s is %w, and renaming it failed: %w",
+				registry.ErrUnavailable, path, err, asideErr)
 		}
 		logger.Error("session registry was renamed, and a new one begun",
 			zap.String("path", path), zap.String("renamed_to", aside), zap.Error(err))
 		store, err = openSound(path, now, logger)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: opening %s: %w%s", registry.ErrUnavailable, path, err, advice(err))
+		return nil, fmt.Errorf("%w: opening %s: %w%s",
+			registry.ErrUnavailable, path, err, advice(err))
 	}
 	return store, nil
 }
@@ -106,7 +112,8 @@ func openSound(path string, now func() time.Time, logger *zap.Logger) (*Store, e
 	}
 	if isWasteful(db) {
 		if err := compact(path, db); err != nil {
-			logger.Warn("session registry could not be compacted", zap.String("path", path), zap.Error(err))
+			logger.Warn("session registry could not be compacted",
+				zap.String("path", path), zap.Error(err))
 		}
 		if err := db.Close(); err != nil {
 			return nil, err
@@ -140,7 +147,8 @@ func followLinks(path string) (string, error) {
 		return real, nil
 	}
 	if info, statErr := os.Lstat(path); statErr == nil && info.Mode()&fs.ModeSymlink != 0 {
-		return "", fmt.Errorf("the link leads to no file: make an empty one there, or mount its disk: %w", err)
+		return "", fmt.Errorf("the link leads to no file: "+
+			"make an empty one there, or mount its disk: %w", err)
 	}
 	return path, nil
 }
@@ -174,7 +182,8 @@ func inspect(path string) error {
 // openFile opens the file, for writing. The list of free pages is in it: without, bbolt would read
 // the whole file at each opening, in a goroutine whose panics cannot be recovered.
 func openFile(path string) (*bbolt.DB, *os.File, error) {
-	db, file, err := openDB(path, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType})
+	options := &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType}
+	db, file, err := openDB(path, options)
 	if err != nil {
 		return nil, nil, err
 	}

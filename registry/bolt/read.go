@@ -37,7 +37,8 @@ func (s *Store) Members(ctx context.Context, limit int, sets ...registry.Key) ([
 		cursor := tx.Bucket(bucketSets).Cursor()
 		for i, set := range sets {
 			prefix := setPrefix(set)
-			for k, v := cursor.Seek(prefix); bytes.HasPrefix(k, prefix) && len(members[i]) < limit; k, v = cursor.Next() {
+			k, v := cursor.Seek(prefix)
+			for ; bytes.HasPrefix(k, prefix) && len(members[i]) < limit; k, v = cursor.Next() {
 				if readTime(v) > now {
 					members[i] = append(members[i], string(k[len(prefix):]))
 				}
@@ -72,7 +73,8 @@ func (s *Store) Due(ctx context.Context, limit int) ([]registry.Key, error) {
 func (s *Store) Owing(ctx context.Context, after registry.Key, limit int) ([]registry.Key, error) {
 	return read(ctx, s, func(tx *bbolt.Tx) (owing []registry.Key) {
 		cursor := tx.Bucket(bucketOwing).Cursor()
-		for k, _ := cursor.Seek([]byte(after)); k != nil && len(owing) < limit; k, _ = cursor.Next() {
+		k, _ := cursor.Seek([]byte(after))
+		for ; k != nil && len(owing) < limit; k, _ = cursor.Next() {
 			if key := registry.Key(k); key > after {
 				owing = append(owing, key)
 			}

@@ -14,10 +14,12 @@ var (
 	bucketRecords = []byte("records") // key -> header, value
 	bucketSets    = []byte("sets")    // set and member, as memberKey has it -> when it expires
 	bucketWakes   = []byte("wakes")   // time, key: of records that Due lists
-	bucketExpires = []byte("expires") // time, then the key of records or members, after a byte that says of which
+	bucketExpires = []byte("expires") // time, ofRecord or ofMember, then the key of that
 	bucketOwing   = []byte("owing")   // keys of records that owe something
 
-	allBuckets = [][]byte{bucketMeta, bucketRecords, bucketSets, bucketWakes, bucketExpires, bucketOwing}
+	allBuckets = [][]byte{
+		bucketMeta, bucketRecords, bucketSets, bucketWakes, bucketExpires, bucketOwing,
+	}
 )
 
 const (

@@ -53,7 +53,8 @@ var (
 func newStore(db *bbolt.DB, file *os.File, now func() time.Time, logger *zap.Logger) *Store {
 	s := &Store{
 		db: db, file: file, logger: logger, now: now, maxEdits: maxEdits,
-		jobs: make(chan *job), quit: make(chan struct{}), idle: make(chan struct{}), broken: make(chan struct{}),
+		jobs: make(chan *job), quit: make(chan struct{}),
+		idle: make(chan struct{}), broken: make(chan struct{}),
 	}
 	s.closing = sync.OnceValue(s.shut)
 	go s.writer()

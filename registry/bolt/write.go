@@ -216,7 +216,8 @@ func (w *writing) edit(edit *registry.Edit) (tell bool, editErr, err error) {
 		if _, there := w.get(create.Key); there != nil {
 			continue
 		}
-		if err := w.put(create.Key, &registry.Change{Value: create.Value, Expires: create.Expires}); err != nil {
+		change := &registry.Change{Value: create.Value, Expires: create.Expires}
+		if err := w.put(create.Key, change); err != nil {
 			return false, nil, err
 		}
 	}
@@ -263,7 +264,8 @@ func (w *writing) put(key registry.Key, change *registry.Change) error {
 
 // list enters a record into the indexes.
 func (w *writing) list(h header, key []byte, owing bool) error {
-	if err := w.tx.Bucket(bucketExpires).Put(timeKey(h.expires, []byte{ofRecord}, key), nil); err != nil {
+	entry := timeKey(h.expires, []byte{ofRecord}, key)
+	if err := w.tx.Bucket(bucketExpires).Put(entry, nil); err != nil {
 		return err
 	}
 	if owing {
@@ -279,7 +281,8 @@ func (w *writing) list(h header, key []byte, owing bool) error {
 
 // unlist takes a record out of the indexes.
 func (w *writing) unlist(h header, key []byte) error {
-	if err := w.tx.Bucket(bucketExpires).Delete(timeKey(h.expires, []byte{ofRecord}, key)); err != nil {
+	entry := timeKey(h.expires, []byte{ofRecord}, key)
+	if err := w.tx.Bucket(bucketExpires).Delete(entry); err != nil {
 		return err
 	}
 	if err := w.tx.Bucket(bucketOwing).Delete(key); err != nil {
@@ -295,7 +298,8 @@ func (w *writing) mark(mark registry.Mark) error {
 	sets := w.tx.Bucket(bucketSets)
 	key := memberKey(mark.Set, mark.Member)
 	before := readTime(sets.Get(key))
-	if before == 0 && mark.Expires.IsZero() || !mark.Expires.IsZero() && mark.Expires.UnixMilli() <= before {
+	if before == 0 && mark.Expires.IsZero() ||
+		!mark.Expires.IsZero() && mark.Expires.UnixMilli() <= before {
 		return nil
 	}
 	w.wrote = true
@@ -320,7 +324,8 @@ func (w *writing) sweep(limit int) (swept int, err error) {
 	now := w.now.UnixMilli()
 	var over [][]byte
 	cursor := w.tx.Bucket(bucketExpires).Cursor()
-	for k, _ := cursor.First(); len(k) > 9 && len(over) < limit && readTime(k[:8]) <= now; k, _ = cursor.Next() {
+	k, _ := cursor.First()
+	for ; len(k) > 9 && len(over) < limit && readTime(k[:8]) <= now; k, _ = cursor.Next() {
 		over = append(over, append([]byte(nil), k...))
 	}
 	for _, k := range over {

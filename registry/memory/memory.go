@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -51,8 +50,11 @@ const degree = 32
 // New returns an empty store. now is its clock.
 func New(now func() time.Time) *Store {
 	return &Store{
-		now: now, records: make(map[registry.Key]*registry.Change), sets: make(map[registry.Key]map[string]time.Time),
-		wakes: btree.NewG(degree, moment.less), expires: btree.NewG(degree, moment.less),
+		now:     now,
+		records: make(map[registry.Key]*registry.Change),
+		sets:    make(map[registry.Key]map[string]time.Time),
+		wakes:   btree.NewG(degree, moment.less),
+		expires: btree.NewG(degree, moment.less),
 	}
 }
 
@@ -240,7 +242,7 @@ func (s *Store) Owing(ctx context.Context, after registry.Key, limit int) ([]reg
 			owing = append(owing, key)
 		}
 	}
-	slices.SortFunc(owing, func(a, b registry.Key) int { return strings.Compare(string(a), string(b)) })
+	slices.Sort(owing)
 	return owing[:min(limit, len(owing))], nil
 }
 
