@@ -48,7 +48,7 @@ type site struct {
 	provider     *handlers.Provider
 	endpoints    *handlers.Claim
 	clients      *clients.Clients
-	checkSession *check.CheckSession
+	checkSession *check.Endpoint
 	endSession   *logout.EndSession
 	sessionState handlers.SessionState
 	discovery    discovery.Discovery
@@ -65,7 +65,8 @@ type site struct {
 func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 	s = &site{
 		clients:      &clients.Clients{List: h.Clients, File: h.ClientsFile},
-		checkSession: h.CheckSession, endSession: h.EndSession, sessionState: h.SessionState,
+		checkSession: &check.Endpoint{Path: h.CheckSession.Path, SessionState: h.SessionState},
+		endSession:   h.EndSession, sessionState: h.SessionState,
 		paths: new(handlers.Paths), pushed: new(signin.Pushed),
 		endpoints: app.run.endpoints.Provisioned(),
 	}
@@ -82,7 +83,7 @@ func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 		return s, err
 	}
 	s.addProvider(app, h, env)
-	keys := &opkeys.Keys{URI: h.JWKSURI, As: s.provider.As, Learnt: s.backChannel.SawKeys}
+	keys := &opkeys.Keys{URI: h.JWKSURI, As: s.provider.As, Discovered: s.backChannel.ObserveKeys}
 	keys.Setup(env)
 	s.addSignIn(app, h, keys)
 	s.addBackChannel(keys)
@@ -121,7 +122,7 @@ func (s *site) env(app *App, h *Handler, logger *zap.Logger) handlers.Env {
 		IdleTimeout:     time.Duration(h.IdleTimeout),
 		Notifies:        s.backChannel.Notifies,
 		Wake:            s.backChannel.Wake,
-		SawIDToken:      s.backChannel.SawIDToken,
+		SawIDToken:      s.backChannel.ObserveIDToken,
 		Logger:          logger,
 		LogSubject:      h.LogSubject,
 		Now:             clock.Now,
@@ -162,8 +163,7 @@ func (s *site) addSignIn(app *App, h *Handler, keys *opkeys.Keys) {
 		Issuers: app.allIssuers, OPKeys: keys, Clients: s.clients,
 	}
 	s.token.SessionState, s.token.Redemptions, s.token.OPKeys = s.sessionState, redemptions, keys
-	s.checkSession.SessionState = s.sessionState
-	s.discovery.Learn = s.discovered
+	s.discovery.Observe = s.discovered
 }
 
 // addBackChannel makes what publishes keys, and what registers clients.
@@ -197,7 +197,7 @@ func (s *site) setup(env handlers.Env) {
 // serve sends a request to where its path belongs.
 func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	op := s.provider.Find(r, next)
-	s.arrivals.See(r)
+	s.arrivals.Observe(r)
 	if op == nil {
 		if candidate := s.provider.Candidate(r); candidate != nil {
 			return s.discovery.Serve(candidate, w, r, next, s.members)
@@ -208,7 +208,7 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 		s.provider.Refresh(r, next)
 		return next.ServeHTTP(w, r)
 	}
-	s.backChannel.See(op)
+	s.backChannel.Observe(op)
 	s.backChannel.Recall(op, r, next)
 	switch path := r.URL.Path; {
 	case s.checkSession.Serves(op, path):
@@ -240,7 +240,7 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 func (s *site) discovered(op *handlers.OP, r *http.Request, document []byte) *handlers.OP {
 	known := s.provider.Learn(op, r, document)
 	if known != nil {
-		s.backChannel.See(known)
+		s.backChannel.Observe(known)
 	}
 	return known
 }

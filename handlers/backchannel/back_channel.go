@@ -168,8 +168,8 @@ func (b *BackChannel) lastOP() *handlers.OP {
 
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// ValidateBackChannel tells why times cannot be used; zero ones stand for the defaults.
-func ValidateBackChannel(retryFor, redirectWait time.Duration) error {
+// ValidateTimes tells why times cannot be used; zero ones stand for the defaults.
+func ValidateTimes(retryFor, redirectWait time.Duration) error {
 	var errs []error
 	if retryFor != 0 && (retryFor < MinRetryFor || retryFor > MaxRetryFor) {
 		errs = append(errs, fmt.Errorf("retry_for is %s, but must be %s to %s", retryFor, MinRetryFor, MaxRetryFor))
@@ -201,8 +201,8 @@ func (b *BackChannel) Notifies(op *handlers.OP) bool {
 // LogsSubject reports whether the log of its site says who users are.
 func (b *BackChannel) LogsSubject() bool { return b.env.LogSubject }
 
-// See notes what is known of the OP, for notices that are due without any request.
-func (b *BackChannel) See(op *handlers.OP) {
+// Observe notes what is known of the OP, for notices that are due without any request.
+func (b *BackChannel) Observe(op *handlers.OP) {
 	before := b.op.Load()
 	if before == op || !b.op.CompareAndSwap(before, op) {
 		return

@@ -52,7 +52,7 @@ func (j *JWKS) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request, ne
 	op = op.KeysAt(r.URL.Path)
 	return exchange.DocumentEdit{
 		Edit: func(document []byte) ([]byte, error) {
-			j.BackChannel.OPKeys.Learn(op, r, document)
+			j.BackChannel.OPKeys.Observe(op, r, document)
 			if !j.BackChannel.Enabled(op) {
 				return nil, nil
 			}

@@ -93,7 +93,7 @@ func (s *told) restart() {
 	}
 	s.j = &backchannel.JWKS{BackChannel: s.b}
 	s.j.Setup(s.w.Env)
-	s.b.See(s.op)
+	s.b.Observe(s.op)
 }
 
 // get asks for the JWK Set, as a client does.
@@ -136,7 +136,7 @@ func (s *told) adds() bool {
 
 // sees is an ID token of a client, with a kid or without, as its algorithm says.
 func (s *told) sees(client string, token tokens.IDToken) {
-	s.b.SawIDToken(s.t.Context(), s.op, client, token)
+	s.b.ObserveIDToken(s.t.Context(), s.op, client, token)
 }
 
 var (
@@ -296,7 +296,7 @@ func TestWhatAnotherHandlerSawCounts(t *testing.T) {
 	}
 	other := &backchannel.BackChannel{Configured: true, Adopt: func(string) {}, Clients: &clients.Clients{}}
 	other.Setup(s.w.Env)
-	other.SawIDToken(s.t.Context(), s.op, handlerstest.ClientID, namedToken)
+	other.ObserveIDToken(s.t.Context(), s.op, handlerstest.ClientID, namedToken)
 	if !s.adds() {
 		t.Error("keys are not added")
 	}
@@ -407,7 +407,7 @@ func TestTheOPIsAskedForItsKeysWhereOneMayBeOurs(t *testing.T) {
 	for _, given := range []bool{true, false} {
 		x := handlerstest.NewExit(t)
 		s := newTold(t, signingKeys(t, x.Key), given)
-		s.b.OPKeys = &opkeys.Keys{Learnt: s.b.SawKeys}
+		s.b.OPKeys = &opkeys.Keys{Discovered: s.b.ObserveKeys}
 		s.b.OPKeys.Setup(s.w.Env)
 		for range 3 {
 			s.b.Recall(x.W.OP, httptest.NewRequest(http.MethodGet, handlerstest.Issuer+"/anything", nil), reply.Handler(x.OP))
@@ -443,10 +443,10 @@ func TestTheOPsOwnKeySignsWhereverItIsPublished(t *testing.T) {
 		s := newTold(t, signingKeys(t, tt.ours), true)
 		s.op = handlerstest.KnownOP(t, handlerstest.Issuer, handlers.Metadata{JWKSURI: "https://keys.example.com/"})
 		s.b.OPKeys = &opkeys.Keys{URI: tt.configured}
-		s.b.See(s.op)
+		s.b.Observe(s.op)
 		s.sees(handlerstest.ClientID, namedToken)
 		if tt.seen {
-			s.b.SawKeys(s.op, []byte(documentOf(t, opKey)))
+			s.b.ObserveKeys(s.op, []byte(documentOf(t, opKey)))
 		}
 		if got := s.b.Notifies(s.op); got != tt.want {
 			t.Errorf("%s: told: %v", name, got)
@@ -585,7 +585,7 @@ func TestDiscoverySaysThatTokensNameSessionsAsSoonAsThatIsKnown(t *testing.T) {
 			s := newTold(t, signingKeys(t, handlerstest.NewKey(t, "ours")), false, handlerstest.NewKey(t, "1"))
 			s.b.IDTokens = tt.known
 			s.op = handlerstest.KnownOP(t, handlerstest.Issuer, handlers.Metadata{JWKSURI: handlerstest.Issuer + "/jwks", ClaimsSupported: tt.claims})
-			s.b.See(s.op)
+			s.b.Observe(s.op)
 			if got := says(s); got != tt.want {
 				t.Errorf("it is said: %v", got)
 			}

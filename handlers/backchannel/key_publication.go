@@ -65,9 +65,9 @@ func (b *BackChannel) Recall(op *handlers.OP, r *http.Request, next caddyhttp.Ha
 	}
 }
 
-// SawIDToken notes what the OP's ID tokens name. Where that is news, it is recorded before the
+// ObserveIDToken notes what the OP's ID tokens name. Where that is news, it is recorded before the
 // client has the token: what is owed to that client can be signed then, also after a restart.
-func (b *BackChannel) SawIDToken(ctx context.Context, op *handlers.OP, clientID string, token tokens.IDToken) {
+func (b *BackChannel) ObserveIDToken(ctx context.Context, op *handlers.OP, clientID string, token tokens.IDToken) {
 	of := b.Of(op, token.Issuer)
 	of.seen.sawToken(ctx, of.name(op), clientID, token)
 	b.checkAlgorithm(ctx, op, clientID, token.Algorithm)
@@ -104,8 +104,8 @@ func (b *BackChannel) Algorithms() []string {
 	return tokens.GeneratedAlgorithms()
 }
 
-// SawKeys notes the OP's keys.
-func (b *BackChannel) SawKeys(op *handlers.OP, document []byte) {
+// ObserveKeys notes the OP's keys.
+func (b *BackChannel) ObserveKeys(op *handlers.OP, document []byte) {
 	if names, err := tokens.ParseKeyNames(document); err == nil {
 		b = b.Of(op, op.DocumentIssuer)
 		b.seen.sawKeys(b.name(op), names)

@@ -30,7 +30,7 @@ func TestThePlaceOfADocumentIsRememberedInTheRegistry(t *testing.T) {
 		sees, has string
 	}{{0, "shop", "shop"}, {0, "wiki", "shop"}, {backchannel.DocumentAgain, "app", "app"}} {
 		c.W.Clock.Advance(step.after)
-		b.See(c.Find("/application/o/" + step.sees + handlers.WellKnown))
+		b.Observe(c.Find("/application/o/" + step.sees + handlers.WellKnown))
 		if facts, err := c.W.Env.Registry.Facts(t.Context(), handlerstest.Slugs); err != nil || facts.Discovery != "/application/o/"+step.has+handlers.WellKnown {
 			t.Errorf("after %s, recorded is %s, %v", step.sees, facts.Discovery, err)
 		}
@@ -59,13 +59,13 @@ func TestWhatTheIDTokensOfOneIssuerLackIsNothingToAnother(t *testing.T) {
 	j := &backchannel.JWKS{BackChannel: b}
 	j.Setup(c.W.Env)
 	for _, client := range []string{"shop", "wiki"} {
-		b.See(c.Find("/application/o/" + client + handlers.WellKnown))
+		b.Observe(c.Find("/application/o/" + client + handlers.WellKnown))
 	}
 	op := c.P.Named()
 	for client, token := range map[string]tokens.IDToken{
 		"shop": {Issuer: handlerstest.Issuer + "/application/o/shop/", KeyID: "1", SessionID: "a"}, "wiki": {Issuer: handlerstest.Issuer + "/application/o/wiki/"},
 	} {
-		b.SawIDToken(t.Context(), op, client, token)
+		b.ObserveIDToken(t.Context(), op, client, token)
 	}
 	for client, want := range map[string]bool{"shop": true, "wiki": false} {
 		path := "/application/o/" + client + "/jwks/"
@@ -141,7 +141,7 @@ func TestTheDaysOfWhatIDTokensHaveAreRecorded(t *testing.T) {
 func TestThatATokenHasNoKidIsRecordedBeforeTheClientHasIt(t *testing.T) {
 	w := handlerstest.NewWorld(t)
 	b := w.BackChannel(new(clients.Clients))
-	w.Env.SawIDToken = b.SawIDToken
+	w.Env.SawIDToken = b.ObserveIDToken
 	a := handlerstest.NewAgent(t, w)
 	a.SignIn("c")
 	recorded := false
@@ -248,7 +248,7 @@ func TestWhatServersSawIsMerged(t *testing.T) {
 	up()
 	s.w.Clock.Advance(backchannel.FactsRetryIn)
 	s.sees("mail", namedToken)
-	other.SawIDToken(t.Context(), s.op, "shop", tokens.IDToken{KeyID: "1"})
+	other.ObserveIDToken(t.Context(), s.op, "shop", tokens.IDToken{KeyID: "1"})
 	today := old.Sid.Add(backchannel.FactsDay)
 	if got, want := s.facts(), (registry.Facts{Kid: today, NoKid: old.NoKid, Sid: today, NoSid: today}); got != want {
 		t.Errorf("recorded is %+v, want %+v", got, want)

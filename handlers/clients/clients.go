@@ -165,7 +165,7 @@ func (c *Clients) succeeded(clients int) {
 }
 
 // Known are the clients of the configuration and the file, by their IDs.
-func (c *Clients) Known() []Client {
+func (c *Clients) Listed() []Client {
 	all := make(map[string]Client)
 	maps.Copy(all, c.listed().Clients)
 	maps.Copy(all, c.Configured.Clients)

@@ -13,9 +13,9 @@ import (
 // A Discovery adds to the OP's discovery document what is served in front of the OP (OpenID
 // Connect Discovery 1.0, section 3).
 type Discovery struct {
-	// Learn is given each document that passes, with the OP and the request that it answers, and
+	// Observe is given each document that passes, with the OP and the request that it answers, and
 	// returns the OP as it is known then; nil: the document is none of the OP's.
-	Learn func(op *handlers.OP, r *http.Request, document []byte) *handlers.OP
+	Observe func(op *handlers.OP, r *http.Request, document []byte) *handlers.OP
 
 	env handlers.Env
 }
@@ -28,7 +28,7 @@ func (d *Discovery) Setup(env handlers.Env) { d.env = env }
 func (d *Discovery) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, members func(*handlers.OP) []exchange.Member) error {
 	return exchange.DocumentEdit{
 		Edit: func(document []byte) ([]byte, error) {
-			if op = d.Learn(op, r, document); op == nil {
+			if op = d.Observe(op, r, document); op == nil {
 				return nil, nil
 			}
 			view, err := op.OfDocument(document)

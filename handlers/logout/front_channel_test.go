@@ -109,7 +109,7 @@ func TestDiscoveryNamesTheFrontChannelOfOurOwnEndpointOnly(t *testing.T) {
 	} {
 		x := handlerstest.NewExit(t, tt.configure)
 		for _, sid := range []string{"1", ""} { // the latter counts for a month
-			x.E.BackChannel.SawIDToken(t.Context(), x.W.OP, handlerstest.ClientID, tokens.IDToken{SessionID: sid})
+			x.E.BackChannel.ObserveIDToken(t.Context(), x.W.OP, handlerstest.ClientID, tokens.IDToken{SessionID: sid})
 			supported, sessions := false, false
 			for _, m := range x.E.Members(handlerstest.KnownOP(t, handlerstest.Issuer, tt.metadata)) {
 				supported = supported || m.Name == "frontchannel_logout_supported"

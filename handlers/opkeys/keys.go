@@ -23,7 +23,7 @@ import (
 const (
 	// how old they get before they are asked for again, behind the requests
 	keysMaxAge   = 10 * time.Minute
-	KeysInterval = 30 * time.Second // between two questions because of unknown keys
+	Interval = 30 * time.Second // between two questions because of unknown keys
 	// between two looks into the registry because of unknown keys
 	keysLookIn = 5 * time.Second
 	// how long a key that has left the set is known, for hints only
@@ -40,8 +40,8 @@ type Keys struct {
 	URI string
 	// As returns the OP as one of its issuers has it; nil: it has one.
 	As func(op *handlers.OP, issuer string, r *http.Request, next caddyhttp.Handler) *handlers.OP
-	// Learnt is told the document each time that it was fetched; nil: nobody is.
-	Learnt func(op *handlers.OP, document []byte)
+	// Discovered is told the document each time that it was fetched; nil: nobody is.
+	Discovered func(op *handlers.OP, document []byte)
 
 	env handlers.Env
 
@@ -99,7 +99,7 @@ func (k *Keys) of(op *handlers.OP) *Keys {
 	}
 	k.Mu.Lock()
 	defer k.Mu.Unlock()
-	return k.sets.Get(op.DocumentIssuer+" "+op.JWKSURI, func() *Keys { return &Keys{Learnt: k.Learnt, env: k.env} })
+	return k.sets.Get(op.DocumentIssuer+" "+op.JWKSURI, func() *Keys { return &Keys{Discovered: k.Discovered, env: k.env} })
 }
 
 // Find returns the OP's keys, current and retired. A kid that is not among them has the OP asked,
@@ -207,7 +207,7 @@ func (k *Keys) ask(op *handlers.OP, r *http.Request, next caddyhttp.Handler) (fl
 			return nil
 		}
 		return &handlers.Inquiry[keyDocument]{
-			Fetch: fetch, Every: KeysInterval,
+			Fetch: fetch, Every: Interval,
 			Keep:   func(d keyDocument) func() { return k.keep(op, d) },
 			Failed: func(err error, worse bool) { k.logFailure(op, err, worse) },
 		}
@@ -283,9 +283,9 @@ func (k *Keys) wants() bool {
 	return k.URI == "" && !fresh
 }
 
-// Learn takes the keys from an answer of the OP that passes through to a client, as if we had
+// Observe takes the keys from an answer of the OP that passes through to a client, as if we had
 // asked for them. The client does not wait for the registry.
-func (k *Keys) Learn(op *handlers.OP, r *http.Request, document []byte) {
+func (k *Keys) Observe(op *handlers.OP, r *http.Request, document []byte) {
 	k = k.of(op)
 	if k == nil || k.URI != "" || r.URL.RawQuery != "" || !k.wants() && k.isLatest(document) {
 		return
@@ -293,7 +293,7 @@ func (k *Keys) Learn(op *handlers.OP, r *http.Request, document []byte) {
 	if set, err := tokens.ParseKeySet(document); err == nil && set.Len() > 0 {
 		k.Mu.Lock()
 		defer k.Mu.Unlock()
-		k.Answered(k.env.Now().Add(KeysInterval))
+		k.Answered(k.env.Now().Add(Interval))
 		go k.keep(op, keyDocument{document, set})()
 	}
 }
@@ -323,8 +323,8 @@ func (k *Keys) settle(op *handlers.OP, d keyDocument, now time.Time) {
 	k.Mu.Lock()
 	due := digest != k.digest || now.Sub(k.recorded) >= keysRecorded
 	k.Mu.Unlock()
-	if k.Learnt != nil {
-		k.Learnt(op, d.document)
+	if k.Discovered != nil {
+		k.Discovered(op, d.document)
 	}
 	if n := d.set.TooLarge(); n > 0 && due {
 		k.env.Logger.Warn("RSA keys of the OP with more than 4096 bits are not used: no token signed by them is verified",
