@@ -85,7 +85,7 @@ func (s *told) restart() {
 		Keys: func(context.Context) (*tokens.SigningKeys, error) { return s.keys, nil },
 	}
 	if s.given {
-		s.b.Given = s.keys
+		s.b.ConfiguredKeys = s.keys
 	}
 	s.b.Setup(s.w.Env)
 	if err := s.b.Clients.Setup(s.w.Env); err != nil {
@@ -277,7 +277,7 @@ func TestNoKeysAreAddedWhileItIsNotKnownWhatWasSeen(t *testing.T) {
 			t.Error("keys are added")
 		}
 	}
-	if _, _, err := s.sign(handlerstest.ClientID); !errors.Is(err, backchannel.ErrUnknownPast) || errors.Is(err, notify.ErrCannotSign) {
+	if _, _, err := s.sign(handlerstest.ClientID); !errors.Is(err, backchannel.ErrFactsUnavailable) || errors.Is(err, notify.ErrCannotSign) {
 		t.Errorf("signing: %v", err)
 	}
 	if lines := s.logged("the OP's keys pass as they came: clients cannot verify"); len(lines) != 1 {
@@ -421,7 +421,7 @@ func TestTheOPIsAskedForItsKeysWhereOneMayBeOurs(t *testing.T) {
 		if got := x.Fetches.Load(); got != 1 {
 			t.Errorf("configured: %v: it was asked %d times", given, got)
 		}
-		if view := s.b.View().Load(); view.OPOwned() != given {
+		if view := s.b.Publication(); view.OPOwned() != given {
 			t.Errorf("configured: %v: the OP's own key: %v", given, view.OPOwned())
 		}
 	}
@@ -657,7 +657,7 @@ func TestWhetherIDTokensNameSessionsDoesNotFlap(t *testing.T) {
 			t.Errorf("step %d: %v", i, !step.want)
 		}
 		s.restart()
-		s.b.Seen().Refresh(t.Context(), handlerstest.Issuer)
+		s.b.Facts().Refresh(t.Context(), handlerstest.Issuer)
 		if named() != step.want {
 			t.Errorf("step %d, after a restart: %v", i, !step.want)
 		}
