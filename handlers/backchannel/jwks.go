@@ -149,10 +149,12 @@ func (j *JWKS) logFailure(op *handlers.OP, err error) {
 	switch {
 	case failure == *logged:
 	case errors.Is(err, errKidUnobserved):
-		j.env.Logger.Info("the OP's keys pass as they came for now: adding others could break sign-ins",
+		j.env.Logger.Info("the OP's keys pass as they came for now: "+
+			"adding others could break sign-ins",
 			zap.String("issuer", op.DocumentIssuer), zap.Error(err))
 	case err != nil:
-		j.env.Logger.Error("the OP's keys pass as they came: clients cannot verify logout tokens by them",
+		j.env.Logger.Error("the OP's keys pass as they came: "+
+			"clients cannot verify logout tokens by them",
 			zap.String("issuer", op.DocumentIssuer), zap.Error(err))
 	}
 	*logged = failure

@@ -122,8 +122,8 @@ func (b *BackChannel) logBlocked(op *handlers.OP) {
 
 // What keeps clients from being notified, and what an operator can do about it.
 const (
-	blockedElsewhere = "clients cannot be told of sign-outs: the OP's jwks_uri is missing or not on " +
-		"the issuer's origin, so that the signing key cannot be published there"
+	blockedElsewhere = "clients cannot be told of sign-outs: the OP's jwks_uri is missing or not " +
+		"on the issuer's origin, so that the signing key cannot be published there"
 	blockedNameless = "clients are not told of sign-outs: the OP's ID tokens name no key (kid), " +
 		"or one of its keys has none, so that adding keys to them would break its sign-ins: " +
 		"use the OP's own key as signing_key, or have the OP name its keys"
@@ -155,7 +155,8 @@ func (b *BackChannel) hasKeysURI() bool { return b.OPKeys != nil && b.OPKeys.URI
 
 var (
 	// errFactsUnavailable says that it is unknown what was observed of the OP before a restart.
-	errFactsUnavailable = errors.New("what was seen of the OP before cannot be had from the registry")
+	errFactsUnavailable = errors.New(
+		"what was seen of the OP before cannot be had from the registry")
 	// errKeysUnlocated says that it is unknown whether the OP's keys are where ours can join them:
 	// no request has come for them yet, and none to the OP since the start.
 	errKeysUnlocated = errors.New("it is not known yet where the OP's keys are")

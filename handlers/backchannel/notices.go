@@ -118,7 +118,8 @@ func (n *Notices) Token(ctx context.Context, owed registry.PendingNotice) (strin
 	}
 	sub, sid := client.Names(owed.Sub, owed.Sid)
 	token, err := keys.Sign(tokens.LogoutToken{
-		Issuer: issuer, ClientID: owed.ClientID, Subject: sub, SessionID: sid, IssuedAt: b.env.Now(),
+		Issuer: issuer, ClientID: owed.ClientID, Subject: sub, SessionID: sid,
+		IssuedAt: b.env.Now(),
 	}, cmp.Or(client.IDTokenSignedResponseAlg, owed.IDToken.Algorithm))
 	if errors.Is(err, tokens.ErrNoSigningKey) || certain && errors.Is(err, tokens.ErrWithheld) {
 		err = fmt.Errorf("%w: %w", notify.ErrCannotSign, err)

@@ -126,8 +126,8 @@ func (f *opFacts) observeKeys(issuer string, names tokens.KeyNames) observed {
 	return f.observed
 }
 
-// observeDocument notes where a discovery document of the OP is. One is enough, but it may be gone one
-// day: now and then, another takes its place.
+// observeDocument notes where a discovery document of the OP is. One is enough, but it may be gone
+// one day: now and then, another takes its place.
 func (f *opFacts) observeDocument(ctx context.Context, issuer, path string) {
 	f.note(ctx, issuer, func(s *observed) {
 		if now := f.env.Now(); now.Sub(f.documentSeen) >= documentAgain {

@@ -84,8 +84,8 @@ func (b *BackChannel) checkSID(ctx context.Context, op *handlers.OP, clientID, s
 	if why := b.lacksSID(op, client); len(why) > 0 && b.warned.First(key) {
 		b.env.Logger.Warn("client cannot be notified of sign-outs",
 			zap.String("issuer", op.Issuer), zap.String("client_id", clientID),
-			zap.Strings("why", why), zap.String("advice", "have the OP put a sid into the ID tokens "+
-				"of that client, or take the setting away from it"))
+			zap.Strings("why", why), zap.String("advice", "have the OP put a sid into the ID "+
+				"tokens of that client, or take the setting away from it"))
 	}
 }
 

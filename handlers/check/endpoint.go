@@ -17,8 +17,8 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
-// CheckSession configures the check page, which RPs load in a hidden frame (the OP iframe of OpenID
-// Connect Session Management 1.0, section 3.2).
+// CheckSession configures the check page, which RPs load in a hidden frame: the OP iframe of
+// OpenID Connect Session Management 1.0 (section 3.2).
 type CheckSession struct {
 	// The path of the check page on the issuer's origin; it is the `check_session_iframe` of the
 	// discovery document, unless the OP has one of its own. It must begin with a slash, and be
@@ -131,7 +131,8 @@ func (p *page) serve(w http.ResponseWriter, r *http.Request) {
 		header[field] = []string{value} // a slice of its own: handlers in front may change it
 	}
 	header.Del("X-Frame-Options")
-	if r.Method == http.MethodGet && len(r.Header["If-None-Match"]) == 0 && len(r.Header["Range"]) == 0 {
+	whole := len(r.Header["If-None-Match"]) == 0 && len(r.Header["Range"]) == 0
+	if r.Method == http.MethodGet && whole {
 		_, _ = w.Write(p.Body) // at once: ServeContent copies through a buffer, in two writes
 		return
 	}

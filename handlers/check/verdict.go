@@ -45,7 +45,8 @@ func readQuestion(w http.ResponseWriter, r *http.Request) (question, error) {
 		}
 	}
 	q := question{
-		form.Get("client_id"), form.Get("session_state"), form.Get("origin"), form.Get("browser_state"),
+		form.Get("client_id"), form.Get("session_state"), form.Get("origin"),
+		form.Get("browser_state"),
 	}
 	if len(form["browser_state"]) > 1 || len(q.sessionState) > handlers.MaxSessionState {
 		return question{}, errNoQuestion

@@ -109,7 +109,8 @@ func (c Client) Validate() error {
 	case len(c.PostLogoutRedirectURIs) > maxClientURIs:
 		return c.invalid("more than %d post_logout_redirect_uris", maxClientURIs)
 	case c.LogoutToken == LogoutTokenSub && c.BackChannelLogoutSessionRequired:
-		return c.invalid("logout_token is sub, but backchannel_logout_session_required needs the sid")
+		return c.invalid("logout_token is sub, " +
+			"but backchannel_logout_session_required needs the sid")
 	}
 	for i, uri := range c.PostLogoutRedirectURIs {
 		if reason := c.refuses(uri); reason != "" {
@@ -148,7 +149,8 @@ func (c Client) validateWeb(name, uri string) error {
 	if reason := c.refuses(uri); reason != "" {
 		return c.invalid("%s %s", name, reason)
 	}
-	if scheme, _, _ := strings.Cut(strings.ToLower(uri), ":"); scheme != "https" && scheme != "http" {
+	scheme, _, _ := strings.Cut(strings.ToLower(uri), ":")
+	if scheme != "https" && scheme != "http" {
 		return c.invalid("%s is no https URL", name)
 	}
 	return nil
@@ -196,7 +198,9 @@ func (c Client) Names(sub, sid string) (tokenSub, tokenSid string) {
 
 // MayReturnTo reports whether users may be sent to an address: it is registered, byte for byte
 // (RP-Initiated Logout 1.0, section 3).
-func (c Client) MayReturnTo(uri string) bool { return slices.Contains(c.PostLogoutRedirectURIs, uri) }
+func (c Client) MayReturnTo(uri string) bool {
+	return slices.Contains(c.PostLogoutRedirectURIs, uri)
+}
 
 // isVSCHAR reports whether a string is of the characters that client IDs are of (RFC 6749,
 // appendix A.1).

@@ -41,12 +41,13 @@ func (f *clientsFile) add(client Client) error {
 // isSame reports whether two looks at a file saw it unchanged: neither written nor replaced. A
 // nil look saw nothing.
 func isSame(a, b os.FileInfo) bool {
-	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+	return a != nil && b != nil && os.SameFile(a, b) &&
+		a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-// readClientsFile reads a file, and returns which state of it that was: nil if it could not be read,
-// so that it is tried again even if no change can be observed (the permission was missing, the disk
-// was unavailable).
+// readClientsFile reads a file, and returns which state of it that was: nil if it could not be
+// read, so that it is tried again even if no change can be observed (the permission was missing,
+// the disk was unavailable).
 func readClientsFile(path string) (*clientsFile, os.FileInfo, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -109,7 +110,8 @@ func parseClients(document []byte) (*clientsFile, error) {
 		if err := loaded.add(client); err != nil {
 			return nil, fmt.Errorf("client %d: %w", n, err)
 		}
-		loaded.unknown = unknownMembers(loaded.unknown, client.ID, document[start:decoder.InputOffset()])
+		text := document[start:decoder.InputOffset()]
+		loaded.unknown = unknownMembers(loaded.unknown, client.ID, text)
 	}
 	return loaded, nil
 }

@@ -54,11 +54,10 @@ func unknownMembers(before []unknownMember, id string, client []byte) []unknownM
 	}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		plain, _, _ := strings.Cut(name, "#")
-		isKnown := slices.ContainsFunc(clientMembers, func(known string) bool {
-			return strings.EqualFold(known, plain)
-		})
-		isListed := slices.ContainsFunc(before, func(m unknownMember) bool { return m.name == name })
-		if !isKnown && !isListed && len(before) < maxClientWarnings && len(name) <= maxClientName {
+		isKnown := slices.ContainsFunc(clientMembers, func(member string) bool {
+			return strings.EqualFold(member, plain)
+		}) || slices.ContainsFunc(before, func(m unknownMember) bool { return m.name == name })
+		if !isKnown && len(before) < maxClientWarnings && len(name) <= maxClientName {
 			before = append(before, unknownMember{name, id})
 		}
 	}

@@ -31,8 +31,9 @@ const (
 
 // Keys has the public keys of one OP. It is safe for concurrent use after Setup.
 type Keys struct {
-	// URI is the configured address of the keys, which is asked directly. Empty: they are where the
-	// provider metadata says, on the issuer's origin, and are asked for through the handlers behind.
+	// URI is the configured address of the keys, which is asked directly. Empty: they are where
+	// the provider metadata says, on the issuer's origin, and are asked for through the handlers
+	// behind.
 	URI string
 	// As returns the OP as one of its issuers has it; nil: it has one issuer.
 	As func(
@@ -72,8 +73,8 @@ func ValidateJWKSURI(uri string) error {
 		return nil
 	}
 	if _, err := sessionstate.Origin(uri); err != nil {
-		return fmt.Errorf("jwks_uri is %q, but must be a URL, such as https://op.example.com/jwks: %w",
-			uri, err)
+		return fmt.Errorf("jwks_uri is %q, but must be a URL, "+
+			"such as https://op.example.com/jwks: %w", uri, err)
 	}
 	return nil
 }

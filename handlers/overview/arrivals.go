@@ -80,7 +80,9 @@ func (a *Arrivals) observeOtherHost(op *handlers.OP, r *http.Request) {
 // Other endpoints of the OP may be there.
 func (a *Arrivals) observeOtherPath(op *handlers.OP, r *http.Request) {
 	path := r.URL.Path
-	isOthers := func(other *handlers.OP) bool { return other.Host == op.Host && other.HasDocument(path) }
+	isOthers := func(other *handlers.OP) bool {
+		return other.Host == op.Host && other.HasDocument(path)
+	}
 	if !op.HasDocument(op.Path+path) || op.HasDocument(path) ||
 		handlers.AnyOP(a.Issuers(), isOthers) || !a.isMissed(path) {
 		return

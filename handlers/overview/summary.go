@@ -68,7 +68,8 @@ func (s *Summary) log(op *handlers.OP) {
 		zap.String("session_state", s.sessionState(op)),
 		zap.String("end_session", s.endSession(op)),
 		zap.String("backchannel_logout", s.backChannel(op)),
-		zap.String("frontchannel_logout", status(op.HasFrontChannelLogout, s.EndSession.IsFramed(op))),
+		zap.String("frontchannel_logout",
+			status(op.HasFrontChannelLogout, s.EndSession.IsFramed(op))),
 		zap.String("login_cookie", cmp.Or(s.LoginCookie, "none")),
 	}
 	if !op.HasBackChannelLogout {

@@ -44,14 +44,16 @@ func member[T any](name string, documents ...document) (value T) {
 // document that has it.
 func clientOf(responded document, others ...document) clients.Client {
 	all := append([]document{responded}, others...)
+	text := func(name string) string { return member[string](name, all...) }
+	required := func(name string) bool { return member[bool](name, all...) }
 	return clients.Client{
 		ID:                                responded.id(),
 		PostLogoutRedirectURIs:            member[[]string]("post_logout_redirect_uris", all...),
-		BackChannelLogoutURI:              member[string]("backchannel_logout_uri", all...),
-		BackChannelLogoutSessionRequired:  member[bool]("backchannel_logout_session_required", all...),
-		FrontChannelLogoutURI:             member[string]("frontchannel_logout_uri", all...),
-		FrontChannelLogoutSessionRequired: member[bool]("frontchannel_logout_session_required", all...),
-		IDTokenSignedResponseAlg:          member[string]("id_token_signed_response_alg", all...),
+		BackChannelLogoutURI:              text("backchannel_logout_uri"),
+		BackChannelLogoutSessionRequired:  required("backchannel_logout_session_required"),
+		FrontChannelLogoutURI:             text("frontchannel_logout_uri"),
+		FrontChannelLogoutSessionRequired: required("frontchannel_logout_session_required"),
+		IDTokenSignedResponseAlg:          text("id_token_signed_response_alg"),
 	}
 }
 

@@ -89,7 +89,8 @@ func (g *Registration) Serve(
 
 // serve holds a response that says what is registered now.
 func (g *Registration) serve(
-	w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, edit func([]byte) ([]byte, error),
+	w http.ResponseWriter, r *http.Request, next caddyhttp.Handler,
+	edit func([]byte) ([]byte, error),
 ) error {
 	e := exchange.DocumentEdit{Edit: edit, Failed: func(err error) {
 		g.env.Logger.Warn("the answer to a registration passes as it came", zap.Error(err))
