@@ -131,7 +131,7 @@ func (b *BackChannel) Setup(env handlers.Env) {
 		}
 		if address.IsValid() && !b.Guard.Permits(address) {
 			env.Logger.Warn("the backchannel_logout_uri of a client is at an address that is not "+
-				"public: to have it told, add the address to allow_private",
+				"public: to have it notified, add the address to allow_private",
 				zap.String("client_id", client.ID), zap.String("host", u.Hostname()))
 		}
 	}

@@ -80,7 +80,7 @@ func (j *JWKS) Serve(
 }
 
 // errKidUnobserved says that keys are not added yet.
-var errKidUnobserved = errors.New("no ID token was seen that names its key (kid)")
+var errKidUnobserved = errors.New("no ID token was observed that names its key (kid)")
 
 // merge returns the document with our keys; nil: as it came, since nothing is to be added.
 func (j *JWKS) merge(ctx context.Context, op *handlers.OP, document []byte) ([]byte, error) {

@@ -155,8 +155,7 @@ func (b *BackChannel) hasKeysURI() bool { return b.OPKeys != nil && b.OPKeys.URI
 
 var (
 	// errFactsUnavailable says that it is unknown what was observed of the OP before a restart.
-	errFactsUnavailable = errors.New(
-		"what was seen of the OP before cannot be had from the registry")
+	errFactsUnavailable = errors.New("what was observed of the OP before is unavailable")
 	// errKeysUnlocated says that it is unknown whether the OP's keys are where ours can join them:
 	// no request has come for them yet, and none to the OP since the start.
 	errKeysUnlocated = errors.New("it is not known yet where the OP's keys are")

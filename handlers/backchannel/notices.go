@@ -36,9 +36,9 @@ func (n *Notices) Route(ctx context.Context, owed registry.PendingNotice) notify
 		return notify.Route{Again: true}
 	case b == nil:
 		return notify.Route{Drop: "the client has no backchannel_logout_uri, " +
-			"or has to be told a sid that its ID tokens did not have"}
+			"or has to be notified with a sid that its ID tokens did not have"}
 	case b.leavesToOP(owed.Issuer):
-		return notify.Route{Drop: "the OP tells its clients itself"}
+		return notify.Route{Drop: "the OP notifies its clients itself"}
 	case b.Of(b.lastOP(), cmp.Or(owed.IDToken.Issuer, owed.Issuer)).areKeysUnlocated():
 		return notify.Route{Again: true} // no request has come to it since the start
 	case endsMore(client, owed):
@@ -55,7 +55,7 @@ func (n *Notices) Route(ctx context.Context, owed registry.PendingNotice) notify
 }
 
 // mayDeliver reports whether notices can be delivered or dropped now, as far as is known of the OP.
-// Where tokens cannot be verified, which may pass, they wait.
+// Where tokens cannot be verified, which may change, they wait.
 func (b *BackChannel) mayDeliver(issuer string) bool {
 	op := b.op.Load()
 	return op == nil || op.Issuer != issuer || !b.Enabled(op) || b.blockedReason(op) == ""
@@ -103,7 +103,7 @@ func (n *Notices) Token(ctx context.Context, owed registry.PendingNotice) (strin
 		return "", err
 	}
 	if b == nil {
-		return "", errors.New("the client cannot be told by back channel")
+		return "", errors.New("the client cannot be notified by back channel")
 	}
 	issuer := cmp.Or(owed.IDToken.Issuer, owed.Issuer)
 	if strings.HasSuffix(strings.TrimSuffix(issuer, "/"), "/*") {

@@ -30,7 +30,9 @@ type CheckSession struct {
 }
 
 // Validate reports why the configuration cannot be served.
-func (c *CheckSession) Validate() error { return handlers.ValidateEndpoint("check_session", c.Path) }
+func (c *CheckSession) Validate() error {
+	return handlers.ValidateEndpoint("check_session", c.Path)
+}
 
 // An Endpoint serves the check page and answers the page's questions.
 type Endpoint struct {

@@ -60,7 +60,7 @@ type verdict string
 const (
 	unchanged verdict = "unchanged" // the session is live
 	changed   verdict = "changed"   // the session has ended or expired
-	failed    verdict = "error"     // it was given to another client or origin
+	failed    verdict = "error"     // it was issued to another client or origin
 	unknown   verdict = "unknown"   // nothing is recorded: the page's cookie decides
 )
 
@@ -93,8 +93,8 @@ func (e *Endpoint) judge(op *handlers.OP, r *http.Request, q question) (verdict,
 	case state == registry.Ended:
 		return changed, nil
 	case q.browserState != "" && keys.IsAnonymousState(op.Issuer, q.browserState):
-		// The browser itself was told that it is signed out, though this registry was not: it
-		// was unavailable then, or another server did it.
+		// The browser itself has the state of one that is signed out, though this registry does not
+		// know that: it was unavailable then, or another server did it.
 		return changed, nil
 	case sessionstate.IsBrowserState(q.browserState) &&
 		!keys.IsBrowserState(op.Issuer, session.ID, q.browserState):

@@ -38,8 +38,8 @@ func (f *clientsFile) add(client Client) error {
 	return nil
 }
 
-// isSame reports whether two looks at a file saw it unchanged: neither written nor replaced. A
-// nil look saw nothing.
+// isSame reports whether a file is the same in two states: neither written nor replaced. A nil one
+// is never the same.
 func isSame(a, b os.FileInfo) bool {
 	return a != nil && b != nil && os.SameFile(a, b) &&
 		a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()

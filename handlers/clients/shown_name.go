@@ -17,8 +17,8 @@ import (
 const maxShownHost = 64
 
 // ShownName is what pages call a client that took part in a session, or signed a request: by the
-// name that the operator gave it. One that registered itself chose its name, and goes by the host
-// of its addresses.
+// name that the operator gave it. One that registered itself chose its name, and is called by the
+// host of its addresses.
 func (c Client) ShownName(id string) string {
 	if c.Registered {
 		host := cmp.Or(ShownHost(c.Origin().String()), ShownHost(c.BackChannelLogoutURI))

@@ -147,7 +147,7 @@ func (g *Registration) isUpdate(op *handlers.OP, r *http.Request, response []byt
 	ctx := handlers.RecordingContext(r)
 	client, found, err := g.env.Registry.RegisteredAt(ctx, op.Issuer, r.URL.RequestURI())
 	if err != nil {
-		handlers.LogUnrecorded(g.env.Logger, "a change of a registration is not learnt", err)
+		handlers.LogUnrecorded(g.env.Logger, "a change of a registration is not recorded", err)
 	}
 	return err == nil && found && client.ID == responded.id()
 }
@@ -167,10 +167,10 @@ func (g *Registration) keep(
 	client := acceptable(wanted, member[[]string]("redirect_uris", responded, requested))
 	uri := g.uri(ctx, op, client.ID, responded, requested)
 	if err := g.Clients.Add(ctx, op.Issuer, uri, client); err != nil {
-		handlers.LogUnrecorded(g.env.Logger, "a registration is not learnt", err)
+		handlers.LogUnrecorded(g.env.Logger, "a registration is not recorded", err)
 		return nil, err
 	}
-	g.env.Logger.Info("learnt a client's registration",
+	g.env.Logger.Info("client registration recorded",
 		zap.String("issuer", op.Issuer), zap.String("client_id", client.ID),
 		zap.Bool("backchannel_logout", client.BackChannelLogoutURI != ""),
 		zap.Bool("frontchannel_logout", client.FrontChannelLogoutURI != ""))
@@ -182,7 +182,7 @@ func (g *Registration) keep(
 		}
 	}
 	if len(dropped) > 0 {
-		g.env.Logger.Warn("members of a registration cannot be used, and are not learnt",
+		g.env.Logger.Warn("members of a registration cannot be used, and are not recorded",
 			zap.String("client_id", client.ID), zap.Strings("members", dropped))
 	}
 	return exchange.AddMembers(response, g.acted(op, client))
