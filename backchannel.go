@@ -143,17 +143,17 @@ func (b *BackChannel) provision(
 	warnOfAlgorithms(ctx.Logger(), algorithms, known)
 	guard := notify.Guard{Allow: allowed}
 	return &backchannel.BackChannel{
-		Configured:   configured,
-		Keys:         keys.get,
-		Given:        given,
-		Guard:        guard,
-		Sender:       notify.NewSender(guard, roots),
-		Strict:       notify.NewSender(notify.Guard{}, roots),
-		RetryFor:     cmp.Or(time.Duration(b.RetryFor), backchannel.DefaultRetryFor),
-		RedirectWait: cmp.Or(time.Duration(b.RedirectWait), backchannel.DefaultRedirectWait),
-		Wake:         app.run.worker.Wake,
-		Recorded:     app.run.worker.Recorded,
-		Clients:      known,
+		Configured:     configured,
+		Keys:           keys.get,
+		ConfiguredKeys: given,
+		Guard:          guard,
+		Sender:         notify.NewSender(guard, roots),
+		Strict:         notify.NewSender(notify.Guard{}, roots),
+		RetryFor:       cmp.Or(time.Duration(b.RetryFor), backchannel.DefaultRetryFor),
+		RedirectWait:   cmp.Or(time.Duration(b.RedirectWait), backchannel.DefaultRedirectWait),
+		Wake:           app.run.worker.Wake,
+		Recorded:       app.run.worker.Recorded,
+		Clients:        known,
 	}, nil
 }
 

@@ -47,7 +47,7 @@ type site struct {
 	provider     *handlers.Provider
 	endpoints    *handlers.Claim
 	clients      *clients.Clients
-	checkSession *check.CheckSession
+	checkSession *check.Endpoint
 	endSession   *logout.EndSession
 	sessionState handlers.SessionState
 	discovery    discovery.Discovery
@@ -62,8 +62,9 @@ type site struct {
 func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 	s = &site{
 		clients:      &clients.Clients{List: h.Clients, File: h.ClientsFile},
-		checkSession: h.CheckSession, sessionState: h.SessionState,
-		endSession: new(logout.EndSession), paths: new(handlers.Paths),
+		checkSession: &check.Endpoint{Path: h.CheckSession.Path, SessionState: h.SessionState},
+		endSession:   new(logout.EndSession), sessionState: h.SessionState,
+		paths:     new(handlers.Paths),
 		endpoints: app.run.endpoints.Provisioned(),
 	}
 	if s.backChannel, err = h.provisionBackChannel(ctx, app, s.clients); err != nil {
@@ -79,7 +80,7 @@ func newSite(ctx caddy.Context, app *App, h *Handler) (s *site, err error) {
 		return s, err
 	}
 	s.addProvider(app, h, env)
-	keys := &opkeys.Keys{URI: h.JWKSURI, As: s.provider.As, Learnt: s.backChannel.SawKeys}
+	keys := &opkeys.Keys{URI: h.JWKSURI, As: s.provider.As, Discovered: s.backChannel.ObserveKeys}
 	keys.Setup(env)
 	s.addSignIn(app, h, keys)
 	s.addBackChannel(keys)
@@ -158,8 +159,7 @@ func (s *site) addSignIn(app *App, h *Handler, keys *opkeys.Keys) {
 		LoginCookie: h.LoginCookie, OPLogouts: h.OPLogouts, SessionState: s.sessionState,
 		Issuers: app.allIssuers, OPKeys: keys, Clients: s.clients,
 	}
-	s.checkSession.SessionState = s.sessionState
-	s.discovery.Learn = s.discovered
+	s.discovery.Observe = s.discovered
 }
 
 // addBackChannel makes what publishes keys, and what registers clients.
@@ -196,7 +196,7 @@ func (s *site) setup(env handlers.Env) {
 // serve sends a request to where its path belongs.
 func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	op := s.provider.Find(r, next)
-	s.arrivals.See(r)
+	s.arrivals.Observe(r)
 	if op == nil {
 		if candidate := s.provider.Candidate(r); candidate != nil {
 			return s.discovery.Serve(candidate, w, r, next, s.members)
@@ -207,7 +207,7 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 		s.provider.Refresh(r, next)
 		return next.ServeHTTP(w, r)
 	}
-	s.backChannel.See(op)
+	s.backChannel.Observe(op)
 	s.backChannel.Recall(op, r, next)
 	switch path := r.URL.Path; {
 	case s.checkSession.Serves(op, path):
@@ -239,7 +239,7 @@ func (s *site) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Hand
 func (s *site) discovered(op *handlers.OP, r *http.Request, document []byte) *handlers.OP {
 	known := s.provider.Observe(op, r, document)
 	if known != nil {
-		s.backChannel.See(known)
+		s.backChannel.Observe(known)
 	}
 	return known
 }

@@ -84,11 +84,11 @@ func validateFrontChannelTimeout(value caddy.Duration) error {
 }
 
 func validateRetryFor(value caddy.Duration) error {
-	return backchannel.ValidateBackChannel(time.Duration(value), 0)
+	return backchannel.ValidateTimes(time.Duration(value), 0)
 }
 
 func validateRedirectWait(value caddy.Duration) error {
-	return backchannel.ValidateBackChannel(0, time.Duration(value))
+	return backchannel.ValidateTimes(0, time.Duration(value))
 }
 
 func validateAllowPrivate(addresses ...string) error {

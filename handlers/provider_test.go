@@ -511,7 +511,7 @@ func passDocument(t *testing.T, p *handlers.Provider, w *handlerstest.World, tar
 	if op == nil || r.URL.Path != op.DiscoveryPath {
 		return
 	}
-	d := discovery.Discovery{Learn: p.Observe}
+	d := discovery.Discovery{Observe: p.Observe}
 	d.Setup(w.Env)
 	if err := d.Serve(op, httptest.NewRecorder(), r, reply.Handler(reply.Answering(answer)), func(*handlers.OP) []exchange.Member { return nil }); err != nil {
 		t.Fatal(err)

@@ -1,32 +1,24 @@
 package backchannel
 
-import (
-	"context"
-	"sync/atomic"
-)
+import "context"
 
 // What the tests beside this package use of it.
 
-func (x *BackChannel) Seen() *opFacts { return x.seen }
+var (
+	ErrFactsUnavailable = errFactsUnavailable
+	SignedBy            = signedBy
+)
 
-func (x *BackChannel) View() *atomic.Pointer[keyPublication] { return &x.view }
+const (
+	FactsRetryIn   = factsRetryIn
+	FactsDay       = factsDay
+	MissingFor     = missingFor
+	DocumentAgain  = documentAgain
+	PublishedFor   = publishedFor
+	PublishedAgain = publishedAgain
+)
 
-func (x *keyPublication) OPOwned() bool { return x.opOwned }
-
-var ErrUnknownPast = errUnknownPast
-
-const FactsRetryIn = factsRetryIn
-
-const FactsDay = factsDay
-
-const MissingFor = missingFor
-
-const DocumentAgain = documentAgain
-
-func (x *opFacts) Refresh(ctx context.Context, issuer string) bool { return x.refresh(ctx, issuer) }
-
-const PublishedFor = publishedFor
-
-const PublishedAgain = publishedAgain
-
-var SignedBy = signedBy
+func (b *BackChannel) Facts() *opFacts                             { return b.facts }
+func (b *BackChannel) Publication() *keyPublication                { return b.publication.Load() }
+func (p *keyPublication) OPOwned() bool                            { return p.opOwned }
+func (f *opFacts) Refresh(ctx context.Context, issuer string) bool { return f.refresh(ctx, issuer) }

@@ -85,7 +85,7 @@ func (s *told) restart() {
 		Keys: func(context.Context) (*tokens.SigningKeys, error) { return s.keys, nil },
 	}
 	if s.given {
-		s.b.Given = s.keys
+		s.b.ConfiguredKeys = s.keys
 	}
 	s.b.Setup(s.w.Env)
 	if err := s.b.Clients.Setup(s.w.Env); err != nil {
@@ -93,7 +93,7 @@ func (s *told) restart() {
 	}
 	s.j = &backchannel.JWKS{BackChannel: s.b}
 	s.j.Setup(s.w.Env)
-	s.b.See(s.op)
+	s.b.Observe(s.op)
 }
 
 // get asks for the JWK Set, as a client does.
@@ -277,7 +277,7 @@ func TestNoKeysAreAddedWhileItIsNotKnownWhatWasSeen(t *testing.T) {
 			t.Error("keys are added")
 		}
 	}
-	if _, _, err := s.sign(handlerstest.ClientID); !errors.Is(err, backchannel.ErrUnknownPast) || errors.Is(err, notify.ErrCannotSign) {
+	if _, _, err := s.sign(handlerstest.ClientID); !errors.Is(err, backchannel.ErrFactsUnavailable) || errors.Is(err, notify.ErrCannotSign) {
 		t.Errorf("signing: %v", err)
 	}
 	if lines := s.logged("the OP's keys pass as they came: clients cannot verify"); len(lines) != 1 {
@@ -407,7 +407,7 @@ func TestTheOPIsAskedForItsKeysWhereOneMayBeOurs(t *testing.T) {
 	for _, given := range []bool{true, false} {
 		x := handlerstest.NewExit(t)
 		s := newTold(t, signingKeys(t, x.Key), given)
-		s.b.OPKeys = &opkeys.Keys{Learnt: s.b.SawKeys}
+		s.b.OPKeys = &opkeys.Keys{Discovered: s.b.ObserveKeys}
 		s.b.OPKeys.Setup(s.w.Env)
 		for range 3 {
 			s.b.Recall(x.W.OP, httptest.NewRequest(http.MethodGet, handlerstest.Issuer+"/anything", nil), reply.Handler(x.OP))
@@ -421,7 +421,7 @@ func TestTheOPIsAskedForItsKeysWhereOneMayBeOurs(t *testing.T) {
 		if got := x.Fetches.Load(); got != 1 {
 			t.Errorf("configured: %v: it was asked %d times", given, got)
 		}
-		if view := s.b.View().Load(); view.OPOwned() != given {
+		if view := s.b.Publication(); view.OPOwned() != given {
 			t.Errorf("configured: %v: the OP's own key: %v", given, view.OPOwned())
 		}
 	}
@@ -443,10 +443,10 @@ func TestTheOPsOwnKeySignsWhereverItIsPublished(t *testing.T) {
 		s := newTold(t, signingKeys(t, tt.ours), true)
 		s.op = handlerstest.KnownOP(t, handlerstest.Issuer, handlers.Metadata{JWKSURI: "https://keys.example.com/"})
 		s.b.OPKeys = &opkeys.Keys{URI: tt.configured}
-		s.b.See(s.op)
+		s.b.Observe(s.op)
 		s.sees(handlerstest.ClientID, namedToken)
 		if tt.seen {
-			s.b.SawKeys(s.op, []byte(documentOf(t, opKey)))
+			s.b.ObserveKeys(s.op, []byte(documentOf(t, opKey)))
 		}
 		if got := s.b.Notifies(s.op); got != tt.want {
 			t.Errorf("%s: told: %v", name, got)
@@ -585,7 +585,7 @@ func TestDiscoverySaysThatTokensNameSessionsAsSoonAsThatIsKnown(t *testing.T) {
 			s := newTold(t, signingKeys(t, handlerstest.NewKey(t, "ours")), false, handlerstest.NewKey(t, "1"))
 			s.b.IDTokens = tt.known
 			s.op = handlerstest.KnownOP(t, handlerstest.Issuer, handlers.Metadata{JWKSURI: handlerstest.Issuer + "/jwks", ClaimsSupported: tt.claims})
-			s.b.See(s.op)
+			s.b.Observe(s.op)
 			if got := says(s); got != tt.want {
 				t.Errorf("it is said: %v", got)
 			}
@@ -657,7 +657,7 @@ func TestWhetherIDTokensNameSessionsDoesNotFlap(t *testing.T) {
 			t.Errorf("step %d: %v", i, !step.want)
 		}
 		s.restart()
-		s.b.Seen().Refresh(t.Context(), handlerstest.Issuer)
+		s.b.Facts().Refresh(t.Context(), handlerstest.Issuer)
 		if named() != step.want {
 			t.Errorf("step %d, after a restart: %v", i, !step.want)
 		}

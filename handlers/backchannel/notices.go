@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.uber.org/zap"
-
 	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
 	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
@@ -19,18 +17,58 @@ import (
 // Notices say how the notices of a configuration are delivered: they are its [notify.Clients].
 type Notices struct {
 	// BackChannels returns those of an issuer's sites whose clients may have to be notified: each
-	// client is notified as the first of them has it that knows how.
+	// client is notified as the first of them has it that can notify it.
 	BackChannels func(issuer string) []*BackChannel
 }
 
-// errNotTold says that the client of a notice cannot be told any more.
-var errNotTold = errors.New("the client cannot be told by back channel")
+var _ notify.Clients = (*Notices)(nil)
 
-// route returns how a client is notified of the end of a session; nil: it cannot be.
-func route(ctx context.Context, sites []*BackChannel, owed registry.PendingNotice) (*BackChannel, clients.Client, error) {
-	for _, b := range sites {
-		if !b.Configured && !b.Clients.HasNotifiable() {
-			continue // nobody is told from this site, those neither who have registered themselves
+// Route says where a notice goes.
+func (n *Notices) Route(ctx context.Context, owed registry.PendingNotice) notify.Route {
+	if !slices.ContainsFunc(n.BackChannels(owed.Issuer), func(b *BackChannel) bool {
+		return b.mayDeliver(owed.Issuer)
+	}) {
+		return notify.Route{Again: true}
+	}
+	b, client, err := n.find(ctx, owed)
+	switch {
+	case err != nil:
+		return notify.Route{Again: true}
+	case b == nil:
+		return notify.Route{Drop: "the client has no backchannel_logout_uri, " +
+			"or has to be notified with a sid that its ID tokens did not have"}
+	case b.leavesToOP(owed.Issuer):
+		return notify.Route{Drop: "the OP notifies its clients itself"}
+	case b.Of(b.lastOP(), cmp.Or(owed.IDToken.Issuer, owed.Issuer)).areKeysUnlocated():
+		return notify.Route{Again: true} // no request has come to it since the start
+	case endsMore(client, owed):
+		return notify.Route{WithoutSid: true}
+	}
+	sender := b.Sender
+	if client.Registered {
+		sender = b.Strict
+	}
+	return notify.Route{Target: notify.Target{
+		URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: b.RetryFor,
+		SelfRegistered: client.Registered,
+	}}
+}
+
+// mayDeliver reports whether notices can be delivered or dropped now, as far as is known of the OP.
+// Where tokens cannot be verified, which may change, they wait.
+func (b *BackChannel) mayDeliver(issuer string) bool {
+	op := b.op.Load()
+	return op == nil || op.Issuer != issuer || !b.Enabled(op) || b.blockedReason(op) == ""
+}
+
+// find returns the site that notifies the client of a notice, and the client as that site has it;
+// nil: none does.
+func (n *Notices) find(
+	ctx context.Context, owed registry.PendingNotice,
+) (*BackChannel, clients.Client, error) {
+	for _, b := range n.BackChannels(owed.Issuer) {
+		if !b.isOn() {
+			continue // nobody is notified, not even clients that have registered themselves
 		}
 		client, known, err := b.Clients.LookUp(ctx, owed.Issuer, owed.ClientID)
 		if err != nil {
@@ -43,63 +81,29 @@ func route(ctx context.Context, sites []*BackChannel, owed registry.PendingNotic
 	return nil, clients.Client{}, nil
 }
 
-// mayDeliver reports whether notices can be delivered or dropped now, for all that is known of the
-// OP. Where tokens cannot be verified, which may pass, they wait.
-func (b *BackChannel) mayDeliver(issuer string) bool {
-	op := b.op.Load()
-	return op == nil || op.Issuer != issuer || !b.Enabled(op) || b.BlockedReason(op) == ""
-}
-
-// leavesToOP reports whether the OP tells its clients itself.
+// leavesToOP reports whether the OP notifies its clients itself.
 func (b *BackChannel) leavesToOP(issuer string) bool {
 	op := b.op.Load()
 	return op != nil && op.Issuer == issuer && op.BackChannelLogout
 }
 
-// Route says where a notice goes.
-func (n *Notices) Route(ctx context.Context, owed registry.PendingNotice) notify.Route {
-	sites := n.BackChannels(owed.Issuer)
-	if !slices.ContainsFunc(sites, func(b *BackChannel) bool { return b.mayDeliver(owed.Issuer) }) {
-		return notify.Route{Again: true}
-	}
-	b, client, err := route(ctx, sites, owed)
-	switch {
-	case err != nil:
-		return notify.Route{Again: true}
-	case b == nil:
-		return notify.Route{Drop: "the client has no backchannel_logout_uri, or has to be told a sid that its ID tokens did not have"}
-	case b.leavesToOP(owed.Issuer):
-		return notify.Route{Drop: "the OP tells its clients itself"}
-	case b.Of(b.lastOP(), cmp.Or(owed.IDToken.Issuer, owed.Issuer)).isPlaceUnknown():
-		return notify.Route{Again: true} // no request has come to it since the start
-	case endsMore(client, owed):
-		return notify.Route{WithoutSid: true}
-	}
-	sender := b.Sender
-	if client.Registered {
-		sender = b.Strict
-	}
-	return notify.Route{Target: notify.Target{
-		URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: b.RetryFor, SelfRegistered: client.Registered,
-	}}
-}
-
 // endsMore reports whether the logout token ends more than the notice is for, since it is sent
-// without the sid: what nobody asked to end has to go on.
+// without the sid: what nobody asked to end has to stay live.
 func endsMore(client clients.Client, owed registry.PendingNotice) bool {
 	_, sid := client.Names(owed.Sub, owed.Sid)
-	return sid != owed.Sid && (owed.Reason == registry.ReasonExpiry || owed.Reason == registry.ReasonUserSwitch)
+	return sid != owed.Sid &&
+		(owed.Reason == registry.ReasonExpiry || owed.Reason == registry.ReasonUserSwitch)
 }
 
 // Token signs a logout token for a notice, by the algorithm that the client's ID tokens are signed
 // by (Back-Channel Logout 1.0, section 2.6).
 func (n *Notices) Token(ctx context.Context, owed registry.PendingNotice) (string, error) {
-	b, client, err := route(ctx, n.BackChannels(owed.Issuer), owed)
+	b, client, err := n.find(ctx, owed)
 	if err != nil {
 		return "", err
 	}
 	if b == nil {
-		return "", errNotTold
+		return "", errors.New("the client cannot be notified by back channel")
 	}
 	issuer := cmp.Or(owed.IDToken.Issuer, owed.Issuer)
 	if strings.HasSuffix(strings.TrimSuffix(issuer, "/"), "/*") {
@@ -114,33 +118,11 @@ func (n *Notices) Token(ctx context.Context, owed registry.PendingNotice) (strin
 	}
 	sub, sid := client.Names(owed.Sub, owed.Sid)
 	token, err := keys.Sign(tokens.LogoutToken{
-		Issuer: issuer, ClientID: owed.ClientID, Subject: sub, SessionID: sid, IssuedAt: b.env.Now(),
+		Issuer: issuer, ClientID: owed.ClientID, Subject: sub, SessionID: sid,
+		IssuedAt: b.env.Now(),
 	}, cmp.Or(client.IDTokenSignedResponseAlg, owed.IDToken.Algorithm))
 	if errors.Is(err, tokens.ErrNoSigningKey) || certain && errors.Is(err, tokens.ErrWithheld) {
 		err = fmt.Errorf("%w: %w", notify.ErrCannotSign, err)
 	}
 	return token, err
 }
-
-// LogUnnotified names the clients of a session that has ended which no notice reaches, since no ID
-// token of theirs was observed.
-func LogUnnotified(logger *zap.Logger, session *registry.Session) {
-	var ids []string
-	for _, client := range session.Clients {
-		if len(client.Subjects) == 0 {
-			ids = append(ids, client.ID)
-		}
-	}
-	if len(ids) > 0 {
-		logger.Info("clients cannot be notified by back channel of the end of a session", zap.String("issuer", session.Issuer),
-			zap.Stringer("session", session.ID), zap.Strings("client_ids", ids[:min(len(ids), MaxUnnotified)]), zap.Int("clients", len(ids)),
-			zap.String("why", "no ID token of theirs was observed"),
-			zap.String("advice", "have apps redeem their codes at the OP's token endpoint through this server"))
-	}
-}
-
-// Interface guard
-var _ notify.Clients = (*Notices)(nil)
-
-// MaxUnnotified is how many clients the log names that cannot be notified.
-const MaxUnnotified = 20

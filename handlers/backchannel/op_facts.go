@@ -16,44 +16,46 @@ const (
 	// factsWait is how long a request for a document waits for the registry, which may just be
 	// opening.
 	factsWait = 2 * time.Second
-	// factsDay is how exactly it is recorded when something was seen.
+	// factsDay is how exactly it is recorded when something was observed.
 	factsDay = 24 * time.Hour
-	// missingFor is how long it counts that an ID token lacked something.
+	// missingFor is how long an ID token that lacked something counts.
 	missingFor = 30 * factsDay
-	// documentAgain is how often it is noted that another discovery document was seen.
+	// documentAgain is how often it is noted that another discovery document was observed.
 	documentAgain = time.Hour
 )
 
-// opFacts are what was seen of one issuer's OP. What its ID tokens have is recorded: once a day at
-// most, by the request that brought the news. Its keys are known since the start only.
+// opFacts are what was observed of one issuer's OP. What its ID tokens have is recorded: at most
+// once a day, by the request that brought the news. Its keys are known since the start only.
 type opFacts struct {
 	env handlers.Env
 	// changed is called with what is known now. It must not wait.
-	changed func(seen)
+	changed func(observed)
 
 	mu           sync.Mutex
 	issuer       string
-	seen         seen
+	observed     observed
 	recorded     registry.Facts // what the registry has, or is about to have
 	failing      bool
 	notBefore    time.Time // when the registry may be asked again without need
 	documentSeen time.Time // when it was last noted where a document is
 }
 
-// seen is what is known of an OP.
-type seen struct {
+// observed is what is known of an OP.
+type observed struct {
 	registry.Facts
 
-	names      tokens.KeyNames // of its keys; none: they were not seen
-	withoutKid string          // the client whose ID token had no kid last; empty: not known
+	names      tokens.KeyNames // of its keys; none: they were not observed
+	withoutKid string          // the client whose last ID token had no kid; empty: not known
 	complete   bool            // what was recorded before is known
 }
 
 // of begins anew when the issuer is another one. The caller holds the lock.
 func (f *opFacts) of(issuer string) {
-	if f.issuer != issuer {
-		f.issuer, f.seen, f.recorded, f.notBefore, f.documentSeen = issuer, seen{}, registry.Facts{}, time.Time{}, time.Time{}
+	if f.issuer == issuer {
+		return
 	}
+	f.issuer, f.observed, f.recorded = issuer, observed{}, registry.Facts{}
+	f.notBefore, f.documentSeen = time.Time{}, time.Time{}
 }
 
 // load has what was recorded read, unless it is known. It does not wait.
@@ -62,7 +64,7 @@ func (f *opFacts) load(issuer string) {
 	defer f.mu.Unlock()
 	f.of(issuer)
 	now := f.env.Now()
-	if f.seen.complete || now.Before(f.notBefore) {
+	if f.observed.complete || now.Before(f.notBefore) {
 		return
 	}
 	f.notBefore = now.Add(factsRetryIn)
@@ -79,20 +81,23 @@ func (f *opFacts) refresh(ctx context.Context, issuer string) bool {
 	defer f.mu.Unlock()
 	f.of(issuer)
 	if err != nil {
-		f.failed("what was seen of the OP before is not known, so that no keys are added to its own", err)
-		return f.seen.complete
+		f.failed("what was seen of the OP before is not known, "+
+			"so that no keys are added to its own", err)
+		return f.observed.complete
 	}
 	f.failing = false
 	f.recorded = recorded
-	f.seen.Facts, f.seen.complete = f.seen.Merge(recorded), true
-	f.changed(f.seen)
+	f.observed.Facts, f.observed.complete = f.observed.Merge(recorded), true
+	f.changed(f.observed)
 	return true
 }
 
-// sawToken notes what an ID token of a client has.
-func (f *opFacts) sawToken(ctx context.Context, issuer, clientID string, token tokens.IDToken) {
+// observeToken notes what an ID token of a client has.
+func (f *opFacts) observeToken(
+	ctx context.Context, issuer, clientID string, token tokens.IDToken,
+) {
 	day := registry.At(f.env.Now().Truncate(factsDay))
-	f.note(ctx, issuer, func(s *seen) {
+	f.note(ctx, issuer, func(s *observed) {
 		set := func(has bool, with, without *registry.Time) {
 			if has {
 				*with = max(*with, day)
@@ -111,20 +116,20 @@ func (f *opFacts) sawToken(ctx context.Context, issuer, clientID string, token t
 	})
 }
 
-// sawKeys notes the OP's keys, and returns what is known with them.
-func (f *opFacts) sawKeys(issuer string, names tokens.KeyNames) seen {
+// observeKeys notes the OP's keys, and returns what is known with them.
+func (f *opFacts) observeKeys(issuer string, names tokens.KeyNames) observed {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.of(issuer)
-	f.seen.names = names
-	f.changed(f.seen)
-	return f.seen
+	f.observed.names = names
+	f.changed(f.observed)
+	return f.observed
 }
 
-// sawDocument notes where a discovery document of the OP is. One is enough, but it may be gone one
-// day: now and then, another takes its place.
-func (f *opFacts) sawDocument(ctx context.Context, issuer, path string) {
-	f.note(ctx, issuer, func(s *seen) {
+// observeDocument notes where a discovery document of the OP is. One is enough, but it may be gone
+// one day: now and then, another takes its place.
+func (f *opFacts) observeDocument(ctx context.Context, issuer, path string) {
+	f.note(ctx, issuer, func(s *observed) {
 		if now := f.env.Now(); now.Sub(f.documentSeen) >= documentAgain {
 			f.documentSeen, s.Discovery = now, path
 		}
@@ -133,12 +138,12 @@ func (f *opFacts) sawDocument(ctx context.Context, issuer, path string) {
 
 // note adds to what is known, and records what is not recorded yet. One call records it, which
 // others do not wait for.
-func (f *opFacts) note(ctx context.Context, issuer string, add func(*seen)) {
+func (f *opFacts) note(ctx context.Context, issuer string, add func(*observed)) {
 	f.mu.Lock()
 	f.of(issuer)
-	add(&f.seen)
-	f.changed(f.seen)
-	known, before := f.seen.Facts, f.recorded
+	add(&f.observed)
+	f.changed(f.observed)
+	known, before := f.observed.Facts, f.recorded
 	due := before.Merge(known) != before && (!f.failing || !f.env.Now().Before(f.notBefore))
 	if due {
 		f.recorded = before.Merge(known)

@@ -30,7 +30,7 @@ func TestThePlaceOfADocumentIsRememberedInTheRegistry(t *testing.T) {
 		sees, has string
 	}{{0, "shop", "shop"}, {0, "wiki", "shop"}, {backchannel.DocumentAgain, "app", "app"}} {
 		c.W.Clock.Advance(step.after)
-		b.See(c.Find("/application/o/" + step.sees + handlers.WellKnown))
+		b.Observe(c.Find("/application/o/" + step.sees + handlers.WellKnown))
 		if facts, err := c.W.Env.Registry.Facts(t.Context(), handlerstest.Slugs); err != nil || facts.Discovery != "/application/o/"+step.has+handlers.WellKnown {
 			t.Errorf("after %s, recorded is %s, %v", step.sees, facts.Discovery, err)
 		}
@@ -59,7 +59,7 @@ func TestWhatTheIDTokensOfOneIssuerLackIsNothingToAnother(t *testing.T) {
 	j := &backchannel.JWKS{BackChannel: b}
 	j.Setup(c.W.Env)
 	for _, client := range []string{"shop", "wiki"} {
-		b.See(c.Find("/application/o/" + client + handlers.WellKnown))
+		b.Observe(c.Find("/application/o/" + client + handlers.WellKnown))
 	}
 	op := c.P.Named()
 	for client, token := range map[string]tokens.IDToken{

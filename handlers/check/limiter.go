@@ -9,63 +9,58 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Rates of checks. A page asks once a minute for each state while nothing changes, and at most
+// Rates of questions. A page asks once a minute for each state while nothing changes, and at most
 // once a second; many browsers may share one address.
 const (
-	checksPerAddress = rate.Limit(50)
-	burstPerAddress  = 500
-	checksPerHandle  = rate.Limit(2)
-	BurstPerHandle   = 20
+	perAddress      = rate.Limit(50)
+	burstPerAddress = 500
+	perHandle       = rate.Limit(2)
+	// BurstPerHandle is how many questions about one handle are answered at once.
+	BurstPerHandle = 20
 
 	maxLimited = 1 << 15 // how many addresses, and handles, are counted
 )
 
-// A limiter bounds how many checks are answered for an address and for a handle.
+// A limiter bounds how many questions are answered for an address and for a handle.
 type limiter struct {
 	now  func() time.Time
 	seed maphash.Seed
 
-	mu        sync.Mutex
-	addresses counts
-	handles   counts
+	mu                 sync.Mutex
+	addresses, handles buckets
 }
 
 func newLimiter(now func() time.Time) *limiter {
 	return &limiter{
-		now:       now,
-		seed:      maphash.MakeSeed(),
-		addresses: newCounts(checksPerAddress, burstPerAddress),
-		handles:   newCounts(checksPerHandle, BurstPerHandle),
+		now: now, seed: maphash.MakeSeed(), addresses: newBuckets(), handles: newBuckets(),
 	}
 }
 
-// allow counts a check and reports whether it may be answered.
+// allow counts a question and reports whether it may be answered.
 func (l *limiter) allow(address, handle string) bool {
 	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.addresses.get(maphash.String(l.seed, address)).AllowN(now, 1) &&
-		l.handles.get(maphash.String(l.seed, handle)).AllowN(now, 1)
+	return l.addresses.allow(now, maphash.String(l.seed, address), perAddress, burstPerAddress) &&
+		l.handles.allow(now, maphash.String(l.seed, handle), perHandle, BurstPerHandle)
 }
 
-// counts are kept by hash, of the latest callers. Who is forgotten begins anew, so that an
+// buckets are kept by hash, of the latest callers. A forgotten caller begins anew, so that an
 // attacker needs thousands of addresses to gain a burst.
-type counts struct {
-	limit rate.Limit
-	burst int
-	kept  *simplelru.LRU[uint64, *rate.Limiter]
+type buckets struct {
+	*simplelru.LRU[uint64, *rate.Limiter]
 }
 
-func newCounts(limit rate.Limit, burst int) counts {
+func newBuckets() buckets {
 	kept, _ := simplelru.NewLRU[uint64, *rate.Limiter](maxLimited, nil) // fails for no size alone
-	return counts{limit, burst, kept}
+	return buckets{kept}
 }
 
-func (c counts) get(key uint64) *rate.Limiter {
-	limiter, found := c.kept.Get(key)
+func (b buckets) allow(now time.Time, key uint64, limit rate.Limit, burst int) bool {
+	bucket, found := b.Get(key)
 	if !found {
-		limiter = rate.NewLimiter(c.limit, c.burst)
-		c.kept.Add(key, limiter)
+		bucket = rate.NewLimiter(limit, burst)
+		b.Add(key, bucket)
 	}
-	return limiter
+	return bucket.AllowN(now, 1)
 }

@@ -15,26 +15,30 @@ import (
 // A Client is what is configured of one relying party (RP), in the words of client registration
 // metadata (OpenID Connect Dynamic Client Registration 1.0, section 2).
 type Client struct {
-	// The client ID, as the OP knows it.
+	// The client ID, as the OP has it.
 	ID string `json:"client_id"`
 
 	// The name that users know the app by.
+	//
 	// Default: the client ID.
 	Name string `json:"client_name,omitempty"`
 
 	// Where users may be sent after they signed out (RP-Initiated Logout 1.0, section 3.1).
 	// Compared byte for byte. They must be absolute, without fragment, and https; http for
 	// loopback hosts; or of a scheme of a native app's own.
+	//
+	// Default: none; users stay on a page of the OP.
 	PostLogoutRedirectURIs []string `json:"post_logout_redirect_uris,omitempty"`
 
-	// Where the client is told that a session of its users has ended, from server to server
-	// (Back-Channel Logout 1.0, section
-	// 2.2): an https URL; http for loopback hosts.
-	// Default: none; it is not told so.
+	// Where the client is notified, from server to server, that a session of its users has ended
+	// (Back-Channel Logout 1.0, section 2.2): an https URL; http for loopback hosts.
+	//
+	// Default: none; it is not notified so.
 	BackChannelLogoutURI string `json:"backchannel_logout_uri,omitempty"`
 
-	// Whether the client must be told which session has ended (sid). It cannot be told at all then
-	// if the OP's ID tokens do not name sessions.
+	// Whether a notification must name the session that has ended (sid). The client cannot be
+	// notified at all then if the OP's ID tokens do not name sessions.
+	//
 	// Default: false.
 	BackChannelLogoutSessionRequired bool `json:"backchannel_logout_session_required,omitempty"`
 
@@ -43,28 +47,34 @@ type Client struct {
 	// the ID tokens had them. `sub` is for clients that keep the session when there is a sid;
 	// `sid` for those that end all sessions when there is a sub. With `sid`, the client cannot be
 	// notified if its ID tokens had none.
+	//
 	// Default: both.
 	LogoutToken string `json:"logout_token,omitempty"`
 
-	// Where the client is told in a frame of the user's browser (Front-Channel Logout 1.0, section
-	// 2): an https URL; http for loopback hosts.
-	// Default: none; it is not told so.
+	// Where the client is notified in a frame of the user's browser (Front-Channel Logout 1.0,
+	// section 2): an https URL; http for loopback hosts.
+	//
+	// Default: none; it is not notified so.
 	FrontChannelLogoutURI string `json:"frontchannel_logout_uri,omitempty"`
 
 	// As backchannel_logout_session_required, for the front channel.
+	//
 	// Default: false.
 	FrontChannelLogoutSessionRequired bool `json:"frontchannel_logout_session_required,omitempty"`
 
 	// The algorithm that the OP signs this client's ID tokens by; logout tokens are signed by the
 	// same: RS256, PS256, ES256 or EdDSA, as far as there are signing keys for it.
+	//
 	// Default: the algorithm of the ID tokens that the client gets.
 	IDTokenSignedResponseAlg string `json:"id_token_signed_response_alg,omitempty"`
 
 	// Allows http for hosts other than loopback ones.
+	//
 	// Default: false.
 	InsecureHTTP bool `json:"insecure_http,omitempty"`
 
-	Registered bool `json:"-"` // the client has registered itself, and nobody has configured it
+	// Registered: the client has registered itself, and nobody has configured it.
+	Registered bool `json:"-"`
 }
 
 // What logout tokens name.
@@ -76,10 +86,10 @@ const (
 
 // Bounds of a client.
 const (
+	MaxClientURI  = 2 << 10 // bytes of an address
 	maxClientURIs = 64
-	MaxClientURI  = 2 << 10 // bytes
-	maxClientName = 128     // bytes
-	maxAlgorithm  = 16      // bytes
+	maxClientName = 128 // bytes
+	maxAlgorithm  = 16  // bytes
 )
 
 // ErrClient says that a client's metadata cannot be used.
@@ -88,18 +98,24 @@ var ErrClient = errors.New("invalid client")
 // Validate reports why a client cannot be used. Its errors wrap ErrClient.
 func (c Client) Validate() error {
 	if c.ID == "" || len(c.ID) > handlers.MaxClientID || !isVSCHAR(c.ID) {
-		return fmt.Errorf("%w: client_id must be 1 to %d visible ASCII characters", ErrClient, handlers.MaxClientID)
+		return fmt.Errorf("%w: client_id must be 1 to %d visible ASCII characters",
+			ErrClient, handlers.MaxClientID)
 	}
-	if len(c.Name) > maxClientName {
-		return fmt.Errorf("%w %q: client_name is longer than %d bytes", ErrClient, c.ID, maxClientName)
-	}
-	if len(c.PostLogoutRedirectURIs) > maxClientURIs {
-		return fmt.Errorf("%w %q: more than %d post_logout_redirect_uris", ErrClient, c.ID, maxClientURIs)
+	switch {
+	case len(c.Name) > maxClientName:
+		return c.invalid("client_name is longer than %d bytes", maxClientName)
+	case len(c.IDTokenSignedResponseAlg) > maxAlgorithm:
+		return c.invalid("id_token_signed_response_alg is longer than %d bytes", maxAlgorithm)
+	case len(c.PostLogoutRedirectURIs) > maxClientURIs:
+		return c.invalid("more than %d post_logout_redirect_uris", maxClientURIs)
+	case c.LogoutToken == LogoutTokenSub && c.BackChannelLogoutSessionRequired:
+		return c.invalid("logout_token is sub, " +
+			"but backchannel_logout_session_required needs the sid")
 	}
 	for i, uri := range c.PostLogoutRedirectURIs {
 		if reason := c.refuses(uri); reason != "" {
 			// By its place: one that is refused may have a password in it, and errors are logged.
-			return fmt.Errorf("%w %q: post_logout_redirect_uri %d %s", ErrClient, c.ID, i+1, reason)
+			return c.invalid("post_logout_redirect_uri %d %s", i+1, reason)
 		}
 	}
 	if err := errors.Join(c.validateWeb("backchannel_logout_uri", c.BackChannelLogoutURI),
@@ -107,23 +123,21 @@ func (c Client) Validate() error {
 		return err
 	}
 	if c.FrontChannelLogoutURI != "" && !assets.CanFrame(c.FrontChannelLogoutURI) {
-		return fmt.Errorf("%w %q: frontchannel_logout_uri has a host that no Content-Security-Policy can allow a frame of: it must be of letters, digits, hyphens and dots "+
-			"(no underscore, no IPv6 address), with a port up to 65535", ErrClient, c.ID)
+		return c.invalid("frontchannel_logout_uri has a host that no Content-Security-Policy can " +
+			"allow a frame of: it must be of letters, digits, hyphens and dots " +
+			"(no underscore, no IPv6 address), with a port up to 65535")
 	}
-	if len(c.IDTokenSignedResponseAlg) > maxAlgorithm {
-		return fmt.Errorf("%w %q: id_token_signed_response_alg is longer than %d bytes", ErrClient, c.ID, maxAlgorithm)
-	}
-	return c.validateLogoutToken()
-}
-
-func (c Client) validateLogoutToken() error {
-	if c.LogoutToken == LogoutTokenSub && c.BackChannelLogoutSessionRequired {
-		return fmt.Errorf("%w %q: logout_token is sub, but backchannel_logout_session_required needs the sid", ErrClient, c.ID)
-	}
-	if err := handlers.OneOf("logout_token", c.LogoutToken, LogoutTokenSid, LogoutTokenSub, LogoutTokenBoth); err != nil {
-		return fmt.Errorf("%w %q: %w", ErrClient, c.ID, err)
+	err := handlers.OneOf("logout_token", c.LogoutToken,
+		LogoutTokenSid, LogoutTokenSub, LogoutTokenBoth)
+	if err != nil {
+		return c.invalid("%w", err)
 	}
 	return nil
+}
+
+// invalid returns an error that wraps ErrClient and names the client.
+func (c Client) invalid(format string, args ...any) error {
+	return fmt.Errorf("%w %q: %w", ErrClient, c.ID, fmt.Errorf(format, args...))
 }
 
 // validateWeb reports why an address cannot be one where the client is notified. An empty one is
@@ -133,39 +147,41 @@ func (c Client) validateWeb(name, uri string) error {
 		return nil
 	}
 	if reason := c.refuses(uri); reason != "" {
-		return fmt.Errorf("%w %q: %s %s", ErrClient, c.ID, name, reason)
+		return c.invalid("%s %s", name, reason)
 	}
-	if scheme, _, _ := strings.Cut(strings.ToLower(uri), ":"); scheme != "https" && scheme != "http" {
-		return fmt.Errorf("%w %q: %s is no https URL", ErrClient, c.ID, name)
+	scheme, _, _ := strings.Cut(strings.ToLower(uri), ":")
+	if scheme != "https" && scheme != "http" {
+		return c.invalid("%s is no https URL", name)
 	}
 	return nil
 }
 
 // signingAlgorithms are those that ID tokens can be signed by (RFC 7518, section 3.1, RFC 8037,
 // RFC 8812 and RFC 9864).
-var signingAlgorithms = strings.Fields("HS256 HS384 HS512 RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 ES256K EdDSA Ed25519 Ed448")
+var signingAlgorithms = strings.Fields("HS256 HS384 HS512 RS256 RS384 RS512 PS256 PS384 PS512 " +
+	"ES256 ES384 ES512 ES256K EdDSA Ed25519 Ed448")
 
-// validateAlgorithm reports why the algorithm is a misspelt one. One that is far from all that are
-// known may be new: it is left alone.
-func (c Client) validateAlgorithm() error {
+// ValidateConfigured is Validate for a client that an operator writes down, who can correct a
+// misspelt algorithm: at registration, it is the OP who refuses one. An algorithm that is like none
+// of those that are known may be new: it is left alone.
+func (c Client) ValidateConfigured() error {
+	err := c.Validate()
 	algorithm := c.IDTokenSignedResponseAlg
 	if slices.Contains(signingAlgorithms, algorithm) {
-		return nil
+		return err
 	}
 	if meant := handlers.DidYouMean(algorithm, signingAlgorithms); meant != "" {
-		return fmt.Errorf("%w %q: id_token_signed_response_alg %q is not known%s", ErrClient, c.ID, algorithm, meant)
+		unknown := c.invalid("id_token_signed_response_alg %q is not known%s", algorithm, meant)
+		return errors.Join(err, unknown)
 	}
-	return nil
+	return err
 }
 
-// ValidateConfigured is Validate for a client that an operator writes down, who can mend a
-// misspelt algorithm: at registration, it is the OP who refuses one.
-func (c Client) ValidateConfigured() error { return errors.Join(c.Validate(), c.validateAlgorithm()) }
-
-// Notifiable reports whether the client can be told by back channel that a session has ended,
-// which its ID tokens named so, or not.
+// Notifiable reports whether the client can be notified by back channel of the end of a session for
+// which its ID tokens had this sid, or none.
 func (c Client) Notifiable(sid string) bool {
-	return c.BackChannelLogoutURI != "" && (sid != "" || !c.BackChannelLogoutSessionRequired && c.LogoutToken != LogoutTokenSid)
+	return c.BackChannelLogoutURI != "" &&
+		(sid != "" || !c.BackChannelLogoutSessionRequired && c.LogoutToken != LogoutTokenSid)
 }
 
 // Names returns what the client's logout token names of a sub and a sid.
@@ -182,7 +198,9 @@ func (c Client) Names(sub, sid string) (tokenSub, tokenSid string) {
 
 // MayReturnTo reports whether users may be sent to an address: it is registered, byte for byte
 // (RP-Initiated Logout 1.0, section 3).
-func (c Client) MayReturnTo(uri string) bool { return slices.Contains(c.PostLogoutRedirectURIs, uri) }
+func (c Client) MayReturnTo(uri string) bool {
+	return slices.Contains(c.PostLogoutRedirectURIs, uri)
+}
 
 // isVSCHAR reports whether a string is of the characters that client IDs are of (RFC 6749,
 // appendix A.1).
@@ -190,25 +208,23 @@ func isVSCHAR(s string) bool {
 	return !strings.ContainsFunc(s, func(c rune) bool { return c < 0x20 || c > 0x7e })
 }
 
-// refuses tells why an address cannot be registered; empty: it can.
+// refuses returns why an address cannot be registered; empty: it can.
 func (c Client) refuses(uri string) string {
-	if len(uri) > MaxClientURI {
-		return "is too long"
-	}
-	if strings.ContainsFunc(uri, func(c rune) bool { return c <= 0x20 || c > 0x7e || strings.ContainsRune("\\\"<>^`{|}", c) }) {
-		return "has characters that a URI cannot have"
-	}
-	if strings.Contains(uri, "#") {
-		return "has a fragment"
-	}
 	u, err := url.Parse(uri)
-	if err != nil || !u.IsAbs() {
+	switch {
+	case len(uri) > MaxClientURI:
+		return "is too long"
+	case !isVSCHAR(uri) || strings.ContainsAny(uri, " \\\"<>^`{|}"):
+		return "has characters that a URI cannot have"
+	case strings.Contains(uri, "#"):
+		return "has a fragment"
+	case err != nil || !u.IsAbs():
 		return "is not absolute"
-	}
-	if u.User != nil {
+	case u.User != nil:
 		return "has user information"
+	default:
+		return c.refusesScheme(u)
 	}
-	return c.refusesScheme(u)
 }
 
 func (c Client) refusesScheme(u *url.URL) string {
@@ -218,7 +234,8 @@ func (c Client) refusesScheme(u *url.URL) string {
 			return "has no host"
 		}
 		if strings.Contains(u.Host, "%") || !isVSCHAR(u.Host) {
-			return "has a host with percent-encoding" // browsers would decode it to another name, or refuse it
+			// Browsers would decode it to another name, or refuse it.
+			return "has a host with percent-encoding"
 		}
 		if u.Scheme == "http" && !c.InsecureHTTP && !handlers.IsLoopback(u.Hostname()) {
 			return "must be https (or the client must have insecure_http)"
@@ -227,12 +244,13 @@ func (c Client) refusesScheme(u *url.URL) string {
 	case strings.Contains(u.Scheme, "."):
 		return "" // a native app's own, by a domain name of its maker's (RFC 8252, section 7.1)
 	default:
-		return "has a scheme that browsers are not sent to: https, or a native app's own with a dot in it, such as com.example.app"
+		return "has a scheme that browsers are not sent to: https, " +
+			"or a native app's own with a dot in it, such as com.example.app"
 	}
 }
 
-// SharesOrigin reports whether an address has the scheme, domain and port of a registered redirect URI (Front-Channel Logout 1.0,
-// section 2).
+// SharesOrigin reports whether an address has the scheme, domain and port of a registered redirect
+// URI (Front-Channel Logout 1.0, section 2).
 func SharesOrigin(uri string, redirectURIs []string) bool {
 	origin, err := sessionstate.Origin(uri)
 	return err == nil && slices.ContainsFunc(redirectURIs, func(redirect string) bool {
@@ -245,7 +263,10 @@ func SharesOrigin(uri string, redirectURIs []string) bool {
 // registers itself must not have this server ask others' hosts.
 func SharesHost(uri string, redirectURIs []string) bool {
 	u, err := url.Parse(uri)
-	return err == nil && u.Hostname() != "" && slices.ContainsFunc(redirectURIs, func(redirect string) bool {
+	if err != nil || u.Hostname() == "" {
+		return false
+	}
+	return slices.ContainsFunc(redirectURIs, func(redirect string) bool {
 		other, err := url.Parse(redirect)
 		return err == nil && strings.EqualFold(other.Hostname(), u.Hostname())
 	})

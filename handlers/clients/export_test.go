@@ -7,18 +7,16 @@ import (
 
 // What the tests beside this package use of it.
 
-const MaxClientURIs = maxClientURIs
-
-const MaxClientName = maxClientName
-
-const ClientsFileLook = clientsFileLook
-
-func (x *Clients) Loaded() *atomic.Pointer[clientsFile] { return &x.loaded }
-
-func (x *Clients) Mu() *sync.Mutex { return &x.mu }
-
-const MaxClientsFile = maxClientsFile
-
-const MaxClients = maxClients
+const (
+	MaxClientURIs   = maxClientURIs
+	MaxClientName   = maxClientName
+	ClientsFileLook = clientsFileLook
+	MaxClientsFile  = maxClientsFile
+	MaxClients      = maxClients
+)
 
 var ParseClients = parseClients
+
+func (c *Clients) Loaded() *atomic.Pointer[clientsFile] { return &c.loaded }
+
+func (c *Clients) Mu() *sync.Mutex { return &c.mu }

@@ -2,6 +2,7 @@ package clients
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,37 +16,38 @@ const (
 	maxClients     = 100_000
 )
 
-// A clientsFile holds the clients of a file, or those of the configuration, by their IDs.
+// A clientsFile holds the clients of a file, or those of the configuration, by their IDs. The zero
+// value has none.
 type clientsFile struct {
-	Clients     map[string]Client
-	anyTellable bool
-	anyFramed   bool
-	unknown     []unknownMember // of their metadata
+	Clients                  map[string]Client
+	anyNotifiable, anyFramed bool            // by back channel, by front channel
+	unknown                  []unknownMember // of their metadata
 }
 
-// add takes in a client that can be used and is not there yet.
+// add adds a client that can be used and is not there yet.
 func (f *clientsFile) add(client Client) error {
 	if err := client.ValidateConfigured(); err != nil {
 		return err
 	}
-	if _, given := f.Clients[client.ID]; given {
+	if _, found := f.Clients[client.ID]; found {
 		return fmt.Errorf("%w %q: it is given twice", ErrClient, client.ID)
 	}
 	f.Clients[client.ID] = client
 	f.anyFramed = f.anyFramed || client.FrontChannelLogoutURI != ""
-	f.anyTellable = f.anyTellable || client.BackChannelLogoutURI != ""
+	f.anyNotifiable = f.anyNotifiable || client.BackChannelLogoutURI != ""
 	return nil
 }
 
-// sameState reports whether two looks at a file saw it unchanged: neither written nor replaced. A
-// nil look saw nothing.
-func sameState(a, b os.FileInfo) bool {
-	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+// isSame reports whether a file is the same in two states: neither written nor replaced. A nil one
+// is never the same.
+func isSame(a, b os.FileInfo) bool {
+	return a != nil && b != nil && os.SameFile(a, b) &&
+		a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-// readClientsFile reads a file, and tells which state of it that was: nil if it could not be read,
-// so that it is tried again even if nothing changes that can be seen (the permission was missing,
-// the disk was away).
+// readClientsFile reads a file, and returns which state of it that was: nil if it could not be
+// read, so that it is tried again even if no change can be observed (the permission was missing,
+// the disk was unavailable).
 func readClientsFile(path string) (*clientsFile, os.FileInfo, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -79,11 +81,12 @@ func readClientsFile(path string) (*clientsFile, os.FileInfo, error) {
 
 var (
 	errNoFile    = errors.New("it is not a regular file")
-	errNoClients = errors.New(`it is neither a JSON array of clients nor an object with such an array as "clients"`)
+	errNoClients = errors.New("it is neither a JSON array of clients " +
+		`nor an object with such an array as "clients"`)
 )
 
 // parseClients reads registration metadata: an array of objects, or an object with such an array.
-// Members that are not used here are passed over, since there are many; unknown ones are noted.
+// Members that are not used here are ignored, since there are many; unknown ones are noted.
 // One client is read after the other, so that a document of too many costs no more than the bound.
 func parseClients(document []byte) (*clientsFile, error) {
 	// the syntax of all of it
@@ -107,7 +110,8 @@ func parseClients(document []byte) (*clientsFile, error) {
 		if err := loaded.add(client); err != nil {
 			return nil, fmt.Errorf("client %d: %w", n, err)
 		}
-		loaded.unknown = unknownMembers(loaded.unknown, client.ID, document[start:decoder.InputOffset()])
+		text := document[start:decoder.InputOffset()]
+		loaded.unknown = unknownMembers(loaded.unknown, client.ID, text)
 	}
 	return loaded, nil
 }
@@ -148,10 +152,9 @@ func placed(document []byte, start int64, err error) error {
 	switch {
 	case errors.As(err, &syntax):
 		return fmt.Errorf("line %d: %w", line(document, start+syntax.Offset), err)
-	case errors.As(err, &kind) && kind.Field == "":
-		return fmt.Errorf("line %d: it must not be of type %s", line(document, start+kind.Offset), kind.Value)
 	case errors.As(err, &kind):
-		return fmt.Errorf("line %d: %s must not be of type %s", line(document, start+kind.Offset), kind.Field, kind.Value)
+		return fmt.Errorf("line %d: %s must not be of type %s",
+			line(document, start+kind.Offset), cmp.Or(kind.Field, "it"), kind.Value)
 	}
 	return err
 }

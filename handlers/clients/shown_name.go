@@ -17,11 +17,12 @@ import (
 const maxShownHost = 64
 
 // ShownName is what pages call a client that took part in a session, or signed a request: by the
-// name that the operator gave it. One that registered itself chose its name, and goes by the host
-// of its addresses.
+// name that the operator gave it. One that registered itself chose its name, and is called by the
+// host of its addresses.
 func (c Client) ShownName(id string) string {
 	if c.Registered {
-		return cmp.Or(ShownHost(c.Origin().String()), ShownHost(c.BackChannelLogoutURI), shownID(id))
+		host := cmp.Or(ShownHost(c.Origin().String()), ShownHost(c.BackChannelLogoutURI))
+		return cmp.Or(host, shownID(id))
 	}
 	return cmp.Or(assets.PlainName(c.Name), shownID(id))
 }
@@ -37,7 +38,8 @@ func shownID(id string) string {
 
 // Origin is that of the client's pages, as far as an address of them is registered; else empty.
 func (c Client) Origin() *url.URL {
-	for _, address := range append(slices.Clone(c.PostLogoutRedirectURIs), c.FrontChannelLogoutURI) {
+	addresses := append(slices.Clone(c.PostLogoutRedirectURIs), c.FrontChannelLogoutURI)
+	for _, address := range addresses {
 		if u := WebAddress(address); u != nil {
 			return &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/"}
 		}
@@ -48,7 +50,8 @@ func (c Client) Origin() *url.URL {
 // WebAddress returns an address that a page may link to; nil: it is none.
 func WebAddress(address string) *url.URL {
 	u, err := url.Parse(address)
-	if err != nil || u.Hostname() == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+	if err != nil || u.Hostname() == "" || u.User != nil ||
+		u.Scheme != "https" && u.Scheme != "http" {
 		return nil
 	}
 	return u

@@ -207,10 +207,10 @@ func TestConditionsAndRangesAreOursToAnswer(t *testing.T) {
 // sends.
 func TestHEADHasNoBody(t *testing.T) {
 	w := handlerstest.NewWorld(t)
-	d := discovery.Discovery{Learn: func(op *handlers.OP, _ *http.Request, _ []byte) *handlers.OP { return op }}
+	d := discovery.Discovery{Observe: func(op *handlers.OP, _ *http.Request, _ []byte) *handlers.OP { return op }}
 	d.Setup(w.Env)
 	members := func(op *handlers.OP) []exchange.Member {
-		return (&check.CheckSession{Path: "/check"}).Members(op, false)
+		return (&check.Endpoint{Path: "/check"}).Members(op, false)
 	}
 	for _, respond := range []http.HandlerFunc{eager, reply.Answering(`[]`), handlerstest.Responding(404, "text/plain", "", []byte("not found"))} {
 		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

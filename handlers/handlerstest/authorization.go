@@ -14,7 +14,7 @@ import (
 // Check asks the server about a session_state.
 func (w *World) Check(t testing.TB, q PageCheck) string {
 	t.Helper()
-	var c check.CheckSession
+	var c check.Endpoint
 	c.Setup(w.Env)
 	form := url.Values{"client_id": {q.ClientID}, "session_state": {q.SessionState}, "origin": {q.Origin}}
 	if q.BrowserState != "" {

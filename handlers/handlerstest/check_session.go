@@ -17,8 +17,8 @@ import (
 )
 
 // Checker is the check page's handler in the world.
-func (w *World) Checker() *check.CheckSession {
-	c := &check.CheckSession{Path: handlers.DefaultCheckSessionPath}
+func (w *World) Checker() *check.Endpoint {
+	c := &check.Endpoint{Path: handlers.DefaultCheckSessionPath}
 	c.Setup(w.Env)
 	return c
 }

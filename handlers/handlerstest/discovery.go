@@ -17,11 +17,11 @@ const CheckPage = Issuer + handlers.DefaultCheckSessionPath
 // Discover sends a request for the discovery document, which the OP answers as respond says.
 func (w *World) Discover(t *testing.T, r *http.Request, respond http.HandlerFunc) *http.Response {
 	t.Helper()
-	d := discovery.Discovery{Learn: func(op *handlers.OP, _ *http.Request, _ []byte) *handlers.OP { return op }}
+	d := discovery.Discovery{Observe: func(op *handlers.OP, _ *http.Request, _ []byte) *handlers.OP { return op }}
 	d.Setup(w.Env)
 	recorder := httptest.NewRecorder()
 	members := func(op *handlers.OP) []exchange.Member {
-		return (&check.CheckSession{Path: handlers.DefaultCheckSessionPath}).Members(op, false)
+		return (&check.Endpoint{Path: handlers.DefaultCheckSessionPath}).Members(op, false)
 	}
 	if err := d.Serve(w.OP, recorder, r, reply.Handler(respond), members); err != nil {
 		t.Fatal(err)

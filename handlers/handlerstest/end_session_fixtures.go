@@ -79,7 +79,7 @@ func (x *Exit) SetUp() {
 	x.T.Helper()
 	x.E.Keys, x.E.LoginCookiePaths = &opkeys.Keys{URI: x.E.Keys.URI}, new(browser.LoginCookiePaths)
 	x.E.BackChannel = x.W.BackChannel(x.E.Clients)
-	x.E.BackChannel.See(x.W.OP)
+	x.E.BackChannel.Observe(x.W.OP)
 	x.E.Keys.Setup(x.W.Env)
 	if err := x.E.Clients.Setup(x.W.Env); err != nil {
 		x.T.Fatal(err)

@@ -33,7 +33,7 @@ func (x *Exit) AnotherServer() *logout.EndSession {
 		Clients: x.E.Clients, Keys: new(opkeys.Keys), BackChannel: x.W.BackChannel(x.E.Clients),
 		FrontChannel: x.E.FrontChannel, FrontChannelTimeout: x.E.FrontChannelTimeout,
 	}
-	e.BackChannel.See(x.W.OP)
+	e.BackChannel.Observe(x.W.OP)
 	e.Keys.Setup(env)
 	if err := e.Setup(env); err != nil {
 		x.T.Fatal(err)

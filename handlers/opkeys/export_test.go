@@ -1,11 +1,14 @@
 package opkeys
 
-import (
-	"github.com/oidc-session/caddy-oidc-session/tokens"
-)
+import "github.com/oidc-session/caddy-oidc-session/tokens"
 
 // What the tests beside this package use of it.
 
-const KeysMaxAge = keysMaxAge
+// MaxAge is maxAge.
+const MaxAge = maxAge
 
-func (x *Keys) Have(kid string) (tokens.KeySet, bool) { return x.have(kid) }
+// Have returns the keys at hand.
+func (k *Keys) Have() tokens.KeySet {
+	keys, _ := k.have("")
+	return keys
+}

@@ -29,7 +29,7 @@ type Arrivals struct {
 	OP func() *handlers.OP
 	// Issuers returns those of all handlers: requests for another one's are not missing.
 	Issuers      func() [][]string
-	CheckSession *check.CheckSession
+	CheckSession *check.Endpoint
 	EndSession   *logout.EndSession
 	Logger       *zap.Logger
 	Now          func() time.Time
@@ -41,8 +41,8 @@ type Arrivals struct {
 	count  int
 }
 
-// See notes a request, as it came to the site.
-func (a *Arrivals) See(r *http.Request) {
+// Observe notes a request, as it came to the site.
+func (a *Arrivals) Observe(r *http.Request) {
 	if a.done.Load() {
 		return // all requests, once one has come as it should
 	}
@@ -50,47 +50,48 @@ func (a *Arrivals) See(r *http.Request) {
 	switch {
 	case op == nil:
 	case !op.Serves(r):
-		a.seeOtherHost(op, r)
+		a.observeOtherHost(op, r)
 	case handlers.IsPathBelow(r.URL.Path, op.Path):
 		a.done.Store(true)
 	default:
-		a.seeOtherPath(op, r)
+		a.observeOtherPath(op, r)
 	}
 }
 
-func (a *Arrivals) seeOtherHost(op *handlers.OP, r *http.Request) {
-	if len(r.Host) > handlers.MaxClientID || !a.isForOP(op, r) || a.isOthers(func(other *handlers.OP) bool { return other.Serves(r) }) || !a.isMissed(r.Host) {
+// observeOtherHost warns of requests that can only be for an OP (a page of ours, or a sign-in: RFC
+// 6749, section 4.1.1), but for another host. Health checks ask for documents too, by an IP address
+// as Host.
+func (a *Arrivals) observeOtherHost(op *handlers.OP, r *http.Request) {
+	path, query := r.URL.Path, r.URL.RawQuery
+	isForOP := a.CheckSession.Serves(op, path) || a.EndSession.Serves(op, path) ||
+		strings.Contains(query, "client_id=") && strings.Contains(query, "response_type=")
+	isOthers := func(other *handlers.OP) bool { return other.Serves(r) }
+	if len(r.Host) > handlers.MaxClientID || !isForOP || handlers.AnyOP(a.Issuers(), isOthers) ||
+		!a.isMissed(r.Host) {
 		return
 	}
 	a.Logger.Warn("requests come for another host than the issuer's",
-		zap.String("host", r.Host), zap.String("issuer_host", op.Host), zap.String("issuer", op.Issuer),
-		zap.String("advice", "have the proxy in front keep the Host that the browser sent, or give oidc_session the issuer of this host's OP"))
+		zap.String("host", r.Host), zap.String("issuer_host", op.Host),
+		zap.String("issuer", op.Issuer), zap.String("advice", "have the proxy in front keep the "+
+			"Host that the browser sent, or give oidc_session the issuer of this host's OP"))
 }
 
-// seeOtherPath looks at a request that is not below the issuer's path. Endpoints of the OP may be
-// there, but its document is not.
-func (a *Arrivals) seeOtherPath(op *handlers.OP, r *http.Request) {
+// observeOtherPath warns of requests for the OP's document that are not below the issuer's path.
+// Other endpoints of the OP may be there.
+func (a *Arrivals) observeOtherPath(op *handlers.OP, r *http.Request) {
 	path := r.URL.Path
+	isOthers := func(other *handlers.OP) bool {
+		return other.Host == op.Host && other.HasDocument(path)
+	}
 	if !op.HasDocument(op.Path+path) || op.HasDocument(path) ||
-		a.isOthers(func(other *handlers.OP) bool { return other.Host == op.Host && other.HasDocument(path) }) || !a.isMissed(path) {
+		handlers.AnyOP(a.Issuers(), isOthers) || !a.isMissed(path) {
 		return
 	}
 	a.Logger.Warn("requests come without the issuer's path",
-		zap.String("path", path), zap.String("issuer_path", op.Path), zap.String("issuer", op.Issuer),
-		zap.String("advice", "have the proxy in front keep the whole path that the browser sent: its prefix can be stripped behind oidc_session"))
+		zap.String("path", path), zap.String("issuer_path", op.Path),
+		zap.String("issuer", op.Issuer), zap.String("advice", "have the proxy in front keep the "+
+			"whole path that the browser sent: its prefix can be stripped behind oidc_session"))
 }
-
-// isForOP reports whether a request, whatever its host, can only be for an OP: for a page of ours
-// or a sign-in (RFC 6749, section 4.1.1). Health checks ask for documents too, by an IP address as
-// Host.
-func (a *Arrivals) isForOP(op *handlers.OP, r *http.Request) bool {
-	path, query := r.URL.Path, r.URL.RawQuery
-	return a.CheckSession.Serves(op, path) || a.EndSession.Serves(op, path) ||
-		strings.Contains(query, "client_id=") && strings.Contains(query, "response_type=")
-}
-
-// isOthers reports whether the OP of another handler is of a kind.
-func (a *Arrivals) isOthers(is func(*handlers.OP) bool) bool { return handlers.AnyOP(a.Issuers(), is) }
 
 // isMissed counts a request, and reports whether the log is to say now what came. A proxy changes
 // all requests alike: others begin anew.

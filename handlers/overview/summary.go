@@ -23,9 +23,9 @@ const (
 // A Summary logs, once, what is served at a site and what its OP has itself, and warns of each
 // path of ours that is one of the OP's endpoints.
 type Summary struct {
-	LoginCookie  string
+	LoginCookie  string // empty: none is configured
 	SessionState handlers.SessionState
-	CheckSession *check.CheckSession
+	CheckSession *check.Endpoint
 	EndSession   *logout.EndSession
 	BackChannel  *backchannel.BackChannel
 	Clients      *clients.Clients
@@ -38,14 +38,14 @@ type Summary struct {
 
 // Discovered takes the OP whenever a document of it was read.
 func (s *Summary) Discovered(op *handlers.OP) {
-	s.warnOfOwner("check_session", op.EndpointPath(s.CheckSession.Path, handlers.DefaultCheckSessionPath), s.CheckSession.Owner(op))
+	s.warnOfOwner("check_session", s.CheckSession.PathAt(op), s.CheckSession.Owner(op))
 	if s.EndSession.Able() {
 		s.warnOfOwner("end_session", s.EndSession.PathAt(op), s.EndSession.Owner(op))
 	}
 	s.once.Do(func() { s.log(op) })
 }
 
-// warnOfOwner says once that the path of an option is the OP's, by a member of its metadata.
+// warnOfOwner says once that the path of an option belongs to the OP, by a member of its metadata.
 func (s *Summary) warnOfOwner(option, path, member string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,45 +53,68 @@ func (s *Summary) warnOfOwner(option, path, member string) {
 		return
 	}
 	s.warned = append(s.warned, path)
-	s.Logger.Warn("path is an endpoint of the OP, which keeps it", zap.String("option", option), zap.String("path", path),
-		zap.String("endpoint", member), zap.String("advice", "give "+option+" a path that the OP does not use"))
+	s.Logger.Warn("path is an endpoint of the OP, which keeps it",
+		zap.String("option", option), zap.String("path", path), zap.String("endpoint", member),
+		zap.String("advice", "give "+option+" a path that the OP does not use"))
 }
 
 func (s *Summary) log(op *handlers.OP) {
 	fields := []zap.Field{
 		zap.String("issuer", op.Issuer),
-		zap.String("authorization_endpoint", op.AuthorizationPath), zap.String("token_endpoint", op.TokenPath),
+		zap.String("authorization_endpoint", op.AuthorizationPath),
+		zap.String("token_endpoint", op.TokenPath),
 		zap.Strings("op_has", membersOf(op)),
-		zap.String("check_session", s.checkSession(op)), zap.String("session_state", s.sessionState(op)),
+		zap.String("check_session", s.checkSession(op)),
+		zap.String("session_state", s.sessionState(op)),
 		zap.String("end_session", s.endSession(op)),
-		zap.String("backchannel_logout", s.backChannel(op)), zap.String("frontchannel_logout", s.frontChannel(op)),
+		zap.String("backchannel_logout", s.backChannel(op)),
+		zap.String("frontchannel_logout",
+			status(op.FrontChannelLogout, s.EndSession.IsFramed(op))),
 		zap.String("login_cookie", cmp.Or(s.LoginCookie, "none")),
 	}
 	if !op.BackChannelLogout {
-		known := s.Clients.Known()
-		unnotified := slices.DeleteFunc(slices.Clone(known), func(client clients.Client) bool { return s.notifies(op, client) })
+		listed := s.Clients.Listed()
 		var ids []string
-		for _, client := range unnotified[:min(len(unnotified), backchannel.MaxUnnotified)] {
-			ids = append(ids, client.ID)
+		for _, client := range listed {
+			if !s.notifies(op, client) {
+				ids = append(ids, client.ID)
+			}
 		}
-		fields = append(fields, zap.Int("clients_notified", len(known)-len(unnotified)),
-			zap.Int("clients_not_notified", len(unnotified)), zap.Strings("not_notified", ids))
+		fields = append(fields, zap.Int("clients_notified", len(listed)-len(ids)),
+			zap.Int("clients_not_notified", len(ids)),
+			zap.Strings("not_notified", ids[:min(len(ids), backchannel.MaxUnnotified)]))
 	}
 	s.Logger.Info("provider metadata discovered", fields...)
 }
 
 // membersOf names what the OP has of session management and logout.
 func membersOf(op *handlers.OP) (names []string) {
-	for name, has := range map[string]bool{
-		"check_session_iframe": op.HasCheckSession(), "end_session_endpoint": op.HasEndSession(),
-		"backchannel_logout": op.BackChannelLogout, "frontchannel_logout": op.FrontChannelLogout,
+	for _, member := range []struct {
+		name string
+		has  bool
+	}{
+		{"backchannel_logout", op.BackChannelLogout},
+		{"check_session_iframe", op.HasCheckSession()},
+		{"end_session_endpoint", op.HasEndSession()},
+		{"frontchannel_logout", op.FrontChannelLogout},
 	} {
-		if has {
-			names = append(names, name)
+		if member.has {
+			names = append(names, member.name)
 		}
 	}
-	slices.Sort(names)
 	return names
+}
+
+// status is that of a channel by which clients are notified.
+func status(opHas, on bool) string {
+	switch {
+	case opHas:
+		return leftToOP
+	case on:
+		return "on"
+	default:
+		return "off"
+	}
 }
 
 func (s *Summary) checkSession(op *handlers.OP) string {
@@ -101,7 +124,7 @@ func (s *Summary) checkSession(op *handlers.OP) string {
 	case s.CheckSession.Owner(op) != "":
 		return notServed
 	default:
-		return op.EndpointPath(s.CheckSession.Path, handlers.DefaultCheckSessionPath)
+		return s.CheckSession.PathAt(op)
 	}
 }
 
@@ -128,35 +151,17 @@ func (s *Summary) endSession(op *handlers.OP) string {
 }
 
 func (s *Summary) backChannel(op *handlers.OP) string {
-	switch {
-	case op.BackChannelLogout:
-		return leftToOP
-	case !s.BackChannel.Enabled(op):
-		return "off"
-	case s.BackChannel.BlockedReason(op) != "":
+	enabled := s.BackChannel.Enabled(op)
+	if enabled && !s.BackChannel.Notifies(op) {
 		return "blocked"
-	default:
-		return "on"
 	}
+	return status(op.BackChannelLogout, enabled)
 }
 
-func (s *Summary) frontChannel(op *handlers.OP) string {
-	switch {
-	case op.FrontChannelLogout:
-		return leftToOP
-	case !s.EndSession.IsFramed(op):
-		return "off"
-	default:
-		return "on"
-	}
-}
-
-// notifies reports whether a client can be notified of sign-outs, for all that is known.
+// notifies reports whether a client can be notified of sign-outs, as far as is known.
 func (s *Summary) notifies(op *handlers.OP, client clients.Client) bool {
 	algorithm := client.IDTokenSignedResponseAlg
-	if client.BackChannelLogoutURI != "" && s.backChannel(op) == "on" &&
-		(algorithm == "" || slices.Contains(s.BackChannel.Algorithms(), algorithm)) {
-		return true
-	}
-	return client.FrontChannelLogoutURI != "" && s.EndSession.IsFramed(op)
+	signed := algorithm == "" || slices.Contains(s.BackChannel.Algorithms(), algorithm)
+	return client.BackChannelLogoutURI != "" && signed && s.BackChannel.Notifies(op) ||
+		client.FrontChannelLogoutURI != "" && s.EndSession.IsFramed(op)
 }

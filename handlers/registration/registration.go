@@ -1,10 +1,7 @@
 package registration
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,25 +17,23 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/logout"
 )
 
-// A Registration observes the OP's registration endpoint (OpenID Connect Dynamic Client
-// Registration 1.0, section 3) and the clients' own configuration endpoints (section 4; RFC 7592)
-// at or below it: what clients register for logout is kept here, and echoed where the OP drops it.
+// A Registration observes the OP's registration endpoint and the clients' own configuration
+// endpoints (OpenID Connect Dynamic Client Registration 1.0, section 4; RFC 7592) at or below it.
 //
-// The OP decides who may register what; only what it has accepted is learnt. A member that could
-// not be configured by hand either is not learnt. One that is not learnt, or that nobody would act
-// upon, is not echoed, which tells the client so (RFC 7591, section
-// 3.2.1).
+// The OP decides who may register what; only what it has accepted is kept. A member that could not
+// be configured by hand either is dropped. One that is dropped, or that nothing would be done with,
+// is not echoed, which is how the client gets to know (RFC 7591, section 3.2.1).
 type Registration struct {
-	// Clients keeps what is learnt.
+	// Clients keeps what is registered.
 	Clients *clients.Clients
-	// EndSession and BackChannel act upon what is learnt.
+	// EndSession and BackChannel act upon it.
 	EndSession  *logout.EndSession
 	BackChannel *backchannel.BackChannel
 
 	env handlers.Env
 }
 
-// Setup gives the handler its world.
+// Setup prepares the handler for requests.
 func (g *Registration) Setup(env handlers.Env) { g.env = env }
 
 // Serves reports whether a request registers a client, or reads, changes or deletes a
@@ -65,11 +60,15 @@ func isRegistration(op *handlers.OP, path string) bool {
 	return handlers.IsPathBelow(path, strings.TrimSuffix(op.RegistrationPath, "/"))
 }
 
-// Serve passes a request on, and learns from it and from the answer.
-func (g *Registration) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+// Serve passes a request on, and keeps what it and the response say.
+func (g *Registration) Serve(
+	op *handlers.OP, w http.ResponseWriter, r *http.Request, next caddyhttp.Handler,
+) error {
 	switch r.Method {
 	case http.MethodGet:
-		return g.serve(w, r, next, func(answer []byte) ([]byte, error) { return g.echo(handlers.RecordingContext(r), op, answer) })
+		return g.serve(w, r, next, func(response []byte) ([]byte, error) {
+			return g.echo(handlers.RecordingContext(r), op, response)
+		})
 	case http.MethodDelete:
 		sent := handlers.AsSent(r, next)
 		return exchange.Observe(w, r, next, func(status int, _ http.Header) *exchange.Hold {
@@ -80,106 +79,49 @@ func (g *Registration) Serve(op *handlers.OP, w http.ResponseWriter, r *http.Req
 		})
 	}
 	body, r := exchange.ReadBody(r, exchange.MaxForm)
-	return g.serve(w, r, next, func(answer []byte) ([]byte, error) {
-		if r.Method == http.MethodPut && !g.isUpdate(op, r, answer) {
-			return answer, nil
+	return g.serve(w, r, next, func(response []byte) ([]byte, error) {
+		if r.Method == http.MethodPut && !g.isUpdate(op, r, response) {
+			return response, nil
 		}
-		return g.learn(op, r, body, answer)
+		return g.keep(op, r, body, response)
 	})
 }
 
-// isUpdate reports whether an answer says what is registered now of the client whose registration
-// is changed at this very address (RFC 7592, section 2.2). Anything else that is below the
-// endpoint says nothing of clients.
-func (g *Registration) isUpdate(op *handlers.OP, r *http.Request, answer []byte) bool {
-	answered, err := readRegistration(answer)
-	if err != nil {
-		return false
-	}
-	client, found, err := g.env.Registry.RegisteredAt(handlers.RecordingContext(r), op.Issuer, r.URL.RequestURI())
-	if err != nil {
-		handlers.LogUnrecorded(g.env.Logger, "a change of a registration is not learnt", err)
-	}
-	return err == nil && found && client.ID == text(answered, "client_id")
-}
-
-// serve holds an answer that says what is registered now.
-func (g *Registration) serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler, edit func([]byte) ([]byte, error)) error {
+// serve holds a response that says what is registered now.
+func (g *Registration) serve(
+	w http.ResponseWriter, r *http.Request, next caddyhttp.Handler,
+	edit func([]byte) ([]byte, error),
+) error {
 	e := exchange.DocumentEdit{Edit: edit, Failed: func(err error) {
 		g.env.Logger.Warn("the answer to a registration passes as it came", zap.Error(err))
 	}}
-	return exchange.Observe(w, exchange.Unencoded(r), next, func(status int, header http.Header) *exchange.Hold {
-		if status != http.StatusOK && (status != http.StatusCreated || r.Method != http.MethodPost) || !exchange.IsJSON(header) {
+	hold := func(status int, header http.Header) *exchange.Hold {
+		created := status == http.StatusCreated && r.Method == http.MethodPost
+		if status != http.StatusOK && !created || !exchange.IsJSON(header) {
 			return nil
 		}
 		return &exchange.Hold{Limit: exchange.MaxJSON, Edit: e.ApplyPlain}
-	})
+	}
+	return exchange.Observe(w, exchange.Unencoded(r), next, hold)
 }
 
-// learn keeps what a client has registered: what the answer says, and else what was asked for.
-func (g *Registration) learn(op *handlers.OP, r *http.Request, request, answer []byte) ([]byte, error) {
-	// the OP took it all the same if it is none: only what it says counts
-	asked, _ := readRegistration(request)
-	answered, err := readRegistration(answer)
+// echo adds what is kept of a client to a response that says what is registered.
+func (g *Registration) echo(
+	ctx context.Context, op *handlers.OP, response []byte,
+) ([]byte, error) {
+	responded, err := readDocument(response)
 	if err != nil {
-		return nil, err
+		return response, nil // another page of the OP that is below its endpoint
 	}
-	ctx := handlers.RecordingContext(r)
-	wanted := answered.client(asked)
-	client := acceptable(wanted, member[[]string]("redirect_uris", answered, asked))
-	if err := g.Clients.Add(ctx, op.Issuer, g.uri(ctx, op, client.ID, answered, asked), client); err != nil {
-		handlers.LogUnrecorded(g.env.Logger, "a registration is not learnt", err)
-		return nil, err
-	}
-	g.env.Logger.Info("learnt a client's registration", zap.String("issuer", op.Issuer), zap.String("client_id", client.ID),
-		zap.Bool("backchannel_logout", client.BackChannelLogoutURI != ""), zap.Bool("frontchannel_logout", client.FrontChannelLogoutURI != ""))
-	if dropped := namesWithout(logoutMembers(wanted), logoutMembers(client)); len(dropped) > 0 {
-		g.env.Logger.Warn("members of a registration cannot be used, and are not learnt", zap.String("client_id", client.ID), zap.Strings("members", dropped))
-	}
-	return exchange.AddMembers(answer, g.acted(op, client))
-}
-
-// namesWithout returns the names of members that are not among others.
-func namesWithout(members, others []exchange.Member) (names []string) {
-	for _, m := range members {
-		if !slices.ContainsFunc(others, func(other exchange.Member) bool { return other.Name == m.Name }) {
-			names = append(names, m.Name)
-		}
-	}
-	return names
-}
-
-// uri returns where the registration of a client is changed, as a request names it: path and
-// query; empty: not known. The OP says so, and not the client, who must not (RFC 7592, section
-// 2.2): an OP may echo what it does not know.
-func (g *Registration) uri(ctx context.Context, op *handlers.OP, id string, answered, asked registration) string {
-	uri := text(answered, "registration_client_uri")
-	_, echoed := asked["registration_client_uri"]
-	u, err := url.Parse(uri)
-	if err == nil && !echoed && len(uri) <= clients.MaxClientURI && isRegistration(op, handlers.EndpointPath(uri, op.Origin)) {
-		return u.RequestURI()
-	}
-	before, _, err := g.env.Registry.Registered(ctx, op.Issuer, id)
+	client, known, err := g.Clients.Registered(ctx, op.Issuer, responded.id())
 	if err != nil {
-		handlers.LogUnrecorded(g.env.Logger, "where a registration is changed is not known", err)
-	}
-	return before.URI
-}
-
-// echo adds what is kept of a client to an answer that says what is registered.
-func (g *Registration) echo(ctx context.Context, op *handlers.OP, answer []byte) ([]byte, error) {
-	answered, err := readRegistration(answer)
-	if err != nil {
-		return answer, nil // something else of the OP's that is below its endpoint
-	}
-	client, known, err := g.Clients.Registered(ctx, op.Issuer, text(answered, "client_id"))
-	if err != nil {
-		handlers.LogUnrecorded(g.env.Logger, "what a client has registered for logout is not known", err)
+		handlers.LogUnrecorded(g.env.Logger,
+			"what a client has registered for logout is not known", err)
 	}
 	if !known {
-		return answer, nil
+		return response, nil
 	}
-	return exchange.AddMembers(answer, g.acted(op, client))
+	return exchange.AddMembers(response, g.acted(op, client))
 }
 
 // forget forgets the client whose registration was deleted at its address (RFC 7592, section 2.3).
@@ -194,80 +136,76 @@ func (g *Registration) forget(op *handlers.OP, r *http.Request) {
 	}
 }
 
-// A registration is a request to register, or an answer to it: its members by their exact names.
-// Go's own reading would take Client_ID for client_id, and an OP may echo what it does not know.
-type registration map[string]json.RawMessage
-
-// errNoRegistration says that an answer does not say which client was registered.
-var errNoRegistration = errors.New("it is no JSON object with a client_id")
-
-func readRegistration(document []byte) (registration, error) {
-	var members registration
-	if err := json.Unmarshal(document, &members); err != nil || text(members, "client_id") == "" {
-		return members, errNoRegistration
+// isUpdate reports whether a response says what is registered now of the client whose registration
+// is changed at this very address (RFC 7592, section 2.2). Anything else that is below the
+// endpoint says nothing of clients.
+func (g *Registration) isUpdate(op *handlers.OP, r *http.Request, response []byte) bool {
+	responded, err := readDocument(response)
+	if err != nil {
+		return false
 	}
-	return members, nil
+	ctx := handlers.RecordingContext(r)
+	client, found, err := g.env.Registry.RegisteredAt(ctx, op.Issuer, r.URL.RequestURI())
+	if err != nil {
+		handlers.LogUnrecorded(g.env.Logger, "a change of a registration is not recorded", err)
+	}
+	return err == nil && found && client.ID == responded.id()
 }
 
-// member returns the value of a member in the first document that has it; zero: none has, or of
-// another type.
-func member[T any](name string, documents ...registration) (value T) {
-	for _, document := range documents {
-		var own T
-		raw := document[name]
-		if len(raw) > 0 && !bytes.Equal(raw, []byte("null")) && json.Unmarshal(raw, &own) == nil {
-			return own
+// keep keeps what a client has registered: what the response says, and else what the request does.
+func (g *Registration) keep(
+	op *handlers.OP, r *http.Request, request, response []byte,
+) ([]byte, error) {
+	// The OP took the request even if it cannot be read: only the response counts then.
+	requested, _ := readDocument(request)
+	responded, err := readDocument(response)
+	if err != nil {
+		return nil, err
+	}
+	ctx := handlers.RecordingContext(r)
+	wanted := clientOf(responded, requested)
+	client := acceptable(wanted, member[[]string]("redirect_uris", responded, requested))
+	uri := g.uri(ctx, op, client.ID, responded, requested)
+	if err := g.Clients.Add(ctx, op.Issuer, uri, client); err != nil {
+		handlers.LogUnrecorded(g.env.Logger, "a registration is not recorded", err)
+		return nil, err
+	}
+	g.env.Logger.Info("client registration recorded",
+		zap.String("issuer", op.Issuer), zap.String("client_id", client.ID),
+		zap.Bool("backchannel_logout", client.BackChannelLogoutURI != ""),
+		zap.Bool("frontchannel_logout", client.FrontChannelLogoutURI != ""))
+	var dropped []string
+	kept := logoutMembers(client)
+	for _, m := range logoutMembers(wanted) {
+		if !slices.ContainsFunc(kept, func(k exchange.Member) bool { return k.Name == m.Name }) {
+			dropped = append(dropped, m.Name)
 		}
 	}
-	return value
+	if len(dropped) > 0 {
+		g.env.Logger.Warn("members of a registration cannot be used, and are not recorded",
+			zap.String("client_id", client.ID), zap.Strings("members", dropped))
+	}
+	return exchange.AddMembers(response, g.acted(op, client))
 }
 
-func text(document registration, name string) string { return member[string](name, document) }
-
-// client returns what the first document says that says something.
-func (r registration) client(others ...registration) clients.Client {
-	all := append([]registration{r}, others...)
-	return clients.Client{
-		ID:                                text(r, "client_id"),
-		PostLogoutRedirectURIs:            member[[]string]("post_logout_redirect_uris", all...),
-		BackChannelLogoutURI:              member[string]("backchannel_logout_uri", all...),
-		BackChannelLogoutSessionRequired:  member[bool]("backchannel_logout_session_required", all...),
-		FrontChannelLogoutURI:             member[string]("frontchannel_logout_uri", all...),
-		FrontChannelLogoutSessionRequired: member[bool]("frontchannel_logout_session_required", all...),
-		IDTokenSignedResponseAlg:          member[string]("id_token_signed_response_alg", all...),
+// uri returns where the registration of a client is changed, as a request names it: path and
+// query; empty: not known. The OP says so, and not the client, who must not (RFC 7592, section
+// 2.2): an OP may echo what it does not know.
+func (g *Registration) uri(
+	ctx context.Context, op *handlers.OP, id string, responded, requested document,
+) string {
+	uri := member[string]("registration_client_uri", responded)
+	_, echoed := requested["registration_client_uri"]
+	u, err := url.Parse(uri)
+	if err == nil && !echoed && len(uri) <= clients.MaxClientURI &&
+		isRegistration(op, handlers.EndpointPath(uri, op.Origin)) {
+		return u.RequestURI()
 	}
-}
-
-// maxRegisteredURIs bounds the post_logout_redirect_uris of a client that registers itself, in
-// bytes of all.
-const maxRegisteredURIs = 8 << 10
-
-// acceptable leaves out what cannot be used. Of a client that registers itself nothing is plain
-// http but on loopback hosts. It has no name either: that is anybody's text, and would stand on
-// the OP's pages.
-func acceptable(d clients.Client, redirectURIs []string) clients.Client {
-	client := clients.Client{ID: d.ID}
-	try := func(set func(*clients.Client)) {
-		with := client
-		if set(&with); with.Validate() == nil {
-			client = with
-		}
+	before, _, err := g.env.Registry.Registered(ctx, op.Issuer, id)
+	if err != nil {
+		handlers.LogUnrecorded(g.env.Logger, "where a registration is changed is not known", err)
 	}
-	try(func(c *clients.Client) { c.IDTokenSignedResponseAlg = d.IDTokenSignedResponseAlg })
-	if len(strings.Join(d.PostLogoutRedirectURIs, "")) <= maxRegisteredURIs {
-		try(func(c *clients.Client) { c.PostLogoutRedirectURIs = d.PostLogoutRedirectURIs })
-	}
-	if clients.SharesHost(d.BackChannelLogoutURI, redirectURIs) {
-		try(func(c *clients.Client) {
-			c.BackChannelLogoutURI, c.BackChannelLogoutSessionRequired = d.BackChannelLogoutURI, d.BackChannelLogoutSessionRequired
-		})
-	}
-	if clients.SharesOrigin(d.FrontChannelLogoutURI, redirectURIs) {
-		try(func(c *clients.Client) {
-			c.FrontChannelLogoutURI, c.FrontChannelLogoutSessionRequired = d.FrontChannelLogoutURI, d.FrontChannelLogoutSessionRequired
-		})
-	}
-	return client
+	return before.URI
 }
 
 // acted returns the members of a registration that are acted upon at an OP.
@@ -282,20 +220,4 @@ func (g *Registration) acted(op *handlers.OP, client clients.Client) []exchange.
 		client.FrontChannelLogoutURI, client.FrontChannelLogoutSessionRequired = "", false
 	}
 	return logoutMembers(client)
-}
-
-// logoutMembers are the members of a registration that are about logout, as far as they are set.
-func logoutMembers(c clients.Client) []exchange.Member {
-	var members []exchange.Member
-	add := func(name string, value any, set bool) {
-		if set {
-			members = append(members, exchange.Member{Name: name, Value: value})
-		}
-	}
-	add("post_logout_redirect_uris", c.PostLogoutRedirectURIs, len(c.PostLogoutRedirectURIs) > 0)
-	add("backchannel_logout_uri", c.BackChannelLogoutURI, c.BackChannelLogoutURI != "")
-	add("backchannel_logout_session_required", true, c.BackChannelLogoutSessionRequired)
-	add("frontchannel_logout_uri", c.FrontChannelLogoutURI, c.FrontChannelLogoutURI != "")
-	add("frontchannel_logout_session_required", true, c.FrontChannelLogoutSessionRequired)
-	return members
 }

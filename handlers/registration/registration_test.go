@@ -382,7 +382,7 @@ func TestAClientThatRegisteredItselfIsToldAtPublicAddressesOnly(t *testing.T) {
 	o := handlerstest.NewRegistrar(t)
 	o.Send("POST", handlerstest.RegistrationPath, fullRegistration)
 	b := o.G.BackChannel
-	b.See(o.W.OP)
+	b.Observe(o.W.OP)
 	route := func() notify.Route {
 		return o.W.NoticesOf(b).Route(t.Context(), registry.PendingNotice{Issuer: handlerstest.Issuer, ClientID: "client 1", Sub: "alice", Sid: "1"})
 	}

@@ -147,7 +147,7 @@ func TestThreatAKeyThatTheOPHasWithdrawnVerifiesNoSignIn(t *testing.T) {
 	withdrawn := w.Key
 	w.Key = handlerstest.NewKey(t, "2")
 	w.JWKS = []jose.JSONWebKey{w.Key.Public()}
-	w.Clock.Advance(2 * opkeys.KeysInterval)
+	w.Clock.Advance(2 * opkeys.Interval)
 	w.AnswerHybrid(a, "fragment", w.IDToken(t, handlerstest.ClientID, "alice")) // waits for the new key
 	if len(w.Seen) != 2 {
 		t.Fatalf("noted of the OP: %q", w.Seen)

@@ -229,7 +229,7 @@ func TestThreat21WhatIsNotKnownIsAnsweredAlikeToTheByte(t *testing.T) {
 	elsewhere.Registry = handlerstest.NewWorld(t).Env.Registry
 
 	ask := func(env handlers.Env, state string) string {
-		c := check.CheckSession{Path: handlers.DefaultCheckSessionPath}
+		c := check.Endpoint{Path: handlers.DefaultCheckSessionPath}
 		c.Setup(env)
 		recorder := httptest.NewRecorder()
 		r := handlerstest.Question(handlerstest.CheckForm(handlerstest.PageCheck{ClientID: handlerstest.ClientID, SessionState: state, Origin: handlerstest.RpOrigin, BrowserState: ""}))

@@ -435,44 +435,13 @@ func TestTooManyQuestionsAreRefused(t *testing.T) {
 		t.Error("taken beyond the burst of an address, or another address was refused")
 	}
 	w.Clock.Advance(time.Second)
-	for range int(check.ChecksPerAddress) {
+	for range int(check.PerAddress) {
 		if ask("198.51.100.1:1", "h."+sessionstate.NewSalt()) != 200 {
 			t.Fatal("refused within the rate of an address")
 		}
 	}
 	if ask("198.51.100.1:1", "h.last") != 429 {
 		t.Error("taken beyond the rate of an address")
-	}
-}
-
-func TestTheLimiterKeepsABoundedNumber(t *testing.T) {
-	w := handlerstest.NewWorld(t)
-	l := check.NewLimiter(w.Clock.Now)
-	for i := range 2*check.MaxLimited + 5 {
-		if !l.Allow(fmt.Sprint(i), fmt.Sprint(i)) {
-			t.Fatal("the first check of an address was refused")
-		}
-	}
-	if addresses, handles := l.Addresses().Kept().Len(), l.Handles().Kept().Len(); addresses > check.MaxLimited || handles > check.MaxLimited {
-		t.Errorf("%d and %d are kept", addresses, handles)
-	}
-}
-
-func TestTheLimiterDoesNotForgetWhoKeepsAsking(t *testing.T) {
-	l := check.NewLimiter(handlerstest.NewWorld(t).Clock.Now)
-	taken := 0
-	for i := range 2 * check.MaxLimited {
-		if i%(check.MaxLimited/4) == 0 {
-			for range check.BurstPerHandle {
-				if l.Handles().Get(1).AllowN(l.Now()(), 1) {
-					taken++
-				}
-			}
-		}
-		l.Handles().Get(uint64(i) + 2)
-	}
-	if taken != check.BurstPerHandle {
-		t.Errorf("%d checks were taken while no time passed", taken)
 	}
 }
 
@@ -487,26 +456,33 @@ func TestValidateThePathOfTheCheckPage(t *testing.T) {
 	}
 }
 
-func FuzzReadCheck(f *testing.F) {
-	f.Add(handlerstest.CheckForm(handlerstest.PageCheck{ClientID: handlerstest.ClientID, SessionState: "h.s", Origin: handlerstest.RpOrigin, BrowserState: "b"}), exchange.FormType)
+func FuzzReadQuestion(f *testing.F) {
+	form := func(q check.Question) string {
+		clientID, sessionState, origin, browserState := q.Form()
+		return handlerstest.CheckForm(handlerstest.PageCheck{
+			ClientID: clientID, SessionState: sessionState, Origin: origin, BrowserState: browserState,
+		})
+	}
+	f.Add("client_id=shop&session_state=h.s&origin=https%3A%2F%2Frp.example.com&browser_state=b", exchange.FormType)
 	f.Add("client_id=a&client_id=b&session_state=s&origin=o", exchange.FormType)
 	f.Add("client_id=a;session_state=s", exchange.FormType+"; charset=x")
 	f.Add("%zz", "text/plain")
 	f.Fuzz(func(t *testing.T, body, contentType string) {
 		r := httptest.NewRequest("POST", handlerstest.CheckPage, strings.NewReader(body))
 		r.Header["Content-Type"] = []string{contentType}
-		q, err := check.ReadCheck(httptest.NewRecorder(), r)
+		q, err := check.ReadQuestion(httptest.NewRecorder(), r)
 		if err != nil {
-			if q != (check.Check{}) {
+			if q != (check.Question{}) {
 				t.Fatalf("refused, but %+v", q)
 			}
 			return
 		}
-		if q.ClientID() == "" || q.SessionState() == "" || q.Origin() == "" || len(q.SessionState()) > handlers.MaxSessionState || len(body) > handlers.MaxCheck {
+		clientID, sessionState, origin, _ := q.Form()
+		if clientID == "" || sessionState == "" || origin == "" || len(sessionState) > handlers.MaxSessionState || len(body) > handlers.MaxCheck {
 			t.Fatalf("%q was read as %+v", body, q)
 		}
-		again, err := check.ReadCheck(httptest.NewRecorder(), handlerstest.Question(handlerstest.CheckForm(handlerstest.PageCheck{ClientID: q.ClientID(), SessionState: q.SessionState(), Origin: q.Origin(), BrowserState: q.BrowserState()})))
-		if err != nil && len(handlerstest.CheckForm(handlerstest.PageCheck{ClientID: q.ClientID(), SessionState: q.SessionState(), Origin: q.Origin(), BrowserState: q.BrowserState()})) <= handlers.MaxCheck || err == nil && again != q {
+		again, err := check.ReadQuestion(httptest.NewRecorder(), handlerstest.Question(form(q)))
+		if err != nil && len(form(q)) <= handlers.MaxCheck || err == nil && again != q {
 			t.Fatalf("%+v is %+v after it was written again, %v", q, again, err)
 		}
 	})

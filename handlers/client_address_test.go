@@ -1,4 +1,4 @@
-package check
+package handlers
 
 import (
 	"context"
@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/oidc-session/caddy-oidc-session/handlers"
 )
 
 func TestTheAddressThatQuestionsAreCountedBy(t *testing.T) {
@@ -34,7 +32,7 @@ func TestTheAddressThatQuestionsAreCountedBy(t *testing.T) {
 				vars := map[string]any{caddyhttp.ClientIPVarKey: tt.clientIP}
 				r = r.WithContext(context.WithValue(r.Context(), caddyhttp.VarsCtxKey, vars))
 			}
-			if got := handlers.ClientAddress(r); got != tt.want {
+			if got := ClientAddress(r); got != tt.want {
 				t.Errorf("got %q", got)
 			}
 		})

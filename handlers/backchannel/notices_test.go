@@ -251,7 +251,7 @@ func TestAnOPThatTellsItsClientsIsNotDoubled(t *testing.T) {
 			t.Errorf("%s: told: %v", name, got)
 		}
 	}
-	x.E.BackChannel.See(handlerstest.KnownOP(t, handlerstest.Issuer, handlers.Metadata{JWKSURI: handlerstest.Issuer + "/jwks", BackChannelLogout: true}))
+	x.E.BackChannel.Observe(handlerstest.KnownOP(t, handlerstest.Issuer, handlers.Metadata{JWKSURI: handlerstest.Issuer + "/jwks", BackChannelLogout: true}))
 	if due := x.Due(); len(due) != 0 {
 		t.Errorf("due are %+v", due)
 	}
@@ -343,11 +343,11 @@ func TestALogoutTokenThatNamesTheUserAloneWaitsForTheUsersOtherSessions(t *testi
 // A document of the OP may lack its jwks_uri for a moment: nothing that is owed is lost by that.
 func TestNoticesWaitWhileTokensCannotBeVerified(t *testing.T) {
 	x := signedOut(t)
-	x.E.BackChannel.See(handlerstest.KnownOP(t, handlerstest.Issuer, handlers.Metadata{}))
+	x.E.BackChannel.Observe(handlerstest.KnownOP(t, handlerstest.Issuer, handlers.Metadata{}))
 	if due := x.Due(); len(due) != 0 {
 		t.Errorf("%+v are due while nobody could verify a token", due)
 	}
-	x.E.BackChannel.See(handlerstest.KnownOP(t, handlerstest.Issuer, handlers.Metadata{JWKSURI: handlerstest.Issuer + "/jwks"}))
+	x.E.BackChannel.Observe(handlerstest.KnownOP(t, handlerstest.Issuer, handlers.Metadata{JWKSURI: handlerstest.Issuer + "/jwks"}))
 	if due := x.Due(); len(due) != 2 {
 		t.Errorf("%+v are due afterwards", due)
 	}
@@ -365,7 +365,7 @@ func TestNoTokenIsSignedInTheNameOfAPattern(t *testing.T) {
 	if err := b.Clients.Setup(c.W.Env); err != nil {
 		t.Fatal(err)
 	}
-	b.See(c.Find("/application/o/shop" + handlers.WellKnown))
+	b.Observe(c.Find("/application/o/shop" + handlers.WellKnown))
 	if _, err := c.W.NoticesOf(b).Token(t.Context(), registry.PendingNotice{Issuer: handlerstest.Slugs, ClientID: "shop", Sub: "alice"}); !errors.Is(err, notify.ErrCannotSign) {
 		t.Errorf("got %v", err)
 	}
