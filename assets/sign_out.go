@@ -40,7 +40,7 @@ const (
 	ProblemInvalidRequest  Problem = "invalid_request"  // the request violates the specification
 	ProblemUnknownRedirect Problem = "unknown_redirect" // the redirect URI is not registered
 	ProblemTooLarge        Problem = "too_large"        // the request is larger than allowed
-	ProblemExpired         Problem = "expired"          // the user answered late or in another window
+	ProblemExpired         Problem = "expired"          // the answer is late or of another window
 	ProblemOPFailed        Problem = "op_failed"        // the OP has not ended its own session
 )
 

@@ -129,7 +129,7 @@ func canonicalPort(u *url.URL) (string, error) {
 func hasBrokenALabel(name string) bool {
 	isDot := func(r rune) bool { return strings.ContainsRune(".。．｡", r) } // as mapped by UTS #46
 	for label := range strings.FieldsFuncSeq(name, isDot) {
-		mapped, _ := hostProfile.ToASCII("x" + label) // canonicalHost maps the name and gets the error
+		mapped, _ := hostProfile.ToASCII("x" + label) // canonicalHost gets the error
 		if mapped == "xxn--" || strings.HasPrefix(mapped, "xn--xxn--") {
 			return true
 		}

@@ -98,7 +98,8 @@ func (b *BackChannel) judge(known observed) {
 // configuration or the provider metadata say so, and there was none without.
 func (b *BackChannel) NamesSessions(op *handlers.OP) bool {
 	p := b.publication.Load()
-	return !p.noSid && (p.sid || op.ClaimsSID() || slices.Contains(b.IDTokens, handlers.IDTokensSid))
+	return !p.noSid &&
+		(p.sid || op.ClaimsSID() || slices.Contains(b.IDTokens, handlers.IDTokensSid))
 }
 
 // logBlocked says once what keeps clients from being notified, and that it no longer does.
