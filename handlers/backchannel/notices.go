@@ -45,12 +45,12 @@ func (n *Notices) Route(ctx context.Context, owed registry.PendingNotice) notify
 		return notify.Route{WithoutSid: true}
 	}
 	sender := b.Sender
-	if client.Registered {
+	if client.RegisteredItself() {
 		sender = b.Strict
 	}
 	return notify.Route{Target: notify.Target{
 		URI: client.BackChannelLogoutURI, Sender: sender, RetryFor: b.RetryFor,
-		SelfRegistered: client.Registered,
+		SelfRegistered: client.RegisteredItself(),
 	}}
 }
 

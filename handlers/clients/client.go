@@ -73,8 +73,7 @@ type Client struct {
 	// Default: false.
 	InsecureHTTP bool `json:"insecure_http,omitempty"`
 
-	// Registered: the client has registered itself, and nobody has configured it.
-	Registered bool `json:"-"`
+	registered bool // itself, and nobody has configured it
 }
 
 // What logout tokens name.
@@ -94,6 +93,10 @@ const (
 
 // ErrClient says that a client's metadata cannot be used.
 var ErrClient = errors.New("invalid client")
+
+// RegisteredItself reports whether the client is none that the operator has configured: it has
+// registered itself at the OP.
+func (c Client) RegisteredItself() bool { return c.registered }
 
 // Validate reports why a client cannot be used. Its errors wrap ErrClient.
 func (c Client) Validate() error {

@@ -104,7 +104,7 @@ func (c *Clients) Registered(
 	if json.Unmarshal(record.Metadata, &client) != nil || client.ID != id {
 		return Client{}, false, nil
 	}
-	client.Name, client.InsecureHTTP, client.Registered = "", false, true
+	client.Name, client.InsecureHTTP, client.registered = "", false, true
 	if client.Validate() != nil {
 		return Client{}, false, nil
 	}

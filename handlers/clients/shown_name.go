@@ -20,7 +20,7 @@ const maxShownHost = 64
 // name that the operator gave it. One that registered itself chose its name, and is called by the
 // host of its addresses.
 func (c Client) ShownName(id string) string {
-	if c.Registered {
+	if c.registered {
 		host := cmp.Or(ShownHost(c.Origin().String()), ShownHost(c.BackChannelLogoutURI))
 		return cmp.Or(host, shownID(id))
 	}

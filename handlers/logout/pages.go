@@ -105,7 +105,7 @@ func (e *EndSession) showClient(l *logoutExchange, page *assets.View) {
 	}
 	isDeadEnd := page.Page == assets.PageSignedIn || page.Page == assets.PageError ||
 		page.Problem == assets.ProblemUnknownRedirect
-	if !known || !isDeadEnd || client.Registered && !l.request.Hinted {
+	if !known || !isDeadEnd || client.RegisteredItself() && !l.request.Hinted {
 		return
 	}
 	back := clients.WebAddress(l.request.Redirect)
@@ -113,7 +113,7 @@ func (e *EndSession) showClient(l *logoutExchange, page *assets.View) {
 		back = client.Origin()
 	}
 	page.Back, page.BackName = back.String(), clients.ShownHost(back.String())
-	if !client.Registered {
+	if !client.RegisteredItself() {
 		page.BackName = cmp.Or(assets.PlainName(client.Name), page.BackName)
 	}
 }

@@ -127,7 +127,7 @@ func (e *EndSession) maySend(l *logoutExchange, done sealedLogout) bool {
 	}
 	// It may have been deleted since the request was parked.
 	client, known := e.findClient(l)
-	return known && !client.Registered
+	return known && !client.RegisteredItself()
 }
 
 // redirect sends the browser elsewhere, by GET whatever it came by.

@@ -39,7 +39,7 @@ func TestWhatAClientRegistersForLogoutIsLearntAndEchoed(t *testing.T) {
 			client.IDTokenSignedResponseAlg != "ES256" || client.InsecureHTTP {
 			t.Errorf("known %v: %+v", known, client)
 		}
-		if !client.Registered {
+		if !client.RegisteredItself() {
 			t.Error("it is not known that it has registered itself")
 		}
 		if _, read := o.Send("GET", handlerstest.RegistrationPath+"/client%201", ""); read["backchannel_logout_uri"] != "https://rp.example.com/back" {

@@ -67,7 +67,7 @@ func (x *observation) takesPart(clientID string) bool {
 	ctx := handlers.RecordingContext(x.request)
 	if x.Clients != nil {
 		client, known := x.Clients.Find(ctx, x.op.Issuer, clientID)
-		if known && client.Registered {
+		if known && client.RegisteredItself() {
 			return false
 		}
 	}
