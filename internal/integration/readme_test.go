@@ -134,6 +134,8 @@ func TestTheLogLinesOfTheReadmeAreThoseOfTheCode(t *testing.T) {
 			}
 		}
 	}
+	// A message that is too long for a line is in two.
+	source := regexp.MustCompile(`"\s*\+\s*"`).ReplaceAllString(code.String(), "")
 	lines := 0
 	for row := range strings.Lines(section) {
 		cells := strings.Split(row, "|")
@@ -142,7 +144,7 @@ func TestTheLogLinesOfTheReadmeAreThoseOfTheCode(t *testing.T) {
 		}
 		for _, match := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cells[2], -1) {
 			lines++
-			if !strings.Contains(code.String(), match[1]) {
+			if !strings.Contains(source, match[1]) {
 				t.Errorf("%q is nowhere in the code", match[1])
 			}
 		}
