@@ -150,7 +150,7 @@ func (k *keySource[T]) load(done chan struct{}) {
 	if err != nil {
 		k.notBefore = k.now().Add(keyRetryIn)
 		k.logger.Error(k.unavailable, zap.String("storage_key", k.name), zap.Error(err),
-			zap.String("advice", "make Caddy's storage reachable: sign-ins pass unchanged"))
+			zap.String("advice", "make Caddy's storage reachable: sign-ins go on meanwhile"))
 	}
 }
 

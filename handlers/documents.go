@@ -189,9 +189,13 @@ func (p *Provider) askAt(
 	path string, r *http.Request, next caddyhttp.Handler,
 ) (flight <-chan struct{}, own bool) {
 	return p.documents.at(path).Ask(p.env.Now, CallerOf(r, next), func() *Inquiry[discovered] {
+		if !p.documents.acquire() {
+			return nil
+		}
 		target := p.base().at(path)
 		sub, err := NewSubRequest(p.env, r, next, target.discoveryURL())
-		if err != nil || !p.documents.acquire() {
+		if err != nil {
+			p.documents.release()
 			return nil
 		}
 		return &Inquiry[discovered]{

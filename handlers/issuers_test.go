@@ -221,6 +221,11 @@ func TestQuestionsForDocumentsAreFew(t *testing.T) {
 		<-release
 		return respond(w, r)
 	}
+	prepared, prepare := 0, c.P.Env().Prepare
+	c.P.Env().Prepare = func(sub, caller *http.Request, w http.ResponseWriter) *http.Request {
+		prepared++
+		return prepare(sub, caller, w)
+	}
 	var flights []<-chan struct{}
 	for i := range 20 {
 		path := fmt.Sprintf("/application/o/client%d%s", i, handlers.WellKnown)
@@ -231,8 +236,8 @@ func TestQuestionsForDocumentsAreFew(t *testing.T) {
 	for _, flight := range flights {
 		<-flight
 	}
-	if n := c.Fetches.Load(); n != handlers.MaxAsked {
-		t.Errorf("%d questions", n)
+	if n := c.Fetches.Load(); n != handlers.MaxAsked || prepared != handlers.MaxAsked {
+		t.Errorf("%d questions, of %d that were prepared", n, prepared)
 	}
 }
 

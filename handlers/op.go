@@ -136,7 +136,7 @@ func (op *OP) With(m Metadata) (discovered *OP, elsewhere []string) {
 	with.EndSessionPath = EndpointPath(m.EndSessionEndpoint, op.Origin)
 	with.JWKSPath = EndpointPath(m.JWKSURI, op.Origin)
 	with.RegistrationPath = EndpointPath(m.RegistrationEndpoint, op.Origin)
-	with.owners = m.owners(op.Origin)
+	with.owners, with.members = m.owners(op.Origin), nil
 	if with.AuthorizationPath == "" {
 		elsewhere = append(elsewhere, "authorization_endpoint")
 	}

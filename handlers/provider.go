@@ -112,8 +112,8 @@ func (p *Provider) Find(r *http.Request, next caddyhttp.Handler) *OP {
 		Await(r,
 			func() (<-chan struct{}, bool) { return p.ask(r, next) },
 			func() bool { return p.known.Load() != nil })
-		op = p.Named()
 	}
+	op = p.Named() // maybe discovered meanwhile
 	if op == nil || !op.Serves(r) {
 		return nil
 	}

@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"encoding/binary"
+	"fmt"
 	"testing"
 )
 
@@ -19,5 +20,22 @@ func TestTheLatestAreRememberedAndNotMore(t *testing.T) {
 	}
 	if _, known := r.Get(key(0)); known || r.values.Len() > maxRecent {
 		t.Errorf("%d are remembered", r.values.Len())
+	}
+}
+
+func TestCostlyValuesAreKeptForTheNamesThatWereUsedLast(t *testing.T) {
+	var l Lately[int]
+	made := 0
+	get := func(i int) int {
+		return l.Get(fmt.Sprint(i), func() int { made++; return made })
+	}
+	for i := range 2 * MaxLately {
+		get(i)
+	}
+	if get(2*MaxLately-1) != 2*MaxLately || made != 2*MaxLately || l.values.Len() != MaxLately {
+		t.Errorf("%d were made, %d are kept", made, l.values.Len())
+	}
+	if get(0) == 1 {
+		t.Error("the first is kept")
 	}
 }

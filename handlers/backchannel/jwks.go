@@ -145,7 +145,7 @@ func (j *JWKS) logFailure(op *handlers.OP, err error) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	logged := j.failures.Get(op.DocumentIssuer, func() *string { return new(string) })
+	logged := j.failures.Get(op.JWKSURI, func() *string { return new(string) })
 	switch {
 	case failure == *logged:
 	case errors.Is(err, errKidUnobserved):
