@@ -53,6 +53,6 @@ func (e *EndSession) ParkedBrowser(v *browser.Cookies) bool {
 
 // ClaimOf is the one-time value of a session's sign-out.
 func ClaimOf(session browser.SessionCookie) [16]byte {
-	claim, _ := (&logoutExchange{Cookies: &browser.Cookies{Sealed: session}}).onceValues()
+	claim, _ := (&logoutExchange{Cookies: &browser.Cookies{Sealed: session}}).onceValues(0)
 	return claim
 }

@@ -1,11 +1,14 @@
 package logout
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -29,70 +32,96 @@ type opOutcome struct {
 	Cookies []string `json:"cookies,omitempty"` // the Set-Cookie lines that came with that
 }
 
+// maxAsked is how often the OP is asked in one sign-out with the answers on record.
+const maxAsked = 4
+
 // endAtOPOnce ends the OP's own session, unless a request that this one repeats has: the OP may
-// refuse to do it twice. While the registry is unavailable, the OP is asked each time.
+// refuse to do it twice. After a failure it is asked again. While the registry is unavailable, it
+// is asked each time.
 func (e *EndSession) endAtOPOnce(l *logoutExchange) error {
 	if !e.asksOP(l.r) {
 		return e.endAtOP(l)
 	}
-	ctx, until := handlers.RecordingContext(l.r), l.Now.Add(repeatedWithin)
-	claim, outcome := l.onceValues()
-	first, _, err := e.env.Registry.Once(ctx, l.op.Issuer, claim, "", until)
+	ctx, until := registry.Patient(handlers.RecordingContext(l.r)), l.Now.Add(repeatedWithin)
 	header := l.w.Header()
-	if err == nil && !first {
+	for try := range maxAsked {
+		claim, outcome := l.onceValues(try)
+		first, _, err := e.env.Registry.Once(ctx, l.op.Issuer, claim, "", until)
+		if err != nil {
+			e.logUnrecorded(err)
+			break
+		}
+		if first {
+			earlier := len(header["Set-Cookie"])
+			failed := e.endAtOP(l)
+			answered := opOutcome{
+				Ended: failed == nil, Proved: l.proved, Cookies: header["Set-Cookie"][earlier:],
+			}
+			sealed := answered.seal(l, outcome)
+			if _, _, err := e.env.Registry.Once(ctx, l.op.Issuer, outcome, sealed, until); err != nil {
+				e.logUnrecorded(err)
+			}
+			return failed
+		}
 		if before := e.awaitOutcome(l, outcome); before.Ended {
 			header["Set-Cookie"] = append(header["Set-Cookie"], before.Cookies...)
 			l.proved = before.Proved
 			return nil
 		}
-	}
-	earlier := len(header["Set-Cookie"])
-	failed := e.endAtOP(l)
-	if err == nil {
-		answered := opOutcome{
-			Ended: failed == nil, Proved: l.proved, Cookies: header["Set-Cookie"][earlier:],
+		if err := l.r.Context().Err(); err != nil {
+			return err // nobody waits any more: what is under way goes on
 		}
-		value, _ := json.Marshal(answered) // strings and booleans: it cannot fail
-		sealed := l.Keys.Seal(outcomePurpose, l.op.Issuer, value)
-		if len(sealed) > sessionstate.MaxSealed {
-			sealed = "" // as if the OP had refused: a repetition asks it again
-		}
-		_, _, err = e.env.Registry.Once(ctx, l.op.Issuer, outcome, sealed, until)
 	}
-	if err != nil {
-		const message = "that the OP was asked to end its session is not recorded"
-		handlers.LogUnrecorded(e.env.Logger, message, err)
-	}
-	return failed
+	return e.endAtOP(l)
+}
+
+func (e *EndSession) logUnrecorded(err error) {
+	const message = "that the OP was asked to end its session is not recorded"
+	handlers.LogUnrecorded(e.env.Logger, message, err)
 }
 
 // onceValues are the one-time values of a sign-out: that the OP is asked, and what it has
 // answered. They are of the browser and its session or, without one, of the question that was
 // answered there.
-func (l *logoutExchange) onceValues() (claim, outcome [16]byte) {
+func (l *logoutExchange) onceValues(try int) (claim, outcome [16]byte) {
 	of := l.Sealed.Session[:]
 	if l.Sealed.Session.IsZero() {
 		of = l.answered[:]
 	}
-	signOut := string(l.Sealed.Browser[:]) + string(of)
+	signOut := strconv.Itoa(try) + " " + string(l.Sealed.Browser[:]) + string(of)
 	return handlers.Hash("logout of " + signOut), handlers.Hash("outcome of " + signOut)
+}
+
+// seal returns the outcome for the registry, where it is of use under its own one-time value alone.
+func (o opOutcome) seal(l *logoutExchange, value [16]byte) string {
+	plain, _ := json.Marshal(o) // strings and booleans: it cannot fail
+	sealed := l.Keys.Seal(outcomePurpose, l.op.Issuer, append(value[:], plain...))
+	if len(sealed) > sessionstate.MaxSealed {
+		return "" // as if the OP had refused: a repetition asks it again
+	}
+	return sealed
+}
+
+// openOutcome returns a sealed outcome. It is zero if there is none, it was too long, or it is
+// another sign-out's or under another key.
+func openOutcome(l *logoutExchange, value [16]byte, sealed string) (o opOutcome) {
+	opened, _, err := l.Keys.Open(outcomePurpose, l.op.Issuer, sealed)
+	plain, own := bytes.CutPrefix(opened, value[:])
+	if err != nil || !own || json.Unmarshal(plain, &o) != nil {
+		return opOutcome{}
+	}
+	return o
 }
 
 // awaitOutcome waits for what the OP answers the first request of a sign-out. It is zero if that
 // takes too long: the server that asked may have stopped.
-func (e *EndSession) awaitOutcome(l *logoutExchange, value [16]byte) (outcome opOutcome) {
-	ctx, cancel := context.WithTimeout(
-		handlers.RecordingContext(l.r), handlers.SubRequestTimeout)
+func (e *EndSession) awaitOutcome(l *logoutExchange, value [16]byte) opOutcome {
+	ctx, cancel := context.WithTimeout(l.r.Context(), handlers.SubRequestTimeout)
 	defer cancel()
 	for {
 		sealed, found, err := e.env.Registry.LeadsTo(ctx, l.op.Issuer, value)
-		if err != nil {
-			return opOutcome{}
-		}
-		if found {
-			opened, _, _ := l.Keys.Open(outcomePurpose, l.op.Issuer, sealed)
-			_ = json.Unmarshal(opened, &outcome) // zero if it is too long, or under another key
-			return outcome
+		if err == nil && found {
+			return openOutcome(l, value, sealed)
 		}
 		select {
 		case <-time.After(outcomePause):

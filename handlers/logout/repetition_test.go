@@ -127,6 +127,42 @@ func TestTheSecondClickBringsTheOPsOwnCookies(t *testing.T) {
 	}
 }
 
+// An OP that was asked once too often refuses: the click after a failure is a new try, and the one
+// after a success is none.
+func TestTheClickAfterTheOneThatWorkedAsksTheOPNoMore(t *testing.T) {
+	x := handlerstest.NewExit(t)
+	x.SignedIn(handlerstest.ClientID, "alice")
+	c := confirmed(x)
+	before := maps.Clone(x.Cookies)
+	for i, status := range []int{
+		http.StatusInternalServerError, http.StatusFound, http.StatusInternalServerError,
+	} {
+		x.Status = status
+		got := handlerstest.Outcome(t, x.Do(c.request()))
+		if want := i > 0; (got == "to "+handlerstest.Bye) != want {
+			t.Errorf("answer %d is %s", i, got)
+		}
+		x.Cookies = maps.Clone(before)
+	}
+	if x.Logouts.Load() != 2 {
+		t.Errorf("the OP was asked %d times", x.Logouts.Load())
+	}
+}
+
+// A page that is gone back to is no double click.
+func TestALateSecondAnswerIsNoDoubleClick(t *testing.T) {
+	x := handlerstest.NewExit(t)
+	x.Cookies["login"] = "alice"
+	c := confirmed(x)
+	before := maps.Clone(x.Cookies)
+	x.Do(c.request())
+	x.Cookies = before
+	x.W.Clock.Advance(logout.RepeatedWithin)
+	if got := handlerstest.Outcome(t, x.Do(c.request())); got == "to "+handlerstest.Bye || x.Logouts.Load() != 1 {
+		t.Errorf("got %s, and the OP was asked %d times", got, x.Logouts.Load())
+	}
+}
+
 // Nothing is known here of a session that the OP alone has: the question itself tells that it was
 // answered.
 func TestTheSecondClickOfASessionThatTheOPAloneHas(t *testing.T) {

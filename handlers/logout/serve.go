@@ -2,6 +2,9 @@ package logout
 
 import (
 	"net/http"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -80,7 +83,6 @@ func (e *EndSession) serve(l *logoutExchange) {
 	}
 	l.Cookies = browser.ReadCookies(e.env, l.op, keys, l.r)
 	l.Flush()
-	l.session = e.findSession(l, l.Sealed.Session)
 	e.noteLoginCookies(l)
 	switch {
 	case e.isConfirmation(l.op, l.r.URL.Path):
@@ -96,7 +98,9 @@ func (e *EndSession) serve(l *logoutExchange) {
 // the browser comes back by a navigation: the OP's Lax cookies come with that, and not with such a
 // POST (RFC 6265bis, section 5.6.7.1).
 func (e *EndSession) serveRequest(l *logoutExchange) {
-	if err := e.readRequest(l); err != nil {
+	err := e.readRequest(l)
+	l.session = e.findSession(l, l.Sealed.Session)
+	if err != nil {
 		e.refuse(l, err)
 		return
 	}
@@ -123,6 +127,7 @@ func isCrossSitePost(op *handlers.OP, r *http.Request) bool {
 func (e *EndSession) serveParked(l *logoutExchange) {
 	sealed := l.r.URL.Query().Get(parkedParameter)
 	parked, ok := openLogout(l.Cookies, parkedPurpose, sealed)
+	l.session = e.findSession(l, l.Sealed.Session)
 	if !ok || !parked.isLive(l.Now) {
 		e.askAgain(l)
 		return
@@ -152,6 +157,7 @@ func (e *EndSession) serveAnswer(l *logoutExchange) {
 		return
 	}
 	form, err := readForm(l.w, l.r)
+	l.session = e.findSession(l, l.Sealed.Session)
 	if err != nil {
 		e.refuse(l, err)
 		return
@@ -177,17 +183,23 @@ func (e *EndSession) serveAnswer(l *logoutExchange) {
 }
 
 // answerOnce records the answer to a question. It reports whether that is the first, and returns
-// the one before if not. While the registry is unavailable an answer may be given again: it is
+// the one before if not, unless that is too old to be repeated. While the registry is unavailable an answer may be given again: it is
 // still that of this browser and session, and expires.
 func (e *EndSession) answerOnce(l *logoutExchange, answer string) (first bool, before string) {
 	if answer != AnswerSignOut && answer != answerStay {
 		answer = "" // nothing else that a form may hold is recorded
 	}
+	answered := answer + " " + strconv.FormatInt(l.Now.Unix(), 10)
 	first, before, err := e.env.Registry.Once(handlers.RecordingContext(l.r),
-		l.op.Issuer, l.answered, answer, l.Now.Add(confirmationLifetime))
+		l.op.Issuer, l.answered, answered, l.Now.Add(confirmationLifetime))
 	if err != nil {
 		handlers.LogUnrecorded(e.env.Logger, "that a sign-out was confirmed is not recorded", err)
 		return true, ""
+	}
+	before, at, _ := strings.Cut(before, " ")
+	if when, err := strconv.ParseInt(at, 10, 64); first || err != nil ||
+		l.Now.Sub(time.Unix(when, 0)) >= repeatedWithin {
+		before = ""
 	}
 	return first, before
 }
