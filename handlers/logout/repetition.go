@@ -57,8 +57,9 @@ func (e *EndSession) endAtOPOnce(l *logoutExchange) error {
 			answered := opOutcome{
 				Ended: failed == nil, Proved: l.proved, Cookies: header["Set-Cookie"][earlier:],
 			}
-			sealed := answered.seal(l, outcome)
-			if _, _, err := e.env.Registry.Once(ctx, l.op.Issuer, outcome, sealed, until); err != nil {
+			_, _, err = e.env.Registry.Once(
+				ctx, l.op.Issuer, outcome, answered.seal(l, outcome), until)
+			if err != nil {
 				e.logUnrecorded(err)
 			}
 			return failed

@@ -183,8 +183,8 @@ func (e *EndSession) serveAnswer(l *logoutExchange) {
 }
 
 // answerOnce records the answer to a question. It reports whether that is the first, and returns
-// the one before if not, unless that is too old to be repeated. While the registry is unavailable an answer may be given again: it is
-// still that of this browser and session, and expires.
+// the one before if not, unless that is too old to be repeated. While the registry is unavailable
+// an answer may be given again: it is still that of this browser and session, and expires.
 func (e *EndSession) answerOnce(l *logoutExchange, answer string) (first bool, before string) {
 	if answer != AnswerSignOut && answer != answerStay {
 		answer = "" // nothing else that a form may hold is recorded
