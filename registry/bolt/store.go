@@ -40,6 +40,7 @@ type Store struct {
 	jobs    chan *job     // unbuffered: what was sent has been received
 	quit    chan struct{} // closed by Close
 	idle    chan struct{} // closed when the writer has ended
+	begins  chan struct{} // holds one while a read transaction begins
 	broken  chan struct{} // closed when the store has met damage
 	breaks  sync.Once     // closes broken
 	closing func() error
@@ -55,6 +56,7 @@ func newStore(db *bbolt.DB, file *os.File, now func() time.Time, logger *zap.Log
 		db: db, file: file, logger: logger, now: now, maxEdits: maxEdits,
 		jobs: make(chan *job), quit: make(chan struct{}),
 		idle: make(chan struct{}), broken: make(chan struct{}),
+		begins: make(chan struct{}, 1),
 	}
 	s.closing = sync.OnceValue(s.shut)
 	go s.writer()
@@ -135,40 +137,32 @@ func (s *Store) usable(ctx context.Context) error {
 	return nil
 }
 
-// read returns what fn finds in a read transaction. The transaction has a goroutine of its own,
-// which may outlive the call: see the package's comment.
+// read returns what fn finds in a read transaction. Transactions begin one at a time: what faults
+// then leaves a lock of bbolt's held, and nobody else waits for that.
 func read[T any](ctx context.Context, s *Store, fn func(*bbolt.Tx) T) (found T, err error) {
 	if err := s.usable(ctx); err != nil {
 		return found, err
 	}
-	values, failed := make(chan T, 1), make(chan error, 1)
-	go func() {
-		var value T
-		err := s.judge(guarded(func() error {
-			tx, err := s.db.Begin(false)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = tx.Rollback() }()
-			value = fn(tx)
-			return nil
-		}))
-		if err != nil {
-			failed <- err
-			return
-		}
-		values <- value
-	}()
 	select {
-	case found = <-values:
-		return found, nil
-	case err = <-failed:
-		return found, err
+	case s.begins <- struct{}{}:
 	case <-ctx.Done():
 		return found, unavailable(ctx.Err())
 	case <-s.broken:
 		return found, unavailable(errBroken)
 	}
+	err = s.judge(guarded(func() error {
+		tx, err := s.db.Begin(false)
+		<-s.begins
+		if err != nil {
+			return err
+		}
+		found = fn(tx)
+		if s.Broken() {
+			return errBroken // the end of the transaction would wait for that lock
+		}
+		return tx.Rollback()
+	}))
+	return found, err
 }
 
 // judge makes an error of a transaction into one to return, and declares the store broken if it
