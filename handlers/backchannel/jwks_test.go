@@ -246,7 +246,7 @@ func TestAnOPThatBeginsToNameItsKeysIsToldFrom(t *testing.T) {
 	}
 }
 
-// A client that fetches the set without our keys refuses a logout token for good, and one whose
+// A client that fetches the set without our keys refuses a logout token permanently, and one whose
 // sign-in breaks does not wait for a token to be seen.
 func TestWhatWasSeenOfTheOPOutlastsARestart(t *testing.T) {
 	for name, tt := range map[string]struct {

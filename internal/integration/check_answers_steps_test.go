@@ -64,14 +64,14 @@ var actions = []struct {
 	{"sign out", 3, (*modelWorld).signOut},
 	{"sign out at the end_session endpoint", 3, (*modelWorld).endSession},
 	{"poll", 12, func(w *modelWorld, n, _ int) {
-		w.clock.advance(time.Duration(1+n%15) * time.Second)
+		w.clock.Advance(time.Duration(1+n%15) * time.Second)
 		w.poll()
 	}},
 	{"time passes", 5, func(w *modelWorld, n, _ int) {
-		w.clock.advance([]time.Duration{time.Second, 20 * time.Second, 61 * time.Second, 61 * time.Second, 11 * time.Minute, 61 * time.Minute}[n%6])
+		w.clock.Advance([]time.Duration{time.Second, 20 * time.Second, 61 * time.Second, 61 * time.Second, 11 * time.Minute, 61 * time.Minute}[n%6])
 	}},
 	{"the session's lifetime passes", 1, func(w *modelWorld, _, _ int) {
-		w.clock.advance(defaultLifetime)
+		w.clock.Advance(defaultLifetime)
 		w.lifetimes++
 	}},
 	{"reload", 1, func(w *modelWorld, _, _ int) {
@@ -106,7 +106,7 @@ func (w *modelWorld) do(s step) {
 			a.do(w, s.n, s.m)
 		}
 	}
-	w.clock.advance(time.Millisecond)
+	w.clock.Advance(time.Millisecond)
 }
 
 func (w *modelWorld) rp(n int) relyingParty { return w.rps[n%len(w.rps)] }

@@ -94,7 +94,7 @@ func (w *modelWorld) note(format string, args ...any) {
 
 // request is the authorization request of an RP, in a browser or in its frame.
 func (w *modelWorld) request(b *browser, rp relyingParty, extra url.Values) *modelTab {
-	w.clock.advance(time.Second) // pending requests differ by seconds
+	w.clock.Advance(time.Second) // pending requests differ by seconds
 	query := url.Values{
 		"response_type": {rp.responseType}, "state": {fmt.Sprintf("state %d", len(w.asked))}, "code_challenge": {challengeOf(rp.name)}, "nonce": {"n"},
 	}
@@ -196,7 +196,7 @@ func (w *modelWorld) poll() {
 		if w.wrong != "" {
 			continue
 		}
-		w.clock.advance(time.Second)
+		w.clock.Advance(time.Second)
 		word, asked := o.frame.poll(o.answer)
 		w.judge(o, word, asked)
 		if word == "changed" && w.wrong == "" {

@@ -7,12 +7,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/oidc-session/caddy-oidc-session/registry/storetest"
 )
 
 // A direct network ends at the handler and the OP behind it, without sockets. Each request takes some milliseconds of its clock.
@@ -20,7 +21,7 @@ type direct struct {
 	t        *testing.T
 	op       *scriptedOP
 	pages    http.Handler // the OP's
-	clock    *manualClock
+	clock    *storetest.Clock
 	handler  caddyhttp.MiddlewareHandler
 	settings map[string]any // of the handler, beside those that all have
 	unloaded func()         // releases the configuration that the handler is of
@@ -29,7 +30,7 @@ type direct struct {
 // newDirect returns a network with an OP at op.example, to be closed. Its browsers, its OP and its handler have one clock, which the
 // test moves.
 func newDirect(t *testing.T, as traits, settings map[string]any) *direct {
-	clock := &manualClock{now: time.Now().Truncate(time.Hour).Add(time.Hour)} // to come: the registry's janitor has a clock of its own
+	clock := storetest.ClockAt(time.Now().Truncate(time.Hour).Add(time.Hour)) // to come: the registry's janitor has a clock of its own
 	useClock(t, clock.Now)
 	op := scriptOP("https://op.example")
 	op.traits, op.now = as, clock.Now
@@ -101,7 +102,7 @@ func (d *direct) discover() {
 
 // RoundTrip serves a request: the OP's, through the handler, or one for another host of the OP's.
 func (d *direct) RoundTrip(r *http.Request) (*http.Response, error) {
-	d.clock.advance(7 * time.Millisecond)
+	d.clock.Advance(7 * time.Millisecond)
 	recorder := httptest.NewRecorder()
 	served := r.Clone(r.Context())
 	served.Host, served.RemoteAddr = r.URL.Host, "127.0.0.1:1"
@@ -138,22 +139,3 @@ func (d *direct) serve(w http.ResponseWriter, r *http.Request) error {
 func (d *direct) browser() *browser { return newBrowserOver(d.t, d, d.clock.Now) }
 
 func (d *direct) site() site { return site{issuer: d.op.issuer} }
-
-// manualClock stands still until it is moved.
-type manualClock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-// Now is the clock's time.
-func (c *manualClock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *manualClock) advance(by time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(by)
-}

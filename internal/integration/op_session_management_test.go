@@ -130,7 +130,7 @@ func TestASilentRequestShowsThatTheOPHasEndedItsSession(t *testing.T) {
 				t.Fatalf("who is signed in gets %v", again.values)
 			}
 			d.op.invalidate()
-			d.clock.advance(time.Minute)
+			d.clock.Advance(time.Minute)
 			if tt.lost {
 				delete(b.cookies, "login")
 			}

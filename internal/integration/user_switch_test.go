@@ -226,9 +226,9 @@ func TestASessionExpires(t *testing.T) {
 	defer d.close()
 	b, site := d.browser(), d.site()
 	shop := b.signIn(site, "shop", "alice", nil)
-	d.clock.advance(defaultLifetime - time.Minute)
+	d.clock.Advance(defaultLifetime - time.Minute)
 	b.expect(site, "a minute before its time", "unchanged", shop)
-	d.clock.advance(time.Minute)
+	d.clock.Advance(time.Minute)
 	b.expect(site, "after its time", "changed", shop)
 
 	next := b.frame().signIn(site, "shop", "", url.Values{"prompt": {"none"}})

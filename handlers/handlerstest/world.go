@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	jose "github.com/go-jose/go-jose/v4"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -24,13 +25,16 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
 	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
+	"github.com/oidc-session/caddy-oidc-session/handlers/check"
 	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
+	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 	"github.com/oidc-session/caddy-oidc-session/handlers/internal/reply"
 	"github.com/oidc-session/caddy-oidc-session/handlers/opkeys"
 	"github.com/oidc-session/caddy-oidc-session/handlers/signin"
 	"github.com/oidc-session/caddy-oidc-session/notify"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/registry/memory"
+	"github.com/oidc-session/caddy-oidc-session/registry/storetest"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
@@ -58,7 +62,7 @@ type World struct {
 	Keys  *sessionstate.Keyring
 	Store *Storage // of env.Registry
 	Logs  *observer.ObservedLogs
-	Clock *clock
+	Clock *storetest.Clock
 	Tells bool              // clients are told
 	Woken atomic.Int32      // how often new notices were looked for
 	Seen  []string          // of each ID token: the client, kid and sid
@@ -72,7 +76,7 @@ func NewWorld(t testing.TB) *World {
 	w := &World{
 		Keys:  Keyring(t, FirstSecret),
 		Logs:  logs,
-		Clock: &clock{now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)},
+		Clock: storetest.ClockAt(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)),
 		OP:    KnownOP(t, Issuer, handlers.Metadata{JWKSURI: Issuer + "/jwks"}),
 		Key:   NewKey(t, "1"),
 	}
@@ -144,23 +148,6 @@ func KnownOP(t testing.TB, issuer string, m handlers.Metadata) *handlers.OP {
 	m.AuthorizationEndpoint, m.TokenEndpoint = op.Origin+"/authorize", op.Origin+"/token"
 	op, _ = op.With(m)
 	return op
-}
-
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-func (c *clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
 }
 
 // HearEnds does what the app does when sessions have ended, but for notices, which tests look for.
@@ -480,4 +467,65 @@ func CookieNamed(response *http.Response, name string) *http.Cookie {
 		}
 	}
 	return nil
+}
+
+const DocumentURL = Issuer + handlers.WellKnown
+
+// Ask sends a sub-request for target on behalf of caller.
+func (w *World) Ask(t *testing.T, caller *http.Request, target string, next caddyhttp.Handler) (*handlers.OPResponse, error) {
+	t.Helper()
+	question, err := handlers.NewSubRequest(w.Env, caller, next, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return question.Send()
+}
+
+// Checker is the check page's handler in the world.
+func (w *World) Checker() *check.Endpoint {
+	c := &check.Endpoint{Path: handlers.DefaultCheckSessionPath}
+	c.Setup(w.Env)
+	return c
+}
+
+// Question is a check that the page asks.
+func Question(form string) *http.Request {
+	r := httptest.NewRequest("POST", CheckPage, strings.NewReader(form))
+	r.Header.Set("Content-Type", exchange.FormType)
+	r.Header.Set("Origin", Issuer)
+	return r
+}
+
+// A PageCheck is what the page asks of one session_state.
+type PageCheck struct{ ClientID, SessionState, Origin, BrowserState string }
+
+// CheckForm is the form that the page sends.
+func CheckForm(q PageCheck) string {
+	form := url.Values{"client_id": {q.ClientID}, "session_state": {q.SessionState}, "origin": {q.Origin}}
+	if q.BrowserState != "" {
+		form.Set("browser_state", q.BrowserState)
+	}
+	return form.Encode()
+}
+
+// Status is that of an answer or of the error instead of it.
+func Status(t testing.TB, err error, recorder *httptest.ResponseRecorder) int {
+	t.Helper()
+	if refused, ok := errors.AsType[caddyhttp.HandlerError](err); ok {
+		if recorder.Body.Len() > 0 {
+			t.Errorf("beside the error, %q was sent", recorder.Body)
+		}
+		return refused.StatusCode
+	}
+	if err != nil {
+		t.Errorf("an error without a status: %v", err)
+	}
+	return recorder.Code
+}
+
+// Forget lets the time pass after which a session is forgotten none of whose codes was redeemed.
+func (w *World) Forget(t *testing.T) {
+	t.Helper()
+	w.Clock.Advance(registry.CodeLifetime)
+	w.Claim(t)
 }
