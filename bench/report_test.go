@@ -38,6 +38,21 @@ func TestATargetIsMissedOnlyByMoreThanTheNoise(t *testing.T) {
 	}
 }
 
+func TestAQuickRunFailsByATailThatIsFarTooLongOnly(t *testing.T) {
+	for took, want := range map[time.Duration]map[bool]bool{ // by whether it is quick
+		5 * time.Millisecond:  {false: true, true: false},
+		10 * time.Millisecond: {false: true, true: true},
+		2 * time.Millisecond:  {false: false, true: false},
+	} {
+		for quick, fails := range want {
+			r := newReport(new(bytes.Buffer), quick)
+			if r.times("an end", &times{took: []time.Duration{took}}, 3*time.Millisecond); r.failed != fails {
+				t.Errorf("%v, quick %v: it fails: %v", took, quick, r.failed)
+			}
+		}
+	}
+}
+
 func TestARatioIsOfSumsAndOfRounds(t *testing.T) {
 	c := &comparison{rounds: []round{{sites: [3]float64{2, 1, 1}}, {sites: [3]float64{20, 10, 10}}, {sites: [3]float64{90, 30, 30}}}}
 	subject, control := c.subject(), c.control()

@@ -95,14 +95,22 @@ func (c *Cookies) TopLevel() bool {
 // pending request, or a new one.
 func (c *Cookies) BrowserID() sessionstate.BrowserID {
 	id := &c.Sealed.Browser
-	*id = cmp.Or(*id, c.newestBrowser(), sessionstate.NewBrowserID())
+	if id.IsZero() {
+		*id = c.newestBrowser()
+	}
+	if id.IsZero() {
+		*id = sessionstate.NewBrowserID()
+	}
 	return *id
 }
 
 // CurrentState returns the browser state that a response is computed over: what the browser
 // presented or got since, else the session's, else that of a browser which is not signed in.
 func (c *Cookies) CurrentState() string {
-	return cmp.Or(c.State, c.Sealed.State, c.Keys.AnonymousState(c.OP.Issuer))
+	if presented := cmp.Or(c.State, c.Sealed.State); presented != "" {
+		return presented
+	}
+	return c.Keys.AnonymousState(c.OP.Issuer)
 }
 
 // SetSession sets the sealed cookie. It outlives its session, for the sake of the browser's ID: a

@@ -163,13 +163,14 @@ func (c *Clients) Listed() (clients []Client) {
 func (c *Clients) listed() *clientsFile {
 	if c.File != "" && c.mu.TryLock() {
 		c.refresh()
-		c.mu.Unlock()
 	}
 	return c.loaded.Load()
 }
 
-// refresh reads the file again if it has changed. The caller holds the lock.
+// refresh reads the file again if it has changed. The caller has locked the clients, which it
+// unlocks.
 func (c *Clients) refresh() {
+	defer c.mu.Unlock()
 	now := c.env.Now()
 	if now.Sub(c.looked) < clientsFileLook {
 		return

@@ -280,14 +280,19 @@ func (k *Keys) Observe(op *handlers.OP, r *http.Request, document []byte) {
 	}
 	old, digest := k.areOld(), sha256.Sum256(document)
 	k.Mu.Lock()
-	defer k.Mu.Unlock()
-	if !old && digest == k.latest {
+	isKept := digest == k.latest
+	k.Mu.Unlock()
+	if isKept && !old {
 		return
 	}
-	if set, err := tokens.ParseKeySet(document); err == nil && set.Len() > 0 {
-		k.Answered(k.env.Now().Add(Interval))
-		go k.keep(op, keyDocument{document, set})()
+	set, err := tokens.ParseKeySet(document) // without the lock: it may be large
+	if err != nil || set.Len() == 0 {
+		return
 	}
+	k.Mu.Lock()
+	defer k.Mu.Unlock()
+	k.Answered(k.env.Now().Add(Interval))
+	go k.keep(op, keyDocument{document, set})()
 }
 
 // keep keeps the keys of a document, and returns what has them recorded. The caller holds the

@@ -94,7 +94,9 @@ func (x *observation) fittingRequest(
 	if request, ok = x.cookies.FindPending(a.answers); ok {
 		return request, true
 	}
-	// a browser without an ID has none in memory: the request might be another's
+	if x.cookies.Sealed.Browser.IsZero() {
+		return request, false // one in memory might be another browser's
+	}
 	response := browser.HashResponse(a.target, a.values.Get("state"))
 	request, ok = x.requests.Get(requestKey(x.cookies.Sealed.Browser, response))
 	return request, ok && a.answers(request) && !request.Expired(x.cookies.Now)
