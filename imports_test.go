@@ -38,7 +38,7 @@ var architecture = []row{
 
 	// What the tests of the endpoints share.
 	{packages: "./handlers/internal/reply", imports: []string{caddyhttp}},
-	{packages: "./handlers/handlerstest", imports: slices.Concat(kernel, []string{
+	{packages: "./handlers/internal/handlerstest", imports: slices.Concat(kernel, []string{
 		"./handlers/...", "./registry/...", "./notify", "github.com/go-jose/go-jose/v4/...",
 	})},
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 )
 
 func TestDiscoveryPathStandsBehindTheIssuer(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 	"github.com/oidc-session/caddy-oidc-session/handlers/internal/reply"
 )
 

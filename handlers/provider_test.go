@@ -20,7 +20,7 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/discovery"
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 	"github.com/oidc-session/caddy-oidc-session/handlers/internal/reply"
 )
 

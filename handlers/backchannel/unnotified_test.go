@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 	"github.com/oidc-session/caddy-oidc-session/handlers/internal/reply"
 	"github.com/oidc-session/caddy-oidc-session/handlers/logout"
 )

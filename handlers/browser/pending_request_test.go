@@ -8,7 +8,7 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 )
 
 func TestWhatCanBeNotedAsPending(t *testing.T) {

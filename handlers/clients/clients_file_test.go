@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 )
 
 // As a configuration manager does it: a new file in place of the old one, which keeps its time and

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 )
 
 // Opening a named pipe waits for somebody to write: the start of the server would never end.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 )
 
 func TestAddressesThatCanBeRegistered(t *testing.T) {

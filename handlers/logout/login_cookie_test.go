@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 	"github.com/oidc-session/caddy-oidc-session/handlers/logout"
 )
 

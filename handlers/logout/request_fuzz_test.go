@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 )
 
 func FuzzLogoutRequest(f *testing.F) {

@@ -14,7 +14,7 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/browser"
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 	"github.com/oidc-session/caddy-oidc-session/handlers/internal/reply"
 	"github.com/oidc-session/caddy-oidc-session/handlers/logout"
 	"github.com/oidc-session/caddy-oidc-session/handlers/registration"

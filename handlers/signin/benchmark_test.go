@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 	"github.com/oidc-session/caddy-oidc-session/handlers/internal/reply"
 	"github.com/oidc-session/caddy-oidc-session/handlers/signin"
 )

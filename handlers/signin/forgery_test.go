@@ -13,7 +13,7 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/clients"
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
-	"github.com/oidc-session/caddy-oidc-session/handlers/handlerstest"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 	"github.com/oidc-session/caddy-oidc-session/handlers/internal/reply"
 	"github.com/oidc-session/caddy-oidc-session/handlers/opkeys"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"

@@ -1,5 +1,4 @@
-// Package handlerstest has the fixtures that the tests of several endpoint packages share. Nothing
-// else may import it.
+// Package handlerstest has the fixtures that the tests of several endpoint packages share.
 //
 //   - [World] is an Env whose clock, store and log the test controls.
 //   - [Agent] is a browser with a cookie jar at the OP's site; [Exit] is one whose OP has our
