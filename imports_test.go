@@ -32,8 +32,9 @@ var architecture = []row{
 	// Where the handlers of ours may be among Caddy's routes.
 	{packages: "./internal/placement", imports: []string{"./handlers/overview", anythingElse}},
 
-	// The clock, and the tests of the whole product, which nothing imports.
+	// The clock, ports for tests, and the tests of the whole product, which nothing imports.
 	{packages: "./internal/clock", imports: []string{}},
+	{packages: "./internal/freeport", imports: []string{"golang.org/x/sys/unix"}},
 	{packages: "./internal/integration", imports: []string{}},
 
 	// What the tests of the endpoints share.

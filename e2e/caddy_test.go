@@ -32,8 +32,8 @@ func startCaddy(t *testing.T, dir, caddyfile string, environment ...string) *pro
 	return p
 }
 
-// freePort returns a port that was free a moment ago. (The issuer must be known before Caddy
-// listens.)
+// freePort returns a port that was free a moment ago, for programs that are not Caddy: see
+// [freeport.Hold].
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/internal/freeport"
 )
 
 // A postbox takes the notices of clients by back channel, each at a path of its own.
@@ -76,7 +78,7 @@ func TestAnOperatorEndsAllSessionsOfAUser(t *testing.T) {
 	op := scriptedProvider
 	op.options += "\n\t\tbackchannel_logout {\n\t\t\tallow_private 127.0.0.1\n\t\t}\n\t\t"
 	s, host := newSite(t), op.host(crossSite)
-	s.admin = "127.0.0.1:" + freePort(t)
+	s.admin = fmt.Sprintf("127.0.0.1:%d", freeport.Hold(t))
 	for _, id := range clients {
 		s.clients[id] = shopHost
 		op.options += client(id, "App "+id, "backchannel_logout_uri "+box.URL)

@@ -7,9 +7,12 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/oidc-session/caddy-oidc-session/internal/freeport"
 )
 
 // Four registrable domains: no public suffix list knows their top-level domain, so each label
@@ -120,7 +123,7 @@ func startSite(t *testing.T) *site {
 
 // newSite returns a site that is to be started once its OPs are added.
 func newSite(t *testing.T) *site {
-	return &site{port: freePort(t), dir: t.TempDir(), admin: "off", clients: map[string]string{"shop": shopHost, "wiki": wikiHost}}
+	return &site{port: strconv.Itoa(freeport.Hold(t)), dir: t.TempDir(), admin: "off", clients: map[string]string{"shop": shopHost, "wiki": wikiHost}}
 }
 
 // addOP starts an OP, to be behind Caddy at a host.

@@ -19,6 +19,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/oidc-session/caddy-oidc-session"
+	"github.com/oidc-session/caddy-oidc-session/internal/freeport"
 	"github.com/oidc-session/caddy-oidc-session/tokens"
 )
 
@@ -143,7 +144,7 @@ type site struct {
 }
 
 func newSite(t *testing.T) site {
-	port := freePort(t)
+	port := freeport.Hold(t)
 	return site{port: port, issuer: fmt.Sprintf("http://op.localhost:%d", port)}
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/oidc-session/caddy-oidc-session/internal/freeport"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -223,7 +224,7 @@ func TestAnOPOnASecondSiteIsItsIssuersOnly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			site := newSite(t)
 			op := newScriptedOP(t, site.issuer)
-			second := fmt.Sprintf("http://alias.localhost:%d", freePort(t))
+			second := fmt.Sprintf("http://alias.localhost:%d", freeport.Hold(t))
 			block := strings.ReplaceAll(block, "ISSUER", site.issuer)
 			runCaddy(t, t.TempDir(), site.caddyfile("", directives+op.proxy())+second+" {\n\tbind 127.0.0.1\n\t"+block+op.proxy()+"\n}\n")
 			stranger := newBrowser(t)
@@ -242,7 +243,7 @@ func TestAnOPOnASecondSiteIsItsIssuersOnly(t *testing.T) {
 }
 
 func TestAnIssuerOnTwoListenersHasOneSetOfSessions(t *testing.T) {
-	site, second := newSite(t), freePort(t)
+	site, second := newSite(t), freeport.Hold(t)
 	op := newScriptedOP(t, site.issuer)
 	inner := fmt.Sprintf("http://op.localhost:%d {\n\tbind 127.0.0.1\n\t%s\n}\n", second, strings.ReplaceAll(directives, "ISSUER", site.issuer)+op.proxy())
 	runCaddy(t, t.TempDir(), site.caddyfile("", directives+op.proxy())+inner)
@@ -271,7 +272,7 @@ func TestAForgedHostNamesNoIssuerAndMakesNoFetch(t *testing.T) {
 	query := "/at/authorize?client_id=shop&redirect_uri=https%3A%2F%2Fshop.example%2Fcb&response_type=code&state=x&user="
 	for name, config := range sites {
 		t.Run(name, func(t *testing.T) {
-			port := strconv.Itoa(freePort(t))
+			port := strconv.Itoa(freeport.Hold(t))
 			genuine := "op.localhost:" + port
 			named := strings.NewReplacer("HOST", genuine, "PORT", port)
 			op := newManyOP(t)

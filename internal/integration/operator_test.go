@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	oidcsession "github.com/oidc-session/caddy-oidc-session"
+	"github.com/oidc-session/caddy-oidc-session/internal/freeport"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
 
@@ -222,7 +223,7 @@ func TestAnOperatorEndsAllSessionsOfTheBrowser(t *testing.T) {
 func TestTheAdminEndpointNeedsNoGlobalBlock(t *testing.T) {
 	site := newSite(t)
 	op := newScriptedOP(t, site.issuer)
-	admin := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	admin := fmt.Sprintf("127.0.0.1:%d", freeport.Hold(t))
 	ask := func() (int, string) {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+admin+noticesPath+"?issuer="+url.QueryEscape(site.issuer), http.NoBody)
 		if err != nil {

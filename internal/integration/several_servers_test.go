@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oidc-session/caddy-oidc-session/internal/freeport"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -51,7 +52,7 @@ func newCluster(t *testing.T, keys string) *cluster {
 	front.Start()
 	t.Cleanup(front.Close)
 	for i := range c.servers {
-		c.ports[i] = freePort(t)
+		c.ports[i] = freeport.Hold(t)
 		c.servers[i] = startCaddy(t, c.config(i, keys))
 	}
 	return c
@@ -224,7 +225,7 @@ func TestASignOutOnOneServerShowsOnAllWhereTheCookieIsReadable(t *testing.T) {
 func TestTheSecondCaddyOnARegistryFileWaitsForIt(t *testing.T) {
 	site, file := newSite(t), filepath.Join(t.TempDir(), "registry.db")
 	op := newScriptedOP(t, site.issuer)
-	second := freePort(t)
+	second := freeport.Hold(t)
 	config := func(port int) string {
 		inner := fmt.Sprintf("http://op.localhost:%d", port)
 		return strings.Replace(site.caddyfile("oidc_session {\n\t\tkey \""+testKey+"\"\n\t\tstore file "+file+"\n\t}", directives+op.proxy()),

@@ -1,6 +1,7 @@
 //go:build unix
 
-package integration
+// Package freeport holds ports for tests, for servers that must know theirs before they listen.
+package freeport
 
 import (
 	"errors"
@@ -9,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freePort returns a port that is the test's until it ends. The socket that holds it is bound and
-// does not listen: Caddy's own sockets share the port with it, since all have SO_REUSEPORT.
-func freePort(t *testing.T) int {
+// Hold returns a port of the loopback address that is the test's until it ends. The
+// socket that holds it is bound and does not listen: servers share the port with it whose sockets
+// have SO_REUSEPORT, as Caddy's have.
+func Hold(t testing.TB) int {
 	t.Helper()
 	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
