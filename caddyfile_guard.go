@@ -13,12 +13,6 @@ import (
 	"github.com/oidc-session/caddy-oidc-session/handlers/guard"
 )
 
-func init() {
-	httpcaddyfile.RegisterHandlerDirective("oidc_guard", parseGuard)
-	// Outermost, too: what forward_auth and sign-in plugins set has to pass, and what they get.
-	httpcaddyfile.RegisterDirectiveOrder("oidc_guard", httpcaddyfile.After, "oidc_session")
-}
-
 // parseGuard parses the directive; its syntax is that of [Guard].
 func parseGuard(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	handler := new(Guard)
