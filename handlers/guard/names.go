@@ -99,7 +99,10 @@ func (g *Guard) refresh(s *site, r *http.Request) {
 	if err == nil || loaded != 0 {
 		s.loaded.Store(now) // what is known is kept
 	}
-	names := maps.Clone(*s.names.Load())
+	if err != nil {
+		return
+	}
+	names := *g.configured()
 	for _, n := range recorded {
 		names[n.Name] = name{certificateName(n.Name), n.Since.Time(), n.Derived}
 	}
@@ -118,7 +121,8 @@ func (g *Guard) learn(s *site, r *http.Request, cookie string, derived bool) {
 	if found && !known.since.IsZero() && (derived || !known.derived) {
 		return
 	}
-	s.mu.Lock()
+	s.mu.Lock() // for as long as it takes: names that are read again meanwhile would lack it
+	defer s.mu.Unlock()
 	names := maps.Clone(*s.names.Load())
 	if !found || known.since.IsZero() {
 		known = name{certificateName(cookie), g.env.Now(), derived}
@@ -126,7 +130,6 @@ func (g *Guard) learn(s *site, r *http.Request, cookie string, derived bool) {
 	known.derived = derived
 	names[cookie] = known
 	s.names.Store(&names)
-	s.mu.Unlock()
 	err := g.env.Registry.AddCookieName(handlers.RecordingContext(r), s.host,
 		registry.CookieName{Name: cookie, Derived: derived})
 	if err != nil {
