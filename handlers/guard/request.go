@@ -41,6 +41,7 @@ type passage struct {
 	serial       sessionstate.Serial
 
 	attempts []*attempt
+	decided  bool // the header of the response was final
 	set      []setCookie
 	cancel   context.CancelFunc // of the request; nil: no stream would be closed
 	stream   *stream
@@ -100,7 +101,11 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 	p.shorten()
 	p.readSignIn()
 	p.mayStream()
-	return exchange.Observe(w, p.request, next, p.decides)
+	err := exchange.Observe(w, p.request, next, p.decides)
+	if err == nil && !p.decided { // net/http sends the header when nobody has written anything
+		p.decide(http.StatusOK, w.Header())
+	}
+	return err
 }
 
 // readCookies reads the request's cookies. ok is false when there are too many.
