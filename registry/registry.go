@@ -152,7 +152,8 @@ func (c changing) apply(
 	switch {
 	case errors.Is(err, errDamaged):
 		if c.issuer == "" {
-			return new(Change), nil, err, nil // or it would be due for ever
+			// or it would be due for ever; who holds its sessions open asks again
+			return &Change{Notify: true}, nil, err, nil
 		}
 		rec, damaged = nil, err
 	case err != nil:
@@ -178,21 +179,27 @@ func (c changing) apply(
 	})
 	lease(ended, now, now.Add(Lease), newToken())
 	rec.Clock = now
-	change, err = rec.change()
+	change, err = c.fit(rec, max(c.room(len(ended) > 0), len(old)))
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if c.adds && len(change.Value) > MaxRecord {
-		rec.shrink()
-		if change, err = rec.change(); err != nil {
-			return nil, nil, nil, err
-		}
-		if len(change.Value) > max(c.room(len(ended) > 0), len(old)) {
-			return nil, nil, nil, errFull
-		}
-	}
-	change.Notify = len(ended) > 0
+	change.Notify = len(ended) > 0 || damaged != nil
 	return change, ended, damaged, nil
+}
+
+// fit is the record as a store keeps it. What a sign-in would make too large is made smaller, and
+// fails with errFull if it has more than room bytes even so.
+func (c changing) fit(rec *record, room int) (*Change, error) {
+	change, err := rec.change()
+	if err != nil || !c.adds || len(change.Value) <= MaxRecord {
+		return change, err
+	}
+	rec.shrink()
+	change, err = rec.change()
+	if err == nil && len(change.Value) > room {
+		err = errFull
+	}
+	return change, err
 }
 
 // room is how many bytes the record may have after a sign-in. One by which another user's session
@@ -387,7 +394,8 @@ func (r *Registry) Browser(ctx context.Context, place Place) ([]*Session, error)
 	return rec.Sessions, nil
 }
 
-// Response returns an authorization response by its ID, if it is remembered.
+// Response returns an authorization response by its ID. One that was made [CodeLifetime] ago is
+// not found, though the record remembers it for longer if it has moved.
 func (r *Registry) Response(
 	ctx context.Context, issuer string, id sessionstate.ResponseID,
 ) (response *Response, found bool, err error) {
@@ -405,7 +413,10 @@ func (r *Registry) Response(
 		return nil, false, err
 	}
 	response = rec.response(id)
-	return response, response != nil, nil
+	if response == nil || response.Made.Add(CodeLifetime) <= At(store.Now()) {
+		return nil, false, nil
+	}
+	return response, true, nil
 }
 
 // Ending ends the live sessions of one browser.
@@ -440,7 +451,7 @@ func (e Ending) rule(meant func(*Session) bool) func(*record, Time) (bool, error
 }
 
 // Once records a value that counts once, and that may lead to something. first: nobody did so
-// before; else before is what it leads to.
+// before; else before is what it leads to. An empty issuer has values of its own, like any other.
 func (r *Registry) Once(
 	ctx context.Context, issuer string, value [16]byte, leadsTo string, until time.Time,
 ) (first bool, before string, err error) {

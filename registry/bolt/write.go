@@ -22,10 +22,12 @@ const (
 
 // A job is one call of Edit.
 type job struct {
-	ctx   context.Context
-	edits []*registry.Edit
-	errs  []error    // of the edits
-	done  chan error // buffered: the caller may have gone
+	ctx     context.Context
+	edits   []*registry.Edit
+	errs    []error        // of the edits
+	changed []registry.Key // of those that were committed, with Notify
+	err     error          // of the call
+	done    chan struct{}  // closed when all of this is known
 }
 
 // Edit implements [registry.Store]. A call of many edits takes several commits, between which it
@@ -64,7 +66,7 @@ func (s *Store) edit(ctx context.Context, edits []*registry.Edit) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
-	j := &job{ctx: ctx, edits: edits, errs: make([]error, len(edits)), done: make(chan error, 1)}
+	j := &job{ctx: ctx, edits: edits, errs: make([]error, len(edits)), done: make(chan struct{})}
 	select {
 	case s.jobs <- j:
 	case <-ctx.Done():
@@ -75,15 +77,34 @@ func (s *Store) edit(ctx context.Context, edits []*registry.Edit) error {
 		return unavailable(errBroken)
 	}
 	select {
-	case err := <-j.done:
+	case <-j.done:
 		for i, edit := range edits {
 			edit.Err = j.errs[i]
 		}
-		return err
+		s.tell(j)
+		return j.err
 	case <-ctx.Done():
+		go s.tellLater(j)
 		return unavailable(ctx.Err())
-	case <-s.broken:
+	case <-s.broken: // whoever opens it again asks for all
 		return unavailable(errBroken)
+	}
+}
+
+// tell tells those who watch what a call has changed. That is the caller's to do: a listener that
+// hangs must not hold up the writer.
+func (s *Store) tell(j *job) {
+	for _, key := range j.changed {
+		s.listeners.Notify(key)
+	}
+}
+
+// tellLater tells what a call may change that nobody waits for any more.
+func (s *Store) tellLater(j *job) {
+	select {
+	case <-j.done:
+		s.tell(j)
+	case <-s.broken:
 	}
 }
 
@@ -120,9 +141,7 @@ func (s *Store) gather(j *job) []*job {
 
 // commit runs the calls in one transaction and answers them.
 func (s *Store) commit(batch []*job) {
-	var changed []registry.Key
 	err := s.update(func(w *writing) error {
-		changed = nil
 		for _, j := range batch {
 			if j.ctx.Err() != nil {
 				continue // nobody waits for it
@@ -133,24 +152,20 @@ func (s *Store) commit(batch []*job) {
 					return err
 				}
 				if j.errs[i] = editErr; tell {
-					changed = append(changed, edit.Key)
+					j.changed = append(j.changed, edit.Key)
 				}
 			}
 		}
 		return nil
 	})
 	for _, j := range batch {
-		if jobErr := j.ctx.Err(); err == nil && jobErr != nil {
-			j.done <- unavailable(jobErr)
-			continue
+		j.err = err
+		if err != nil {
+			j.changed = nil
+		} else if err := j.ctx.Err(); err != nil {
+			j.err = unavailable(err)
 		}
-		j.done <- err
-	}
-	if err != nil {
-		return
-	}
-	for _, key := range changed {
-		s.listeners.Notify(key)
+		close(j.done)
 	}
 }
 
