@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -100,8 +102,7 @@ func (a *guardedApp) login(w http.ResponseWriter, r *http.Request) {
 // callback redeems the code from the app's server, through Caddy, and starts a session.
 func (a *guardedApp) callback(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, &http.Cookie{Name: "state_" + r.FormValue("state"), Path: "/", HttpOnly: true, MaxAge: -1})
-	client := &http.Client{Transport: transport()}
-	defer client.CloseIdleConnections()
+	client := &http.Client{Transport: newReloaded()}
 	response, err := client.PostForm(cmp.Or(a.token, a.issuer+"/token"), url.Values{
 		"grant_type": {"authorization_code"}, "code": {r.FormValue("code")}, "client_id": {a.name}, "redirect_uri": {a.redirectURI(r)},
 	})
@@ -145,10 +146,28 @@ type visitor struct {
 func newVisitor(t *testing.T) *visitor {
 	v := &visitor{t: t}
 	v.jar, _ = cookiejar.New(nil)
-	network := transport()
-	network.DisableKeepAlives = true // a reload closes connections under those who wait to use them again
-	v.client = &http.Client{Transport: network, Jar: loopbackJar{v.jar}}
+	v.client = &http.Client{Transport: newReloaded(), Jar: loopbackJar{v.jar}}
 	return v
+}
+
+// reloaded is a network in which a reload closes connections on which no request was read yet.
+type reloaded struct{ network *http.Transport }
+
+func newReloaded() reloaded {
+	network := transport()
+	network.DisableKeepAlives = true
+	return reloaded{network}
+}
+
+func (n reloaded) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := n.network.RoundTrip(r)
+	for tries := 0; tries < 5 && (errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF)); tries++ {
+		if r.GetBody != nil {
+			r.Body, _ = r.GetBody()
+		}
+		response, err = n.network.RoundTrip(r)
+	}
+	return response, err
 }
 
 // A loopbackJar keeps Secure cookies of plain http, as browsers do on this machine.
