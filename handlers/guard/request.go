@@ -40,9 +40,9 @@ type passage struct {
 	certificates []certificate
 	refused      []int // of cookies
 	session      sessionstate.SessionID
+	newcomers    owner // whom new cookies belong to; the zero one: not known yet
 	unknown      error // why it is not known whether a session lives
 	keyless      bool  // the keys are unavailable
-	serial       sessionstate.Serial
 
 	attempts []*attempt
 	set      []setCookie
@@ -65,6 +65,26 @@ type certificate struct {
 	opened, valid bool
 	judged        bool
 	verdict       verdict
+	sessions      []sessionstate.SessionID // those that the serial leads to
+}
+
+// An owner is whom a cookie belongs to, as its certificate says: a session, or a serial.
+type owner struct {
+	session  sessionstate.SessionID
+	serial   sessionstate.Serial
+	signedIn bool // the serial leads to sessions
+}
+
+// owner returns whom the certificate's cookie belongs to. One session is as good as the serial that
+// leads to it; of several, none may be left out.
+func (c *certificate) owner() owner {
+	if len(c.sessions) > 1 {
+		return owner{serial: c.Serial, signedIn: true}
+	}
+	if c.Session.IsZero() {
+		return owner{serial: c.Serial}
+	}
+	return owner{session: c.Session, signedIn: true}
 }
 
 // A verdict says what becomes of a cookie.
@@ -90,6 +110,8 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 	for i := range p.cookies {
 		p.judge(&p.cookies[i])
 	}
+	p.refuseForged()
+	p.findOwner()
 	if p.unknown != nil && !p.AllowUnknown {
 		return p.unavailable(w)
 	}
@@ -150,10 +172,38 @@ func (p *passage) judge(c *presented) {
 		c.verdict = unknown
 	case c.by == nil && found && p.adopts(known):
 		c.verdict = adopted
-	case c.verdict == live && p.session.IsZero():
-		p.session = c.by.Session
-	case c.verdict == unbound && p.serial == sessionstate.Serial{}:
-		p.serial = c.by.Serial
+	}
+}
+
+// refuseForged refuses, of several cookies of one name that belong to different sessions, all but
+// the first at each place: no browser has two there. Else the response to one of them could be
+// taken for one to the other.
+func (p *passage) refuseForged() {
+	for i := range p.cookies {
+		for j := range i {
+			c, before := &p.cookies[i], &p.cookies[j]
+			if c.by == nil || before.by == nil || c.name != before.name || c.verdict == refused ||
+				before.verdict == refused || c.by.Path != before.by.Path ||
+				c.by.Domain != before.by.Domain || c.by.owner() == before.by.owner() {
+				continue
+			}
+			c.verdict, c.by = refused, nil // the certificate's place has the first one
+			break
+		}
+	}
+}
+
+// findOwner finds out which session the request belongs to, and whom new cookies do: the session of
+// the first cookie that has one, else whoever the first one belongs to.
+func (p *passage) findOwner() {
+	for i := range p.cookies {
+		c := &p.cookies[i]
+		switch {
+		case c.verdict == live && p.session.IsZero():
+			p.session, p.newcomers = c.by.Session, c.by.owner()
+		case c.verdict == unbound && p.newcomers == owner{}:
+			p.newcomers = c.by.owner()
+		}
 	}
 }
 
@@ -191,20 +241,36 @@ func (p *passage) judgeCertificate(c *certificate) {
 	c.judged = true
 	ctx := p.request.Context()
 	if c.Session.IsZero() {
-		session, found, err := p.env.Registry.LeadsTo(ctx, serials, c.Serial)
-		if err != nil || !found || len(session) != len(c.Session) {
+		leadsTo, found, err := p.env.Registry.LeadsTo(ctx, serials, c.Serial)
+		if err != nil || !found || len(leadsTo) < len(c.Session) {
 			c.verdict = unbound
 			return
 		}
-		c.Session = sessionstate.SessionID([]byte(session))
+		c.sessions = splitSessions(leadsTo)
+		c.Session = c.sessions[len(c.sessions)-1]
+	} else {
+		c.sessions = []sessionstate.SessionID{c.Session}
 	}
-	alive, err := p.sessions.alive(ctx, c.Session)
-	switch {
-	case err != nil:
-		c.verdict, p.unknown = unknown, err
-	case alive:
-		c.verdict = live
+	c.verdict = live
+	for _, session := range c.sessions {
+		alive, err := p.sessions.alive(ctx, session)
+		switch {
+		case err != nil:
+			c.verdict, p.unknown = unknown, err
+		case !alive:
+			c.verdict = refused
+			return
+		}
 	}
+}
+
+// splitSessions returns the sessions that a serial leads to.
+func splitSessions(leadsTo string) (all []sessionstate.SessionID) {
+	const size = len(sessionstate.SessionID{})
+	for ; len(leadsTo) >= size; leadsTo = leadsTo[size:] {
+		all = append(all, sessionstate.SessionID([]byte(leadsTo[:size])))
+	}
+	return all
 }
 
 // serials is what the registry has the serials of certificates under, in place of an issuer.

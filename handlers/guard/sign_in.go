@@ -259,18 +259,21 @@ func (p *passage) noteRedeemed(was bool) {
 // bindSerials records that what the browser had before belongs to the session from now on, so that
 // copies which were made before are refused with it.
 func (p *passage) bindSerials(session sessionstate.SessionID) {
-	until := p.now.Add(keptFor * time.Second)
 	for i := range p.cookies {
 		c := &p.cookies[i]
-		if c.verdict != unbound {
-			continue
-		}
-		_, _, err := p.env.Registry.Once(handlers.RecordingContext(p.request),
-			serials, c.by.Serial, string(session[:]), until)
-		if err != nil {
-			handlers.LogUnrecorded(p.env.Logger,
-				"copies of an app's cookies that were made before a sign-in stay without guard", err)
+		if c.verdict == unbound && !p.record(c.by.Serial, string(session[:])) {
 			return
 		}
 	}
+}
+
+// record records which sessions a serial leads to. ok is false if it is not recorded.
+func (p *passage) record(serial sessionstate.Serial, sessions string) (ok bool) {
+	_, _, err := p.env.Registry.Once(handlers.RecordingContext(p.request),
+		serials, serial, sessions, p.now.Add(keptFor*time.Second))
+	if err != nil {
+		handlers.LogUnrecorded(p.env.Logger,
+			"copies of an app's cookies that were made before a sign-in stay without guard", err)
+	}
+	return err == nil
 }
