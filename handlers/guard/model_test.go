@@ -206,18 +206,18 @@ func (m *model) restart() {
 	if m.guard != nil {
 		m.guard.Close()
 	}
-	m.guard = newGuard(m.registry, m.keys, m.clock.Now)
+	m.guard = newGuard(m.registry, m.keys, m.clock.Now, zap.NewNop())
 	m.guard.AppCookies = []string{"configured"}
 	clear(m.seen)
 }
 
 // newGuard returns a strict guard of one issuer.
-func newGuard(r *registry.Registry, keys *sessionstate.Keyring, now func() time.Time) *guard.Guard {
+func newGuard(r *registry.Registry, keys *sessionstate.Keyring, now func() time.Time, logger *zap.Logger) *guard.Guard {
 	g := &guard.Guard{
 		OnLogout: guard.Strip, Issuers: func() []string { return []string{modelIssuer} },
 	}
 	g.Setup(handlers.Env{
-		Keys: keysOf(keys), Registry: r, Logger: zap.NewNop(), Now: now,
+		Keys: keysOf(keys), Registry: r, Logger: logger, Now: now,
 		Replace: func(_ *http.Request, text string) string { return text },
 	})
 	return g

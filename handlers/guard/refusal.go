@@ -3,6 +3,8 @@ package guard
 import (
 	"errors"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +21,9 @@ func (p *passage) refuseAll() {
 	for i := range p.cookies {
 		if c := &p.cookies[i]; c.known && c.verdict == refused {
 			p.refused = append(p.refused, i)
-			p.logRefusal(c)
+			if !c.disguised { // else the log would have whatever the client wants
+				p.logRefusal(c)
+			}
 		}
 	}
 }
@@ -133,15 +137,34 @@ func (p *passage) expire(header http.Header) (added bool) {
 				continue
 			}
 			for _, name := range names {
-				header.Add("Set-Cookie", p.cookieLine(name, "", scope, -1))
+				added = p.addExpiry(header, name, scope) || added
 			}
-			added = true
 		}
 	}
 	if added {
 		exchange.ForbidCaching(header)
 	}
 	return added
+}
+
+const (
+	// maxExpiries is how many lines expire cookies: whoever sends hundreds of them gets no answer
+	// that is larger than the question by far.
+	maxExpiries = 128
+	// maxPath is the longest path of a cookie, in bytes: browsers ignore longer ones (RFC 6265bis,
+	// section 5.6).
+	maxPath = 1024
+)
+
+// addExpiry adds the line that expires a cookie, once.
+func (p *passage) addExpiry(header http.Header, name string, at scope) (added bool) {
+	line := p.cookieLine(name, "", at, 0)
+	before := header["Set-Cookie"]
+	if len(at.path) > maxPath || len(before) > maxExpiries || slices.Contains(before, line) {
+		return false
+	}
+	header.Add("Set-Cookie", line)
+	return true
 }
 
 // A scope is where a cookie is set, by its attributes.
@@ -153,13 +176,13 @@ func (p *passage) scopesOf(c *presented) []scope {
 	switch {
 	case c.by != nil && c.by.Path != "":
 		return []scope{{c.by.Path, c.by.Domain}}
-	case c.by != nil, p.hasOther(c):
+	case c.by != nil, c.disguised, p.hasOther(c):
 		return nil
 	}
 	if prefix, _ := cutPrefix(c.name); prefix == "__Host-" {
 		return []scope{{path: "/"}}
 	}
-	return scopesAbove(p.request.URL.Path)
+	return scopesAbove(p.request.URL.EscapedPath())
 }
 
 // maxScopes is at how many places a cookie is expired whose place is not known.
@@ -191,18 +214,21 @@ func (p *passage) hasOther(c *presented) bool {
 	return false
 }
 
-// cookieLine returns a Set-Cookie line of our own, with a Max-Age in seconds; under 0 it deletes.
+// cookieLine returns a Set-Cookie line of our own, with a Max-Age in seconds; 0 deletes. Go's own
+// writer refuses names that apps and browsers have, such as those with brackets.
 func (p *passage) cookieLine(name, value string, at scope, maxAge int) string {
-	cookie := http.Cookie{
-		Name: name, Value: value, Path: at.path, Domain: at.domain, MaxAge: maxAge, HttpOnly: true,
+	line := name + "=" + value + "; Path=" + at.path + "; Max-Age=" + strconv.Itoa(maxAge) +
+		"; HttpOnly"
+	if at.domain != "" {
+		line += "; Domain=" + at.domain
 	}
-	if p.isSecure() {
-		cookie.Secure = true
+	prefix, _ := cutPrefix(name)
+	if p.isSecure() || prefix != "" { // browsers refuse a prefix without it
 		// Whoever the app lets send its cookie must send the certificate, which alone is worth
 		// nothing.
-		cookie.SameSite = http.SameSiteNoneMode
+		line += "; Secure; SameSite=None"
 	}
-	return cookie.String()
+	return line
 }
 
 // isSecure reports whether the browser has sent the request over https, as it says itself or a

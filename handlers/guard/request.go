@@ -56,6 +56,7 @@ type presented struct {
 	known       bool // it is, or may be, a session cookie: it is judged
 	verdict     verdict
 	by          *certificate // by which it was judged; nil: none fits
+	disguised   bool         // it may be a session cookie under another name: it is refused
 }
 
 // A certificate is one of a request.
@@ -140,7 +141,7 @@ func (p *passage) readCookies() (ok bool) {
 			return false
 		case isCertificateName(name):
 			p.certificates = append(p.certificates, certificate{name: name, sealed: value})
-		case name != "" && value != "":
+		case strings.Trim(value, `"`) != "":
 			p.cookies = append(p.cookies, presented{name: name, value: value})
 		}
 	}
@@ -150,13 +151,19 @@ func (p *passage) readCookies() (ok bool) {
 // judge decides on a cookie. One that is no session cookie passes.
 func (p *passage) judge(c *presented) {
 	known, found := p.site.find(c.name)
-	if !found && !p.isCertified(c.name) || p.ignores(c.name) || p.isLaterChunk(c.name) {
+	switch {
+	case p.ignores(c.name), found && p.isLaterChunk(c.name):
+		return
+	case !found && (p.isLaterChunk(c.name) || !p.isCertified(c.name)):
+		c.disguised = p.isDisguised(c)
+		c.known = c.disguised
 		return
 	}
 	c.known = true
+	named := nameOfCertificate(c.name, len(p.certificates) > 0)
 	for tried, i := 0, 0; i < len(p.certificates) && tried < maxFits; i++ {
 		certificate := &p.certificates[i]
-		if !isCertificateOf(certificate.name, c.name) {
+		if !named.is(certificate.name) {
 			continue
 		}
 		tried++
@@ -207,11 +214,16 @@ func (p *passage) findOwner() {
 	}
 }
 
-// isCertified reports whether the request has a certificate for a cookie of a name.
+// isCertified reports whether the request has a certificate of ours for a cookie of a name. What
+// only looks like one teaches nothing: scripts and other sites can set it.
 func (p *passage) isCertified(name string) bool {
-	for i := range p.certificates {
-		if isCertificateOf(p.certificates[i].name, name) {
-			return true
+	named := nameOfCertificate(name, len(p.certificates) > 0)
+	for tried, i := 0, 0; i < len(p.certificates) && tried < maxFits; i++ {
+		if certificate := &p.certificates[i]; named.is(certificate.name) {
+			tried++
+			if p.open(certificate) || p.keyless {
+				return true
+			}
 		}
 	}
 	return false
@@ -295,20 +307,29 @@ func (p *passage) shorten() {
 	}
 }
 
-// keepCookies takes cookies off the request. The header is changed in place, as Caddy's own
-// request_header does: placeholders such as {http.request.cookie.NAME} read it there.
+// keepCookies takes cookies off the request; the others stay as they came. The header is changed in
+// place, as Caddy's own request_header does: placeholders such as {http.request.cookie.NAME} read
+// it there.
 func (p *passage) keepCookies(keep func(name, value string) bool) {
-	var kept []string
-	for name, value := range exchange.Cookies(p.request) {
-		if keep(name, value) && (name != "" || value != "") {
-			kept = append(kept, name+"="+value)
+	lines := p.request.Header["Cookie"]
+	changed := make([]string, 0, len(lines))
+	for _, line := range lines {
+		var kept []string
+		for pair := range strings.SplitSeq(line, ";") {
+			name, value, _ := strings.Cut(pair, "=")
+			if keep(strings.Trim(name, " \t"), strings.Trim(value, " \t")) {
+				kept = append(kept, pair)
+			}
+		}
+		if line = strings.Trim(strings.Join(kept, ";"), " \t"); line != "" {
+			changed = append(changed, line)
 		}
 	}
-	if len(kept) == 0 {
+	if len(changed) == 0 {
 		p.request.Header.Del("Cookie")
 		return
 	}
-	p.request.Header["Cookie"] = []string{strings.Join(kept, "; ")}
+	p.request.Header["Cookie"] = changed
 }
 
 // unavailable responds while the registry cannot be asked.
@@ -413,11 +434,25 @@ func isCertificateName(name string) bool {
 	return len(rest) == len(certificatePrefix)+8 && strings.HasPrefix(rest, certificatePrefix)
 }
 
-// isCertificateOf reports whether a certificate is that of a cookie, by their names. It allocates
+// A certificateID is the name of a cookie's certificate, in parts: hashed once, however many
+// certificates it is compared with.
+type certificateID struct {
+	prefix string
+	hash   [8]byte
+}
+
+// nameOfCertificate returns the name of a cookie's certificate, if it is needed. It allocates
 // nothing.
-func isCertificateOf(certificate, name string) bool {
-	prefix, _ := cutPrefix(name)
+func nameOfCertificate(name string, needed bool) (id certificateID) {
+	if needed {
+		id.prefix, _ = cutPrefix(name)
+		id.hash = certificateHash(name)
+	}
+	return id
+}
+
+// is reports whether the name of a certificate is this one.
+func (id certificateID) is(certificate string) bool {
 	has, rest := cutPrefix(certificate)
-	hash := certificateHash(name)
-	return prefix == has && rest[len(certificatePrefix):] == string(hash[:])
+	return id.prefix == has && rest[len(certificatePrefix):] == string(id.hash[:])
 }

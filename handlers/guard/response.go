@@ -40,7 +40,7 @@ func (p *passage) certify(c *setCookie, signedIn sessionstate.SessionID, header 
 	known, found := p.site.find(c.name)
 	if !found {
 		known.certificate = certificateName(c.name)
-		found = p.isCertified(c.name)
+		found = p.predecessor(c) != nil || c.deletes && p.isCertified(c.name)
 	}
 	if c.deletes {
 		if found {
