@@ -148,10 +148,12 @@ func (p *party) send(r *http.Request, app func(), lines ...string) (got string, 
 	if err != nil {
 		p.Fatal(err)
 	}
-	for _, c := range w.Result().Cookies() {
-		p.jar = slices.DeleteFunc(p.jar, func(old *http.Cookie) bool { return old.Name == c.Name })
-		if c.Value != "" && c.MaxAge >= 0 {
-			p.jar = append(p.jar, c)
+	for _, line := range w.Header()["Set-Cookie"] {
+		pair, attributes, _ := strings.Cut(line, ";")
+		name, value, _ := strings.Cut(pair, "=")
+		p.jar = slices.DeleteFunc(p.jar, func(old *http.Cookie) bool { return old.Name == name })
+		if !strings.Contains(attributes, "Max-Age=0") {
+			p.jar = append(p.jar, &http.Cookie{Name: name, Value: value})
 		}
 	}
 	return got, w
@@ -198,8 +200,11 @@ func TestThreatACopyInDisguise(t *testing.T) {
 	} {
 		s.refused(cookies)
 	}
+	if got := s.with("=a, my_session=copy; b=c"); got != "b=c" {
+		t.Errorf("%q reach the app", got)
+	}
 	for _, cookies := range []string{
-		"a=b, c", "my_sessions=x", "session=x", `state={"a": "my_session", "b": 1}`, "a=b,c=d", "my-session=x", "a", "=a", `a=""`,
+		"a=b, c", "my_sessions=x", "session=x", `state={"a": "my_session", "b": 1}`, "a=b,c=d", "my-session=x", "a", "=a", `a=""`, "=a; b=c",
 	} {
 		if got := s.with(cookies); got != cookies {
 			t.Errorf("of %q, %q reach the app", cookies, got)
@@ -224,4 +229,193 @@ func requestWith(target string, cookies ...string) *http.Request {
 	r := httptest.NewRequest("GET", target, nil)
 	r.Header["Cookie"] = cookies
 	return r
+}
+
+// escapes signs alice in by a request of her own making, and reports what her session is after the
+// logout.
+func (s *scene) escapes(request func(code string) *http.Request) string {
+	s.Helper()
+	s.party("bob").signIn("sid=bob; HttpOnly; Path=/") // by whom the name is known
+	alice := s.party("alice")
+	code := alice.code()
+	alice.send(request(code), func() { alice.redeem(code) }, fmt.Sprintf("sid=%s; HttpOnly; Path=/", code))
+	if got := alice.get(); got != "sid="+code {
+		s.Errorf("before the logout, %q reaches the app", got)
+	}
+	alice.end()
+	return alice.get()
+}
+
+func TestThreatAUserWhoHidesTheCode(t *testing.T) {
+	s := newScene(t)
+	post := func(mediaType, body string) *http.Request {
+		r := httptest.NewRequest("POST", "/callback", strings.NewReader(body))
+		r.Header.Set("Content-Type", mediaType)
+		return r
+	}
+	const form = "application/x-www-form-urlencoded"
+	for name, request := range map[string]func(code string) *http.Request{
+		"as the last of many": func(code string) *http.Request {
+			return httptest.NewRequest("GET", "/callback?code=1&code=2&code=3&code=4&code=5&code="+code, nil)
+		},
+		"as the first of many": func(code string) *http.Request {
+			return httptest.NewRequest("GET", "/callback?code="+code+"&code=2&code=3&code=4&code=5", nil)
+		},
+		"behind a semicolon": func(code string) *http.Request { return httptest.NewRequest("GET", "/callback?a=b;code="+code, nil) },
+		"behind many parameters": func(code string) *http.Request {
+			return httptest.NewRequest("GET", "/callback?"+strings.Repeat("&", 20_000)+"code="+code, nil)
+		},
+		"behind a broken one": func(code string) *http.Request { return httptest.NewRequest("GET", "/callback?a=%zz&code="+code, nil) },
+		"encoded": func(code string) *http.Request {
+			return httptest.NewRequest("GET", "/callback?%63od%65="+strings.ReplaceAll(code, "-", "%2d"), nil)
+		},
+		"behind a space": func(code string) *http.Request { return httptest.NewRequest("GET", "/callback?+code="+code, nil) },
+		"at another port": func(code string) *http.Request {
+			r := httptest.NewRequest("GET", "/callback?code="+code, nil)
+			r.Host = modelHost + ":1234"
+			return r
+		},
+		"with a dot behind the host": func(code string) *http.Request {
+			r := httptest.NewRequest("GET", "/callback?code="+code, nil)
+			r.Host = modelHost + "."
+			return r
+		},
+		"in a form with a broken type": func(code string) *http.Request { return post(form+"; =", "code="+code) },
+		"in a form by another method": func(code string) *http.Request {
+			r := post(form, "code="+code)
+			r.Method = "PUT"
+			return r
+		},
+		"in a form with parts": func(code string) *http.Request {
+			return post("multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"code\"\r\n\r\n"+code+"\r\n--b--\r\n")
+		},
+		"in JSON by another type": func(code string) *http.Request { return post("application/octet-stream", `{"code": "`+code+`"}`) },
+		"in JSON without a length": func(code string) *http.Request {
+			r := post("text/plain", `{"code": "`+code+`"}`)
+			r.ContentLength = -1
+			return r
+		},
+		"in JSON with something behind": func(code string) *http.Request { return post("application/json", ` {"code": "`+code+`"} x`) },
+		"in JSON in capitals":           func(code string) *http.Request { return post("application/json", `{"CODE": "`+code+`", "code": 1}`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.TB = t
+			if got := s.escapes(request); got != "" {
+				t.Errorf("%q reaches the app", got)
+			}
+		})
+	}
+}
+
+// A page of another site has the browser of somebody who is signed in post an ID token of the
+// attacker's, which is not redeemed by anybody.
+func TestThreatAForeignIDTokenBindsNothing(t *testing.T) {
+	s := newScene(t)
+	alice, mallory := s.party("alice"), s.party("mallory")
+	alice.signIn("sid=1; HttpOnly; Path=/")
+	mallory.join(registry.Join{Response: sessionstate.NewIDTokenResponseID("TOKEN"), Complete: true, Sub: "mallory"})
+	r := httptest.NewRequest("POST", "/", strings.NewReader("id_token=TOKEN"))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	alice.send(r, nil, "sid=2; HttpOnly; Path=/")
+	mallory.end()
+	if got := alice.get(); got != "sid=2" {
+		t.Errorf("mallory's logout signs alice out: %q", got)
+	}
+	alice.end()
+	if got := alice.get(); got != "" {
+		t.Errorf("alice stays signed in: %q", got)
+	}
+}
+
+func TestThreatACookieThatLooksLikeACertificateTeachesNothing(t *testing.T) {
+	s := newScene(t)
+	mallory := s.party("mallory")
+	mallory.signIn("sid=1; HttpOnly; Path=/")
+	junk := guard.CertificateName("theme") + "=junk"
+	mallory.send(requestWith("/", mallory.cookies()+"; theme=dark; "+junk), nil, "theme=light; Path=/")
+	if got := s.with("theme=blue"); got != "theme=blue" {
+		t.Errorf("others' cookies are refused: %q", got)
+	}
+	if got := s.with("theme=blue; " + junk); got != "theme=blue" {
+		t.Errorf("another site has the cookie refused: %q", got)
+	}
+}
+
+// Hundreds of cookies with long names cost no more than their length.
+func TestThreatManyCookiesWithLongNames(t *testing.T) {
+	s := newScene(t)
+	s.party("bob").signIn("sid=bob; HttpOnly; Path=/", "sid.0=bob; HttpOnly; Path=/")
+	var pairs []string
+	for i := range 255 {
+		long := strings.Repeat("n", 2000)
+		pairs = append(pairs, fmt.Sprint(long, i, ".1=x"), fmt.Sprintf("oidc_guard_%08x=%s", i, "x"))
+	}
+	begun := time.Now()
+	for range 3 {
+		s.with(strings.Join(pairs, "; "))
+	}
+	if took := time.Since(begun); took > 500*time.Millisecond {
+		t.Errorf("took %v", took)
+	}
+}
+
+func TestThreatARefusalIsNotMuchLargerThanTheRequest(t *testing.T) {
+	s := newScene(t)
+	s.party("bob").signIn("sid=bob; HttpOnly; Path=/", "other.0=bob; HttpOnly; Path=/")
+	var pairs []string
+	for i := range 250 {
+		pairs = append(pairs, fmt.Sprint("sid=", i), fmt.Sprintf("other.%d=%d", i%100, i))
+	}
+	path := strings.Repeat("/"+strings.Repeat("p", 500), 20)
+	_, w := s.party("").send(requestWith(path, strings.Join(pairs, "; ")), nil)
+	size := 0
+	for _, line := range w.Header()["Set-Cookie"] {
+		size += len(line)
+	}
+	if lines := len(w.Header()["Set-Cookie"]); lines > 130 || lines < 4 || size > 100_000 {
+		t.Errorf("%d lines, %d bytes", lines, size)
+	}
+}
+
+// A sibling site can set a cookie of the domain under any name.
+func TestThreatAForeignFirstChunk(t *testing.T) {
+	s := newScene(t)
+	alice := s.party("alice")
+	alice.signIn("sid.0=a; HttpOnly; Path=/", "sid.1=b; HttpOnly; Path=/", "slot_1=c; HttpOnly; Path=/")
+	own := alice.cookies()
+	for _, cookies := range []string{own + "; sid.0=x; slot_0=x", "sid.0=x; slot_0=x; " + own} {
+		got := s.with(cookies)
+		for _, pair := range []string{"sid.0=a", "sid.1=b", "slot_1=c"} {
+			if !strings.Contains(got, pair) {
+				t.Errorf("of %q, %q reach the app", cookies, got)
+			}
+		}
+	}
+	alice.end()
+	if got := s.with("slot_0=x; slot_1=c; " + alice.certificate("slot_1")); got != "slot_0=x" {
+		t.Errorf("as a chunk, %q passes", got)
+	}
+}
+
+func TestOtherCookiesStayAsTheyCame(t *testing.T) {
+	s := newScene(t)
+	s.party("bob").signIn("sid=bob; HttpOnly; Path=/")
+	r := requestWith("/", "flag;a = 1 ;sid=x;\tb=\"2\";;c={\"d\": 3}", "sid=y; e=")
+	s.party("").send(r, func() {
+		want := []string{"flag;a = 1 ;\tb=\"2\";;c={\"d\": 3}", "e="}
+		if got := r.Header["Cookie"]; !slices.Equal(got, want) {
+			t.Errorf("the app gets %q, want %q", got, want)
+		}
+	})
+}
+
+func TestANameThatGoDoesNotWriteIsExpired(t *testing.T) {
+	s := newScene(t)
+	alice := s.party("alice")
+	alice.signIn("sess[id]=1; HttpOnly; Path=/")
+	alice.end()
+	_, w := alice.send(httptest.NewRequest("GET", "/", nil), nil)
+	if lines := w.Header()["Set-Cookie"]; len(lines) != 2 || !strings.HasPrefix(lines[0], "sess[id]=; Path=/; Max-Age=0") {
+		t.Errorf("expired by %q", lines)
+	}
 }

@@ -29,12 +29,18 @@ func (p *passage) refuseAll() {
 }
 
 // isRefused reports whether a cookie of the request is refused. The further chunks of a refused
-// cookie go with the first one.
+// cookie go with the first one, unless there is another first one.
 func (p *passage) isRefused(name, value string) bool {
 	base, first, isChunk := chunkOf(name)
+	_, isItself := p.site.find(name)
+	firstOf := ""
+	if isChunk && !first && !isItself {
+		firstOf = base + "0"
+	}
 	for _, i := range p.refused {
 		c := &p.cookies[i]
-		if c.name == name && c.value == value || isChunk && !first && c.name == base+"0" {
+		if c.name == name && c.value == value ||
+			firstOf != "" && c.name == firstOf && !p.hasOther(c) {
 			return true
 		}
 	}

@@ -152,9 +152,9 @@ func (p *passage) readCookies() (ok bool) {
 func (p *passage) judge(c *presented) {
 	known, found := p.site.find(c.name)
 	switch {
-	case p.ignores(c.name), found && p.isLaterChunk(c.name):
+	case p.ignores(c.name):
 		return
-	case !found && (p.isLaterChunk(c.name) || !p.isCertified(c.name)):
+	case !found && !p.isCertified(c.name):
 		c.disguised = p.isDisguised(c)
 		c.known = c.disguised
 		return
