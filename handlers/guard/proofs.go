@@ -40,7 +40,7 @@ func (p *passage) readProofs() (found proofs) {
 	if r.URL.RawQuery != "" {
 		found.readForm(r.URL.RawQuery)
 	}
-	if r.Body == nil || r.Body == http.NoBody {
+	if r.Body == nil || r.Body == http.NoBody || r.Method == http.MethodConnect {
 		return found
 	}
 	mediaType, parameters, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -68,7 +68,8 @@ func (p *passage) readProofs() (found proofs) {
 // without a length is read for the types that say so alone: others may be streams.
 func mayBeJSON(r *http.Request, mediaType string) bool {
 	return r.ContentLength > 0 && r.ContentLength <= exchange.MaxForm || mediaType == "" ||
-		mediaType == "text/plain" || strings.HasSuffix(mediaType, "json")
+		mediaType == "text/plain" || strings.HasSuffix(mediaType, "/json") ||
+		strings.HasSuffix(mediaType, "+json")
 }
 
 // readForm reads a query or a form. Of several parameters of a name, apps take the first one or the
