@@ -21,6 +21,8 @@ const (
 	maxSites = 1024
 	// namesAge is how old the names of a site's cookies may be, which other servers learn, too.
 	namesAge = 10 * time.Second
+	// namesRetry is after how long names that could not be read are asked for again.
+	namesRetry = time.Second
 )
 
 // A name is what is known of a session cookie by its name.
@@ -36,6 +38,7 @@ type site struct {
 	names atomic.Pointer[map[string]name]
 
 	loaded     atomic.Int64 // when the names were, in nanoseconds since 1970; 0: not yet
+	failed     atomic.Int64 // when they could not be, likewise
 	mu         sync.Mutex   // of what follows, and of changes of names
 	unredeemed int          // codes in a row that were not redeemed in their request
 	signedIn   bool         // a code was
@@ -83,17 +86,20 @@ func (g *Guard) refresh(s *site, r *http.Request) {
 	switch {
 	case loaded != 0 && now-loaded < int64(namesAge):
 		return
+	case loaded == 0 && now-s.failed.Load() < int64(namesRetry):
+		return // else all requests would wait for the registry, one after the other
 	case loaded == 0:
 		s.mu.Lock()
 	case !s.mu.TryLock():
 		return
 	}
 	defer s.mu.Unlock()
-	if s.loaded.Load() != loaded {
+	if s.loaded.Load() != loaded || loaded == 0 && now-s.failed.Load() < int64(namesRetry) {
 		return // another request has done so meanwhile
 	}
 	recorded, err := g.env.Registry.CookieNames(handlers.RecordingContext(r), s.host)
 	if err != nil {
+		s.failed.Store(now)
 		g.env.Logger.Debug("the names of session cookies cannot be read", zap.Error(err))
 	}
 	if err == nil || loaded != 0 {
