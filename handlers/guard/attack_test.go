@@ -453,3 +453,88 @@ func TestANameThatGoDoesNotWriteIsExpired(t *testing.T) {
 		t.Errorf("expired by %q", lines)
 	}
 }
+
+// An app that keeps its session, as PHP does, has signed the user in also if the browser has gone,
+// or if the app fails afterwards.
+func TestThreatAUserWhoDoesNotWaitForTheResponse(t *testing.T) {
+	for name, fails := range map[string]bool{"the browser goes": false, "the app fails": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.party("bob").signIn("sid=bob; HttpOnly; Path=/")
+			alice := s.party("alice")
+			alice.get("sid=alice; HttpOnly; Path=/")
+			code := alice.code()
+			r := requestWith("/callback?code="+code, alice.cookies())
+			r.Host = modelHost
+			ctx, leave := context.WithCancel(t.Context())
+			w := httptest.NewRecorder()
+			_ = s.guard.Serve(w, r.WithContext(ctx), caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+				if !fails {
+					leave()
+				}
+				if err := r.Context().Err(); err != nil {
+					return err // as reverse_proxy does, while the app goes on
+				}
+				alice.redeem(code)
+				if fails {
+					return http.ErrHandlerTimeout
+				}
+				w.WriteHeader(http.StatusOK)
+				select {
+				case <-r.Context().Done():
+				case <-time.After(10 * time.Second):
+					t.Error("the response goes on without its client")
+				}
+				return nil
+			}))
+			leave()
+			if got := alice.get(); got != "sid=alice" {
+				t.Errorf("%q reaches the app", got)
+			}
+			alice.end()
+			if got := alice.get(); got != "" {
+				t.Errorf("after the logout, %q reaches the app", got)
+			}
+		})
+	}
+}
+
+// A sign-in makes a record for each serial that came with it.
+func TestThreatManySerials(t *testing.T) {
+	s := newScene(t)
+	s.party("bob").signIn("sid=bob; HttpOnly; Path=/")
+	var pairs []string
+	for i := range 20 {
+		visitor := s.party("")
+		visitor.get(fmt.Sprintf("sid=%d; HttpOnly; Path=/%d", i, i))
+		pairs = append(pairs, visitor.cookies())
+	}
+	if got := strings.Count(s.with(strings.Join(pairs[:5], "; ")), "sid="); got != 5 {
+		t.Errorf("%d of 5 pass", got)
+	}
+	var many []string
+	for i := range 20 { // each with a name, so that each has certificates of its own
+		name := fmt.Sprintf("app%d", i)
+		s.party("bob").signIn(name + "=bob; HttpOnly; Path=/")
+		visitor := s.party("")
+		visitor.get(name + "=1; HttpOnly; Path=/")
+		many = append(many, visitor.cookies())
+	}
+	if got := strings.Count(s.with(strings.Join(many, "; ")), "app"); got != 8 {
+		t.Errorf("%d of 20 pass", got)
+	}
+}
+
+// A sibling site plants a cookie of the domain, which the app has given to the attacker.
+func TestThreatAPlantedCookieBesideTheUsers(t *testing.T) {
+	s := newScene(t)
+	alice, mallory := s.party("alice"), s.party("mallory")
+	alice.signIn("sid=alice; HttpOnly; Path=/")
+	mallory.get("sid=planted; HttpOnly; Path=/")
+	planted := mallory.cookies()
+	for _, cookies := range []string{planted + "; " + alice.cookies(), alice.cookies() + "; " + planted} {
+		if got := s.with(cookies); got != "sid=alice" {
+			t.Errorf("%q reach the app", got)
+		}
+	}
+}

@@ -463,18 +463,21 @@ func (m *model) rank(o *owner) int {
 	return 2
 }
 
-// verdicts are those of all presented cookies. Of several of one name that different sessions own,
-// no browser would have sent more than the first.
+// verdicts are those of all presented cookies. Of several of one name that belong to different ones,
+// no browser would have sent more than one: that of a session counts, and of those the first.
 func (m *model) verdicts(all []held) (passes []bool, owners []*owner) {
-	for i, h := range all {
+	for i := range all {
 		ok, of := m.verdict(all, i)
-		for j := range i {
-			if ok && of != nil && all[j].name == h.name && owners[j] != nil && !owners[j].is(of) {
-				ok, of = false, nil
-				break
+		passes, owners = append(passes, ok), append(owners, of)
+	}
+	for i, h := range all {
+		for j, other := range all {
+			if passes[i] && passes[j] && h.name == other.name && owners[i] != nil && owners[j] != nil && !owners[i].is(owners[j]) {
+				if mine, others := m.rank(owners[i]), m.rank(owners[j]); mine < others || mine == others && j < i {
+					passes[i], owners[i] = false, nil
+				}
 			}
 		}
-		passes, owners = append(passes, ok), append(owners, of)
 	}
 	return passes, owners
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,9 @@ type passage struct {
 
 	attempts []*attempt
 	set      []setCookie
+	decided  bool
+	outlasts context.CancelFunc // of a sign-in's request, which goes on without its client
+	client   context.Context    // the client's own
 	cancel   context.CancelFunc // of the request; nil: no stream would be closed
 	stream   *stream
 }
@@ -112,6 +116,7 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 		p.judge(&p.cookies[i])
 	}
 	p.refuseForged()
+	p.refuseManySerials()
 	p.findOwner()
 	if p.unknown != nil && !p.AllowUnknown {
 		return p.unavailable(w)
@@ -126,8 +131,13 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 	}
 	p.shorten()
 	p.readSignIn()
+	p.outlast()
 	p.mayStream()
-	return exchange.Observe(w, p.request, next, p.decides)
+	err := exchange.Observe(w, p.request, next, p.decides)
+	if err != nil && !p.decided {
+		p.bind(http.StatusBadGateway) // the app may have signed the user in all the same
+	}
+	return err
 }
 
 // readCookies reads the request's cookies. ok is false when there are too many.
@@ -182,20 +192,52 @@ func (p *passage) judge(c *presented) {
 	}
 }
 
-// refuseForged refuses, of several cookies of one name that belong to different sessions, all but
-// the first at each place: no browser has two there. Else the response to one of them could be
-// taken for one to the other.
+// refuseForged refuses, of several cookies of one name at one place, those that belong to others
+// than the best one: no browser has two there. Else the response to one of them could be taken for
+// one to another, and whoever plants a cookie of his own beside a user's could have it taken for
+// that.
 func (p *passage) refuseForged() {
 	for i := range p.cookies {
-		for j := range i {
-			c, before := &p.cookies[i], &p.cookies[j]
-			if c.by == nil || before.by == nil || c.name != before.name || c.verdict == refused ||
-				before.verdict == refused || c.by.Path != before.by.Path ||
-				c.by.Domain != before.by.Domain || c.by.owner() == before.by.owner() {
-				continue
+		best := &p.cookies[i]
+		if best.by == nil || best.verdict == refused {
+			continue
+		}
+		for j := range p.cookies {
+			if c := &p.cookies[j]; p.isBeside(c, best) && c.verdict > best.verdict {
+				best = c
 			}
-			c.verdict, c.by = refused, nil // the certificate's place has the first one
-			break
+		}
+		for j := range p.cookies {
+			if c := &p.cookies[j]; p.isBeside(c, best) && c.by.owner() != best.by.owner() {
+				c.verdict, c.by = refused, nil // the certificate's place is that of the best one
+			}
+		}
+	}
+}
+
+// isBeside reports whether two cookies that pass are of one name and at one place.
+func (p *passage) isBeside(c, other *presented) bool {
+	return c.by != nil && c.verdict != refused && c.name == other.name &&
+		c.by.Path == other.by.Path && c.by.Domain == other.by.Domain
+}
+
+// maxSerials is how many serials the cookies of one request have: browsers get one, or a few if
+// cookies were set by requests at the same time. Each costs a record at a sign-in.
+const maxSerials = 8
+
+// refuseManySerials refuses cookies beyond that: no browser has got them.
+func (p *passage) refuseManySerials() {
+	var serials [maxSerials]sessionstate.Serial
+	count := 0
+	for i := range p.cookies {
+		c := &p.cookies[i]
+		switch {
+		case c.verdict != unbound || slices.Contains(serials[:count], c.by.Serial):
+		case count == maxSerials:
+			c.verdict = refused
+		default:
+			serials[count] = c.by.Serial
+			count++
 		}
 	}
 }
@@ -349,6 +391,9 @@ func (p *passage) release() {
 	}
 	if p.cancel != nil {
 		p.cancel()
+	}
+	if p.outlasts != nil {
+		p.outlasts()
 	}
 }
 

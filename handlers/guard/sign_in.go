@@ -1,7 +1,9 @@
 package guard
 
 import (
+	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -90,6 +92,24 @@ func (p *passage) attempt(issuer string, of proof) {
 	}
 	p.Guard.attempts.begin(a)
 	p.attempts = append(p.attempts, a)
+}
+
+// outlast has the request of a sign-in go on until the app responds, even if the client goes: an app
+// that keeps its session has signed the user in by then.
+func (p *passage) outlast() {
+	if len(p.attempts) == 0 {
+		return
+	}
+	p.client = p.request.Context()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(p.client))
+	p.request, p.outlasts = p.request.WithContext(ctx), cancel
+}
+
+// endWithClient has the request end with its client again.
+func (p *passage) endWithClient() {
+	if p.outlasts != nil {
+		context.AfterFunc(p.client, p.outlasts) // it is released with the client's own
+	}
 }
 
 // isSite reports whether an origin is that of this site, but for scheme and port: browsers keep
@@ -189,11 +209,16 @@ func (p *passage) noteRedeemed(was bool) {
 // bindSerials records that what the browser had before belongs to the session from now on, so that
 // copies which were made before are refused with it.
 func (p *passage) bindSerials(session sessionstate.SessionID) {
+	recorded := make([]sessionstate.Serial, 0, maxSerials)
 	for i := range p.cookies {
 		c := &p.cookies[i]
-		if c.verdict == unbound && !p.record(c.by.Serial, string(session[:])) {
+		if c.verdict != unbound || slices.Contains(recorded, c.by.Serial) {
+			continue
+		}
+		if !p.record(c.by.Serial, string(session[:])) {
 			return
 		}
+		recorded = append(recorded, c.by.Serial)
 	}
 }
 
