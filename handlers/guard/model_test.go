@@ -263,7 +263,7 @@ func (m *model) step() {
 	case 8, 9:
 		m.presents()
 	case 10:
-		m.ends(b)
+		m.signOut(b)
 	case 11:
 		b.session, b.id = nil, sessionstate.NewBrowserID()
 		m.note("%s browser loses its cookies of the OP", b.name)
@@ -366,8 +366,8 @@ func (m *model) redeem(b *modelBrowser, user, code string) *modelSession {
 	return session
 }
 
-// ends ends the sessions of a browser at the OP, or lets them expire.
-func (m *model) ends(b *modelBrowser) {
+// signOut ends the sessions of a browser at the OP, or lets them expire.
+func (m *model) signOut(b *modelBrowser) {
 	if m.choose(4) == 0 {
 		m.note("all sessions expire")
 		m.clock.Advance(4 * time.Hour)

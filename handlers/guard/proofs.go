@@ -8,6 +8,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
@@ -141,12 +142,9 @@ func (all *proofs) add(value string, isIDToken bool) {
 }
 
 func (all *proofs) addOnce(one proof) {
-	for _, other := range *all {
-		if other == one {
-			return
-		}
+	if !slices.Contains(*all, one) {
+		*all = append(*all, one)
 	}
-	*all = append(*all, one)
 }
 
 func (all *proofs) addEnds(found ends) {

@@ -170,6 +170,17 @@ func (p *passage) judge(c *presented) {
 		return
 	}
 	c.known = true
+	p.judgeBy(c)
+	switch {
+	case c.by == nil && p.keyless:
+		c.verdict = unknown
+	case c.by == nil && found && p.adopts(known):
+		c.verdict = adopted
+	}
+}
+
+// judgeBy decides on a cookie by the best of the certificates that fit.
+func (p *passage) judgeBy(c *presented) {
 	named := nameOfCertificate(c.name, len(p.certificates) > 0)
 	for tried, i := 0, 0; i < len(p.certificates) && tried < maxFits; i++ {
 		certificate := &p.certificates[i]
@@ -183,12 +194,6 @@ func (p *passage) judge(c *presented) {
 				c.by, c.verdict = certificate, certificate.verdict
 			}
 		}
-	}
-	switch {
-	case c.by == nil && p.keyless:
-		c.verdict = unknown
-	case c.by == nil && found && p.adopts(known):
-		c.verdict = adopted
 	}
 }
 

@@ -94,8 +94,8 @@ func (p *passage) attempt(issuer string, of proof) {
 	p.attempts = append(p.attempts, a)
 }
 
-// outlast has the request of a sign-in go on until the app responds, even if the client goes: an app
-// that keeps its session has signed the user in by then.
+// outlast has the request of a sign-in go on until the app responds, even if the client goes: an
+// app that keeps its session has signed the user in by then.
 func (p *passage) outlast() {
 	if len(p.attempts) == 0 {
 		return
@@ -143,8 +143,8 @@ func (p *passage) bind(status int) (session sessionstate.SessionID) {
 	return session
 }
 
-// isForeign reports whether an attempt is by an ID token that was issued to another browser than the
-// one that is signed in: it needs not be redeemed, so that any page could have it sent.
+// isForeign reports whether an attempt is by an ID token that was issued to another browser than
+// the one that is signed in: it needs not be redeemed, so that any page could have it sent.
 func (p *passage) isForeign(a *attempt) bool {
 	return !a.session.IsZero() &&
 		registry.PlaceOfSession(a.session) != registry.PlaceOfSession(p.session)
