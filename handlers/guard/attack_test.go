@@ -299,7 +299,13 @@ func TestThreatAUserWhoHidesTheCode(t *testing.T) {
 			return r
 		},
 		"in JSON with something behind": func(code string) *http.Request { return post("application/json", ` {"code": "`+code+`"} x`) },
-		"in JSON in capitals":           func(code string) *http.Request { return post("application/json", `{"CODE": "`+code+`", "code": 1}`) },
+		"between others in JSON": func(code string) *http.Request {
+			return post("application/json", `{"Code": "1", "code": "2", "a": {"code": "3"}, "code": "`+code+`", "cOde": "4"}`)
+		},
+		"between others in a query": func(code string) *http.Request {
+			return httptest.NewRequest("GET", "/callback?Code=1&code=2&code="+code+"&cOde=4", nil)
+		},
+		"in JSON in capitals": func(code string) *http.Request { return post("application/json", `{"CODE": "`+code+`", "code": 1}`) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.TB = t

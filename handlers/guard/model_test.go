@@ -271,7 +271,7 @@ func (m *model) step() {
 		m.note("restart")
 		m.restart()
 	default:
-		by := []time.Duration{time.Second, 11 * time.Second, time.Minute, 40 * time.Minute}[m.choose(4)]
+		by := []time.Duration{time.Second, 11 * time.Second, time.Minute, 40 * time.Minute, 40 * 24 * time.Hour}[m.choose(5)]
 		m.clock.Advance(by)
 		m.note("%v pass", by)
 	}
@@ -311,7 +311,7 @@ func (m *model) signIn(b *modelBrowser) {
 		Issuer: modelIssuer, Browser: b.id, Response: sessionstate.NewResponseID(code), ClientID: "app",
 		Origin: "https://" + modelHost, AcrossClients: true, Lifetime: 3 * time.Hour, Notify: true,
 	}
-	if b.session != nil {
+	if b.session != nil && m.clock.Now().Before(b.session.expires) { // the sealed cookie has that time
 		join.Session = b.session.id
 	}
 	_, err := m.registry.Join(m.Context(), join)

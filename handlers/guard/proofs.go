@@ -19,12 +19,8 @@ import (
 // The user may rewrite the request that brings the code, to keep what the app sets from being
 // bound: whatever an app could take for the code is looked up.
 
-const (
-	// maxIDToken is the longest ID token that is looked at, in bytes.
-	maxIDToken = exchange.MaxForm
-	// maxMembers is how many members of one JSON object may be codes, by names that differ in case.
-	maxMembers = 16
-)
+// maxIDToken is the longest ID token that is looked at, in bytes.
+const maxIDToken = exchange.MaxForm
 
 // A proof is what a request carries of an authorization response.
 type proof struct {
@@ -40,6 +36,7 @@ func (p *passage) readProofs() (found proofs) {
 	r := p.request
 	if r.URL.RawQuery != "" {
 		found.readForm(r.URL.RawQuery)
+		found = slices.DeleteFunc(found, func(one proof) bool { return one.isIDToken })
 	}
 	if r.Body == nil || r.Body == http.NoBody || r.Method == http.MethodConnect {
 		return found
@@ -114,19 +111,20 @@ func (all *proofs) readJSON(body []byte) {
 	if !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
 		return
 	}
-	var object map[string]json.RawMessage
-	if json.NewDecoder(bytes.NewReader(body)).Decode(&object) != nil {
-		return
-	}
-	members := 0
-	for name, raw := range object {
-		var value string
-		isCode, isToken := strings.EqualFold(name, "code"), strings.EqualFold(name, "id_token")
-		if (isCode || isToken) && members < maxMembers && json.Unmarshal(raw, &value) == nil {
-			members++
-			all.add(value, isToken)
+	var found ends
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	_, err := decoder.Token()
+	for err == nil && decoder.More() {
+		name, _ := decoder.Token()
+		var member json.RawMessage
+		if err = decoder.Decode(&member); err == nil {
+			var value string
+			_ = json.Unmarshal(member, &value) // what is no string is no code
+			text, _ := name.(string)
+			found.add(text, value)
 		}
 	}
+	all.addEnds(found)
 }
 
 // add adds a code or an ID token, once.
@@ -148,14 +146,17 @@ func (all *proofs) addOnce(one proof) {
 }
 
 func (all *proofs) addEnds(found ends) {
-	for i := range found.codes {
-		all.add(found.codes[i], false)
-		all.add(found.tokens[i], true)
+	for i := range 2 {
+		all.add(found.code[i], false)
+		all.add(found.anyCode[i], false)
+		all.add(found.idToken[i], true)
+		all.add(found.anyIDToken[i], true)
 	}
 }
 
-// ends are the first and the last value of each name that is of concern.
-type ends struct{ codes, tokens [2]string }
+// ends are the first and the last value of each name that is of concern, and of the names that
+// differ from it in case.
+type ends struct{ code, anyCode, idToken, anyIDToken [2]string }
 
 // addPair adds a parameter as it came.
 func (e *ends) addPair(pair string) {
@@ -175,19 +176,27 @@ func (e *ends) addPair(pair string) {
 }
 
 func (e *ends) add(name, value string) {
-	name = strings.Trim(name, " ")
-	switch {
-	case value == "":
+	switch name = strings.Trim(name, " "); {
 	case strings.EqualFold(name, "code"):
-		keepEnds(&e.codes, value)
+		keepEnds(&e.code, &e.anyCode, value, name == "code")
 	case strings.EqualFold(name, "id_token"):
-		keepEnds(&e.tokens, value)
+		keepEnds(&e.idToken, &e.anyIDToken, value, name == "id_token")
 	}
 }
 
-func keepEnds(of *[2]string, value string) {
-	if of[0] == "" {
-		of[0] = value
+func keepEnds(exact, folded *[2]string, value string, isExact bool) {
+	keepEnd(folded, value)
+	if isExact {
+		keepEnd(exact, value)
 	}
-	of[1] = value
+}
+
+func keepEnd(of *[2]string, value string) {
+	switch {
+	case value == "":
+	case of[0] == "":
+		of[0], of[1] = value, value
+	default:
+		of[1] = value
+	}
 }
