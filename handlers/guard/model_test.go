@@ -173,6 +173,7 @@ type model struct {
 	seen     map[string]bool // names that only the app can have set; a restart forgets them
 	sessions map[sessionstate.SessionID]*modelSession
 	drawn    int
+	begun    time.Time
 	counts   modelCounts
 	did      []string
 }
@@ -188,6 +189,7 @@ func newModel(t *testing.T, choose func(n int) int) *model {
 		known: map[string]bool{"configured": true}, seen: make(map[string]bool),
 		sessions: make(map[sessionstate.SessionID]*modelSession),
 	}
+	m.begun = m.clock.Now()
 	m.registry = registry.Open(modelOpener{memory.New(m.clock.Now)}, func([]*registry.Session) {}, zap.NewNop())
 	keys, err := sessionstate.NewKeyring([]byte(strings.Repeat("k", 32)))
 	if err != nil {
@@ -272,6 +274,9 @@ func (m *model) step() {
 		m.restart()
 	default:
 		by := []time.Duration{time.Second, 11 * time.Second, time.Minute, 40 * time.Minute, 40 * 24 * time.Hour}[m.choose(5)]
+		if m.clock.Now().Add(by).Sub(m.begun) > 360*24*time.Hour {
+			return // names that nobody signs in with for a year are forgotten
+		}
 		m.clock.Advance(by)
 		m.note("%v pass", by)
 	}
