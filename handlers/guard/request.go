@@ -46,6 +46,7 @@ type passage struct {
 
 	attempts []*attempt
 	set      []setCookie
+	decided  bool
 	cancel   context.CancelFunc // of the request; nil: no stream would be closed
 	stream   *stream
 }
@@ -104,7 +105,11 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 	p.shorten()
 	p.readSignIn()
 	p.mayStream()
-	return exchange.Observe(w, p.request, next, p.decides)
+	err := exchange.Observe(w, p.request, next, p.decides)
+	if err == nil && !p.decided { // a 200 that the handlers behind leave to net/http
+		p.decide(http.StatusOK, w.Header())
+	}
+	return err
 }
 
 // readCookies reads the request's cookies. ok is false when there are too many.

@@ -17,6 +17,7 @@ const keptFor = 400 * 24 * 60 * 60
 
 // decide sets the certificates of a response, once its status and header are final.
 func (p *passage) decide(status int, header http.Header) *exchange.Hold {
+	p.decided = true
 	p.readSetCookies(header)
 	signedIn := p.bind(status)
 	for i := range p.set {
