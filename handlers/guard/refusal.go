@@ -159,7 +159,7 @@ func (p *passage) scopesOf(c *presented) []scope {
 	if prefix, _ := cutPrefix(c.name); prefix == "__Host-" {
 		return []scope{{path: "/"}}
 	}
-	return scopesAbove(p.request.URL.Path)
+	return scopesAbove(p.path)
 }
 
 // maxScopes is at how many places a cookie is expired whose place is not known.
@@ -252,6 +252,6 @@ func (p *passage) logRefusal(c *presented) {
 		p.env.Logger.Warn("a session cookie comes back without certificate: a route sets it past "+
 			"oidc_guard, so that users have to sign in again and again; "+
 			"have one oidc_guard guard the whole site, or add ignore_cookie",
-			host, cookie, zap.String("path", p.request.URL.Path))
+			host, cookie, zap.String("path", p.path))
 	}
 }

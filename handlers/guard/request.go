@@ -32,6 +32,7 @@ type passage struct {
 	*Guard
 
 	request *http.Request
+	path    string // that the browser asked for: handlers behind may change the request's URL
 	site    *site
 	now     time.Time
 	decides func(status int, header http.Header) *exchange.Hold // decide, made once
@@ -110,6 +111,14 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 		p.decide(http.StatusOK, w.Header())
 	}
 	return err
+}
+
+// requestedPath returns the path of a request as its browser knows it.
+func requestedPath(r *http.Request) string {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return original.URL.EscapedPath()
+	}
+	return r.URL.EscapedPath()
 }
 
 // readCookies reads the request's cookies. ok is false when there are too many.
