@@ -54,14 +54,13 @@ func (p *passage) strip() {
 }
 
 // answersItself reports whether the guard responds to the request. That must happen once only for
-// each cookie: one without certificate may have been set at a path that is not known, so that it
-// could not be expired.
+// each cookie, and one that was set at a path which is not known might not be expired.
 func (p *passage) answersItself() bool {
 	if p.OnLogout == Strip {
 		return false
 	}
 	for _, i := range p.refused {
-		if p.cookies[i].by != nil {
+		if by := p.cookies[i].by; by != nil && by.Path != "" {
 			return true
 		}
 	}
@@ -150,31 +149,33 @@ type scope struct{ path, domain string }
 // scopesOf returns where a refused cookie may be set: where its certificate says, else wherever the
 // browser may have it from that sends it with this request.
 func (p *passage) scopesOf(c *presented) []scope {
+	prefix, _ := cutPrefix(c.name)
 	switch {
 	case c.by != nil && c.by.Path != "":
 		return []scope{{c.by.Path, c.by.Domain}}
-	case c.by != nil, p.hasOther(c):
+	case p.hasOther(c):
 		return nil
-	}
-	if prefix, _ := cutPrefix(c.name); prefix == "__Host-" {
+	case prefix == "__Host-":
 		return []scope{{path: "/"}}
+	case c.by != nil:
+		return scopesAbove(p.path, c.by.Domain)
 	}
-	return scopesAbove(p.path)
+	return scopesAbove(p.path, "")
 }
 
 // maxScopes is at how many places a cookie is expired whose place is not known.
 const maxScopes = 16
 
-// scopesAbove are the places of the host from which a browser sends cookies to a path (RFC 6265,
-// section 5.1.4).
-func scopesAbove(path string) []scope {
-	scopes := []scope{{path: "/"}}
+// scopesAbove are the places of the host, or of a domain, from which a browser sends cookies to a
+// path (RFC 6265, section 5.1.4).
+func scopesAbove(path, domain string) []scope {
+	scopes := []scope{{"/", domain}}
 	for i := 1; i < len(path) && len(scopes) < maxScopes; i++ {
 		if strings.ContainsAny(path[i:i+1], "; \t") {
 			break
 		}
 		if path[i] == '/' {
-			scopes = append(scopes, scope{path: path[:i]}, scope{path: path[:i+1]})
+			scopes = append(scopes, scope{path[:i], domain}, scope{path[:i+1], domain})
 		}
 	}
 	return scopes
