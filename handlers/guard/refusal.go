@@ -197,7 +197,8 @@ func (p *passage) cookieLine(name, value string, at scope, maxAge int) string {
 	cookie := http.Cookie{
 		Name: name, Value: value, Path: at.path, Domain: at.domain, MaxAge: maxAge, HttpOnly: true,
 	}
-	if p.isSecure() {
+	// Browsers refuse a prefix without it; whoever could set the cookie had https.
+	if prefix, _ := cutPrefix(name); prefix != "" || p.isSecure() {
 		cookie.Secure = true
 		// Whoever the app lets send its cookie must send the certificate, which alone is worth
 		// nothing.
