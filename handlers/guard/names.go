@@ -164,7 +164,8 @@ func chunkOf(cookie string) (base string, first, ok bool) {
 }
 
 // isLaterChunk reports whether a cookie is a chunk that is worth nothing without the first one,
-// which alone is certified.
+// which alone is certified. That the browser says there is a first one is not enough: the server
+// must have set it.
 func (p *passage) isLaterChunk(cookie string) bool {
 	base, first, ok := chunkOf(cookie)
 	if !ok || first {
@@ -173,15 +174,9 @@ func (p *passage) isLaterChunk(cookie string) bool {
 	if _, found := p.site.find(base + "0"); found {
 		return true
 	}
-	for i := range p.cookies {
-		if p.cookies[i].name == base+"0" {
-			return true
-		}
+	if p.setsAnywhere(base + "0") {
+		return true
 	}
-	for i := range p.set {
-		if p.set[i].name == base+"0" {
-			return true
-		}
-	}
-	return false
+	_, seen := p.Guard.set.Get(p.setKey(base + "0"))
+	return seen
 }

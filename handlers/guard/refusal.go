@@ -30,7 +30,8 @@ func (p *passage) isRefused(name, value string) bool {
 	base, first, isChunk := chunkOf(name)
 	for _, i := range p.refused {
 		c := &p.cookies[i]
-		if c.name == name && c.value == value || isChunk && !first && c.name == base+"0" {
+		if c.name == name && c.value == value ||
+			isChunk && !first && c.name == base+"0" && !p.hasOther(c) {
 			return true
 		}
 	}

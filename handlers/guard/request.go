@@ -142,7 +142,7 @@ func (p *passage) readCookies() (ok bool) {
 // judge decides on a cookie. One that is no session cookie passes.
 func (p *passage) judge(c *presented) {
 	known, found := p.site.find(c.name)
-	if !found && !p.isCertified(c.name) || p.ignores(c.name) || p.isLaterChunk(c.name) {
+	if !found && !p.isCertified(c.name) || p.ignores(c.name) {
 		return
 	}
 	c.known = true

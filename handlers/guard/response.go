@@ -34,10 +34,10 @@ func (p *passage) decide(status int, header http.Header) *exchange.Hold {
 
 // certify sets the certificate of a session cookie beside it, or deletes it with it.
 func (p *passage) certify(c *setCookie, signedIn sessionstate.SessionID, header http.Header) {
-	if p.isLaterChunk(c.name) {
+	known, found := p.site.find(c.name)
+	if !found && p.isLaterChunk(c.name) {
 		return
 	}
-	known, found := p.site.find(c.name)
 	if !found {
 		known.certificate = certificateName(c.name)
 		found = p.isCertified(c.name)
