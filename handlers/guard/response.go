@@ -87,10 +87,15 @@ func (p *passage) ownerOf(
 	if !p.session.IsZero() {
 		return p.session, sessionstate.Serial{}
 	}
+	return sessionstate.SessionID{}, p.ownSerial()
+}
+
+// ownSerial returns the serial of what the browser has without a session.
+func (p *passage) ownSerial() sessionstate.Serial {
 	if p.serial == (sessionstate.Serial{}) {
 		p.serial = sessionstate.NewSerial()
 	}
-	return sessionstate.SessionID{}, p.serial
+	return p.serial
 }
 
 // isSessionCookie reports whether a cookie that was none until now is one: it is set when a user
@@ -136,7 +141,7 @@ func (p *passage) certifyPresented(signedIn sessionstate.SessionID, header http.
 		certificate := sessionstate.NewCertificate(
 			c.name, c.value, p.site.host, at.domain, at.path)
 		if certificate.Session = signedIn; signedIn.IsZero() {
-			_, certificate.Serial = p.ownerOf(&setCookie{}, signedIn)
+			certificate.Serial = p.ownSerial()
 		} else {
 			p.learn(p.site, p.request, c.name, false)
 		}
