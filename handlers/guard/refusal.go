@@ -54,10 +54,11 @@ func (p *passage) strip() {
 	})
 }
 
-// answersItself reports whether the guard responds to the request. That must happen once only for
-// each cookie, and one that was set at a path which is not known might not be expired.
+// answersItself reports whether the guard responds to the request. It does not to a sign-in, which
+// would fail, and once only for each cookie: one that was set at a path which is not known might not
+// be expired.
 func (p *passage) answersItself() bool {
-	if p.OnLogout == Strip {
+	if p.OnLogout == Strip || len(p.attempts) > 0 {
 		return false
 	}
 	for _, i := range p.refused {

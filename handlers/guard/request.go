@@ -97,6 +97,7 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 	}
 	p.refuseAll()
 	p.expose()
+	p.readSignIn()
 	if len(p.refused) > 0 {
 		if p.answersItself() {
 			return p.answer(w)
@@ -104,7 +105,6 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 		p.strip()
 	}
 	p.shorten()
-	p.readSignIn()
 	p.mayStream()
 	err := exchange.Observe(w, p.request, next, p.decides)
 	if err == nil && !p.decided { // a 200 that the handlers behind leave to net/http
