@@ -199,7 +199,7 @@ func (p *passage) cookieLine(name, value string, at scope, maxAge int) string {
 	cookie := http.Cookie{
 		Name: name, Value: value, Path: at.path, Domain: at.domain, MaxAge: maxAge, HttpOnly: true,
 	}
-	// Browsers refuse a prefix without it; whoever could set the cookie had https.
+	// Browsers refuse a prefix without Secure; one who could set such a cookie had https.
 	if prefix, _ := cutPrefix(name); prefix != "" || p.isSecure() {
 		cookie.Secure = true
 		// Whoever the app lets send its cookie must send the certificate, which alone is worth
