@@ -47,7 +47,9 @@ func newSessions(r *registry.Registry, now func() time.Time) *sessions {
 // close ends the watch. Streams go on: they are the next configuration's no more than requests are.
 func (s *sessions) close() {
 	s.unwatch()
-	s.cancel()
+	s.mu.Lock()
+	s.cancel() // no check begins after it
+	s.mu.Unlock()
 	s.checks.Wait()
 }
 
