@@ -21,6 +21,9 @@ const (
 	maxSites = 1024
 	// namesAge is how old the names of a site's cookies may be, which other servers learn, too.
 	namesAge = 10 * time.Second
+	// namesRetry is how long nobody asks for names that could not be read: it may take a while to
+	// find out.
+	namesRetry = time.Second
 )
 
 // A name is what is known of a session cookie by its name.
@@ -37,7 +40,7 @@ type site struct {
 	host  string
 	names atomic.Pointer[map[string]name]
 
-	loaded     atomic.Int64 // when the names were, in nanoseconds since 1970; 0: not yet
+	next       atomic.Int64 // when the names are read next, in nanoseconds since 1970; 0: first
 	mu         sync.Mutex   // of what follows, and of changes of names
 	unredeemed int          // codes in a row that were not redeemed in their request
 	signedIn   bool         // a code was
@@ -79,31 +82,27 @@ func (g *Guard) configured() *map[string]name {
 }
 
 // refresh reads the names of a site again, if they are old. One request does it; others go on with
-// what is known, unless nothing is known yet.
+// what is known, unless they were never read.
 func (g *Guard) refresh(s *site, r *http.Request) {
-	now, loaded := g.env.Now().UnixNano(), s.loaded.Load()
+	now, next := g.env.Now(), s.next.Load()
 	switch {
-	case loaded != 0 && now-loaded < int64(namesAge):
-		return
-	case loaded == 0:
+	case next == 0:
 		s.mu.Lock()
-	case !s.mu.TryLock():
+	case now.UnixNano() < next || !s.mu.TryLock():
 		return
 	}
 	defer s.mu.Unlock()
-	if s.loaded.Load() != loaded {
+	if s.next.Load() != next {
 		return // another request has done so meanwhile
 	}
 	recorded, err := g.env.Registry.CookieNames(handlers.RecordingContext(r), s.host)
 	if err != nil {
 		g.env.Logger.Debug("the names of session cookies cannot be read", zap.Error(err))
+		s.next.Store(now.Add(namesRetry).UnixNano()) // what is known is kept
+		return
 	}
-	if err == nil || loaded != 0 {
-		s.loaded.Store(now) // what is known is kept
-	}
-	if err == nil {
-		s.names.Store(g.merge(*s.names.Load(), recorded))
-	}
+	s.names.Store(g.merge(*s.names.Load(), recorded))
+	s.next.Store(now.Add(namesAge).UnixNano())
 }
 
 // merge returns the names that the registry has, with those known here that it has not got yet:

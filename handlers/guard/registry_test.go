@@ -226,3 +226,26 @@ func (a answering) Get(ctx context.Context, fresh bool, keys ...registry.Key) ([
 	a.do(keys)
 	return values, err
 }
+
+// Else each request to the site would wait for a registry that does not answer, one after another.
+func TestWhileTheRegistryIsUnavailableAtTheStartNotEachRequestAsksForNames(t *testing.T) {
+	s := newSite(t)
+	s.signedIn("bob", set)
+	s.restart()
+	asked := 0
+	s.Store.Do(func(context.Context, string, ...registry.Key) error {
+		asked++
+		return registry.ErrUnavailable
+	})
+	for range 10 {
+		s.get(t, "/")
+	}
+	if asked != 1 {
+		t.Errorf("it was asked %d times", asked)
+	}
+	s.Store.Do(nil)
+	s.Clock.Advance(time.Second)
+	thief := s.browser("thief")
+	thief.has("session=value-1")
+	thief.appGets("/", "")
+}
