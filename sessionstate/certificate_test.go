@@ -210,7 +210,7 @@ func FuzzOpenCertificate(f *testing.F) {
 			if !errors.Is(err, sessionstate.ErrSeal) || c != (sessionstate.Certificate{}) {
 				t.Fatalf("%q gave %+v, %v", sealed, c, err)
 			}
-		case sealed != known || c != someCertificate():
+		case c != someCertificate(): // that of the seed, in whichever process it was sealed
 			t.Fatalf("%q was forged: %+v", sealed, c)
 		}
 		if len(domain) > 255 {

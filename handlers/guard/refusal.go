@@ -55,8 +55,8 @@ func (p *passage) strip() {
 }
 
 // answersItself reports whether the guard responds to the request. It does not to a sign-in, which
-// would fail, and once only for each cookie: one that was set at a path which is not known might not
-// be expired.
+// would fail, and does so once only for each cookie: one that was set at a path which is not known
+// might not be expired.
 func (p *passage) answersItself() bool {
 	if p.OnLogout == Strip || len(p.attempts) > 0 {
 		return false

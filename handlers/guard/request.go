@@ -146,6 +146,21 @@ func (p *passage) judge(c *presented) {
 		return
 	}
 	c.known = true
+	p.judgeByCertificates(c)
+	switch {
+	case c.by == nil && p.keyless:
+		c.verdict = unknown
+	case c.by == nil && found && p.adopts(known):
+		c.verdict = adopted
+	case c.verdict == live && p.session.IsZero():
+		p.session = c.by.Session
+	case c.verdict == unbound && p.serial == sessionstate.Serial{}:
+		p.serial = c.by.Serial
+	}
+}
+
+// judgeByCertificates decides on a cookie by the certificates that fit.
+func (p *passage) judgeByCertificates(c *presented) {
 	for tried, i := 0, 0; i < len(p.certificates) && tried < maxFits; i++ {
 		certificate := &p.certificates[i]
 		if !isCertificateOf(certificate.name, c.name) {
@@ -158,16 +173,6 @@ func (p *passage) judge(c *presented) {
 				c.by, c.verdict = certificate, certificate.verdict
 			}
 		}
-	}
-	switch {
-	case c.by == nil && p.keyless:
-		c.verdict = unknown
-	case c.by == nil && found && p.adopts(known):
-		c.verdict = adopted
-	case c.verdict == live && p.session.IsZero():
-		p.session = c.by.Session
-	case c.verdict == unbound && p.serial == sessionstate.Serial{}:
-		p.serial = c.by.Serial
 	}
 }
 

@@ -178,7 +178,8 @@ func (p *passage) forbidCaching(header http.Header) {
 	if p.session.IsZero() || header.Get("Cache-Control") != "" || header.Get("Expires") != "" {
 		return
 	}
-	if mediaType, _, _ := mime.ParseMediaType(header.Get("Content-Type")); mediaType == "text/html" {
+	mediaType, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	if mediaType == "text/html" {
 		header.Set("Cache-Control", "private, no-cache")
 	}
 }

@@ -269,7 +269,7 @@ func (p *passage) bindSerials(session sessionstate.SessionID) {
 			serials, c.by.Serial, string(session[:]), until)
 		if err != nil {
 			handlers.LogUnrecorded(p.env.Logger,
-				"copies of an app's cookies that were made before a sign-in stay without guard", err)
+				"copies of an app's cookies from before a sign-in stay without guard", err)
 			return
 		}
 	}
