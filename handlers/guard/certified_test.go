@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/oidc-session/caddy-oidc-session/handlers/guard"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 )
@@ -333,5 +335,36 @@ func TestANameThatCouldNotBeRecordedIsKnownHereAndRecordedLater(t *testing.T) {
 	s.signedIn("alice", "session=value-2; HttpOnly; Path=/")
 	if names := s.names(); !slices.Equal(names, []string{"session"}) {
 		t.Errorf("the names are %q", names)
+	}
+}
+
+// The guard may stand behind a rewrite, too.
+func TestTheDefaultPathIsThatBeforeAllRewrites(t *testing.T) {
+	s := newSite(t)
+	b := s.browser("alice")
+	code := s.code(b, origin)
+	asked := newRequest(origin + "/app/cb?code=" + code)
+	s.context = context.WithValue(t.Context(), caddyhttp.OriginalRequestCtxKey, *asked)
+	b.send(newRequest(origin+"/cb?code="+code), s.signsIn(code, "alice", sets("session=value-1; HttpOnly")))
+	for i := range b.jar {
+		b.jar[i].path = "/app" // where a browser has them that asked for that
+	}
+	s.context = t.Context()
+	s.end(b)
+	b.get("/app/x", sets())
+	if len(b.jar) != 0 {
+		t.Errorf("the jar has %+v", b.jar)
+	}
+}
+
+func TestLinesThatSetNoCookiePassAsTheyAre(t *testing.T) {
+	s := newSite(t)
+	lines := []string{"=value-1; HttpOnly", "alone; HttpOnly", "; HttpOnly", "", "  ", "a=b; HttpOnly; Domain=" + strings.Repeat("d", 300), "\x00=\x01; HttpOnly; Path=\xff; Max-Age=x; Expires=x"}
+	response := s.browser("alice").signInBy(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Set-Cookie"] = slices.Clone(lines)
+		w.WriteHeader(200)
+	})
+	if got := response.Header["Set-Cookie"]; len(got) < len(lines) || !slices.Equal(got[:len(lines)], lines) {
+		t.Errorf("set are %q", got)
 	}
 }

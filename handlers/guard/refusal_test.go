@@ -302,3 +302,21 @@ func TestASignInIsNotRefusedForWhatTheBrowserStillHasOfTheLastSession(t *testing
 		b.certified("session")
 	}
 }
+
+func TestACookieWithAPrefixAndWithoutCertificateIsExpiredWhereItMustBe(t *testing.T) {
+	s := newSite(t)
+	s.signedIn("bob", "__Host-s=value-1; HttpOnly; Secure; Path=/")
+	b := s.browser("alice")
+	b.keep("__Host-s=bare-1; Secure; Path=/", host, "/", true)
+	response := b.appGets("/a/b", "")
+	if got := response.Header["Set-Cookie"]; len(got) != 2 || len(b.jar) != 0 {
+		t.Errorf("set are %q, the jar has %+v", got, b.jar)
+	}
+}
+
+func TestChunksOfALiveCookieStayWhereAnotherFirstOneIsRefused(t *testing.T) {
+	s := newSite(t)
+	b := s.signedIn("alice", "s.0=part-0; HttpOnly; Path=/", "s.1=part-1; HttpOnly; Path=/")
+	b.keep("s.0=planted-0; Path=/x", host, "/", true)
+	b.appGets("/x", "s.0=part-0; s.1=part-1")
+}

@@ -249,3 +249,27 @@ func TestWhileTheRegistryIsUnavailableAtTheStartNotEachRequestAsksForNames(t *te
 	thief.has("session=value-1")
 	thief.appGets("/", "")
 }
+
+func TestSeveralSessionsOfOneBrowserAreRemembered(t *testing.T) {
+	s := newSite(t)
+	b := s.signedIn("alice", set)
+	other := s.browser("alice")
+	other.id, other.codes = b.id, b.codes // the cookie of the OP's session was lost, that of the browser was not
+	other.signIn(set)
+	if b.session == other.session {
+		t.Fatal("it is one session")
+	}
+	for range 2 {
+		b.appGets("/", "session=value-1")
+		other.appGets("/", "session=value-1")
+	}
+	got := s.Counted("get")
+	b.appGets("/", "session=value-1")
+	other.appGets("/", "session=value-1")
+	if got() != 0 {
+		t.Errorf("the registry was asked %d times", got())
+	}
+	s.end(b) // ends what the browser has
+	b.appGets("/", "")
+	other.appGets("/", "")
+}

@@ -1,6 +1,7 @@
 package guard_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -420,5 +421,55 @@ func TestTheUserIsKnownToThoseBehind(t *testing.T) {
 	}
 	if facts = s.browser("bob").get("/", sets()).facts; facts.Session != "" || facts.Refused != "" {
 		t.Errorf("of somebody else: %+v", facts)
+	}
+}
+
+// The app sets the cookie of the pre-session anew before the sign-in, and another beside it.
+func TestAPreSessionThatIsRotatedStaysOne(t *testing.T) {
+	s := newSite(t)
+	s.signedIn("bob", set, "second=value-2; HttpOnly; Path=/")
+	b := s.browser("alice")
+	b.get("/", sets("session=before-1; HttpOnly; Path=/"))
+	first := b.copyOf("first")
+	b.get("/", sets("session=before-2; HttpOnly; Path=/", "second=before-3; HttpOnly; Path=/"))
+	second := b.copyOf("second")
+	b.signIn(set)
+	first.appGets("/", "session=before-1")
+	second.appGets("/", "session=before-2; second=before-3")
+	s.end(b)
+	first.appGets("/", "")
+	second.appGets("/", "")
+}
+
+func TestAPreSessionThatCannotBeBoundIsLogged(t *testing.T) {
+	s := newSite(t)
+	s.signedIn("bob", set)
+	b := s.browser("alice")
+	b.get("/", sets("session=before-1; HttpOnly; Path=/"))
+	b.signInBy(func(w http.ResponseWriter, r *http.Request) {
+		s.Store.Do(func(_ context.Context, call string, keys ...registry.Key) error {
+			if call == "edit" && keys[0][0] == 'p' {
+				return registry.ErrUnavailable
+			}
+			return nil
+		})
+		sets(set)(w, r)
+	})
+	if logged := s.logged("copies of an app's cookies from before a sign-in stay without guard"); len(logged) != 1 {
+		t.Errorf("logged: %v", logged)
+	}
+	b.certified("session")
+}
+
+func TestTheUserOfTheSessionIsKnownAlsoAtASiteThatIsNoClient(t *testing.T) {
+	s := newSite(t, func(g *guard.Guard) { g.AppCookies = []string{"wide"} })
+	b := s.signedIn("alice", "wide=value-1; Domain=example.com; Path=/")
+	facts := b.send(newRequest("https://other.example.com/"), sets()).facts
+	if got := facts.Subject(t.Context()); got != "alice" {
+		t.Errorf("got %q", got)
+	}
+	s.Down()
+	if got := facts.Subject(t.Context()); got != "" {
+		t.Errorf("without the registry, got %q", got)
 	}
 }

@@ -172,3 +172,30 @@ func TestStreamsOfAnEarlierConfigurationGoOn(t *testing.T) {
 	s.guard.Close()
 	stream.goesOn()
 }
+
+// A store may miss what other servers do, and says so.
+func TestStreamsAreAskedForAgainWhenNewsMayHaveBeenMissed(t *testing.T) {
+	s := newSite(t)
+	store := &missing{Store: s.Store.Store}
+	s.Store.Store = store
+	b, bob := s.signedIn("alice", set), s.signedIn("bob", set)
+	stream, others := b.open(t, events), bob.open(t, events)
+	s.end(b)
+	stream.goesOn() // nobody heard of it
+	b.copyOf("copy").appGets("/", "session=value-1")
+	store.lost()
+	stream.closed()
+	others.goesOn()
+	b.appGets("/", "")
+}
+
+// missing is a store whose listeners hear nothing.
+type missing struct {
+	registry.Store
+	lost func()
+}
+
+func (m *missing) Watch(_ func(registry.Key), lost func()) (cancel func()) {
+	m.lost = lost
+	return func() {}
+}
