@@ -140,7 +140,7 @@ type Facts struct {
 // cookies in the response.
 func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	p := passages.Get().(*passage)
-	p.Guard, p.request, p.now = g, r, g.env.Now()
+	p.Guard, p.request, p.path, p.now = g, r, requestedPath(r), g.env.Now()
 	returned := false
 	defer func() {
 		p.release()

@@ -63,15 +63,15 @@ func (p *passage) strip() {
 	})
 }
 
-// answersItself reports whether the guard responds to the request. That must happen once only for
-// each cookie: one without certificate may have been set at a path that is not known, so that it
-// could not be expired.
+// answersItself reports whether the guard responds to the request. It does not to a sign-in, which
+// would fail, and does so once only for each cookie: one that was set at a path which is not known
+// might not be expired.
 func (p *passage) answersItself() bool {
-	if p.OnLogout == Strip {
+	if p.OnLogout == Strip || len(p.attempts) > 0 {
 		return false
 	}
 	for _, i := range p.refused {
-		if p.cookies[i].by != nil {
+		if by := p.cookies[i].by; by != nil && by.Path != "" {
 			return true
 		}
 	}
@@ -179,31 +179,33 @@ type scope struct{ path, domain string }
 // scopesOf returns where a refused cookie may be set: where its certificate says, else wherever the
 // browser may have it from that sends it with this request.
 func (p *passage) scopesOf(c *presented) []scope {
+	prefix, _ := cutPrefix(c.name)
 	switch {
 	case c.by != nil && c.by.Path != "":
 		return []scope{{c.by.Path, c.by.Domain}}
-	case c.by != nil, c.disguised, p.hasOther(c):
+	case c.disguised, p.hasOther(c):
 		return nil
-	}
-	if prefix, _ := cutPrefix(c.name); prefix == "__Host-" {
+	case prefix == "__Host-":
 		return []scope{{path: "/"}}
+	case c.by != nil:
+		return scopesAbove(p.path, c.by.Domain)
 	}
-	return scopesAbove(p.request.URL.EscapedPath())
+	return scopesAbove(p.path, "")
 }
 
 // maxScopes is at how many places a cookie is expired whose place is not known.
 const maxScopes = 16
 
-// scopesAbove are the places of the host from which a browser sends cookies to a path (RFC 6265,
-// section 5.1.4).
-func scopesAbove(path string) []scope {
-	scopes := []scope{{path: "/"}}
+// scopesAbove are the places of the host, or of a domain, from which a browser sends cookies to a
+// path (RFC 6265, section 5.1.4).
+func scopesAbove(path, domain string) []scope {
+	scopes := []scope{{"/", domain}}
 	for i := 1; i < len(path) && len(scopes) < maxScopes; i++ {
 		if strings.ContainsAny(path[i:i+1], "; \t") {
 			break
 		}
 		if path[i] == '/' {
-			scopes = append(scopes, scope{path: path[:i]}, scope{path: path[:i+1]})
+			scopes = append(scopes, scope{path[:i], domain}, scope{path[:i+1], domain})
 		}
 	}
 	return scopes
@@ -228,8 +230,8 @@ func (p *passage) cookieLine(name, value string, at scope, maxAge int) string {
 	if at.domain != "" {
 		line += "; Domain=" + at.domain
 	}
-	prefix, _ := cutPrefix(name)
-	if p.isSecure() || prefix != "" { // browsers refuse a prefix without it
+	// Browsers refuse a prefix without Secure; one who could set such a cookie had https.
+	if prefix, _ := cutPrefix(name); prefix != "" || p.isSecure() {
 		// Whoever the app lets send its cookie must send the certificate, which alone is worth
 		// nothing.
 		line += "; Secure; SameSite=None"
@@ -284,6 +286,6 @@ func (p *passage) logRefusal(c *presented) {
 		p.env.Logger.Warn("a session cookie comes back without certificate: a route sets it past "+
 			"oidc_guard, so that users have to sign in again and again; "+
 			"have one oidc_guard guard the whole site, or add ignore_cookie",
-			host, cookie, zap.String("path", p.request.URL.Path))
+			host, cookie, zap.String("path", p.path))
 	}
 }

@@ -33,6 +33,7 @@ type passage struct {
 	*Guard
 
 	request *http.Request
+	path    string // that the browser asked for: handlers behind may change the request's URL
 	site    *site
 	now     time.Time
 	decides func(status int, header http.Header) *exchange.Hold // decide, made once
@@ -41,9 +42,10 @@ type passage struct {
 	certificates []certificate
 	refused      []int // of cookies
 	session      sessionstate.SessionID
-	newcomers    owner // whom new cookies belong to; the zero one: not known yet
-	unknown      error // why it is not known whether a session lives
-	keyless      bool  // the keys are unavailable
+	newcomers    owner               // whom new cookies belong to; the zero one: not known yet
+	adopting     sessionstate.Serial // of cookies that are adopted beside those of a session
+	unknown      error               // why it is not known whether a session lives
+	keyless      bool                // the keys are unavailable
 
 	attempts []*attempt
 	set      []setCookie
@@ -123,6 +125,7 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 	}
 	p.refuseAll()
 	p.expose()
+	p.readSignIn()
 	if len(p.refused) > 0 {
 		if p.answersItself() {
 			return p.answer(w)
@@ -130,14 +133,25 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 		p.strip()
 	}
 	p.shorten()
-	p.readSignIn()
 	p.outlast()
 	p.mayStream()
 	err := exchange.Observe(w, p.request, next, p.decides)
-	if err != nil && !p.decided {
-		p.bind(http.StatusBadGateway) // the app may have signed the user in all the same
+	switch {
+	case p.decided:
+	case err == nil: // a 200 that the handlers behind leave to net/http
+		p.decide(http.StatusOK, w.Header())
+	default: // the app may have signed the user in all the same
+		p.bind(http.StatusBadGateway)
 	}
 	return err
+}
+
+// requestedPath returns the path of a request as its browser knows it.
+func requestedPath(r *http.Request) string {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return original.URL.EscapedPath()
+	}
+	return r.URL.EscapedPath()
 }
 
 // readCookies reads the request's cookies. ok is false when there are too many.

@@ -89,6 +89,18 @@ func (p *passage) ownerOfNew() owner {
 	return p.newcomers
 }
 
+// ownerOfAdopted returns whom a cookie belongs to that is adopted: no session, whatever else the
+// browser has.
+func (p *passage) ownerOfAdopted() owner {
+	if of := p.ownerOfNew(); !of.signedIn {
+		return of
+	}
+	if p.adopting == (sessionstate.Serial{}) {
+		p.adopting = sessionstate.NewSerial()
+	}
+	return owner{serial: p.adopting}
+}
+
 // predecessor returns the cookie of the request that a response sets anew: of several of the name,
 // the one with the value, else the one at the place. nil: there is none that was certified. What
 // was refused says nothing of what follows.
@@ -189,7 +201,7 @@ func (p *passage) certifyPresented(signedIn sessionstate.SessionID, header http.
 		if c.by != nil && c.by.Path != "" {
 			at = scope{c.by.Path, c.by.Domain}
 		}
-		of, ok := p.ownerOfNew(), true
+		of, ok := p.ownerOfAdopted(), true
 		if !signedIn.IsZero() {
 			p.learn(p.site, p.request, c.name, false)
 			of, ok = p.keeperOf(c, signedIn)
@@ -233,7 +245,8 @@ func (p *passage) forbidCaching(header http.Header) {
 	if p.session.IsZero() || header.Get("Cache-Control") != "" || header.Get("Expires") != "" {
 		return
 	}
-	if mediaType, _, _ := mime.ParseMediaType(header.Get("Content-Type")); mediaType == "text/html" {
+	mediaType, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	if mediaType == "text/html" {
 		header.Set("Cache-Control", "private, no-cache")
 	}
 }

@@ -38,7 +38,8 @@ type liveSession struct {
 
 func newSessions(r *registry.Registry, now func() time.Time) *sessions {
 	s := &sessions{registry: r, now: now, streams: make(map[registry.Place]map[*stream]struct{})}
-	s.live, _ = simplelru.NewLRU[registry.Place, []liveSession](maxLive, nil) // fails for no size alone
+	// fails for no size alone
+	s.live, _ = simplelru.NewLRU[registry.Place, []liveSession](maxLive, nil)
 	s.closing, s.cancel = context.WithCancel(context.Background())
 	s.unwatch = r.Watch(s.heard)
 	return s
@@ -47,7 +48,9 @@ func newSessions(r *registry.Registry, now func() time.Time) *sessions {
 // close ends the watch. Streams go on: they are the next configuration's no more than requests are.
 func (s *sessions) close() {
 	s.unwatch()
-	s.cancel()
+	s.mu.Lock()
+	s.cancel() // no check begins after it
+	s.mu.Unlock()
 	s.checks.Wait()
 }
 

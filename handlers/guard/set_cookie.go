@@ -56,7 +56,7 @@ func (c *setCookie) line(name, value string) string {
 // readSetCookies reads the lines of a response, without those that are of no concern.
 func (p *passage) readSetCookies(header http.Header) {
 	for _, line := range header["Set-Cookie"] {
-		c, ok := parseSetCookie(line, p.request.URL.Path, p.now)
+		c, ok := parseSetCookie(line, p.path, p.now)
 		if ok && !isCertificateName(c.name) && !p.ignores(c.name) {
 			p.set = append(p.set, c)
 		}

@@ -228,7 +228,7 @@ func (p *passage) record(serial sessionstate.Serial, sessions string) (ok bool) 
 		serials, serial, sessions, p.now.Add(keptFor*time.Second))
 	if err != nil {
 		handlers.LogUnrecorded(p.env.Logger,
-			"copies of an app's cookies that were made before a sign-in stay without guard", err)
+			"copies of an app's cookies from before a sign-in stay without guard", err)
 	}
 	return err == nil
 }
