@@ -146,6 +146,23 @@ func TestWhatACertificateSaysDecides(t *testing.T) {
 			b.has(certificateOf("session") + "=x")
 			return b
 		}, false},
+		"several that fit, of which one lives": {0, func(s *site) *browser {
+			b := s.signedIn("alice", set)
+			old, _ := b.find(certificateOf("session"))
+			s.end(b)
+			b.get("/", sets())
+			b.signIn(set)
+			b.keep(old.name+"="+old.value+"; Path=/a", host, "/", true)
+			return b
+		}, true},
+		"the name is lost, and none fits, within adopt": {day, func(s *site) *browser {
+			b := s.signedIn("alice", "session=value-2; HttpOnly; Path=/")
+			b.drop("session")
+			b.has("session=value-1")
+			s.Lose()
+			s.restart(adopting(day))
+			return b
+		}, false},
 		"several, of which one fits": {0, func(s *site) *browser {
 			b := s.signedIn("alice", set)
 			for i := range 5 {
@@ -180,7 +197,7 @@ func TestWhatACertificateSaysDecides(t *testing.T) {
 func TestOtherCookiesAreNoneOfOurBusiness(t *testing.T) {
 	s := newSite(t)
 	s.signedIn("alice", set)
-	const header = `a=1; session2=value-1;  b="x y"; Session=value-1; =nothing; alone; session.1=x; {}=[]; c=`
+	const header = `a=1; session2=value-1;  b="x y"; =nothing; alone; session.1=x; {}=[]; c=`
 	r := newRequest(origin + "/")
 	r.Header["Cookie"] = []string{header, "d=4"}
 	if got := s.serve(r, sets()); got.cookies != header+"; d=4" || len(got.Header["Set-Cookie"]) != 0 {
