@@ -58,15 +58,12 @@ func TestACodeBindsWhereverItIsInTheRequest(t *testing.T) {
 		"JSON with a charset":         {post("/api/callback", "application/json; charset=utf-8", ` {"code":"CODE","n":1} `), true},
 		"JSON below an object":        {post("/api/callback", "application/json", `{"a":{"code":"CODE"}}`), false},
 		"JSON in a list":              {post("/api/callback", "application/json", `[{"code":"CODE"}]`), false},
-		"JSON in another case":        {post("/api/callback", "application/json", `{"Code":"CODE"}`), true},
-		"JSON with more after it":     {post("/api/callback", "application/json", `{"code":"CODE"} x`), true},
 		"JSON without its end":        {post("/api/callback", "application/json", `{"code":"CODE"`), true},
 		"a form that is no form":      {post("/cb", "text/plain", "code=CODE"), false},
 		"another parameter":           {get("/cb?xcode=CODE"), false},
 		"another code":                {get("/cb?code=CODEx"), false},
 		"no code":                     {get("/cb"), false},
 		"the fourth of codes":         {get("/cb?code=1&code=2&code=3&code=CODE"), true},
-		"the fifth of codes":          {get("/cb?code=1&code=2&code=3&code=4&code=CODE"), true},
 		"in a body that is too large": {post("/cb", form, "code=CODE&x="+strings.Repeat("x", 64<<10)), false},
 	}
 	for name, tt := range tests {
@@ -143,7 +140,6 @@ func TestACodeBindsOnlyWhereItIsRedeemed(t *testing.T) {
 		"expired":                      {origin, func(in signIn) { in.s.Clock.Advance(registry.CodeLifetime); callback(in, sets(set)) }, false},
 		"of another site":              {"https://other.example.com", func(in signIn) { callback(in, in.s.signsIn(in.code, "alice", sets(set))) }, false},
 		"of the site's parent":         {"https://example.com", func(in signIn) { callback(in, in.s.signsIn(in.code, "alice", sets(set))) }, false},
-		"of another port":              {origin + ":8443", func(in signIn) { callback(in, in.s.signsIn(in.code, "alice", sets(set))) }, true},
 		"of no origin":                 {"", func(in signIn) { callback(in, in.s.signsIn(in.code, "alice", sets(set))) }, false},
 		"of a redirect URI without //": {"app.example.com", func(in signIn) { callback(in, in.s.signsIn(in.code, "alice", sets(set))) }, false},
 	}
@@ -199,12 +195,11 @@ func TestIDTokensThatTheResponseCarriedBind(t *testing.T) {
 		respond                 http.HandlerFunc
 		want                    bool
 	}{
-		"form_post, a cookie":        {"/cb", "application/x-www-form-urlencoded", "state=s&id_token=" + token, sets(set), true},
-		"form_post, a redirect":      {"/cb", "application/x-www-form-urlencoded", "id_token=" + token, says(302, "Location: /", "Set-Cookie: "+set), true},
-		"JSON":                       {"/api/cb", "application/json", `{"id_token":"` + token + `"}`, sets(set), true},
-		"an error with a cookie":     {"/cb", "application/x-www-form-urlencoded", "id_token=" + token, says(400, "Set-Cookie: "+set), false},
-		"another token":              {"/cb", "application/x-www-form-urlencoded", "id_token=" + token + "x", sets(set), false},
-		"in the query, as a hint is": {"/cb?id_token=" + token, "application/x-www-form-urlencoded", "", sets(set), false},
+		"form_post, a cookie":    {"/cb", "application/x-www-form-urlencoded", "state=s&id_token=" + token, sets(set), true},
+		"form_post, a redirect":  {"/cb", "application/x-www-form-urlencoded", "id_token=" + token, says(302, "Location: /", "Set-Cookie: "+set), true},
+		"JSON":                   {"/api/cb", "application/json", `{"id_token":"` + token + `"}`, sets(set), true},
+		"an error with a cookie": {"/cb", "application/x-www-form-urlencoded", "id_token=" + token, says(400, "Set-Cookie: "+set), false},
+		"another token":          {"/cb", "application/x-www-form-urlencoded", "id_token=" + token + "x", sets(set), false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -146,6 +146,23 @@ func TestWhatACertificateSaysDecides(t *testing.T) {
 			b.has(certificateOf("session") + "=x")
 			return b
 		}, false},
+		"several that fit, of which one lives": {0, func(s *site) *browser {
+			b := s.signedIn("alice", set)
+			old, _ := b.find(certificateOf("session"))
+			s.end(b)
+			b.get("/", sets())
+			b.signIn(set)
+			b.keep(old.name+"="+old.value+"; Path=/a", host, "/", true)
+			return b
+		}, true},
+		"the name is lost, and none fits, within adopt": {day, func(s *site) *browser {
+			b := s.signedIn("alice", "session=value-2; HttpOnly; Path=/")
+			b.drop("session")
+			b.has("session=value-1")
+			s.Lose()
+			s.restart(adopting(day))
+			return b
+		}, false},
 		"several, of which one fits": {0, func(s *site) *browser {
 			b := s.signedIn("alice", set)
 			for i := range 5 {
