@@ -19,10 +19,8 @@ func FuzzSetCookie(f *testing.F) {
 	} {
 		f.Add(line)
 	}
-	s := newScene(f)
 	f.Fuzz(func(t *testing.T, line string) {
-		s.TB = t
-		alice := s.party("alice")
+		alice := newScene(t).party("alice") // to whom no name is known
 		code := alice.code()
 		_, w := alice.send(httptest.NewRequest("GET", "/a/callback?code="+code, nil), func() { alice.redeem(code) }, line)
 		lines := w.Header()["Set-Cookie"]
