@@ -40,13 +40,27 @@ func isCertificateName(name string) bool {
 	return len(rest) == len(certificatePrefix)+8 && strings.HasPrefix(rest, certificatePrefix)
 }
 
-// isCertificateOf reports whether a certificate is that of a cookie, by their names. It allocates
+// A certificateID is the name of a cookie's certificate, in parts: hashed once, however many
+// certificates it is compared with.
+type certificateID struct {
+	prefix string
+	hash   [8]byte
+}
+
+// nameOfCertificate returns the name of a cookie's certificate, if it is needed. It allocates
 // nothing.
-func isCertificateOf(certificate, name string) bool {
-	prefix, _ := cutPrefix(name)
+func nameOfCertificate(name string, needed bool) (id certificateID) {
+	if needed {
+		id.prefix, _ = cutPrefix(name)
+		id.hash = certificateHash(name)
+	}
+	return id
+}
+
+// is reports whether the name of a certificate is this one.
+func (id certificateID) is(certificate string) bool {
 	has, rest := cutPrefix(certificate)
-	hash := certificateHash(name)
-	return prefix == has && rest[len(certificatePrefix):] == string(hash[:])
+	return id.prefix == has && rest[len(certificatePrefix):] == string(id.hash[:])
 }
 
 // hostOf returns the host name of a Host header, as cookies know it. It allocates nothing for names
@@ -56,7 +70,7 @@ func hostOf(host string) string {
 	if colon > bracket {
 		host = host[:colon]
 	}
-	return strings.ToLower(strings.Trim(host, "[]"))
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }
 
 // chunkOf splits the name of a chunk of a cookie that is too long for one: NAME.0, NAME.1, and so
@@ -74,7 +88,8 @@ func chunkOf(cookie string) (base string, first, ok bool) {
 }
 
 // isLaterChunk reports whether a cookie is a chunk that is worth nothing without the first one,
-// which alone is certified.
+// which alone is certified. That the browser says there is a first one is not enough: the server
+// must have set it.
 func (p *passage) isLaterChunk(cookie string) bool {
 	base, first, ok := chunkOf(cookie)
 	if !ok || first {
@@ -83,15 +98,9 @@ func (p *passage) isLaterChunk(cookie string) bool {
 	if _, found := p.site.find(base + "0"); found {
 		return true
 	}
-	for i := range p.cookies {
-		if p.cookies[i].name == base+"0" {
-			return true
-		}
+	if p.setsAnywhere(base + "0") {
+		return true
 	}
-	for i := range p.set {
-		if p.set[i].name == base+"0" {
-			return true
-		}
-	}
-	return false
+	_, seen := p.Guard.set.Get(p.setKey(base + "0"))
+	return seen
 }

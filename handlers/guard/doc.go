@@ -6,8 +6,10 @@
 // app's cookie alone, it decides whether that cookie passes. A request and its response are one
 // passage:
 //
-//   - request.go judges the cookies of a request; refusal.go takes refused ones off it, or answers;
-//   - sign_in.go finds out whether a response signs the user in, and to which session;
+//   - request.go judges the cookies of a request, disguise.go those under other names; refusal.go
+//     takes refused ones off it, or answers;
+//   - sign_in.go finds out whether a response signs the user in, and to which session; proofs.go
+//     reads the code of the request;
 //   - response.go sets the certificates; set_cookie.go reads the app's Set-Cookie lines;
 //   - names.go knows which cookies of a site are session cookies, cookie_name.go what names say;
 //   - sessions.go remembers which sessions live, until they end; streams.go closes streams then.

@@ -32,7 +32,9 @@ func (p *passage) expose() {
 	}
 	var names []string
 	for _, i := range p.refused {
-		names = append(names, p.cookies[i].name)
+		if c := &p.cookies[i]; !c.disguised { // their names are the client's own
+			names = append(names, c.name)
+		}
 	}
 	facts.Refused = strings.Join(names, ",")
 	p.Expose(p.request, facts)

@@ -58,7 +58,6 @@ type Guard struct {
 	attempts attempts
 	set      handlers.Recent[struct{}] // cookies that sites have set: what could be presented
 	bare     handlers.Recent[sighting] // cookies that were refused without certificate
-	renewed  handlers.Recent[struct{}] // names that were recorded again
 	logged   handlers.Recent[struct{}]
 }
 
@@ -136,7 +135,7 @@ func ValidateAdopt(adopt time.Duration) error {
 // cookies in the response.
 func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	p := passages.Get().(*passage)
-	p.Guard, p.request, p.now = g, r, g.env.Now()
+	p.Guard, p.request, p.path, p.now = g, r, requestedPath(r), g.env.Now()
 	returned := false
 	defer func() {
 		p.release()

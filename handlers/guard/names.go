@@ -20,6 +20,9 @@ const (
 	maxSites = 1024
 	// namesAge is how old the names of a site's cookies may be, which other servers learn, too.
 	namesAge = 10 * time.Second
+	// namesRetry is how long nobody asks for names that could not be read: it may take a while to
+	// find out.
+	namesRetry = time.Second
 )
 
 // A name is what is known of a session cookie by its name.
@@ -27,6 +30,8 @@ type name struct {
 	certificate string    // the name of its certificate
 	since       time.Time // when it was first known; zero: only the configuration names it
 	derived     bool      // it followed a sign-in, and was not set by one
+	added       time.Time // when this guard added it to the registry last; zero: it has not
+	recorded    bool      // the registry has it, or has forgotten it
 }
 
 // A site is a host name with what is known of its cookies: those do not know ports.
@@ -34,7 +39,7 @@ type site struct {
 	host  string
 	names atomic.Pointer[map[string]name]
 
-	loaded     atomic.Int64 // when the names were, in nanoseconds since 1970; 0: not yet
+	next       atomic.Int64 // when the names are read next, in nanoseconds since 1970; 0: first
 	mu         sync.Mutex   // of what follows, and of changes of names
 	unredeemed int          // codes in a row that were not redeemed in their request
 	signedIn   bool         // a code was
@@ -76,36 +81,45 @@ func (g *Guard) configured() *map[string]name {
 }
 
 // refresh reads the names of a site again, if they are old. One request does it; others go on with
-// what is known, unless nothing is known yet.
+// what is known, unless they were never read.
 func (g *Guard) refresh(s *site, r *http.Request) {
-	now, loaded := g.env.Now().UnixNano(), s.loaded.Load()
+	now, next := g.env.Now(), s.next.Load()
 	switch {
-	case loaded != 0 && now-loaded < int64(namesAge):
-		return
-	case loaded == 0:
+	case next == 0:
 		s.mu.Lock()
-	case !s.mu.TryLock():
+	case now.UnixNano() < next || !s.mu.TryLock():
 		return
 	}
 	defer s.mu.Unlock()
-	if s.loaded.Load() != loaded {
+	if s.next.Load() != next {
 		return // another request has done so meanwhile
 	}
 	recorded, err := g.env.Registry.CookieNames(handlers.RecordingContext(r), s.host)
 	if err != nil {
 		g.env.Logger.Debug("the names of session cookies cannot be read", zap.Error(err))
-	}
-	if err == nil || loaded != 0 {
-		s.loaded.Store(now) // what is known is kept
-	}
-	if err != nil {
+		s.next.Store(now.Add(namesRetry).UnixNano()) // what is known is kept
 		return
 	}
+	s.names.Store(g.merge(*s.names.Load(), recorded))
+	s.next.Store(now.Add(namesAge).UnixNano())
+}
+
+// merge returns the names that the registry has, with those known here that it has not got yet:
+// what it has forgotten is forgotten here, too.
+func (g *Guard) merge(known map[string]name, recorded []registry.CookieName) *map[string]name {
 	names := *g.configured()
-	for _, n := range recorded {
-		names[n.Name] = name{certificateName(n.Name), n.Since.Time(), n.Derived}
+	for cookie, n := range known {
+		if !n.recorded {
+			names[cookie] = n
+		}
 	}
-	s.names.Store(&names)
+	for _, n := range recorded {
+		names[n.Name] = name{
+			certificate: certificateName(n.Name), since: n.Since.Time(), derived: n.Derived,
+			added: known[n.Name].added, recorded: true,
+		}
+	}
+	return &names
 }
 
 // find returns what is known of a cookie, if it is a session cookie.
@@ -114,35 +128,54 @@ func (s *site) find(cookie string) (known name, found bool) {
 	return known, found
 }
 
+// addedEach is how often a sign-in adds names that are recorded: or they would be forgotten.
+const addedEach = 24 * time.Hour
+
 // learn records that a cookie is a session cookie.
 func (g *Guard) learn(s *site, r *http.Request, cookie string, derived bool) {
 	known, found := s.find(cookie)
-	if found && !known.since.IsZero() && (derived || !known.derived) && !g.mustRenew(s, cookie) {
+	isNew := !found || known.since.IsZero()
+	switch {
+	case isNew:
+	case derived, !known.derived && known.recorded && g.env.Now().Sub(known.added) < addedEach:
 		return
 	}
-	s.mu.Lock() // for as long as it takes: names that are read again meanwhile would lack it
-	defer s.mu.Unlock()
-	names := maps.Clone(*s.names.Load())
-	if !found || known.since.IsZero() {
-		known = name{certificateName(cookie), g.env.Now(), derived}
+	if isNew {
+		known = name{certificate: certificateName(cookie), since: g.env.Now()}
 	}
-	known.derived = known.derived && derived
-	names[cookie] = known
-	s.names.Store(&names)
+	known.derived, known.recorded = derived, false
+	s.know(cookie, known, registry.MaxNames+len(g.AppCookies))
 	err := g.env.Registry.AddCookieName(handlers.RecordingContext(r), s.host,
 		registry.CookieName{Name: cookie, Derived: derived})
 	if err != nil {
 		g.env.Logger.Warn("the name of a session cookie is not recorded: "+
 			"copies of it without certificate may pass after a restart",
 			zap.String("host", s.host), zap.String("cookie", cookie), zap.Error(err))
+		return
 	}
+	known.added, known.recorded = g.env.Now(), true
+	s.know(cookie, known, registry.MaxNames+len(g.AppCookies))
 }
 
-// mustRenew reports whether a name that is recorded has to be recorded again, since those that are
-// of no use any more are forgotten after a year.
-func (g *Guard) mustRenew(s *site, cookie string) bool {
-	day := g.env.Now().Format(time.DateOnly)
-	return g.renewed.First(handlers.Hash(day + " " + s.host + " " + cookie))
+// know keeps what is known of a cookie. Of more names than limit, one is forgotten as the registry
+// does: the oldest derived one, or else the oldest of all.
+func (s *site) know(cookie string, known name, limit int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := maps.Clone(*s.names.Load())
+	names[cookie] = known
+	if len(names) > limit {
+		oldest := ""
+		for other, n := range names {
+			o, found := names[oldest]
+			if !n.since.IsZero() && (!found || n.derived && !o.derived ||
+				n.derived == o.derived && n.since.Before(o.since)) {
+				oldest = other
+			}
+		}
+		delete(names, oldest)
+	}
+	s.names.Store(&names)
 }
 
 // ignores reports whether a cookie is configured to be no session cookie.

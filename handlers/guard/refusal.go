@@ -4,10 +4,10 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -21,18 +21,26 @@ func (p *passage) refuseAll() {
 	for i := range p.cookies {
 		if c := &p.cookies[i]; c.known && c.verdict == refused {
 			p.refused = append(p.refused, i)
-			p.logRefusal(c)
+			if !c.disguised { // else the log would have whatever the client wants
+				p.logRefusal(c)
+			}
 		}
 	}
 }
 
 // isRefused reports whether a cookie of the request is refused. The further chunks of a refused
-// cookie go with the first one.
+// cookie go with the first one, unless there is another first one.
 func (p *passage) isRefused(name, value string) bool {
 	base, first, isChunk := chunkOf(name)
+	_, isItself := p.site.find(name)
+	firstOf := ""
+	if isChunk && !first && !isItself {
+		firstOf = base + "0"
+	}
 	for _, i := range p.refused {
 		c := &p.cookies[i]
-		if c.name == name && c.value == value || isChunk && !first && c.name == base+"0" {
+		if c.name == name && c.value == value ||
+			firstOf != "" && c.name == firstOf && !p.hasOther(c) {
 			return true
 		}
 	}
@@ -55,15 +63,15 @@ func (p *passage) strip() {
 	})
 }
 
-// answersItself reports whether the guard responds to the request. That must happen once only for
-// each cookie: one without certificate may have been set at a path that is not known, so that it
-// could not be expired.
+// answersItself reports whether the guard responds to the request. It does not to a sign-in, which
+// would fail, and does so once only for each cookie: one that was set at a path which is not known
+// might not be expired.
 func (p *passage) answersItself() bool {
-	if p.OnLogout == Strip {
+	if p.OnLogout == Strip || len(p.attempts) > 0 {
 		return false
 	}
 	for _, i := range p.refused {
-		if p.cookies[i].by != nil {
+		if by := p.cookies[i].by; by != nil && by.Path != "" {
 			return true
 		}
 	}
@@ -111,14 +119,14 @@ func (p *passage) writePage(w http.ResponseWriter) error {
 // errEnded is what routes for errors get.
 var errEnded = errors.New("the session at the OpenID Provider has ended")
 
-// handlesError reports whether a route for errors (handle_errors) responds to an error of a request.
-// The server has those of all its sites, and of all statuses.
+// handlesError reports whether a route for errors (handle_errors) takes an error of a request. A
+// server has those of all its sites, and of all statuses.
 func handlesError(r *http.Request, err error) bool {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || server.Errors == nil {
 		return false
 	}
-	if r.Context().Value(caddy.ReplacerCtxKey) != nil {
+	if r.Context().Value(caddyhttp.OriginalRequestCtxKey) != nil { // it has Caddy's replacer, too
 		r = server.Errors.WithError(r, err) // matchers ask for its status
 	}
 	return handledBy(server.Errors.Routes, r)
@@ -157,9 +165,8 @@ func (p *passage) expire(header http.Header) (added bool) {
 				continue
 			}
 			for _, name := range names {
-				header.Add("Set-Cookie", p.cookieLine(name, "", scope, -1))
+				added = p.addExpiry(header, name, scope) || added
 			}
-			added = true
 		}
 	}
 	if added {
@@ -168,37 +175,59 @@ func (p *passage) expire(header http.Header) (added bool) {
 	return added
 }
 
+const (
+	// maxExpiries is how many lines expire cookies: whoever sends hundreds of them gets no answer
+	// that is larger than the question by far.
+	maxExpiries = 128
+	// maxPath is the longest path of a cookie, in bytes: browsers ignore longer ones (RFC 6265bis,
+	// section 5.6).
+	maxPath = 1024
+)
+
+// addExpiry adds the line that expires a cookie, once.
+func (p *passage) addExpiry(header http.Header, name string, at scope) (added bool) {
+	line := p.cookieLine(name, "", at, 0)
+	before := header["Set-Cookie"]
+	if len(at.path) > maxPath || len(before) > maxExpiries || slices.Contains(before, line) {
+		return false
+	}
+	header.Add("Set-Cookie", line)
+	return true
+}
+
 // A scope is where a cookie is set, by its attributes.
 type scope struct{ path, domain string }
 
 // scopesOf returns where a refused cookie may be set: where its certificate says, else wherever the
 // browser may have it from that sends it with this request.
 func (p *passage) scopesOf(c *presented) []scope {
+	prefix, _ := cutPrefix(c.name)
 	switch {
 	case c.by != nil && c.by.Path != "":
 		return []scope{{c.by.Path, c.by.Domain}}
-	case c.by != nil, p.hasOther(c):
+	case c.disguised, p.hasOther(c):
 		return nil
-	}
-	if prefix, _ := cutPrefix(c.name); prefix == "__Host-" {
+	case prefix == "__Host-":
 		return []scope{{path: "/"}}
+	case c.by != nil:
+		return scopesAbove(p.path, c.by.Domain)
 	}
-	return scopesAbove(p.request.URL.Path)
+	return scopesAbove(p.path, "")
 }
 
 // maxScopes is at how many places a cookie is expired whose place is not known.
 const maxScopes = 16
 
-// scopesAbove are the places of the host from which a browser sends cookies to a path (RFC 6265,
-// section 5.1.4).
-func scopesAbove(path string) []scope {
-	scopes := []scope{{path: "/"}}
+// scopesAbove are the places of the host, or of a domain, from which a browser sends cookies to a
+// path (RFC 6265, section 5.1.4).
+func scopesAbove(path, domain string) []scope {
+	scopes := []scope{{"/", domain}}
 	for i := 1; i < len(path) && len(scopes) < maxScopes; i++ {
 		if strings.ContainsAny(path[i:i+1], "; \t") {
 			break
 		}
 		if path[i] == '/' {
-			scopes = append(scopes, scope{path: path[:i]}, scope{path: path[:i+1]})
+			scopes = append(scopes, scope{path[:i], domain}, scope{path[:i+1], domain})
 		}
 	}
 	return scopes
@@ -215,18 +244,21 @@ func (p *passage) hasOther(c *presented) bool {
 	return false
 }
 
-// cookieLine returns a Set-Cookie line of our own, with a Max-Age in seconds; under 0 it deletes.
+// cookieLine returns a Set-Cookie line of our own, with a Max-Age in seconds; 0 deletes. Go's own
+// writer refuses names that apps and browsers have, such as those with brackets.
 func (p *passage) cookieLine(name, value string, at scope, maxAge int) string {
-	cookie := http.Cookie{
-		Name: name, Value: value, Path: at.path, Domain: at.domain, MaxAge: maxAge, HttpOnly: true,
+	line := name + "=" + value + "; Path=" + at.path + "; Max-Age=" + strconv.Itoa(maxAge) +
+		"; HttpOnly"
+	if at.domain != "" {
+		line += "; Domain=" + at.domain
 	}
-	if p.isSecure() {
-		cookie.Secure = true
+	// Browsers refuse a prefix without Secure; one who could set such a cookie had https.
+	if prefix, _ := cutPrefix(name); prefix != "" || p.isSecure() {
 		// Whoever the app lets send its cookie must send the certificate, which alone is worth
 		// nothing.
-		cookie.SameSite = http.SameSiteNoneMode
+		line += "; Secure; SameSite=None"
 	}
-	return cookie.String()
+	return line
 }
 
 // isSecure reports whether the browser has sent the request over https, as it says itself or a
@@ -276,6 +308,6 @@ func (p *passage) logRefusal(c *presented) {
 		p.env.Logger.Warn("a session cookie comes back without certificate: a route sets it past "+
 			"oidc_guard, so that users have to sign in again and again; "+
 			"have one oidc_guard guard the whole site, or add ignore_cookie",
-			host, cookie, zap.String("path", p.request.URL.Path))
+			host, cookie, zap.String("path", p.path))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type passage struct {
 	*Guard
 
 	request *http.Request
+	path    string // that the browser asked for: handlers behind may change the request's URL
 	site    *site
 	now     time.Time
 	decides func(status int, header http.Header) *exchange.Hold // decide, made once
@@ -36,13 +38,16 @@ type passage struct {
 	certificates []certificate
 	refused      []int // of cookies
 	session      sessionstate.SessionID
-	unknown      error // why it is not known whether a session lives
-	keyless      bool  // the keys are unavailable
-	serial       sessionstate.Serial
+	newcomers    owner               // whom new cookies belong to; the zero one: not known yet
+	adopting     sessionstate.Serial // of cookies that are adopted beside those of a session
+	unknown      error               // why it is not known whether a session lives
+	keyless      bool                // the keys are unavailable
 
 	attempts []*attempt
-	decided  bool // the header of the response was final
 	set      []setCookie
+	decided  bool
+	outlasts context.CancelFunc // of a sign-in's request, which goes on without its client
+	client   context.Context    // the client's own
 	cancel   context.CancelFunc // of the request; nil: no stream would be closed
 	stream   *stream
 }
@@ -53,6 +58,7 @@ type presented struct {
 	known       bool // it is, or may be, a session cookie: it is judged
 	verdict     verdict
 	by          *certificate // by which it was judged; nil: none fits
+	disguised   bool         // it may be a session cookie under another name: it is refused
 }
 
 // A certificate is one of a request.
@@ -62,6 +68,26 @@ type certificate struct {
 	opened, valid bool
 	judged        bool
 	verdict       verdict
+	sessions      []sessionstate.SessionID // those that the serial leads to
+}
+
+// An owner is whom a cookie belongs to, as its certificate says: a session, or a serial.
+type owner struct {
+	session  sessionstate.SessionID
+	serial   sessionstate.Serial
+	signedIn bool // the serial leads to sessions
+}
+
+// owner returns whom the certificate's cookie belongs to. One session is as good as the serial that
+// leads to it; of several, none may be left out.
+func (c *certificate) owner() owner {
+	if len(c.sessions) > 1 {
+		return owner{serial: c.Serial, signedIn: true}
+	}
+	if c.Session.IsZero() {
+		return owner{serial: c.Serial}
+	}
+	return owner{session: c.Session, signedIn: true}
 }
 
 // A verdict says what becomes of a cookie.
@@ -87,11 +113,15 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 	for i := range p.cookies {
 		p.judge(&p.cookies[i])
 	}
+	p.refuseForged()
+	p.refuseManySerials()
+	p.findOwner()
 	if !p.AllowUnknown && p.has(unknown) {
 		return p.unavailable(w)
 	}
 	p.refuseAll()
 	p.expose()
+	p.readSignIn()
 	if len(p.refused) > 0 {
 		if p.answersItself() {
 			return p.answer(w)
@@ -99,13 +129,25 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 		p.strip()
 	}
 	p.shorten()
-	p.readSignIn()
+	p.outlast()
 	p.mayStream()
 	err := exchange.Observe(w, p.request, next, p.decides)
-	if err == nil && !p.decided { // net/http sends the header when nobody has written anything
+	switch {
+	case p.decided:
+	case err == nil: // a 200 that the handlers behind leave to net/http
 		p.decide(http.StatusOK, w.Header())
+	default: // the app may have signed the user in all the same
+		p.bind(http.StatusBadGateway)
 	}
 	return err
+}
+
+// requestedPath returns the path of a request as its browser knows it.
+func requestedPath(r *http.Request) string {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return original.URL.EscapedPath()
+	}
+	return r.URL.EscapedPath()
 }
 
 // readCookies reads the request's cookies. ok is false when there are too many.
@@ -119,7 +161,7 @@ func (p *passage) readCookies() (ok bool) {
 			return false
 		case isCertificateName(name):
 			p.certificates = append(p.certificates, certificate{name: name, sealed: value})
-		case name != "" && value != "":
+		case strings.Trim(value, `"`) != "":
 			p.cookies = append(p.cookies, presented{name: name, value: value})
 		}
 	}
@@ -129,57 +171,123 @@ func (p *passage) readCookies() (ok bool) {
 // judge decides on a cookie. One that is no session cookie passes.
 func (p *passage) judge(c *presented) {
 	known, found := p.site.find(c.name)
-	if !found && !p.isCertified(c.name) || p.ignores(c.name) || p.isLaterChunk(c.name) {
+	switch {
+	case p.ignores(c.name):
+		return
+	case !found && !p.isCertified(c.name):
+		c.disguised = p.isDisguised(c)
+		c.known = c.disguised
 		return
 	}
 	c.known = true
-	p.tryCertificates(c)
+	p.judgeBy(c)
 	switch {
 	case c.by == nil && p.keyless:
 		c.verdict = unknown
 	case c.by == nil && found && p.adopts(known):
 		c.verdict = adopted
-	case c.verdict == live && p.session.IsZero():
-		p.session = c.by.Session
-	case c.verdict == unbound && p.serial == sessionstate.Serial{}:
-		p.serial = c.by.Serial
 	}
 }
 
-// has reports whether a verdict was passed on a cookie of the request.
+// has reports whether a verdict was passed on a session cookie of the request.
 func (p *passage) has(v verdict) bool {
-	for i := range p.cookies {
-		if c := &p.cookies[i]; c.known && c.verdict == v {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(p.cookies, func(c presented) bool {
+		return c.known && c.verdict == v
+	})
 }
 
-// tryCertificates finds the best of the certificates that fit a cookie.
-func (p *passage) tryCertificates(c *presented) {
-	tried := 0
-	for i := range p.certificates {
+// judgeBy decides on a cookie by the best of the certificates that fit.
+func (p *passage) judgeBy(c *presented) {
+	named := nameOfCertificate(c.name, len(p.certificates) > 0)
+	for tried, i := 0, 0; i < len(p.certificates) && tried < maxFits; i++ {
 		certificate := &p.certificates[i]
-		if tried == maxFits || !isCertificateOf(certificate.name, c.name) {
+		if !named.is(certificate.name) {
 			continue
 		}
 		tried++
-		if !p.open(certificate) || !certificate.IsFor(c.name, c.value, p.site.host) {
-			continue
-		}
-		p.judgeCertificate(certificate)
-		if c.by == nil || certificate.verdict > c.verdict {
-			c.by, c.verdict = certificate, certificate.verdict
+		if p.open(certificate) && certificate.IsFor(c.name, c.value, p.site.host) {
+			p.judgeCertificate(certificate)
+			if c.by == nil || certificate.verdict > c.verdict {
+				c.by, c.verdict = certificate, certificate.verdict
+			}
 		}
 	}
 }
 
-// isCertified reports whether the request has a certificate for a cookie of a name.
+// refuseForged refuses, of several cookies of one name at one place, those that belong to others
+// than the best one: no browser has two there. Else the response to one of them could be taken for
+// one to another, and whoever plants a cookie of his own beside a user's could have it taken for
+// that.
+func (p *passage) refuseForged() {
+	for i := range p.cookies {
+		best := &p.cookies[i]
+		if best.by == nil || best.verdict == refused {
+			continue
+		}
+		for j := range p.cookies {
+			if c := &p.cookies[j]; p.isBeside(c, best) && c.verdict > best.verdict {
+				best = c
+			}
+		}
+		for j := range p.cookies {
+			if c := &p.cookies[j]; p.isBeside(c, best) && c.by.owner() != best.by.owner() {
+				c.verdict, c.by = refused, nil // the certificate's place is that of the best one
+			}
+		}
+	}
+}
+
+// isBeside reports whether two cookies that pass are of one name and at one place.
+func (p *passage) isBeside(c, other *presented) bool {
+	return c.by != nil && c.verdict != refused && c.name == other.name &&
+		c.by.Path == other.by.Path && c.by.Domain == other.by.Domain
+}
+
+// maxSerials is how many serials the cookies of one request have: browsers get one, or a few if
+// cookies were set by requests at the same time. Each costs a record at a sign-in.
+const maxSerials = 8
+
+// refuseManySerials refuses cookies beyond that: no browser has got them.
+func (p *passage) refuseManySerials() {
+	var serials [maxSerials]sessionstate.Serial
+	count := 0
+	for i := range p.cookies {
+		c := &p.cookies[i]
+		switch {
+		case c.verdict != unbound || slices.Contains(serials[:count], c.by.Serial):
+		case count == maxSerials:
+			c.verdict = refused
+		default:
+			serials[count] = c.by.Serial
+			count++
+		}
+	}
+}
+
+// findOwner finds out which session the request belongs to, and whom new cookies do: the session of
+// the first cookie that has one, else whoever the first one belongs to.
+func (p *passage) findOwner() {
+	for i := range p.cookies {
+		c := &p.cookies[i]
+		switch {
+		case c.verdict == live && p.session.IsZero():
+			p.session, p.newcomers = c.by.Session, c.by.owner()
+		case c.verdict == unbound && p.newcomers == owner{}:
+			p.newcomers = c.by.owner()
+		}
+	}
+}
+
+// isCertified reports whether the request has a certificate of ours for a cookie of a name. What
+// only looks like one teaches nothing: scripts and other sites can set it.
 func (p *passage) isCertified(name string) bool {
-	for i := range p.certificates {
-		if isCertificateOf(p.certificates[i].name, name) {
-			return true
+	named := nameOfCertificate(name, len(p.certificates) > 0)
+	for tried, i := 0, 0; i < len(p.certificates) && tried < maxFits; i++ {
+		if certificate := &p.certificates[i]; named.is(certificate.name) {
+			tried++
+			if p.open(certificate) || p.keyless {
+				return true
+			}
 		}
 	}
 	return false
@@ -209,20 +317,36 @@ func (p *passage) judgeCertificate(c *certificate) {
 	c.judged = true
 	ctx := p.request.Context()
 	if c.Session.IsZero() {
-		session, found, err := p.env.Registry.LeadsTo(ctx, serials, c.Serial)
-		if err != nil || !found || len(session) != len(c.Session) {
+		leadsTo, found, err := p.env.Registry.LeadsTo(ctx, serials, c.Serial)
+		if err != nil || !found || len(leadsTo) < len(c.Session) {
 			c.verdict = unbound
 			return
 		}
-		c.Session = sessionstate.SessionID([]byte(session))
+		c.sessions = splitSessions(leadsTo)
+		c.Session = c.sessions[len(c.sessions)-1]
+	} else {
+		c.sessions = []sessionstate.SessionID{c.Session}
 	}
-	alive, err := p.sessions.alive(ctx, c.Session)
-	switch {
-	case err != nil:
-		c.verdict, p.unknown = unknown, err
-	case alive:
-		c.verdict = live
+	c.verdict = live
+	for _, session := range c.sessions {
+		alive, err := p.sessions.alive(ctx, session)
+		switch {
+		case err != nil:
+			c.verdict, p.unknown = unknown, err
+		case !alive:
+			c.verdict = refused
+			return
+		}
 	}
+}
+
+// splitSessions returns the sessions that a serial leads to.
+func splitSessions(leadsTo string) (all []sessionstate.SessionID) {
+	const size = len(sessionstate.SessionID{})
+	for ; len(leadsTo) >= size; leadsTo = leadsTo[size:] {
+		all = append(all, sessionstate.SessionID([]byte(leadsTo[:size])))
+	}
+	return all
 }
 
 // serials is what the registry has the serials of certificates under, in place of an issuer.
@@ -247,20 +371,29 @@ func (p *passage) shorten() {
 	}
 }
 
-// keepCookies takes cookies off the request. The header is changed in place, as Caddy's own
-// request_header does: placeholders such as {http.request.cookie.NAME} read it there.
+// keepCookies takes cookies off the request; the others stay as they came. The header is changed in
+// place, as Caddy's own request_header does: placeholders such as {http.request.cookie.NAME} read
+// it there.
 func (p *passage) keepCookies(keep func(name, value string) bool) {
-	var kept []string
-	for name, value := range exchange.Cookies(p.request) {
-		if keep(name, value) && (name != "" || value != "") {
-			kept = append(kept, name+"="+value)
+	lines := p.request.Header["Cookie"]
+	changed := make([]string, 0, len(lines))
+	for _, line := range lines {
+		var kept []string
+		for pair := range strings.SplitSeq(line, ";") {
+			name, value, _ := strings.Cut(pair, "=")
+			if keep(strings.Trim(name, " \t"), strings.Trim(value, " \t")) {
+				kept = append(kept, pair)
+			}
+		}
+		if line = strings.Trim(strings.Join(kept, ";"), " \t"); line != "" {
+			changed = append(changed, line)
 		}
 	}
-	if len(kept) == 0 {
+	if len(changed) == 0 {
 		p.request.Header.Del("Cookie")
 		return
 	}
-	p.request.Header["Cookie"] = []string{strings.Join(kept, "; ")}
+	p.request.Header["Cookie"] = changed
 }
 
 // unavailable responds while the registry cannot be asked.
@@ -280,6 +413,9 @@ func (p *passage) release() {
 	}
 	if p.cancel != nil {
 		p.cancel()
+	}
+	if p.outlasts != nil {
+		p.outlasts()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -18,6 +19,7 @@ const keptFor = 400 * 24 * 60 * 60
 // decide sets the certificates of a response, once its status and header are final.
 func (p *passage) decide(status int, header http.Header) *exchange.Hold {
 	p.decided = true
+	p.endWithClient()
 	p.readSetCookies(header)
 	signedIn := p.bind(status)
 	for i := range p.set {
@@ -34,13 +36,13 @@ func (p *passage) decide(status int, header http.Header) *exchange.Hold {
 
 // certify sets the certificate of a session cookie beside it, or deletes it with it.
 func (p *passage) certify(c *setCookie, signedIn sessionstate.SessionID, header http.Header) {
-	if p.isLaterChunk(c.name) {
+	known, found := p.site.find(c.name)
+	if !found && p.isLaterChunk(c.name) {
 		return
 	}
-	known, found := p.site.find(c.name)
 	if !found {
 		known.certificate = certificateName(c.name)
-		found = p.isCertified(c.name)
+		found = p.predecessor(c) != nil || c.deletes && p.isCertified(c.name)
 	}
 	if c.deletes {
 		if found {
@@ -48,62 +50,128 @@ func (p *passage) certify(c *setCookie, signedIn sessionstate.SessionID, header 
 		}
 		return
 	}
-	session, serial := p.ownerOf(c, signedIn)
-	if !found && !p.isSessionCookie(c, session, signedIn, header) {
+	of, ok := p.ownerOf(c, signedIn)
+	if !ok || !found && !p.isSessionCookie(c, of, signedIn, header) {
 		return
 	}
-	if !session.IsZero() {
+	if of.signedIn {
 		p.learn(p.site, p.request, c.name, signedIn.IsZero())
 	}
 	certificate := sessionstate.NewCertificate(
 		c.name, c.value, p.site.host, c.scope.domain, c.scope.path)
-	certificate.Session, certificate.Serial = session, serial
+	certificate.Session, certificate.Serial = of.session, of.serial
 	if sealed, ok := p.seal(certificate); ok {
 		header.Add("Set-Cookie", c.line(known.certificate, sealed))
 	}
 }
 
-// ownerOf returns the session that a cookie belongs to which a response sets; else a serial. A
-// browser that signs in now does so with all of the response's cookies. Else a cookie stays where
-// it was, and a new one follows those that came with the request.
-func (p *passage) ownerOf(
-	c *setCookie, signedIn sessionstate.SessionID,
-) (sessionstate.SessionID, sessionstate.Serial) {
-	if !signedIn.IsZero() {
-		return signedIn, sessionstate.Serial{}
+// ownerOf returns whom a cookie belongs to which a response sets. A browser that signs in now does
+// so with all of the response's cookies; one that is set again as it was is kept. Without a sign-in
+// a cookie stays where it was, and a new one follows those that came with the request.
+func (p *passage) ownerOf(c *setCookie, signedIn sessionstate.SessionID) (of owner, ok bool) {
+	own := p.predecessor(c)
+	switch {
+	case !signedIn.IsZero() && own != nil && own.value == c.value:
+		return p.keeperOf(own, signedIn)
+	case !signedIn.IsZero():
+		return owner{session: signedIn, signedIn: true}, true
+	case own != nil:
+		return own.by.owner(), true
 	}
+	return p.ownerOfNew(), true
+}
+
+// ownerOfNew returns whom a cookie belongs to that had no certificate before.
+func (p *passage) ownerOfNew() owner {
+	if p.newcomers == (owner{}) {
+		p.newcomers.serial = sessionstate.NewSerial()
+	}
+	return p.newcomers
+}
+
+// ownerOfAdopted returns whom a cookie belongs to that is adopted: no session, whatever else the
+// browser has.
+func (p *passage) ownerOfAdopted() owner {
+	if of := p.ownerOfNew(); !of.signedIn {
+		return of
+	}
+	if p.adopting == (sessionstate.Serial{}) {
+		p.adopting = sessionstate.NewSerial()
+	}
+	return owner{serial: p.adopting}
+}
+
+// predecessor returns the cookie of the request that a response sets anew: of several of the name,
+// the one with the value, else the one at the place. nil: there is none that was certified. What
+// was refused says nothing of what follows.
+func (p *passage) predecessor(c *setCookie) (found *presented) {
+	best := -1
 	for i := range p.cookies {
 		own := &p.cookies[i]
-		if own.name != c.name || own.by == nil {
+		if own.name != c.name || own.by == nil || own.verdict == refused {
 			continue
 		}
-		switch own.verdict { //nolint:exhaustive // what was refused says nothing of what follows
-		case live, unknown:
-			return own.by.Session, own.by.Serial
-		case unbound:
-			return sessionstate.SessionID{}, own.by.Serial
+		rank := 0
+		switch {
+		case own.value == c.value:
+			rank = 2
+		case c.scope == scope{own.by.Path, own.by.Domain}:
+			rank = 1
+		}
+		if rank > best {
+			found, best = own, rank
 		}
 	}
-	if !p.session.IsZero() {
-		return p.session, sessionstate.Serial{}
+	return found
+}
+
+// maxOwners is how many sessions own one cookie.
+const maxOwners = 8
+
+// keeperOf returns whom a cookie belongs to that was there before a sign-in and stays. One of
+// another session that lives belongs to both from now on, and passes while both live: whoever has
+// copied it could else have it outlive its session by a sign-in of his own. The user's own session
+// that the sign-in has ended counts no more. ok is false where the cookie stays what it is.
+func (p *passage) keeperOf(c *presented, signedIn sessionstate.SessionID) (of owner, ok bool) {
+	of = owner{session: signedIn, signedIn: true}
+	if c.by == nil {
+		return of, true
 	}
-	if p.serial == (sessionstate.Serial{}) {
-		p.serial = sessionstate.NewSerial()
+	var all []byte
+	for _, session := range c.by.sessions {
+		if session == signedIn {
+			continue
+		}
+		alive, err := p.sessions.alive(handlers.RecordingContext(p.request), session)
+		isOwn := registry.PlaceOfSession(session) == registry.PlaceOfSession(signedIn)
+		switch {
+		case err != nil || !alive && !isOwn:
+			return owner{}, false
+		case alive:
+			all = append(all, session[:]...)
+		}
 	}
-	return sessionstate.SessionID{}, p.serial
+	if len(all) == 0 {
+		return of, true
+	}
+	if all = append(all, signedIn[:]...); len(all) > maxOwners*len(signedIn) {
+		return owner{}, false
+	}
+	of = owner{serial: sessionstate.NewSerial(), signedIn: true}
+	return of, p.record(of.serial, string(all))
 }
 
 // isSessionCookie reports whether a cookie that was none until now is one: it is set when a user
 // signs in, or while one is signed in, and only the server can have set it. On the way to a sign-in
 // elsewhere, apps set cookies with random names that live until they come back.
 func (p *passage) isSessionCookie(
-	c *setCookie, session, signedIn sessionstate.SessionID, header http.Header,
+	c *setCookie, of owner, signedIn sessionstate.SessionID, header http.Header,
 ) bool {
 	if !c.httpOnly || c.scope.domain != "" {
 		return false
 	}
 	p.Guard.set.Put(p.setKey(c.name), struct{}{})
-	return !session.IsZero() && (!signedIn.IsZero() || !p.leadsElsewhere(header))
+	return of.signedIn && (!signedIn.IsZero() || !p.leadsElsewhere(header))
 }
 
 // setKey names a cookie that only the server of a site can set, which it was seen to do.
@@ -133,13 +201,18 @@ func (p *passage) certifyPresented(signedIn sessionstate.SessionID, header http.
 		if c.by != nil && c.by.Path != "" {
 			at = scope{c.by.Path, c.by.Domain}
 		}
+		of, ok := p.ownerOfAdopted(), true
+		if !signedIn.IsZero() {
+			// One that is there for the first time may be a state cookie of another tab's sign-in.
+			p.learn(p.site, p.request, c.name, !c.known)
+			of, ok = p.keeperOf(c, signedIn)
+		}
+		if !ok {
+			continue
+		}
 		certificate := sessionstate.NewCertificate(
 			c.name, c.value, p.site.host, at.domain, at.path)
-		if certificate.Session = signedIn; signedIn.IsZero() {
-			_, certificate.Serial = p.ownerOf(&setCookie{}, signedIn)
-		} else {
-			p.learn(p.site, p.request, c.name, false)
-		}
+		certificate.Session, certificate.Serial = of.session, of.serial
 		if sealed, ok := p.seal(certificate); ok {
 			line := p.cookieLine(certificateName(c.name), sealed, at, keptFor)
 			header.Add("Set-Cookie", line)

@@ -36,11 +36,28 @@ func parseSetCookie(line, requestPath string, now time.Time) (c setCookie, ok bo
 	if err != nil {
 		return c, false
 	}
-	c.httpOnly = read.HttpOnly
-	c.scope.domain = strings.ToLower(strings.TrimPrefix(read.Domain, "."))
-	c.scope.path = exchange.CookiePath(read.Path, requestPath)
+	path := c.readScope()
+	c.scope.path = exchange.CookiePath(path, requestPath)
 	c.deletes = exchange.IsDeletion(read, now) || strings.Trim(c.value, `"`) == ""
 	return c, len(c.scope.domain) <= maxDomain
+}
+
+// readScope reads the attributes that say who can set the cookie, and returns its Path. Go's own
+// reader skips attributes whose value has bytes that it refuses, such as HttpOnly=\xe9.
+func (c *setCookie) readScope() (path string) {
+	for attribute := range strings.SplitSeq(c.attributes, ";") {
+		key, value, _ := strings.Cut(attribute, "=")
+		value = strings.Trim(value, " \t")
+		switch strings.ToLower(strings.Trim(key, " \t")) {
+		case "httponly":
+			c.httpOnly = true
+		case "domain":
+			c.scope.domain = strings.ToLower(strings.TrimPrefix(value, "."))
+		case "path":
+			path = value
+		}
+	}
+	return path
 }
 
 // line returns a Set-Cookie line with the attributes of the app's cookie, so that it is sent, kept
@@ -56,7 +73,7 @@ func (c *setCookie) line(name, value string) string {
 // readSetCookies reads the lines of a response, without those that are of no concern.
 func (p *passage) readSetCookies(header http.Header) {
 	for _, line := range header["Set-Cookie"] {
-		c, ok := parseSetCookie(line, p.request.URL.Path, p.now)
+		c, ok := parseSetCookie(line, p.path, p.now)
 		if ok && !isCertificateName(c.name) && !p.ignores(c.name) {
 			p.set = append(p.set, c)
 		}

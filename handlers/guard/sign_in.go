@@ -1,11 +1,9 @@
 package guard
 
 import (
-	"bytes"
-	"encoding/json"
-	"mime"
+	"context"
 	"net/http"
-	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,16 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
-	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
-)
-
-const (
-	// maxProofs is how many codes and ID tokens of one request are looked at.
-	maxProofs = 4
-	// maxIDToken is the longest ID token that is looked at, in bytes.
-	maxIDToken = exchange.MaxForm
 )
 
 // An attempt is a request that carries what an authorization response to this site has given to the
@@ -76,12 +66,6 @@ func (a *attempts) end(ended *attempt) {
 	}
 }
 
-// A proof is what a request carries of an authorization response.
-type proof struct {
-	id        sessionstate.ResponseID
-	isIDToken bool
-}
-
 // readSignIn finds out whether the request may sign a user in. No path and no client is configured:
 // front ends send the code to wherever they want.
 func (p *passage) readSignIn() {
@@ -108,77 +92,35 @@ func (p *passage) attempt(issuer string, of proof) {
 	p.attempts = append(p.attempts, a)
 }
 
-// isSite reports whether an origin is that of this site. Browsers keep cookies neither by scheme
-// nor by port, but an app is where its redirect URI leads.
+// outlast has the request of a sign-in go on until the app responds, even if the client goes: an
+// app that keeps its session has signed the user in by then.
+func (p *passage) outlast() {
+	if len(p.attempts) == 0 {
+		return
+	}
+	p.client = p.request.Context()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(p.client))
+	p.request, p.outlasts = p.request.WithContext(ctx), cancel
+}
+
+// endWithClient has the request end with its client again.
+func (p *passage) endWithClient() {
+	if p.outlasts != nil {
+		context.AfterFunc(p.client, p.outlasts) // it is released with the client's own
+	}
+}
+
+// isSite reports whether an origin is that of this site, but for scheme and port: browsers keep
+// cookies by neither, and whoever signs in may put any port into the request's Host.
 func (p *passage) isSite(origin string) bool {
-	own := strings.ToLower(p.request.Host)
 	authority := authorityOf(origin)
-	return authority != "" &&
-		(authority == own || authority == strings.TrimSuffix(own, ":443") ||
-			authority == strings.TrimSuffix(own, ":80"))
+	return authority != "" && hostOf(authority) == p.site.host
 }
 
 // authorityOf returns the host of an origin, with its port if that is not the scheme's own.
 func authorityOf(origin string) string {
 	_, authority, _ := strings.Cut(origin, "://")
 	return authority
-}
-
-// readProofs returns what the request carries: in its query, in a form, or in a JSON object.
-func (p *passage) readProofs() (proofs []proof) {
-	r := p.request
-	if strings.Contains(r.URL.RawQuery, "code") || strings.Contains(r.URL.RawQuery, "%") {
-		query, _ := url.ParseQuery(r.URL.RawQuery) // what can be read is read
-		proofs = addProofs(proofs, url.Values{"code": query["code"]})
-	}
-	if r.Method != http.MethodPost || r.Body == nil || r.Body == http.NoBody {
-		return proofs
-	}
-	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	switch mediaType {
-	case exchange.FormType:
-		var form url.Values
-		form, p.request = exchange.ReadForm(r)
-		proofs = addProofs(proofs, form)
-	case "application/json":
-		var body []byte
-		body, p.request = exchange.ReadBody(r, exchange.MaxForm)
-		proofs = addProofs(proofs, readJSON(body))
-	}
-	return proofs
-}
-
-func addProofs(proofs []proof, values url.Values) []proof {
-	for _, code := range values["code"] {
-		if code != "" && len(code) <= handlers.MaxCode && len(proofs) < maxProofs {
-			proofs = append(proofs, proof{sessionstate.NewResponseID(code), false})
-		}
-	}
-	for _, token := range values["id_token"] {
-		if token != "" && len(token) <= maxIDToken && len(proofs) < maxProofs {
-			proofs = append(proofs, proof{sessionstate.NewIDTokenResponseID(token), true})
-		}
-	}
-	return proofs
-}
-
-// readJSON returns the members of a JSON object that are of concern, as a form has them.
-func readJSON(body []byte) url.Values {
-	if !bytes.Contains(body, []byte("code")) && !bytes.Contains(body, []byte("id_token")) {
-		return nil
-	}
-	var object map[string]json.RawMessage
-	if json.Unmarshal(body, &object) != nil {
-		return nil
-	}
-	values := make(url.Values)
-	for _, name := range []string{"code", "id_token"} {
-		var value string
-		if json.Unmarshal(object[name], &value) == nil {
-			values.Set(name, value)
-		}
-	}
-	return values
 }
 
 // bind returns the session that the user has signed in to by this request and its response; zero:
@@ -188,7 +130,7 @@ func (p *passage) bind(status int) (session sessionstate.SessionID) {
 	for _, a := range p.attempts {
 		candidate := p.redeemed(a, status)
 		// A browser of somebody else may have been led here with the same code: it keeps its own.
-		isOther := !p.session.IsZero() && p.Guard.attempts.isOneOfSeveral(a)
+		isOther := !p.session.IsZero() && (p.Guard.attempts.isOneOfSeveral(a) || p.isForeign(a))
 		if !candidate.IsZero() && !isOther {
 			session = candidate
 		}
@@ -197,6 +139,13 @@ func (p *passage) bind(status int) (session sessionstate.SessionID) {
 		p.bindSerials(session)
 	}
 	return session
+}
+
+// isForeign reports whether an attempt is by an ID token that was issued to another browser than
+// the one that is signed in: it needs not be redeemed, so that any page could have it sent.
+func (p *passage) isForeign(a *attempt) bool {
+	return !a.session.IsZero() &&
+		registry.PlaceOfSession(a.session) != registry.PlaceOfSession(p.session)
 }
 
 // redeemed returns the session of an attempt that has succeeded; zero: it has not.
@@ -258,18 +207,26 @@ func (p *passage) noteRedeemed(was bool) {
 // bindSerials records that what the browser had before belongs to the session from now on, so that
 // copies which were made before are refused with it.
 func (p *passage) bindSerials(session sessionstate.SessionID) {
-	until := p.now.Add(keptFor * time.Second)
+	recorded := make([]sessionstate.Serial, 0, maxSerials)
 	for i := range p.cookies {
 		c := &p.cookies[i]
-		if c.verdict != unbound {
+		if c.verdict != unbound || slices.Contains(recorded, c.by.Serial) {
 			continue
 		}
-		_, _, err := p.env.Registry.Once(handlers.RecordingContext(p.request),
-			serials, c.by.Serial, string(session[:]), until)
-		if err != nil {
-			handlers.LogUnrecorded(p.env.Logger,
-				"copies of cookies that were made before a sign-in stay without guard", err)
+		if !p.record(c.by.Serial, string(session[:])) {
 			return
 		}
+		recorded = append(recorded, c.by.Serial)
 	}
+}
+
+// record records which sessions a serial leads to. ok is false if it is not recorded.
+func (p *passage) record(serial sessionstate.Serial, sessions string) (ok bool) {
+	_, _, err := p.env.Registry.Once(handlers.RecordingContext(p.request),
+		serials, serial, sessions, p.now.Add(keptFor*time.Second))
+	if err != nil {
+		handlers.LogUnrecorded(p.env.Logger,
+			"copies of an app's cookies from before a sign-in stay without guard", err)
+	}
+	return err == nil
 }

@@ -1,0 +1,4 @@
+package guard
+
+// CertificateName is for tests.
+var CertificateName = certificateName
