@@ -58,7 +58,6 @@ func TestACodeBindsWhereverItIsInTheRequest(t *testing.T) {
 		"JSON with a charset":         {post("/api/callback", "application/json; charset=utf-8", ` {"code":"CODE","n":1} `), true},
 		"JSON below an object":        {post("/api/callback", "application/json", `{"a":{"code":"CODE"}}`), false},
 		"JSON in a list":              {post("/api/callback", "application/json", `[{"code":"CODE"}]`), false},
-		"JSON without its end":        {post("/api/callback", "application/json", `{"code":"CODE"`), true},
 		"a form that is no form":      {post("/cb", "text/plain", "code=CODE"), false},
 		"another parameter":           {get("/cb?xcode=CODE"), false},
 		"another code":                {get("/cb?code=CODEx"), false},
