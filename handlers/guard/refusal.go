@@ -111,8 +111,8 @@ func (p *passage) writePage(w http.ResponseWriter) error {
 // errEnded is what routes for errors get.
 var errEnded = errors.New("the session at the OpenID Provider has ended")
 
-// handlesError reports whether a route for errors (handle_errors) responds to an error of a request.
-// The server has those of all its sites, and of all statuses.
+// handlesError reports whether a route for errors (handle_errors) takes an error of a request. A
+// server has those of all its sites, and of all statuses.
 func handlesError(r *http.Request, err error) bool {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || server.Errors == nil {
