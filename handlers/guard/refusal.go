@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -118,7 +117,7 @@ func handlesError(r *http.Request, err error) bool {
 	if !ok || server.Errors == nil {
 		return false
 	}
-	if r.Context().Value(caddy.ReplacerCtxKey) != nil {
+	if r.Context().Value(caddyhttp.OriginalRequestCtxKey) != nil { // it has Caddy's replacer, too
 		r = server.Errors.WithError(r, err) // matchers ask for its status
 	}
 	return handledBy(server.Errors.Routes, r)
