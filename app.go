@@ -143,8 +143,8 @@ func (a *App) Start() error {
 	a.run.registry.Warm()
 	a.run.placement.Warn()
 	if a.run.guards && len(a.run.issuers) == 0 {
-		a.run.logger.Warn("oidc_guard cannot see the sessions of any OpenID Provider: " +
-			"have the site of the provider, with oidc_session, in the same Caddy")
+		a.run.logger.Warn("oidc_guard cannot see the sessions of any OpenID Provider",
+			zap.String("advice", "have the provider's site, with oidc_session, in this Caddy"))
 	}
 	return nil
 }

@@ -88,7 +88,7 @@ func TestMistakesInOptionsOfTheGuardAreToldWithTheLine(t *testing.T) {
 		"close_streams of another kind": {"close_streams no", "close_streams is 'no', but must be on or off", 9},
 		"close_streams twice":           {"close_streams on\n\t\tclose_streams on", "close_streams is given twice", 10},
 		"clear_site_data with a value":  {"clear_site_data on", "wrong argument count", 9},
-		"clear_site_data twice":         {"clear_site_data\n\t\tclear_site_data", "clear_site_data is given twice", 10},
+		"clear_site_data twice":         {strings.Repeat("clear_site_data\n\t\t", 2), "clear_site_data is given twice", 10},
 
 		"on_store_error alone":           {"on_store_error", "wrong argument count", 9},
 		"on_store_error of another kind": {"on_store_error deny", "on_store_error is 'deny', but must be refuse or allow", 9},
@@ -97,7 +97,7 @@ func TestMistakesInOptionsOfTheGuardAreToldWithTheLine(t *testing.T) {
 
 		"issuer without a URL":       {"issuer", "wrong argument count", 9},
 		"issuer twice":               {"issuer http://op.localhost\n\t\tissuer http://op.localhost", "issuer is given twice", 10},
-		"issuer twice in a line":     {"issuer http://op.localhost http://op.localhost", `issuer "http://op.localhost" is given twice`, 9},
+		"issuer twice in a line":     {"issuer" + strings.Repeat(" http://op.localhost", 2), `issuer "http://op.localhost" is given twice`, 9},
 		"issuer without a scheme":    {"issuer op.example.com", "invalid issuer", 9},
 		"issuer of a variable":       {"issuer {env.OIDC_TEST_BAD_ISSUER}", "invalid issuer", 0},
 		"issuer of an empty one":     {"issuer {env.OIDC_TEST_EMPTY}", "is empty", 0},
@@ -155,7 +155,7 @@ func TestTheGuardInJSONIsCheckedAsTheCaddyfileIs(t *testing.T) {
 // What is left out has the defaults that the README names.
 func TestTheGuardHasItsDefaults(t *testing.T) {
 	day, zero, off := 24*time.Hour, time.Duration(0), false
-	for option, want := range map[string]guard.Guard{
+	for option, want := range map[string]*guard.Guard{
 		"":                         {OnLogout: guard.Strip, Adopt: day, CloseStreams: true},
 		"adopt 0":                  {OnLogout: guard.Strip, Adopt: zero, CloseStreams: true},
 		"close_streams off":        {OnLogout: guard.Strip, Adopt: day, CloseStreams: off},

@@ -280,7 +280,7 @@ func TestAGuardWithoutAnOPIsWarnedOfAtStart(t *testing.T) {
 	op, app, storage := newScriptedOP(t, site.issuer), newGuardedApp(t, site, "app"), t.TempDir()
 	alone := guardGlobal + app.site("oidc_guard")
 	log := runLogged(t, storage, alone)
-	if line := lineWith(log, warning); !strings.Contains(line, `"level":"warn"`) {
+	if line := lineWith(log, warning); !strings.Contains(line, `"level":"warn"`) || !strings.Contains(line, `"advice":"have the provider's site`) {
 		t.Errorf("the log has %q", line)
 	}
 	newVisitor(t).expectUser(app, "")
