@@ -20,14 +20,12 @@ type sessions struct {
 	registry *registry.Registry
 	now      func() time.Time
 	unwatch  func()
-	checks   sync.WaitGroup // of streams
-	closing  context.Context
-	cancel   context.CancelFunc
 
 	mu      sync.Mutex
 	live    *simplelru.LRU[registry.Place, []liveSession]
 	news    uint64 // how often the registry said something
 	streams map[registry.Place]map[*stream]struct{}
+	closed  bool
 }
 
 // A liveSession is one until it expires, unless it is used before.
@@ -38,17 +36,26 @@ type liveSession struct {
 
 func newSessions(r *registry.Registry, now func() time.Time) *sessions {
 	s := &sessions{registry: r, now: now, streams: make(map[registry.Place]map[*stream]struct{})}
-	s.live, _ = simplelru.NewLRU[registry.Place, []liveSession](maxLive, nil) // fails for no size alone
-	s.closing, s.cancel = context.WithCancel(context.Background())
+	// fails for no size alone
+	s.live, _ = simplelru.NewLRU[registry.Place, []liveSession](maxLive, nil)
 	s.unwatch = r.Watch(s.heard)
 	return s
 }
 
-// close ends the watch. Streams go on: they are the next configuration's no more than requests are.
+// close ends the watch, once the streams are over: those outlast their configuration.
 func (s *sessions) close() {
-	s.unwatch()
-	s.cancel()
-	s.checks.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.live.Purge()
+	s.rest()
+}
+
+// rest ends the watch if nothing is left to watch for. The caller holds the lock.
+func (s *sessions) rest() {
+	if s.closed && len(s.streams) == 0 {
+		s.unwatch()
+	}
 }
 
 // alive reports whether a session lives. One that is not recorded does not.
@@ -76,7 +83,7 @@ func (s *sessions) alive(ctx context.Context, id sessionstate.SessionID) (bool, 
 func (s *sessions) remember(place registry.Place, session liveSession, news uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.news != news {
+	if s.news != news || s.closed {
 		return
 	}
 	known, _ := s.live.Get(place)
@@ -109,7 +116,7 @@ func (s *sessions) heard(place registry.Place) {
 			open = append(open, stream)
 		}
 	}
-	if len(open) > 0 && s.closing.Err() == nil {
-		s.checks.Go(func() { s.closeEnded(open) })
+	if len(open) > 0 {
+		go s.closeEnded(open)
 	}
 }

@@ -55,13 +55,14 @@ func (s *sessions) remove(over *stream) {
 	if len(s.streams[place]) == 0 {
 		delete(s.streams, place)
 	}
+	s.rest()
 }
 
 // closeEnded closes those streams whose session does not live any more. While that cannot be known,
 // they go on: the registry says so once it is available again.
 func (s *sessions) closeEnded(open []*stream) {
 	for _, stream := range open {
-		alive, err := s.alive(registry.Patient(s.closing), stream.session)
+		alive, err := s.alive(registry.Patient(context.Background()), stream.session)
 		if err == nil && !alive {
 			stream.close()
 		}
