@@ -50,7 +50,8 @@ type passage struct {
 // A presented cookie is one of a request, but no certificate.
 type presented struct {
 	name, value string
-	known       bool // it is, or may be, a session cookie: it is judged
+	certifiedBy certificateID // where the request has certificates
+	known       bool          // it is, or may be, a session cookie: it is judged
 	verdict     verdict
 	by          *certificate // by which it was judged; nil: none fits
 }
@@ -58,6 +59,7 @@ type presented struct {
 // A certificate is one of a request.
 type certificate struct {
 	sessionstate.Certificate
+	id            certificateID
 	name, sealed  string
 	opened, valid bool
 	judged        bool
@@ -114,11 +116,12 @@ func (p *passage) readCookies() (ok bool) {
 		return true
 	}
 	for name, value := range exchange.Cookies(p.request) {
+		id, isCertificate := parseCertificateName(name)
 		switch {
 		case len(p.cookies)+len(p.certificates) == maxCookies:
 			return false
-		case isCertificateName(name):
-			p.certificates = append(p.certificates, certificate{name: name, sealed: value})
+		case isCertificate:
+			p.certificates = append(p.certificates, certificate{id: id, name: name, sealed: value})
 		case name != "" && value != "":
 			p.cookies = append(p.cookies, presented{name: name, value: value})
 		}
@@ -129,7 +132,10 @@ func (p *passage) readCookies() (ok bool) {
 // judge decides on a cookie. One that is no session cookie passes.
 func (p *passage) judge(c *presented) {
 	known, found := p.site.find(c.name)
-	if !found && !p.isCertified(c.name) || p.ignores(c.name) || p.isLaterChunk(c.name) {
+	if len(p.certificates) > 0 { // a hash for each cookie
+		c.certifiedBy = certificateIDOf(c.name)
+	}
+	if !found && !p.isCertified(c.certifiedBy) || p.ignores(c.name) || p.isLaterChunk(c.name) {
 		return
 	}
 	c.known = true
@@ -151,7 +157,7 @@ func (p *passage) tryCertificates(c *presented) {
 	tried := 0
 	for i := range p.certificates {
 		certificate := &p.certificates[i]
-		if tried == maxFits || !isCertificateOf(certificate.name, c.name) {
+		if tried == maxFits || certificate.id != c.certifiedBy {
 			continue
 		}
 		tried++
@@ -165,10 +171,10 @@ func (p *passage) tryCertificates(c *presented) {
 	}
 }
 
-// isCertified reports whether the request has a certificate for a cookie of a name.
-func (p *passage) isCertified(name string) bool {
+// isCertified reports whether the request has a certificate for a cookie.
+func (p *passage) isCertified(by certificateID) bool {
 	for i := range p.certificates {
-		if isCertificateOf(p.certificates[i].name, name) {
+		if p.certificates[i].id == by {
 			return true
 		}
 	}

@@ -39,7 +39,7 @@ func (p *passage) certify(c *setCookie, signedIn sessionstate.SessionID, header 
 	known, found := p.site.find(c.name)
 	if !found {
 		known.certificate = certificateName(c.name)
-		found = p.isCertified(c.name)
+		found = p.isCertified(certificateIDOf(c.name))
 	}
 	if c.deletes {
 		if found {
