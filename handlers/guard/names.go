@@ -49,7 +49,7 @@ type sites struct {
 }
 
 // of returns the site of a request, with its names as the registry has them.
-func (s *sites) of(r *http.Request) *site {
+func (s *sites) of(r *http.Request, now time.Time) *site {
 	host := hostOf(r.Host)
 	s.mu.Lock()
 	if s.all == nil {
@@ -62,7 +62,7 @@ func (s *sites) of(r *http.Request) *site {
 		s.all.Add(host, found)
 	}
 	s.mu.Unlock()
-	s.guard.refresh(found, r)
+	s.guard.refresh(found, r, now.UnixNano())
 	return found
 }
 
@@ -77,8 +77,8 @@ func (g *Guard) configured() *map[string]name {
 
 // refresh reads the names of a site again, if they are old. One request does it; others go on with
 // what is known, unless nothing is known yet.
-func (g *Guard) refresh(s *site, r *http.Request) {
-	now, loaded := g.env.Now().UnixNano(), s.loaded.Load()
+func (g *Guard) refresh(s *site, r *http.Request, now int64) {
+	loaded := s.loaded.Load()
 	switch {
 	case loaded != 0 && now-loaded < int64(namesAge):
 		return

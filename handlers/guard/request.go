@@ -82,7 +82,7 @@ const (
 var errTooMany = errors.New("the request has too many cookies")
 
 func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
-	p.site = p.sites.of(p.request)
+	p.site = p.sites.of(p.request, p.now)
 	if !p.readCookies() {
 		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, errTooMany)
 	}
