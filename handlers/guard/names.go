@@ -62,7 +62,7 @@ func (s *sites) of(r *http.Request, now time.Time) *site {
 		s.all.Add(host, found)
 	}
 	s.mu.Unlock()
-	s.guard.refresh(found, r, now.UnixNano())
+	s.guard.refresh(found, r, now)
 	return found
 }
 
@@ -77,10 +77,10 @@ func (g *Guard) configured() *map[string]name {
 
 // refresh reads the names of a site again, if they are old. One request does it; others go on with
 // what is known, unless nothing is known yet.
-func (g *Guard) refresh(s *site, r *http.Request, now int64) {
-	loaded := s.loaded.Load()
+func (g *Guard) refresh(s *site, r *http.Request, now time.Time) {
+	nanos, loaded := now.UnixNano(), s.loaded.Load()
 	switch {
-	case loaded != 0 && now-loaded < int64(namesAge):
+	case loaded != 0 && nanos-loaded < int64(namesAge):
 		return
 	case loaded == 0:
 		s.mu.Lock()
@@ -96,7 +96,7 @@ func (g *Guard) refresh(s *site, r *http.Request, now int64) {
 		g.env.Logger.Debug("the names of session cookies cannot be read", zap.Error(err))
 	}
 	if err == nil || loaded != 0 {
-		s.loaded.Store(now) // what is known is kept
+		s.loaded.Store(nanos) // what is known is kept
 	}
 	if err != nil {
 		return
