@@ -29,8 +29,10 @@ type load struct {
 	late     string
 	status   int    // of every response; zero: 200
 	location string // of every response, where it sends the browser; empty: nowhere
-	next     int
-	lates    atomic.Int64 // how many responses were late
+	// reports whether the header of a response is as it must be; nil: any is
+	check func(http.Header) bool
+	next  int
+	lates atomic.Int64 // how many responses were late
 
 	conns   [connections]net.Conn
 	readers [connections]*bufio.Reader
@@ -109,6 +111,9 @@ func (l *load) receive(from *bufio.Reader) error {
 	}
 	if response.Header.Get("Location") != l.location {
 		return fmt.Errorf("the answer is %s, to elsewhere than %q", response.Status, l.location)
+	}
+	if l.check != nil && !l.check(response.Header) {
+		return fmt.Errorf("the answer has another header: %v", response.Header)
 	}
 	return nil
 }

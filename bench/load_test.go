@@ -73,3 +73,28 @@ func TestAnAnswerOutOfTimeIsCounted(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAnswerWithAnotherHeaderIsNotMeasured(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", boundCaching)
+	}))
+	defer server.Close()
+	for name, test := range map[string]struct {
+		check func(http.Header) bool
+		want  bool
+	}{
+		"any":       {nil, true},
+		"bound":     {isBound, true},
+		"certified": {isCertified, false},
+		"untouched": {isUntouched, false},
+	} {
+		l := &load{check: test.check, requests: [][]byte{appRequest(appHost, "/", "")}}
+		defer l.close()
+		if err := l.dial(t.Context(), strings.TrimPrefix(server.URL, "http://")); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.send(t.Context(), connections); (err == nil) != test.want {
+			t.Errorf("%s: it counts as %v, should be %v: %v", name, err == nil, test.want, err)
+		}
+	}
+}

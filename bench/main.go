@@ -17,7 +17,7 @@ import (
 
 func main() {
 	quick := flag.Bool("quick", false, "measure less, and fail only when a target is missed by half as much again")
-	part := flag.String("part", "", "measure only the part of that `name`: sites, handler, states, registry or notices")
+	part := flag.String("part", "", "measure only the part of that `name`: sites, handler, guard, states, registry or notices")
 	flag.Parse()
 	// testing.Benchmark takes its time per benchmark from a flag; after Parse, so that -help is
 	// ours
@@ -47,6 +47,7 @@ type limits struct {
 	total     time.Duration // of all, the building of Caddy included
 	benchtime string        // of one in-process benchmark
 	rounds    int           // of one comparison of sites
+	guarded   int           // likewise, of those with oidc_guard
 	sessions  []int         // in files, the first number being compared with the last
 	logins    int           // whose times are taken
 	ends      int           // likewise
@@ -57,12 +58,12 @@ type limits struct {
 func limitsOf(quick bool) limits {
 	if quick {
 		return limits{
-			total: 4 * time.Minute, benchtime: "300ms", rounds: 30, sessions: []int{1e3, 1e4}, logins: 300, ends: 200,
+			total: 4 * time.Minute, benchtime: "300ms", rounds: 30, guarded: 12, sessions: []int{1e3, 1e4}, logins: 300, ends: 200,
 			expiring: 5e3, fanOut: 1000,
 		}
 	}
 	return limits{
-		total: 15 * time.Minute, benchtime: "1s", rounds: 150, sessions: []int{1e3, 1e6}, logins: 2000, ends: 1000,
+		total: 20 * time.Minute, benchtime: "1s", rounds: 150, guarded: 150, sessions: []int{1e3, 1e6}, logins: 2000, ends: 1000,
 		expiring: 1e5, fanOut: 10_000,
 	}
 }
@@ -74,6 +75,7 @@ var parts = []struct {
 }{
 	{"sites", measureSites},
 	{"handler", measureHandler},
+	{"guard", measureGuard},
 	{"states", measureSessionState},
 	{"registry", measureRegistry},
 	{"notices", measureNotices},

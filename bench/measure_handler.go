@@ -101,7 +101,7 @@ func serve(b *testing.B, plugin caddyhttp.MiddlewareHandler, cookie string, unto
 
 // measureProxy measures reverse_proxy, twice as its own control, and holds ours against it.
 func measureProxy(r *report, ctx caddy.Context, ours float64) error {
-	upstream, err := startUpstream()
+	upstream, err := startUpstream(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, upstreamBody) })
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func serveProxied(b *testing.B, proxy caddyhttp.MiddlewareHandler) error {
 const upstreamBody = "a page of the OP"
 
 // startUpstream starts a server for reverse_proxy to ask.
-func startUpstream() (*http.Server, error) {
+func startUpstream(handler http.HandlerFunc) (*http.Server, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -150,7 +150,7 @@ func startUpstream() (*http.Server, error) {
 	server := &http.Server{
 		Addr:              listener.Addr().String(),
 		ReadHeaderTimeout: 5 * time.Second,
-		Handler:           http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, upstreamBody) }),
+		Handler:           handler,
 	}
 	go func() { _ = server.Serve(listener) }()
 	return server, nil

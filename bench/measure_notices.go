@@ -44,7 +44,10 @@ func measureExpiry(ctx context.Context, r *report, path string, count int) (err 
 	var ended atomic.Int64
 	reg := openRegistry(store, func(sessions []*registry.Session) { ended.Add(int64(len(sessions))) })
 	defer func() { err = errors.Join(err, reg.Close()) }()
-	err = store.Unsynced(func() error { return fill(ctx, store, count, time.Hour, false) })
+	err = store.Unsynced(func() error {
+		_, err := fill(ctx, store, count, time.Hour, false)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("filling: %w", err)
 	}

@@ -117,15 +117,23 @@ func callInTurn(ctx context.Context, files []*file, l limits) error {
 	return nil
 }
 
-// measureFilling fills a file as fast as it can be.
-func measureFilling(ctx context.Context, r *report, path string, count int) error {
+// fillFile fills a file as fast as it can be.
+func fillFile(ctx context.Context, path string, count int) (sessions []sessionstate.SessionID, err error) {
 	store, err := bolt.Open(path, time.Now, zap.NewNop())
 	if err != nil {
-		return err
+		return nil, err
 	}
+	err = store.Unsynced(func() error {
+		sessions, err = fill(ctx, store, count, month, true)
+		return err
+	})
+	return sessions, errors.Join(err, store.Close())
+}
+
+// measureFilling fills a file, and says what that took.
+func measureFilling(ctx context.Context, r *report, path string, count int) error {
 	start := time.Now()
-	err = store.Unsynced(func() error { return fill(ctx, store, count, month, true) })
-	if err = errors.Join(err, store.Close()); err != nil {
+	if _, err := fillFile(ctx, path, count); err != nil {
 		return err
 	}
 	took := time.Since(start)
@@ -197,7 +205,7 @@ func measureResolve(ctx context.Context, r *report, reg *registry.Registry, name
 func measureMemory(ctx context.Context, r *report) (err error) {
 	before := heap()
 	store := memory.New(time.Now)
-	if err := fill(ctx, store, inMemory, month, true); err != nil {
+	if _, err := fill(ctx, store, inMemory, month, true); err != nil {
 		return err
 	}
 	r.info("bytes of a session in memory", "%d", (heap()-before)/inMemory)

@@ -38,7 +38,7 @@ func compareSignOuts(ctx context.Context, r *report, s *sites, rounds int) error
 		},
 		work: verify, workName: "one bare RSA-2048 verification",
 	}
-	if err := measure(ctx, r, s, c, [3]int{siteOP, siteLeave, siteLeaveControl}, rounds); err != nil {
+	if err := measure(ctx, r, s.server, c, s.addresses([3]int{siteOP, siteLeave, siteLeaveControl}), rounds); err != nil {
 		return err
 	}
 	r.target("end_session / (respond + verification)", c.subject().sums, signOutTarget, c.control().noise(), "%.2f")

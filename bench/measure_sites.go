@@ -119,7 +119,7 @@ func (s *sites) signInRecorded(ctx context.Context, keys *sessionstate.Keyring) 
 
 // compare connects, warms up, measures and reports one comparison.
 func compare(ctx context.Context, r *report, s *sites, c *comparison, at [3]int, rounds int, target float64) error {
-	if err := measure(ctx, r, s, c, at, rounds); err != nil {
+	if err := measure(ctx, r, s.server, c, s.addresses(at), rounds); err != nil {
 		return err
 	}
 	r.target(c.sites[0].name+" / respond", c.subject().sums, target, c.control().noise(), "%.2f")
@@ -127,10 +127,10 @@ func compare(ctx context.Context, r *report, s *sites, c *comparison, at [3]int,
 }
 
 // measure connects, warms up and measures.
-func measure(ctx context.Context, r *report, s *sites, c *comparison, at [3]int, rounds int) error {
+func measure(ctx context.Context, r *report, server *process, c *comparison, addresses [3]string, rounds int) error {
 	for i, site := range c.sites {
 		defer site.close()
-		if err := site.dial(ctx, s.address(at[i])); err != nil {
+		if err := site.dial(ctx, addresses[i]); err != nil {
 			return err
 		}
 		for range warmUp {
@@ -139,7 +139,7 @@ func measure(ctx context.Context, r *report, s *sites, c *comparison, at [3]int,
 			}
 		}
 	}
-	if err := c.run(ctx, s.server, rounds); err != nil {
+	if err := c.run(ctx, server, rounds); err != nil {
 		return err
 	}
 	if late, sent := c.sites[0].lates.Load(), (warmUp+rounds)*batch; late > int64(sent/10) {

@@ -5,11 +5,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httputil"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -37,7 +34,15 @@ const (
 
 func (s *sites) host(site int) string { return fmt.Sprintf("op.localhost:%d", s.ports[site]) }
 
-func (s *sites) address(site int) string { return fmt.Sprintf("127.0.0.1:%d", s.ports[site]) }
+func (s *sites) address(site int) string { return loopback(s.ports[site]) }
+
+// addresses are those of the sites of a comparison.
+func (s *sites) addresses(at [3]int) (addresses [3]string) {
+	for i, site := range at {
+		addresses[i] = s.address(site)
+	}
+	return addresses
+}
 
 func (s *sites) issuer() string { return "http://" + s.host(siteOP) }
 
@@ -50,33 +55,16 @@ func startSites(ctx context.Context, dir string, pageSize int) (_ *sites, err er
 			s.stop()
 		}
 	}()
-	if s.ports, err = freePorts(); err != nil {
+	if err := freePorts(s.ports[:]); err != nil {
 		return nil, err
 	}
 	if s.op, err = startOP(s.issuer()); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if s.server, err = startCaddy(ctx, dir, s.caddyfile(dir, pageSize)); err != nil {
 		return nil, err
 	}
-	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, []byte(s.caddyfile(dir, pageSize)), 0o600); err != nil {
-		return nil, err
-	}
-	program := filepath.Join(dir, "caddy")
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, "github.com/oidc-session/caddy-oidc-session/cmd/caddy")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("building Caddy: %w\n%s", err, out)
-	}
-	data := filepath.Join(dir, "data")
-	env := []string{"HOME=" + data, "XDG_DATA_HOME=" + data, "XDG_CONFIG_HOME=" + data}
-	if s.server, err = startProcess(filepath.Join(dir, "log"), env, program, "run", "--config", config); err != nil {
-		return nil, fmt.Errorf("starting Caddy: %w", err)
-	}
-	if err := s.server.await(ctx, s.answers); err != nil {
-		return nil, fmt.Errorf("starting Caddy: %w", err)
-	}
-	return s, nil
+	return s, s.server.awaitCaddy(ctx, s.answers)
 }
 
 func (s *sites) stop() {
@@ -157,16 +145,3 @@ const unchanged, unknown = "unchanged", "unknown"
 // filler is a body without braces: `respond` would look for placeholders between them, which costs
 // it more than the check page.
 func filler(size int) string { return strings.Repeat("x", size) }
-
-// freePorts returns ports that nobody listens on.
-func freePorts() (ports [7]int, err error) {
-	for i := range ports {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return ports, err
-		}
-		defer listener.Close() // all at once: each is to be another one
-		ports[i] = listener.Addr().(*net.TCPAddr).Port
-	}
-	return ports, nil
-}

@@ -63,27 +63,31 @@ func login(ctx context.Context, r *registry.Registry, name string) (*registry.Se
 const filledAtOnce, lastAtOnce, lastFilled = 1024, 8, 20_000
 
 // fill records sessions, each of one sign-in whose response names the user. Without codes, they
-// are as when their codes are forgotten.
-func fill(ctx context.Context, store registry.Store, count int, lifetime time.Duration, codes bool) error {
+// are as when their codes are forgotten. It returns their IDs.
+func fill(ctx context.Context, store registry.Store, count int, lifetime time.Duration, codes bool) ([]sessionstate.SessionID, error) {
 	later := &deferred{Store: store}
 	r := openRegistry(later, ignore) // not closed: the store goes on
+	sessions := make([]sessionstate.SessionID, 0, count)
 	for i := range count {
 		j := join(fmt.Sprintf("filled %d", i), lifetime)
 		j.Sub, j.Sid = fmt.Sprintf("user %d", i), fmt.Sprintf("session %d", i)
 		if !codes {
 			j.Response = sessionstate.ResponseID{}
 		}
+		// named here: the store makes the record once more
+		j.Session = registry.NewSessionID(j.Issuer, j.Browser)
+		sessions = append(sessions, j.Session)
 		if _, err := r.Join(registry.Patient(ctx), j); err != nil {
-			return err
+			return nil, err
 		}
 		if left := count - 1 - i; left > 0 && len(later.edits) < filledAtOnce && (left > lastFilled || len(later.edits) < lastAtOnce) {
 			continue
 		}
 		if err := later.commit(ctx); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return sessions, nil
 }
 
 // deferred keeps edits of new records until they are committed together.

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"slices"
 	"strings"
 )
 
@@ -70,14 +71,16 @@ func (c *Certificate) IsFor(name, value, host string) bool {
 }
 
 func (c *Certificate) fingerprintOf(name, value, host string) [16]byte {
-	place := "host " + host
+	kind, place := "host ", host
 	if c.Domain != "" {
-		place = "domain " + c.Domain
+		kind, place = "domain ", c.Domain
 	}
-	text := make([]byte, 0, 512)
-	for _, part := range []string{certificatePurpose, name, place, value} {
-		text = append(append(text, part...), 0)
-	}
+	text := make([]byte, 0, 512) // no allocation, where it suffices
+	text = slices.Grow(text, len(certificatePurpose)+len(name)+len(kind)+len(place)+len(value)+4)
+	text = append(append(text, certificatePurpose...), 0)
+	text = append(append(text, name...), 0)
+	text = append(append(append(text, kind...), place...), 0)
+	text = append(append(text, value...), 0)
 	sum := sha256.Sum256(text)
 	return [16]byte(sum[:16])
 }

@@ -49,8 +49,13 @@ func (k *Keyring) Open(purpose, issuer, sealed string) (value []byte, current bo
 	if !ok || len(raw) < sealOverhead || raw[0] != sealFormat {
 		return nil, false, ErrSeal
 	}
-	for i, aead := range k.aeads(purpose, issuer) {
-		value, err = aead.Open(nil, raw[1:sealText], raw[sealText:], nil)
+	aeads := k.aeads(purpose, issuer)
+	for i, aead := range aeads {
+		var into []byte
+		if i == len(aeads)-1 {
+			into = raw[sealText:sealText] // in place: no other key is tried
+		}
+		value, err = aead.Open(into, raw[1:sealText], raw[sealText:], nil)
 		if err == nil {
 			return value, i == 0, nil
 		}

@@ -19,48 +19,42 @@ func cutPrefix(name string) (prefix, rest string) {
 	return "", name
 }
 
-// certificateHash is what the name of a cookie's certificate ends with.
-func certificateHash(name string) (out [8]byte) {
-	sum := sha256.Sum256([]byte(name))
-	hex.Encode(out[:], sum[:4])
-	return out
-}
-
-// certificateName returns the name of a cookie's certificate: not one that begins like the
-// cookie's, since Auth.js takes all those for its own.
-func certificateName(name string) string {
-	prefix, _ := cutPrefix(name)
-	hash := certificateHash(name)
-	return prefix + certificatePrefix + string(hash[:])
-}
-
-// isCertificateName reports whether a cookie is a certificate, by its name.
-func isCertificateName(name string) bool {
-	_, rest := cutPrefix(name)
-	return len(rest) == len(certificatePrefix)+8 && strings.HasPrefix(rest, certificatePrefix)
-}
-
-// A certificateID is the name of a cookie's certificate, in parts: hashed once, however many
-// certificates it is compared with.
+// A certificateID is what the name of a certificate says about the cookie that it is for: its
+// prefix, and a hash of its name.
 type certificateID struct {
 	prefix string
 	hash   [8]byte
 }
 
-// nameOfCertificate returns the name of a cookie's certificate, if it is needed. It allocates
-// nothing.
-func nameOfCertificate(name string, needed bool) (id certificateID) {
-	if needed {
-		id.prefix, _ = cutPrefix(name)
-		id.hash = certificateHash(name)
-	}
+// certificateIDOf returns what certificates of a cookie are found by. It allocates nothing.
+func certificateIDOf(cookie string) (id certificateID) {
+	id.prefix, _ = cutPrefix(cookie)
+	sum := sha256.Sum256([]byte(cookie))
+	hex.Encode(id.hash[:], sum[:4])
 	return id
 }
 
-// is reports whether the name of a certificate is this one.
-func (id certificateID) is(certificate string) bool {
-	has, rest := cutPrefix(certificate)
-	return id.prefix == has && rest[len(certificatePrefix):] == string(id.hash[:])
+// certificateName returns the name of a cookie's certificate: not one that begins like the
+// cookie's, since Auth.js takes all those for its own.
+func certificateName(cookie string) string {
+	id := certificateIDOf(cookie)
+	return id.prefix + certificatePrefix + string(id.hash[:])
+}
+
+// parseCertificateName reads the name of a certificate. ok is false for that of another cookie.
+func parseCertificateName(name string) (id certificateID, ok bool) {
+	prefix, rest := cutPrefix(name)
+	hash, ok := strings.CutPrefix(rest, certificatePrefix)
+	if !ok || len(hash) != len(id.hash) {
+		return id, false
+	}
+	return certificateID{prefix, [8]byte([]byte(hash))}, true
+}
+
+// isCertificateName reports whether a cookie is a certificate, by its name.
+func isCertificateName(name string) bool {
+	_, is := parseCertificateName(name)
+	return is
 }
 
 // hostOf returns the host name of a Host header, as cookies know it. It allocates nothing for names

@@ -6,13 +6,14 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
 // Facts are what is known of a request.
 type Facts struct {
 	guard *Guard
 	host  string
-	ref   registry.Ref
+	id    sessionstate.SessionID
 
 	// Session is the ID of the session, in unpadded base64url; empty: the request has none that
 	// lives.
@@ -26,7 +27,7 @@ func (p *passage) expose() {
 	if p.Expose == nil || p.session.IsZero() && len(p.refused) == 0 {
 		return
 	}
-	facts := &Facts{guard: p.Guard, host: p.site.host, ref: registry.Ref{Session: p.session}}
+	facts := &Facts{guard: p.Guard, host: p.site.host, id: p.session}
 	if !p.session.IsZero() {
 		facts.Session = p.session.String()
 	}
@@ -46,7 +47,7 @@ func (f *Facts) Subject(ctx context.Context) string {
 	if f.Session == "" {
 		return ""
 	}
-	_, session, err := f.guard.env.Registry.Resolve(ctx, f.ref)
+	_, session, err := f.guard.env.Registry.Resolve(ctx, registry.Ref{Session: f.id})
 	if err != nil || session == nil {
 		return ""
 	}

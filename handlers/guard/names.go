@@ -54,7 +54,7 @@ type sites struct {
 }
 
 // of returns the site of a request, with its names as the registry has them.
-func (s *sites) of(r *http.Request) *site {
+func (s *sites) of(r *http.Request, now time.Time) *site {
 	host := hostOf(r.Host)
 	s.mu.Lock()
 	if s.all == nil {
@@ -67,7 +67,7 @@ func (s *sites) of(r *http.Request) *site {
 		s.all.Add(host, found)
 	}
 	s.mu.Unlock()
-	s.guard.refresh(found, r)
+	s.guard.refresh(found, r, now)
 	return found
 }
 
@@ -82,8 +82,8 @@ func (g *Guard) configured() *map[string]name {
 
 // refresh reads the names of a site again, if they are old. One request does it; others go on with
 // what is known, unless they were never read.
-func (g *Guard) refresh(s *site, r *http.Request) {
-	now, next := g.env.Now(), s.next.Load()
+func (g *Guard) refresh(s *site, r *http.Request, now time.Time) {
+	next := s.next.Load()
 	switch {
 	case next == 0:
 		s.mu.Lock()

@@ -55,7 +55,8 @@ type passage struct {
 // A presented cookie is one of a request, but no certificate.
 type presented struct {
 	name, value string
-	known       bool // it is, or may be, a session cookie: it is judged
+	certifiedBy certificateID // where the request has certificates
+	known       bool          // it is, or may be, a session cookie: it is judged
 	verdict     verdict
 	by          *certificate // by which it was judged; nil: none fits
 	disguised   bool         // it may be a session cookie under another name: it is refused
@@ -64,6 +65,7 @@ type presented struct {
 // A certificate is one of a request.
 type certificate struct {
 	sessionstate.Certificate
+	id            certificateID
 	name, sealed  string
 	opened, valid bool
 	judged        bool
@@ -106,7 +108,7 @@ const (
 var errTooMany = errors.New("the request has too many cookies")
 
 func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
-	p.site = p.sites.of(p.request)
+	p.site = p.sites.of(p.request, p.now)
 	if !p.readCookies() {
 		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, errTooMany)
 	}
@@ -156,11 +158,12 @@ func (p *passage) readCookies() (ok bool) {
 		return true
 	}
 	for name, value := range exchange.Cookies(p.request) {
+		id, isCertificate := parseCertificateName(name)
 		switch {
 		case len(p.cookies)+len(p.certificates) == maxCookies:
 			return false
-		case isCertificateName(name):
-			p.certificates = append(p.certificates, certificate{name: name, sealed: value})
+		case isCertificate:
+			p.certificates = append(p.certificates, certificate{id: id, name: name, sealed: value})
 		case strings.Trim(value, `"`) != "":
 			p.cookies = append(p.cookies, presented{name: name, value: value})
 		}
@@ -171,10 +174,13 @@ func (p *passage) readCookies() (ok bool) {
 // judge decides on a cookie. One that is no session cookie passes.
 func (p *passage) judge(c *presented) {
 	known, found := p.site.find(c.name)
+	if len(p.certificates) > 0 { // a hash for each cookie
+		c.certifiedBy = certificateIDOf(c.name)
+	}
 	switch {
 	case p.ignores(c.name):
 		return
-	case !found && !p.isCertified(c.name):
+	case !found && !p.isCertified(c.certifiedBy):
 		c.disguised = p.isDisguised(c)
 		c.known = c.disguised
 		return
@@ -198,10 +204,9 @@ func (p *passage) has(v verdict) bool {
 
 // judgeBy decides on a cookie by the best of the certificates that fit.
 func (p *passage) judgeBy(c *presented) {
-	named := nameOfCertificate(c.name, len(p.certificates) > 0)
 	for tried, i := 0, 0; i < len(p.certificates) && tried < maxFits; i++ {
 		certificate := &p.certificates[i]
-		if !named.is(certificate.name) {
+		if certificate.id != c.certifiedBy {
 			continue
 		}
 		tried++
@@ -278,12 +283,11 @@ func (p *passage) findOwner() {
 	}
 }
 
-// isCertified reports whether the request has a certificate of ours for a cookie of a name. What
+// isCertified reports whether the request has a certificate of ours for a cookie. What
 // only looks like one teaches nothing: scripts and other sites can set it.
-func (p *passage) isCertified(name string) bool {
-	named := nameOfCertificate(name, len(p.certificates) > 0)
+func (p *passage) isCertified(by certificateID) bool {
 	for tried, i := 0, 0; i < len(p.certificates) && tried < maxFits; i++ {
-		if certificate := &p.certificates[i]; named.is(certificate.name) {
+		if certificate := &p.certificates[i]; certificate.id == by {
 			tried++
 			if p.open(certificate) || p.keyless {
 				return true

@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"mime"
 	"net/http"
 	"net/url"
 	"strings"
@@ -42,7 +41,7 @@ func (p *passage) certify(c *setCookie, signedIn sessionstate.SessionID, header 
 	}
 	if !found {
 		known.certificate = certificateName(c.name)
-		found = p.predecessor(c) != nil || c.deletes && p.isCertified(c.name)
+		found = p.predecessor(c) != nil || c.deletes && p.isCertified(certificateIDOf(c.name))
 	}
 	if c.deletes {
 		if found {
@@ -246,13 +245,17 @@ func (p *passage) forbidCaching(header http.Header) {
 	if p.session.IsZero() || header.Get("Cache-Control") != "" || header.Get("Expires") != "" {
 		return
 	}
-	mediaType, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
-	if mediaType == "text/html" {
+	if hasType(header, "text/html") {
 		header.Set("Cache-Control", "private, no-cache")
 	}
 }
 
 // isEventStream reports whether a response is one (HTML Standard, section 9.2).
-func isEventStream(header http.Header) bool {
-	return strings.HasPrefix(header.Get("Content-Type"), "text/event-stream")
+func isEventStream(header http.Header) bool { return hasType(header, "text/event-stream") }
+
+// hasType reports whether a response is of a media type, whatever its parameters (RFC 9110, section
+// 8.3.1). It allocates nothing.
+func hasType(header http.Header, mediaType string) bool {
+	given, _, _ := strings.Cut(header.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.Trim(given, " \t"), mediaType)
 }

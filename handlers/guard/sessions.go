@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
@@ -22,7 +20,7 @@ type sessions struct {
 	unwatch  func()
 
 	mu      sync.Mutex
-	live    *simplelru.LRU[registry.Place, []liveSession]
+	live    map[registry.Place][]liveSession
 	news    uint64 // how often the registry said something
 	streams map[registry.Place]map[*stream]struct{}
 	closed  bool
@@ -35,9 +33,10 @@ type liveSession struct {
 }
 
 func newSessions(r *registry.Registry, now func() time.Time) *sessions {
-	s := &sessions{registry: r, now: now, streams: make(map[registry.Place]map[*stream]struct{})}
-	// fails for no size alone
-	s.live, _ = simplelru.NewLRU[registry.Place, []liveSession](maxLive, nil)
+	s := &sessions{
+		registry: r, now: now, live: make(map[registry.Place][]liveSession),
+		streams: make(map[registry.Place]map[*stream]struct{}),
+	}
 	s.unwatch = r.Watch(s.heard)
 	return s
 }
@@ -47,7 +46,7 @@ func (s *sessions) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.live.Purge()
+	clear(s.live)
 	s.rest()
 }
 
@@ -62,8 +61,7 @@ func (s *sessions) rest() {
 func (s *sessions) alive(ctx context.Context, id sessionstate.SessionID) (bool, error) {
 	place := registry.PlaceOfSession(id)
 	s.mu.Lock()
-	known, _ := s.live.Get(place)
-	news := s.news
+	known, news := s.live[place], s.news
 	s.mu.Unlock()
 	now := registry.At(s.now())
 	for _, session := range known {
@@ -86,14 +84,20 @@ func (s *sessions) remember(place registry.Place, session liveSession, news uint
 	if s.news != news || s.closed {
 		return
 	}
-	known, _ := s.live.Get(place)
+	known := s.live[place]
 	others := make([]liveSession, 0, len(known)+1)
 	for _, other := range known {
 		if other.id != session.id {
 			others = append(others, other)
 		}
 	}
-	s.live.Add(place, append(others, session))
+	if len(s.live) >= maxLive {
+		for some := range s.live { // in no order: any will do
+			delete(s.live, some)
+			break
+		}
+	}
+	s.live[place] = append(others, session)
 }
 
 // heard forgets what is known of a browser, and closes the streams whose session has ended. The
@@ -104,14 +108,14 @@ func (s *sessions) heard(place registry.Place) {
 	s.news++
 	var open []*stream
 	if place == (registry.Place{}) {
-		s.live.Purge()
+		clear(s.live)
 		for _, streams := range s.streams {
 			for stream := range streams {
 				open = append(open, stream)
 			}
 		}
 	} else {
-		s.live.Remove(place)
+		delete(s.live, place)
 		for stream := range s.streams[place] {
 			open = append(open, stream)
 		}

@@ -25,9 +25,12 @@ func (p *passage) mayStream() {
 
 // openStream has a stream closed when its session ends, or at once, if it has meanwhile.
 func (p *passage) openStream(status int, header http.Header) {
+	if p.cancel == nil {
+		return
+	}
 	streams := status == http.StatusSwitchingProtocols || isEventStream(header) ||
 		p.request.Method == http.MethodConnect // WebSockets over HTTP/2 (RFC 8441, section 4)
-	if p.cancel == nil || !streams {
+	if !streams {
 		return
 	}
 	p.stream = &stream{session: p.session, close: p.cancel}
