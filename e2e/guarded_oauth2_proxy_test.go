@@ -1,0 +1,65 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// forwardAuth are the lines of a site, whose app knows nothing of sign-ins: Caddy asks oauth2-proxy
+// before each request, as oauth2-proxy's documentation has it.
+const forwardAuth = `handle /oauth2/* {
+		reverse_proxy %[1]s
+	}
+	handle {
+		forward_auth %[1]s {
+			uri /oauth2/auth
+			copy_headers X-Auth-Request-User
+			@unauthorized status 401
+			handle_response @unauthorized {
+				redir * /oauth2/start?rd={uri}
+			}
+		}
+		reverse_proxy %[2]s
+	}`
+
+// oauth2ProxyApp is oauth2-proxy behind Caddy's forward_auth, with its session in the cookie.
+func oauth2ProxyApp() guardedApp {
+	return guardedApp{
+		name: "oauth2-proxy", callback: "/oauth2/callback", signIn: "/private", private: "/private", cookie: "_oauth2_proxy",
+		start: func(t *testing.T, site, issuer, ca string) string {
+			t.Helper()
+			app := serveOP(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/html")
+				fmt.Fprint(w, "user: "+r.Header.Get("X-Auth-Request-User"))
+			}))
+			return fmt.Sprintf(forwardAuth, startOAuth2Proxy(t, "oauth2-proxy", site, issuer, ca), app)
+		},
+	}
+}
+
+var installOAuth2Proxy = sync.OnceValue(func() error { return installApp("oauth2-proxy") })
+
+// startOAuth2Proxy starts oauth2-proxy and returns the address that it listens on.
+func startOAuth2Proxy(t *testing.T, name, site, issuer, ca string) string {
+	t.Helper()
+	needProgram(t, "go")
+	need(t, "oauth2-proxy", installOAuth2Proxy())
+	program, err := filepath.Abs(filepath.Join(installedApps, "oauth2-proxy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(t.TempDir(), "socket")
+	p := start(t, t.TempDir(), nil, program,
+		"--http-address=unix://"+socket, "--reverse-proxy", "--upstream=static://202", "--set-xauthrequest", "--skip-provider-button",
+		"--provider=oidc", "--oidc-issuer-url="+issuer, "--provider-ca-file="+ca, "--code-challenge-method=S256",
+		"--client-id="+name, "--client-secret="+name+"-secret", "--redirect-url="+site+"/oauth2/callback",
+		"--scope=openid email", "--email-domain=*", "--cookie-secret=a secret of the test of 32 bytes")
+	p.waitLine(t, "started oauth2-proxy", func(line string) (string, bool) {
+		return line, strings.Contains(line, "listening on "+socket)
+	})
+	return "unix/" + socket
+}
