@@ -30,6 +30,7 @@ type guardedSite struct {
 	issuer   string
 	registry string // its file
 	apps     []*runningApp
+	plain    *http.Client // has no cookies
 }
 
 // A runningApp is one of a site's.
@@ -99,6 +100,7 @@ func startGuardedSite(t *testing.T, options string, apps ...guardedApp) *guarded
 		s.apps = append(s.apps, &runningApp{app, "https://" + addresses[i+1] + ":" + port})
 	}
 	s.certificate = newCertificate(t, addresses...)
+	s.plain = s.client(t)
 	s.caddyfile = fmt.Sprintf(guardedCaddyfile, port, s.admin, s.certificate.file, s.certificate.keyFile, s.startOP(t), s.registry)
 	// Many an app asks for the OP's document when it starts.
 	s.caddy = startCaddy(t, s.dir, s.caddyfile)
