@@ -63,6 +63,7 @@ type running struct {
 	keys      *keySource[*sessionstate.Keyring]
 	placement *placement.Checker
 	issuers   [][]string // of each handler; complete once all are provisioned
+	guards    bool       // an oidc_guard is configured
 	endpoints *handlers.Endpoints
 	sites     *sites
 }
@@ -141,6 +142,10 @@ func (a *App) Start() error {
 		&backchannel.Notices{BackChannels: a.run.sites.notifying})
 	a.run.registry.Warm()
 	a.run.placement.Warn()
+	if a.run.guards && len(a.run.issuers) == 0 {
+		a.run.logger.Warn("oidc_guard cannot see the sessions of any OpenID Provider: " +
+			"have the site of the provider, with oidc_session, in the same Caddy")
+	}
 	return nil
 }
 

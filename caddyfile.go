@@ -27,6 +27,10 @@ func init() {
 	// Outermost: a `header` block with deferred fields would write on our pages, and
 	// authentication or rewrites of the site must not stand between browsers and the endpoints.
 	httpcaddyfile.RegisterDirectiveOrder("oidc_session", httpcaddyfile.Before, "header")
+	// Behind it, which its order of registration makes it. It has to see all that the rest of the
+	// site sets, forward_auth and sign-in plugins included, and they are to get what it lets pass.
+	httpcaddyfile.RegisterHandlerDirective("oidc_guard", parseGuard)
+	httpcaddyfile.RegisterDirectiveOrder("oidc_guard", httpcaddyfile.Before, "header")
 }
 
 // parseGlobalOption parses the global option; its syntax is that of [App].

@@ -47,6 +47,7 @@ var architecture = []row{
 	// registry not which store is behind it.
 	{packages: "./handlers/overview", imports: slices.Concat(kernel, ground, middle, []string{"./handlers/logout"})},
 	{packages: "./handlers/registration", imports: slices.Concat(kernel, ground, middle, []string{"./handlers/logout"})},
+	{packages: "./handlers/guard", imports: slices.Concat(kernel, []string{"./assets"})},
 	{packages: "./handlers/logout", imports: slices.Concat(kernel, ground, middle, []string{"./assets", "golang.org/x/net/..."})},
 	{packages: "./handlers/check", imports: slices.Concat(kernel, ground, []string{"./assets", "golang.org/x/time/rate"})},
 	{packages: "./handlers/signin", imports: slices.Concat(kernel, ground)},

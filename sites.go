@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -284,6 +285,13 @@ func (s *sites) of(issuer string) []*backchannel.BackChannel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.known[issuer])
+}
+
+// issuers lists those that are configured or were discovered, as the registry names them.
+func (s *sites) issuers() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.known))
 }
 
 // notifying returns the sites of an issuer whose clients may have to be notified.

@@ -75,6 +75,13 @@ func validateLifetime(option string) func(caddy.Duration) error {
 	}
 }
 
+func validateStoreError(value string) error {
+	if value != storeErrorRefuse && value != storeErrorAllow {
+		return fmt.Errorf("on_store_error is '%s', but must be refuse or allow", value)
+	}
+	return nil
+}
+
 func validateFrontChannelTimeout(value caddy.Duration) error {
 	if timeout := time.Duration(value); timeout < 0 || timeout > maxFrontChannelTimeout {
 		return fmt.Errorf(

@@ -27,9 +27,13 @@ const (
 	PageError     PageName = "error"      // says what is wrong, and may offer to sign out
 
 	PageFrontChannel PageName = "front_channel" // notifies apps in frames, and continues
+
+	PageEnded PageName = "ended" // says at an app's site that the session has ended
 )
 
-var pageNames = []PageName{PageQuestion, PageSignedOut, PageSignedIn, PageError, PageFrontChannel}
+var pageNames = []PageName{
+	PageQuestion, PageSignedOut, PageSignedIn, PageError, PageFrontChannel, PageEnded,
+}
 
 // A Problem is the reason for the error page. With ProblemUnknownRedirect, the signed-out page
 // says why there was no redirect.
@@ -147,8 +151,8 @@ const (
 )
 
 // LoadPages loads the built-in templates, and replaces those that have a file of the same name in
-// a directory: question.html, signed_out.html, signed_in.html, error.html, front_channel.html, and
-// layout.html and receipt.html, which the built-in ones share. An empty dir means no directory.
+// a directory: question.html, signed_out.html, signed_in.html, error.html, front_channel.html,
+// ended.html, and layout.html and receipt.html, which the built-in ones share. An empty dir means no directory.
 //
 // Templates are Go's html/template. They get the fields of [View], and Heading, Message, SignOut,
 // Stay, BackTo and Receipt; for front_channel.html, see [Pages.FrontChannel]. LoadPages renders
@@ -341,6 +345,8 @@ func (t text) headingAndMessage(view View) (heading, message string) {
 		return t.signingOut, t.signingOutMore + " " + t.signedOutAtOP
 	case PageSignedIn:
 		return t.signedIn, t.signedInMore
+	case PageEnded:
+		return t.signedOut, t.ended
 	case PageError:
 	}
 	problem := t.problems[view.Problem]

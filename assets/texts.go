@@ -13,6 +13,7 @@ var texts = map[string]text{
 		signedOutMore:  "You are no longer signed in to {issuer}. On a computer that others use, too, close the browser now.",
 		signedIn:       "You are still signed in",
 		signedInMore:   "Nothing was changed. You can close this page.",
+		ended:          "Your session has ended. Continue to sign in again.",
 		notified:       "You were signed out of these apps:",
 		askedInFrames:  "These apps were asked to sign you out. Whether they did is not known:",
 		retrying:       "These apps could not be reached yet. They will be told of it as soon as they can be:",
@@ -44,6 +45,7 @@ var texts = map[string]text{
 		signedOutMore:  "Sie sind nicht mehr bei {issuer} angemeldet. Wenn auch andere diesen Computer benutzen, schließen Sie jetzt den Browser.",
 		signedIn:       "Sie sind weiterhin angemeldet",
 		signedInMore:   "Es wurde nichts geändert. Sie können diese Seite schließen.",
+		ended:          "Ihre Sitzung ist beendet. Fahren Sie fort, um sich erneut anzumelden.",
 		notified:       "Von diesen Apps wurden Sie abgemeldet:",
 		askedInFrames:  "Diese Apps wurden gebeten, Sie abzumelden. Ob sie es getan haben, ist nicht bekannt:",
 		retrying:       "Diese Apps waren noch nicht erreichbar. Sie erfahren davon, sobald sie es sind:",
@@ -75,6 +77,7 @@ var texts = map[string]text{
 		signedOutMore:  "Su sesión en {issuer} está cerrada. Si otras personas usan este equipo, cierre ahora el navegador.",
 		signedIn:       "Su sesión sigue abierta",
 		signedInMore:   "No se ha cambiado nada. Puede cerrar esta página.",
+		ended:          "Su sesión ha finalizado. Continúe para volver a iniciar sesión.",
 		notified:       "Se ha cerrado su sesión en estas aplicaciones:",
 		askedInFrames:  "Se ha pedido a estas aplicaciones que cierren su sesión. No se sabe si lo han hecho:",
 		retrying:       "Todavía no se ha podido contactar con estas aplicaciones. Se les avisará en cuanto sea posible:",
@@ -106,6 +109,7 @@ var texts = map[string]text{
 		signedOutMore:  "Vous n’êtes plus connecté à {issuer}. Si d’autres personnes utilisent cet ordinateur, fermez maintenant le navigateur.",
 		signedIn:       "Vous êtes toujours connecté",
 		signedInMore:   "Rien n’a été modifié. Vous pouvez fermer cette page.",
+		ended:          "Votre session a pris fin. Continuez pour vous reconnecter.",
 		notified:       "Vous avez été déconnecté de ces applications :",
 		askedInFrames:  "Il a été demandé à ces applications de vous déconnecter. Impossible de savoir si elles l’ont fait :",
 		retrying:       "Ces applications n’ont pas encore pu être jointes. Elles seront averties dès que possible :",
@@ -135,7 +139,7 @@ type text struct {
 	question, asked, askedBy                  string // askedBy: by an app that is known
 	signOut, stay, again                      string
 	signedOut, signedOutMore                  string
-	signedIn, signedInMore                    string
+	signedIn, signedInMore, ended             string
 	notified, askedInFrames, retrying         string
 	failed, notNotifiable, more, notYet       string
 	signingOut, signingOutMore, signedOutAtOP string

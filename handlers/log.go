@@ -48,7 +48,7 @@ func (env Env) LogEnd(ctx context.Context, session *registry.Session) {
 	env.Logger.Info("session ended",
 		zap.String("issuer", session.Issuer), zap.Stringer("session", session.ID),
 		zap.String("reason", string(session.Reason)), successor,
-		env.subject(ctx, session.Issuer, userOf(session)))
+		env.subject(ctx, session.Issuer, UserOf(session)))
 }
 
 // subject is the log's field for a user: see [sessionstate.Keyring.Pseudonym].
@@ -63,9 +63,9 @@ func (env Env) subject(ctx context.Context, issuer, sub string) zap.Field {
 	return zap.String("subject", keys.Pseudonym(issuer, sub))
 }
 
-// userOf returns the first sub that was observed in a session; empty: none was. An OP may give
+// UserOf returns the first sub that was observed in a session; empty: none was. An OP may give
 // each client another sub for one user.
-func userOf(session *registry.Session) string {
+func UserOf(session *registry.Session) string {
 	var first registry.Subject
 	for _, client := range session.Clients {
 		for _, subject := range client.Subjects {

@@ -60,13 +60,13 @@ func earlier(a, b Time) Time {
 const fewResponses = 8
 
 // shrink makes room in a record that is about to be too large: all but the last responses whose
-// codes nobody has redeemed go, and the clients that took part by these alone. A page can make any
-// number of them.
+// codes nobody has redeemed, or that have none, go, and the clients that took part by these alone.
+// A page can make any number of them.
 func (r *record) shrink() {
 	stale := len(r.Responses) - fewResponses
 	r.Responses = slices.DeleteFunc(r.Responses, func(p *Response) bool {
 		stale--
-		return stale >= 0 && p.Redeemed == 0
+		return stale >= 0 && (p.Redeemed == 0 || p.isComplete())
 	})
 	for _, s := range r.Sessions {
 		s.Clients = slices.DeleteFunc(s.Clients, func(c *Client) bool {

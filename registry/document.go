@@ -21,7 +21,7 @@ const (
 	// IdleClient is for how long a client that registered itself is kept, whatever comes, after it
 	// took part in a session.
 	IdleClient = 90 * 24 * time.Hour
-	// MaxNames is how many names of cookies one site has.
+	// MaxNames is how many names of session cookies one site has: see [Registry.AddCookieName].
 	MaxNames = 64
 
 	// documentLifetime is how long a document is kept after its last change.
@@ -342,28 +342,68 @@ func (r *Registry) Deregister(ctx context.Context, issuer, id string) error {
 	return nil
 }
 
-type cookieNames struct {
-	Names []string `cbor:"1,keyasint,omitempty"`
+// A CookieName is the name of a cookie that holds a session at a site.
+type CookieName struct {
+	Name string `cbor:"1,keyasint"`
+	// Since is when it was first known. The registry sets it.
+	Since Time `cbor:"2,keyasint"`
+	// Derived: no sign-in has set it, but a response to somebody who had signed in.
+	Derived bool `cbor:"3,keyasint,omitempty"`
 }
 
-// CookieNames lists the names of a site's session cookies, as far as they were seen.
-func (r *Registry) CookieNames(ctx context.Context, site string) ([]string, error) {
+// cookieNames are in the order in which they became known.
+type cookieNames struct {
+	Names []CookieName `cbor:"1,keyasint,omitempty"`
+	// Kept is when they were last written: that keeps them for another documentLifetime.
+	Kept Time `cbor:"2,keyasint"`
+}
+
+// keptEach is how often names are written that have not changed, if they are added still.
+const keptEach = 24 * time.Hour
+
+// CookieNames lists the names of a site's session cookies, as far as they were seen, in the order
+// in which they became known.
+func (r *Registry) CookieNames(ctx context.Context, site string) ([]CookieName, error) {
 	doc, _, err := document[cookieNames](ctx, r, namesKey(site))
 	return doc.Names, err
 }
 
-// AddCookieName adds one. Of more than [MaxNames], the oldest is forgotten.
-func (r *Registry) AddCookieName(ctx context.Context, site, name string) error {
-	if err := checkName("cookie name", name); err != nil {
+// AddCookieName adds one, which is known since now, by the clock of the store: its own Since does
+// not count. One that is known stays as it is, but is Derived no longer once it is added as one
+// that is not. All of a site's names are forgotten when none was added for a year.
+//
+// Of more than [MaxNames], the oldest derived one is forgotten, and the oldest of all only if none
+// is derived: names that an app draws at random and that merely followed a sign-in displace none
+// that a sign-in has set. A derived one is not added, then, where there is no room.
+func (r *Registry) AddCookieName(ctx context.Context, site string, name CookieName) error {
+	if err := checkName("cookie name", name.Name); err != nil {
 		return err
 	}
-	rule := func(doc *cookieNames, _ time.Time) (bool, error) {
-		if slices.Contains(doc.Names, name) {
+	rule := func(doc *cookieNames, now time.Time) (bool, error) {
+		name.Since = At(now)
+		if !doc.add(name) && At(now) < doc.Kept.Add(keptEach) {
 			return false, nil
 		}
-		doc.Names = append(doc.Names, name)
-		doc.Names = doc.Names[max(0, len(doc.Names)-MaxNames):]
+		doc.Kept = At(now)
 		return true, nil
 	}
 	return editDocument(ctx, r, namesKey(site), new(Edit), rule)
+}
+
+// add adds a name. It reports whether that has changed anything.
+func (d *cookieNames) add(name CookieName) bool {
+	i := slices.IndexFunc(d.Names, func(n CookieName) bool { return n.Name == name.Name })
+	if i >= 0 {
+		promoted := d.Names[i].Derived && !name.Derived
+		d.Names[i].Derived = d.Names[i].Derived && name.Derived
+		return promoted
+	}
+	d.Names = append(d.Names, name)
+	if len(d.Names) <= MaxNames {
+		return true
+	}
+	i = max(0, slices.IndexFunc(d.Names, func(n CookieName) bool { return n.Derived }))
+	isNew := i == len(d.Names)-1
+	d.Names = slices.Delete(d.Names, i, i+1)
+	return !isNew
 }

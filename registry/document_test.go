@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -168,19 +169,117 @@ func TestOfTooManyClientsThoseThatWereNeverUsedGiveWay(t *testing.T) {
 	must(t, 0, put("newer"))
 }
 
+// addName adds a name of a cookie at the shop.
+func (w *world) addName(name string, derived bool) {
+	w.Helper()
+	must(w, 0, w.AddCookieName(w.Context(), "shop.example.com", registry.CookieName{Name: name, Since: 1, Derived: derived}))
+}
+
+func (w *world) names() []registry.CookieName {
+	w.Helper()
+	names, err := w.CookieNames(w.Context(), "shop.example.com")
+	return must(w, names, err)
+}
+
 func TestCookieNames(t *testing.T) {
-	w := newWorld(t)
-	for i := range registry.MaxNames + 5 {
-		for range 2 {
-			must(t, 0, w.AddCookieName(t.Context(), "shop.example.com", fmt.Sprint("cookie", i)))
-		}
-	}
-	names, err := w.CookieNames(t.Context(), "shop.example.com")
-	equal(t, "names", len(must(t, names, err)), registry.MaxNames)
-	equal(t, "first", names[0], "cookie5")
-	names, err = w.CookieNames(t.Context(), "wiki.example.com")
-	equal(t, "another site's", len(must(t, names, err)), 0)
-	if err := w.AddCookieName(t.Context(), "shop.example.com", ""); !errors.Is(err, registry.ErrInvalid) {
-		t.Errorf("error is %v", err)
+	for name, test := range map[string]func(*world){
+		"a name is known since it was first added": func(w *world) {
+			since := registry.At(w.clock.Now())
+			w.addName("session", false)
+			w.clock.Advance(time.Hour)
+			w.addName("session", false)
+			w.addName("session", true) // what a sign-in has set stays so
+			w.addName("later", true)
+			equal(w, "names", fmt.Sprint(w.names()), fmt.Sprint([]registry.CookieName{
+				{Name: "session", Since: since}, {Name: "later", Since: since.Add(time.Hour), Derived: true},
+			}))
+		},
+		"a derived name that a sign-in sets is derived no longer": func(w *world) {
+			since := registry.At(w.clock.Now())
+			w.addName("session", true)
+			w.clock.Advance(time.Hour)
+			w.addName("session", false)
+			w.addName("session", true)
+			equal(w, "names", fmt.Sprint(w.names()), fmt.Sprint([]registry.CookieName{{Name: "session", Since: since}}))
+		},
+		"of too many, the oldest derived one is forgotten": func(w *world) {
+			w.addName("first", false)
+			for i := range registry.MaxNames + 5 {
+				w.addName(fmt.Sprint("derived", i), true)
+			}
+			w.addName("last", false)
+			names := w.names()
+			equal(w, "names", len(names), registry.MaxNames)
+			equal(w, "the first", names[0].Name, "first")
+			equal(w, "the oldest derived", names[1].Name, "derived7")
+			equal(w, "the last", names[registry.MaxNames-1].Name, "last")
+		},
+		"derived names displace none that sign-ins set": func(w *world) {
+			for i := range registry.MaxNames {
+				w.addName(fmt.Sprint("cookie", i), false)
+			}
+			before := fmt.Sprint(w.names())
+			w.addName("derived", true)
+			equal(w, "names", fmt.Sprint(w.names()), before)
+		},
+		"where none is derived, the oldest of all is forgotten": func(w *world) {
+			for i := range registry.MaxNames + 5 {
+				w.addName(fmt.Sprint("cookie", i), false)
+			}
+			names := w.names()
+			equal(w, "names", len(names), registry.MaxNames)
+			equal(w, "the oldest", names[0].Name, "cookie5")
+		},
+		"what changes nothing is written once a day": func(w *world) {
+			written := 0
+			w.store.edit = func(ctx context.Context, edits []*registry.Edit) error {
+				rule := edits[0].Rule
+				edits[0].Rule = func(old []byte) (*registry.Change, error) {
+					change, err := rule(old)
+					if change != nil {
+						written++
+					}
+					return change, err
+				}
+				return w.store.Store.Edit(ctx, edits...)
+			}
+			for i := range registry.MaxNames {
+				w.addName(fmt.Sprint("cookie", i), false)
+			}
+			written = 0
+			again := func() {
+				w.addName("cookie0", false)
+				w.addName("derived", true)
+			}
+			again()
+			equal(w, "written at once", written, 0)
+			w.clock.Advance(24 * time.Hour)
+			again()
+			equal(w, "written a day later", written, 1)
+		},
+		"names that are added still are known for ever, others for a year": func(w *world) {
+			w.addName("session", false)
+			for range 3 {
+				w.clock.Advance(360 * 24 * time.Hour)
+				w.addName("session", false)
+			}
+			equal(w, "since", w.names()[0].Since, registry.At(w.clock.Now().Add(-3*360*24*time.Hour)))
+			w.clock.Advance(366 * 24 * time.Hour)
+			equal(w, "a year later", len(w.names()), 0)
+		},
+		"they are a site's, and have bounds": func(w *world) {
+			w.addName("session", false)
+			names, err := w.CookieNames(w.Context(), "wiki.example.com")
+			equal(w, "another site's", len(must(w, names, err)), 0)
+			w.addName(long[1:], false)
+			for _, name := range []string{"", long} {
+				err := w.AddCookieName(w.Context(), "shop.example.com", registry.CookieName{Name: name})
+				if !errors.Is(err, registry.ErrInvalid) {
+					w.Errorf("%d bytes: error is %v", len(name), err)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) { test(newWorld(t)) })
 	}
 }

@@ -28,6 +28,9 @@ type Join struct {
 	Browser  sessionstate.BrowserID
 	Session  sessionstate.SessionID // the sealed cookie's; zero: none
 	Response sessionstate.ResponseID
+	// Complete: the response has no code, only what it carried itself. It counts as redeemed, also
+	// if that named no user.
+	Complete bool
 	ClientID string
 	Origin   string
 	// Silent: the response answers a request with prompt=none, so that no user has just signed in.
@@ -62,6 +65,9 @@ func (r *record) join(j Join, fresh sessionstate.SessionID, now Time) (joined *S
 	if !j.Response.IsZero() && r.response(j.Response) == nil {
 		response := j.response(session, now)
 		response.ID = j.Response
+		if j.Complete {
+			response.Redeemed = now
+		}
 		r.Responses = append(r.Responses, response)
 	}
 	return session, full
@@ -105,7 +111,7 @@ func (r *record) last(session *Session) *Session {
 }
 
 // isUnredeemed reports whether a response has a code, and nothing else to know the user by.
-func (j Join) isUnredeemed() bool { return !j.Response.IsZero() && j.Sub == "" }
+func (j Join) isUnredeemed() bool { return !j.Response.IsZero() && !j.Complete && j.Sub == "" }
 
 func (r *record) start(id sessionstate.SessionID, j Join, now Time) *Session {
 	r.makeRoom(now)

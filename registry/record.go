@@ -214,19 +214,24 @@ func NameNotice(session sessionstate.SessionID, clientID, sub, sid string) Notic
 	return NoticeID(hash.Sum(nil)[:len(NoticeID{})])
 }
 
-// A Response is an authorization response with a code, remembered for [CodeLifetime].
+// A Response is an authorization response with a code, or with an ID token alone, remembered for
+// [CodeLifetime].
 type Response struct {
 	ID       sessionstate.ResponseID `cbor:"1,keyasint"`
 	Session  sessionstate.SessionID  `cbor:"2,keyasint"`
 	ClientID string                  `cbor:"3,keyasint"`
 	Origin   string                  `cbor:"4,keyasint,omitempty"` // of its redirect URI; or empty
 	Made     Time                    `cbor:"5,keyasint"`
-	Redeemed Time                    `cbor:"6,keyasint,omitempty"` // zero: its code was not
-	Silent   bool                    `cbor:"7,keyasint,omitempty"`
+	// Redeemed is when its code was; zero: it was not. One without a code has the time of Made.
+	Redeemed Time `cbor:"6,keyasint,omitempty"`
+	Silent   bool `cbor:"7,keyasint,omitempty"`
 	// Moved: it belongs to another session than the one it was made for, since the user switched.
 	// It is remembered for as long as that session is.
 	Moved bool `cbor:"8,keyasint,omitempty"`
 }
+
+// isComplete reports whether the response had no code: codes are redeemed later than made.
+func (p *Response) isComplete() bool { return p.Redeemed == p.Made }
 
 // session returns the record's session with an ID; nil: there is none.
 func (r *record) session(id sessionstate.SessionID) *Session {

@@ -152,7 +152,8 @@ func (c changing) apply(
 	switch {
 	case errors.Is(err, errDamaged):
 		if c.issuer == "" {
-			return new(Change), nil, err, nil // or it would be due for ever
+			// or it would be due for ever; who holds its sessions open asks again
+			return &Change{Notify: true}, nil, err, nil
 		}
 		rec, damaged = nil, err
 	case err != nil:
@@ -191,7 +192,7 @@ func (c changing) apply(
 			return nil, nil, nil, errFull
 		}
 	}
-	change.Notify = len(ended) > 0
+	change.Notify = len(ended) > 0 || damaged != nil
 	return change, ended, damaged, nil
 }
 
@@ -387,7 +388,8 @@ func (r *Registry) Browser(ctx context.Context, place Place) ([]*Session, error)
 	return rec.Sessions, nil
 }
 
-// Response returns an authorization response by its ID, if it is remembered.
+// Response returns an authorization response by its ID. One that was made [CodeLifetime] ago is
+// not found, though the record remembers it for longer if it has moved.
 func (r *Registry) Response(
 	ctx context.Context, issuer string, id sessionstate.ResponseID,
 ) (response *Response, found bool, err error) {
@@ -405,7 +407,10 @@ func (r *Registry) Response(
 		return nil, false, err
 	}
 	response = rec.response(id)
-	return response, response != nil, nil
+	if response == nil || response.Made.Add(CodeLifetime) <= At(store.Now()) {
+		return nil, false, nil
+	}
+	return response, true, nil
 }
 
 // Ending ends the live sessions of one browser.
@@ -440,7 +445,7 @@ func (e Ending) rule(meant func(*Session) bool) func(*record, Time) (bool, error
 }
 
 // Once records a value that counts once, and that may lead to something. first: nobody did so
-// before; else before is what it leads to.
+// before; else before is what it leads to. An empty issuer has values of its own, like any other.
 func (r *Registry) Once(
 	ctx context.Context, issuer string, value [16]byte, leadsTo string, until time.Time,
 ) (first bool, before string, err error) {

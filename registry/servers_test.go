@@ -207,7 +207,7 @@ func (w *world) callsOf(ctx context.Context) map[string]error {
 	errs["Register"] = w.Register(ctx, issuer, registry.Registered{ID: "shop", Metadata: []byte("{}")})
 	errs["Deregister"] = w.Deregister(ctx, issuer, "shop")
 	_, errs["CookieNames"] = w.CookieNames(ctx, "shop.example.com")
-	errs["AddCookieName"] = w.AddCookieName(ctx, "shop.example.com", "session")
+	errs["AddCookieName"] = w.AddCookieName(ctx, "shop.example.com", registry.CookieName{Name: "session"})
 	return errs
 }
 

@@ -36,7 +36,8 @@ type Store interface {
 	Owing(ctx context.Context, after Key, limit int) ([]Key, error)
 
 	// Watch calls listener with the key of each record that was replaced by a change with Notify,
-	// on whichever server, and lost when some may have been missed, until cancel is called.
+	// on whichever server, once Get returns the change, fresh or not, and lost when some may have
+	// been missed, until cancel is called. A listener that hangs delays no other record's edits.
 	Watch(listener func(Key), lost func()) (cancel func())
 
 	// Now is the clock of all servers that share the store.

@@ -41,9 +41,10 @@ func (l *Listeners[T]) Notify(news T) {
 	}
 }
 
-// Watch calls listener, in this process, with each browser of which a session has ended, on
-// whichever server, until cancel is called. The zero Place says that some may have been missed:
-// then ask again for what you hold open. listener must return soon.
+// Watch calls listener, in this process, with each browser of which a session has ended or was lost
+// with a damaged record, on whichever server, until cancel is called: [Registry.Resolve] says so by
+// then. The zero Place says that some may have been missed: then ask again for what you hold open.
+// listener must return soon.
 func (r *Registry) Watch(listener func(Place)) (cancel func()) { return r.listeners.Add(listener) }
 
 // watch listens to a store that was opened. Nobody did until now.

@@ -12,7 +12,8 @@ import (
 type Handle struct {
 	// Session is zero if the response was an error, or the browser was not signed in.
 	Session SessionID
-	// Response is the authorization response that carries the handle; zero if it has no code.
+	// Response is the authorization response that carries the handle; zero if it has no code: only
+	// one that is redeemed later can turn out to be another user's.
 	Response ResponseID
 	// Until is when the session expires at the latest, in whole seconds, as known when the handle
 	// was made. A session without a record may be live until then.
@@ -70,10 +71,16 @@ func audience(clientID, origin string) [16]byte {
 
 // NewResponseID returns the ID of the authorization response that carries a code. An empty code
 // has the zero ID.
-func NewResponseID(code string) ResponseID {
-	if code == "" {
+func NewResponseID(code string) ResponseID { return responseID("code", code) }
+
+// NewIDTokenResponseID returns the ID of the authorization response that carries an ID token and
+// no code. No code has the same ID. An empty ID token has the zero ID.
+func NewIDTokenResponseID(idToken string) ResponseID { return responseID("id_token", idToken) }
+
+func responseID(kind, value string) ResponseID {
+	if value == "" {
 		return ResponseID{}
 	}
-	sum := sha256.Sum256([]byte("code\x00" + code))
+	sum := sha256.Sum256([]byte(kind + "\x00" + value))
 	return ResponseID(sum[:16])
 }

@@ -11,8 +11,8 @@ type SessionID [16]byte
 // cookie. The zero value names no browser.
 type BrowserID [16]byte
 
-// A ResponseID names one authorization response: the first 128 bits of the hash of its code. The
-// zero value stands for a response without a code.
+// A ResponseID names one authorization response: the first 128 bits of the hash of its code or, if
+// it has none, of its ID token. The zero value stands for a response without either.
 type ResponseID [16]byte
 
 // NewBrowserID returns a random BrowserID.

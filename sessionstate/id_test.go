@@ -50,3 +50,17 @@ func TestNewResponseID(t *testing.T) {
 		t.Error("a response without a code has an ID")
 	}
 }
+
+func TestNewIDTokenResponseID(t *testing.T) {
+	// the first half of: printf 'id_token\0e30.e30.AA' | openssl dgst -sha256
+	want := sessionstate.ResponseID([]byte("\x7f\xc1\xd2\x1f\xaf\x99\x36\x1f\x7e\x69\xa6\xe3\x6e\x42\xa9\x0f"))
+	if got := sessionstate.NewIDTokenResponseID("e30.e30.AA"); got != want {
+		t.Errorf("got %x, want %x", got, want)
+	}
+	if sessionstate.NewIDTokenResponseID("e30.e30.AA") == sessionstate.NewResponseID("e30.e30.AA") {
+		t.Error("a code has the ID of an ID token")
+	}
+	if !sessionstate.NewIDTokenResponseID("").IsZero() {
+		t.Error("a response without an ID token has an ID")
+	}
+}

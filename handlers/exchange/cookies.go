@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"iter"
 	"net/http"
 	"path"
 	"strings"
@@ -42,15 +43,27 @@ func CountCookies(r *http.Request, name string) (count int) { return len(CookieV
 // reader skips values such as JSON, which browsers send all the same. Spaces and tabs around names
 // are not part of them (RFC 6265, section 5.2); all else is.
 func CookieValues(r *http.Request, name string) (values []string) {
-	for _, line := range r.Header["Cookie"] {
-		for pair := range strings.SplitSeq(line, ";") {
-			n, value, _ := strings.Cut(pair, "=")
-			if value = strings.Trim(value, " \t\""); strings.Trim(n, " \t") == name && value != "" {
-				values = append(values, value)
-			}
+	for n, value := range Cookies(r) {
+		if value = strings.Trim(value, " \t\""); n == name && value != "" {
+			values = append(values, value)
 		}
 	}
 	return values
+}
+
+// Cookies are the names and values of a request's cookies, as they came: a value may be empty or
+// have quotes around it.
+func Cookies(r *http.Request) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		for _, line := range r.Header["Cookie"] {
+			for pair := range strings.SplitSeq(line, ";") {
+				name, value, _ := strings.Cut(pair, "=")
+				if !yield(strings.Trim(name, " \t"), strings.Trim(value, " \t")) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // CookieEffect returns the net effect of a response's Set-Cookie lines on a cookie: whether one

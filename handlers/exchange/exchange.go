@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -24,7 +25,7 @@ const (
 // it came. What is held is flushed only where the hold says so. Errors of the handler behind stay
 // errors: nothing held is sent then, so handle_errors can answer.
 type exchange struct {
-	*caddyhttp.ResponseWriterWrapper
+	caddyhttp.ResponseWriterWrapper
 
 	decide  func(status int, header http.Header) *Hold
 	decided bool
@@ -56,13 +57,21 @@ func Observe(
 	w http.ResponseWriter, r *http.Request, next caddyhttp.Handler,
 	decide func(status int, header http.Header) *Hold,
 ) error {
-	wrapped := &caddyhttp.ResponseWriterWrapper{ResponseWriter: w}
-	x := &exchange{ResponseWriterWrapper: wrapped, decide: decide}
-	if err := next.ServeHTTP(x, r); err != nil {
-		return err
+	x := exchanges.Get().(*exchange)
+	x.ResponseWriter, x.decide = w, decide
+	err := next.ServeHTTP(x, r)
+	if err == nil {
+		err = x.finish()
 	}
-	return x.finish()
+	// What panics is not used again. Nothing writes a response once its handler has returned, as
+	// Caddy's own encode relies on, too: what did would find no response.
+	*x = exchange{}
+	exchanges.Put(x)
+	return err
 }
+
+// exchanges are those that are not in use: an app's every response takes one.
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 // WriteHeader decides, unless the header is informational.
 func (x *exchange) WriteHeader(status int) {
@@ -130,7 +139,7 @@ func (x *exchange) FlushError() error {
 			return err
 		}
 	}
-	return http.NewResponseController(x.ResponseWriterWrapper).Flush()
+	return http.NewResponseController(&x.ResponseWriterWrapper).Flush()
 }
 
 // flushHeld sends what is held, edited or as it came, and lets the rest follow; or it waits for
@@ -172,7 +181,7 @@ func (x *exchange) finish() error {
 	}
 	forgetRepresentation(x.Header())
 	if x.hold.serve != nil {
-		x.hold.serve(x.ResponseWriterWrapper, edited)
+		x.hold.serve(&x.ResponseWriterWrapper, edited)
 		return nil
 	}
 	x.Header().Set("Content-Length", strconv.Itoa(len(edited)))

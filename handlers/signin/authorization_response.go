@@ -136,8 +136,16 @@ func (a authorizationResponse) isUnambiguous() bool {
 
 // isSuccess reports whether the user has signed in.
 func (a authorizationResponse) isSuccess() bool {
-	return a.values.Get("code") != "" ||
-		a.mode != inQuery && (a.values.Get("id_token") != "" || a.values.Get("access_token") != "")
+	return a.values.Get("code") != "" || a.idToken() != "" ||
+		a.mode != inQuery && a.values.Get("access_token") != ""
+}
+
+// idToken returns the response's ID token; empty: it has none.
+func (a authorizationResponse) idToken() string {
+	if a.mode == inQuery {
+		return ""
+	}
+	return a.values.Get("id_token")
 }
 
 // isDefinite reports whether the response is either a success or an error.

@@ -32,8 +32,13 @@ func (x *observation) signIn(
 		AcrossClients: x.op.PublicSubjects(),
 		Lifetime:      x.env.SessionLifetime, Idle: x.env.IdleTimeout, Notify: x.env.Notifies(x.op),
 	}
+	handle.Response = join.Response
+	if code == "" {
+		join.Response = sessionstate.NewIDTokenResponseID(response.idToken())
+		join.Complete = true
+	}
 	handle.Until = x.join(join)
-	handle.Session, handle.Response = c.Sealed.Session, join.Response
+	handle.Session = c.Sealed.Session
 	if c.Sealed.Session != before || c.Sealed.State == "" {
 		c.Sealed.State = c.Keys.BrowserState(x.op.Issuer, c.Sealed.Session)
 	}
@@ -83,9 +88,8 @@ func (x *observation) join(join registry.Join) (until time.Time) {
 func (x *observation) subject(
 	request browser.PendingRequest, response authorizationResponse,
 ) (subject registry.Subject, kept registry.IDToken) {
-	idToken := response.values.Get("id_token")
-	if idToken == "" || response.mode == inQuery || x.OPKeys == nil ||
-		request.Is(browser.BlindRequest) {
+	idToken := response.idToken()
+	if idToken == "" || x.OPKeys == nil || request.Is(browser.BlindRequest) {
 		return subject, kept
 	}
 	claims, err := x.verified(request.ClientID, idToken)

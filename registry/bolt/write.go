@@ -22,10 +22,11 @@ const (
 
 // A job is one call of Edit.
 type job struct {
-	ctx   context.Context
-	edits []*registry.Edit
-	errs  []error    // of the edits
-	done  chan error // buffered: the caller may have gone
+	ctx     context.Context
+	edits   []*registry.Edit
+	errs    []error        // of the edits
+	changed []registry.Key // of those that were committed, with Notify
+	done    chan error     // buffered: the caller may have gone
 }
 
 // Edit implements [registry.Store]. A call of many edits takes several commits, between which it
@@ -79,11 +80,30 @@ func (s *Store) edit(ctx context.Context, edits []*registry.Edit) error {
 		for i, edit := range edits {
 			edit.Err = j.errs[i]
 		}
+		s.tell(j)
 		return err
 	case <-ctx.Done():
+		go s.tellLater(j)
 		return unavailable(ctx.Err())
-	case <-s.broken:
+	case <-s.broken: // whoever opens it again asks for all
 		return unavailable(errBroken)
+	}
+}
+
+// tell tells those who watch what a call has changed. That is the caller's to do: a listener that
+// hangs must not hold up the writer.
+func (s *Store) tell(j *job) {
+	for _, key := range j.changed {
+		s.listeners.Notify(key)
+	}
+}
+
+// tellLater tells what a call may change that nobody waits for any more.
+func (s *Store) tellLater(j *job) {
+	select {
+	case <-j.done:
+		s.tell(j)
+	case <-s.broken:
 	}
 }
 
@@ -120,9 +140,7 @@ func (s *Store) gather(j *job) []*job {
 
 // commit runs the calls in one transaction and answers them.
 func (s *Store) commit(batch []*job) {
-	var changed []registry.Key
 	err := s.update(func(w *writing) error {
-		changed = nil
 		for _, j := range batch {
 			if j.ctx.Err() != nil {
 				continue // nobody waits for it
@@ -133,24 +151,21 @@ func (s *Store) commit(batch []*job) {
 					return err
 				}
 				if j.errs[i] = editErr; tell {
-					changed = append(changed, edit.Key)
+					j.changed = append(j.changed, edit.Key)
 				}
 			}
 		}
 		return nil
 	})
 	for _, j := range batch {
+		if err != nil {
+			j.changed = nil
+		}
 		if jobErr := j.ctx.Err(); err == nil && jobErr != nil {
 			j.done <- unavailable(jobErr)
 			continue
 		}
 		j.done <- err
-	}
-	if err != nil {
-		return
-	}
-	for _, key := range changed {
-		s.listeners.Notify(key)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -328,15 +329,24 @@ func testOwing(t *testing.T, store registry.Store, clock *Clock) {
 
 func testWatch(t *testing.T, store registry.Store, clock *Clock) {
 	heard := make(chan registry.Key, 10)
-	cancel := store.Watch(func(key registry.Key) { heard <- key }, func() {})
+	var seen atomic.Value
+	cancel := store.Watch(func(key registry.Key) {
+		values, err := store.Get(context.Background(), false, key)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		seen.Store(string(values[0]))
+		heard <- key
+	}, func() {})
 	change := registry.Change{Value: []byte("x"), Expires: clock.Now().Add(time.Hour)}
 	changed := change
 	changed.Notify = true
 	edit(t, store, &registry.Edit{Key: "b1", Rule: set(change)}, &registry.Edit{Key: "b2", Rule: set(changed)})
 	select {
 	case key := <-heard:
-		if key != "b2" {
-			t.Errorf("heard of %q", key)
+		if key != "b2" || seen.Load() != "x" {
+			t.Errorf("heard of %q, which was %q then", key, seen.Load())
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("nothing was heard")

@@ -1,0 +1,121 @@
+package guard
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+// maxLive is of how many browsers one guard remembers which sessions live.
+const maxLive = 1 << 16
+
+// sessions remembers which sessions live, so that no request asks the registry, until that says
+// that one of their browser has ended. It closes the streams of sessions that have.
+type sessions struct {
+	registry *registry.Registry
+	now      func() time.Time
+	unwatch  func()
+
+	mu      sync.Mutex
+	live    *simplelru.LRU[registry.Place, []liveSession]
+	news    uint64 // how often the registry said something
+	streams map[registry.Place]map[*stream]struct{}
+	closed  bool
+}
+
+// A liveSession is one until it expires, unless it is used before.
+type liveSession struct {
+	id      sessionstate.SessionID
+	expires registry.Time
+}
+
+func newSessions(r *registry.Registry, now func() time.Time) *sessions {
+	s := &sessions{registry: r, now: now, streams: make(map[registry.Place]map[*stream]struct{})}
+	s.live, _ = simplelru.NewLRU[registry.Place, []liveSession](maxLive, nil) // fails for no size alone
+	s.unwatch = r.Watch(s.heard)
+	return s
+}
+
+// close ends the watch, once the streams are over: those outlast their configuration.
+func (s *sessions) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.live.Purge()
+	s.rest()
+}
+
+// rest ends the watch if nothing is left to watch for. The caller holds the lock.
+func (s *sessions) rest() {
+	if s.closed && len(s.streams) == 0 {
+		s.unwatch()
+	}
+}
+
+// alive reports whether a session lives. One that is not recorded does not.
+func (s *sessions) alive(ctx context.Context, id sessionstate.SessionID) (bool, error) {
+	place := registry.PlaceOfSession(id)
+	s.mu.Lock()
+	known, _ := s.live.Get(place)
+	news := s.news
+	s.mu.Unlock()
+	now := registry.At(s.now())
+	for _, session := range known {
+		if session.id == id && now < session.expires {
+			return true, nil
+		}
+	}
+	state, session, err := s.registry.Resolve(ctx, registry.Ref{Session: id})
+	if err != nil || state != registry.Live || session.ID != id {
+		return false, err
+	}
+	s.remember(place, liveSession{id, session.Expires}, news)
+	return true, nil
+}
+
+// remember keeps an answer, unless there was news since it was asked for.
+func (s *sessions) remember(place registry.Place, session liveSession, news uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.news != news || s.closed {
+		return
+	}
+	known, _ := s.live.Get(place)
+	others := make([]liveSession, 0, len(known)+1)
+	for _, other := range known {
+		if other.id != session.id {
+			others = append(others, other)
+		}
+	}
+	s.live.Add(place, append(others, session))
+}
+
+// heard forgets what is known of a browser, and closes the streams whose session has ended. The
+// zero place stands for all.
+func (s *sessions) heard(place registry.Place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.news++
+	var open []*stream
+	if place == (registry.Place{}) {
+		s.live.Purge()
+		for _, streams := range s.streams {
+			for stream := range streams {
+				open = append(open, stream)
+			}
+		}
+	} else {
+		s.live.Remove(place)
+		for stream := range s.streams[place] {
+			open = append(open, stream)
+		}
+	}
+	if len(open) > 0 {
+		go s.closeEnded(open)
+	}
+}

@@ -1,0 +1,276 @@
+package guard
+
+import (
+	"bytes"
+	"encoding/json"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/handlers"
+	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
+	"github.com/oidc-session/caddy-oidc-session/sessionstate"
+)
+
+const (
+	// maxProofs is how many codes and ID tokens of one request are looked at.
+	maxProofs = 4
+	// maxIDToken is the longest ID token that is looked at, in bytes.
+	maxIDToken = exchange.MaxForm
+)
+
+// An attempt is a request that carries what an authorization response to this site has given to the
+// browser, and that nobody had redeemed when the request came.
+type attempt struct {
+	issuer   string
+	response sessionstate.ResponseID
+	session  sessionstate.SessionID // of an ID token, which needs not be redeemed
+	several  bool                   // another request carries the same at the same time
+}
+
+// attempts are those under way.
+type attempts struct {
+	mu  sync.Mutex
+	all map[sessionstate.ResponseID][]*attempt
+}
+
+func (a *attempts) begin(begun *attempt) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.all == nil {
+		a.all = make(map[sessionstate.ResponseID][]*attempt)
+	}
+	others := a.all[begun.response]
+	for _, other := range others {
+		begun.several, other.several = true, true
+	}
+	a.all[begun.response] = append(others, begun)
+}
+
+// isOneOfSeveral reports whether another request carries, or carried meanwhile, the same.
+func (a *attempts) isOneOfSeveral(one *attempt) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return one.several
+}
+
+func (a *attempts) end(ended *attempt) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	others := a.all[ended.response]
+	for i, other := range others {
+		if other == ended {
+			others = append(others[:i:i], others[i+1:]...)
+			break
+		}
+	}
+	if a.all[ended.response] = others; len(others) == 0 {
+		delete(a.all, ended.response)
+	}
+}
+
+// A proof is what a request carries of an authorization response.
+type proof struct {
+	id        sessionstate.ResponseID
+	isIDToken bool
+}
+
+// readSignIn finds out whether the request may sign a user in. No path and no client is configured:
+// front ends send the code to wherever they want.
+func (p *passage) readSignIn() {
+	for _, proof := range p.readProofs() {
+		for _, issuer := range p.Issuers() {
+			p.attempt(issuer, proof)
+		}
+	}
+}
+
+// attempt looks a code or an ID token up.
+func (p *passage) attempt(issuer string, of proof) {
+	response, found, err := p.env.Registry.Response(
+		handlers.RecordingContext(p.request), issuer, of.id)
+	if err != nil {
+		handlers.LogUnrecorded(p.env.Logger, "a sign-in at an app may stay without guard", err)
+		return
+	}
+	if !found || !p.isSite(response.Origin) || !of.isIDToken && response.Redeemed != 0 {
+		return
+	}
+	a := &attempt{issuer: issuer, response: of.id}
+	if of.isIDToken {
+		a.session = response.Session
+	}
+	p.Guard.attempts.begin(a)
+	p.attempts = append(p.attempts, a)
+}
+
+// isSite reports whether an origin is that of this site. Browsers keep cookies neither by scheme
+// nor by port, but an app is where its redirect URI leads.
+func (p *passage) isSite(origin string) bool {
+	own := strings.ToLower(p.request.Host)
+	authority := authorityOf(origin)
+	return authority != "" &&
+		(authority == own || authority == strings.TrimSuffix(own, ":443") ||
+			authority == strings.TrimSuffix(own, ":80"))
+}
+
+// authorityOf returns the host of an origin, with its port if that is not the scheme's own.
+func authorityOf(origin string) string {
+	_, authority, _ := strings.Cut(origin, "://")
+	return authority
+}
+
+// readProofs returns what the request carries: in its query, in a form, or in a JSON object.
+func (p *passage) readProofs() (proofs []proof) {
+	r := p.request
+	if strings.Contains(r.URL.RawQuery, "code") || strings.Contains(r.URL.RawQuery, "%") {
+		query, _ := url.ParseQuery(r.URL.RawQuery) // what can be read is read
+		proofs = addProofs(proofs, url.Values{"code": query["code"]})
+	}
+	if r.Method != http.MethodPost || r.Body == nil || r.Body == http.NoBody {
+		return proofs
+	}
+	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	switch mediaType {
+	case exchange.FormType:
+		var form url.Values
+		form, p.request = exchange.ReadForm(r)
+		proofs = addProofs(proofs, form)
+	case "application/json":
+		var body []byte
+		body, p.request = exchange.ReadBody(r, exchange.MaxForm)
+		proofs = addProofs(proofs, readJSON(body))
+	}
+	return proofs
+}
+
+func addProofs(proofs []proof, values url.Values) []proof {
+	for _, code := range values["code"] {
+		if code != "" && len(code) <= handlers.MaxCode && len(proofs) < maxProofs {
+			proofs = append(proofs, proof{sessionstate.NewResponseID(code), false})
+		}
+	}
+	for _, token := range values["id_token"] {
+		if token != "" && len(token) <= maxIDToken && len(proofs) < maxProofs {
+			proofs = append(proofs, proof{sessionstate.NewIDTokenResponseID(token), true})
+		}
+	}
+	return proofs
+}
+
+// readJSON returns the members of a JSON object that are of concern, as a form has them.
+func readJSON(body []byte) url.Values {
+	if !bytes.Contains(body, []byte("code")) && !bytes.Contains(body, []byte("id_token")) {
+		return nil
+	}
+	var object map[string]json.RawMessage
+	if json.Unmarshal(body, &object) != nil {
+		return nil
+	}
+	values := make(url.Values)
+	for _, name := range []string{"code", "id_token"} {
+		var value string
+		if json.Unmarshal(object[name], &value) == nil {
+			values.Set(name, value)
+		}
+	}
+	return values
+}
+
+// bind returns the session that the user has signed in to by this request and its response; zero:
+// none. A code counts that was redeemed in between, wherever it was: so one that the app refused,
+// because another browser asked for it, binds nothing.
+func (p *passage) bind(status int) (session sessionstate.SessionID) {
+	for _, a := range p.attempts {
+		candidate := p.redeemed(a, status)
+		// A browser of somebody else may have been led here with the same code: it keeps its own.
+		isOther := !p.session.IsZero() && p.Guard.attempts.isOneOfSeveral(a)
+		if !candidate.IsZero() && !isOther {
+			session = candidate
+		}
+	}
+	if !session.IsZero() {
+		p.bindSerials(session)
+	}
+	return session
+}
+
+// redeemed returns the session of an attempt that has succeeded; zero: it has not.
+func (p *passage) redeemed(a *attempt, status int) sessionstate.SessionID {
+	setsCookie := status < http.StatusBadRequest && p.setsSession()
+	if !a.session.IsZero() {
+		if setsCookie {
+			return a.session
+		}
+		return sessionstate.SessionID{}
+	}
+	response, found, err := p.env.Registry.Response(
+		handlers.RecordingContext(p.request), a.issuer, a.response)
+	switch {
+	case err != nil:
+		handlers.LogUnrecorded(p.env.Logger, "a sign-in at an app stays without guard", err)
+	case found && response.Redeemed != 0:
+		p.noteRedeemed(true)
+		return response.Session
+	case setsCookie:
+		p.noteRedeemed(false)
+	}
+	return sessionstate.SessionID{}
+}
+
+// setsSession reports whether the response sets a cookie that may be a session.
+func (p *passage) setsSession() bool {
+	for i := range p.set {
+		c := &p.set[i]
+		_, known := p.site.find(c.name)
+		if !c.deletes && (known || c.httpOnly && c.scope.domain == "") {
+			return true
+		}
+	}
+	return false
+}
+
+// maxUnredeemed is after how many codes in a row that were not redeemed here the log says so: one
+// may be refused by the app.
+const maxUnredeemed = 3
+
+// noteRedeemed notes whether the app has redeemed a code in its request, and warns of one that does
+// so where the guard does not see it.
+func (p *passage) noteRedeemed(was bool) {
+	p.site.mu.Lock()
+	defer p.site.mu.Unlock()
+	if was {
+		p.site.signedIn = true
+		return
+	}
+	p.site.unredeemed++
+	if p.site.unredeemed == maxUnredeemed && !p.site.signedIn {
+		p.env.Logger.Warn("an app's sign-ins are not guarded: it sets cookies for codes that were "+
+			"not redeemed through Caddy; have it use the token_endpoint of the discovery document",
+			zap.String("host", p.site.host))
+	}
+}
+
+// bindSerials records that what the browser had before belongs to the session from now on, so that
+// copies which were made before are refused with it.
+func (p *passage) bindSerials(session sessionstate.SessionID) {
+	until := p.now.Add(keptFor * time.Second)
+	for i := range p.cookies {
+		c := &p.cookies[i]
+		if c.verdict != unbound {
+			continue
+		}
+		_, _, err := p.env.Registry.Once(handlers.RecordingContext(p.request),
+			serials, c.by.Serial, string(session[:]), until)
+		if err != nil {
+			handlers.LogUnrecorded(p.env.Logger,
+				"copies of an app's cookies that were made before a sign-in stay without guard", err)
+			return
+		}
+	}
+}
