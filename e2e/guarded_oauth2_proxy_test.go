@@ -2,21 +2,27 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"net/http"
+	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // forwardAuth are the lines of a site, whose app knows nothing of sign-ins: Caddy asks oauth2-proxy
 // before each request, as oauth2-proxy's documentation has it.
 const forwardAuth = `handle /oauth2/* {
-		reverse_proxy %[1]s
+		reverse_proxy %[1]s {
+			header_up X-Real-IP {remote_host}
+			header_up X-Forwarded-Uri {uri}
+		}
 	}
 	handle {
 		forward_auth %[1]s {
 			uri /oauth2/auth
+			header_up X-Real-IP {remote_host}
 			copy_headers X-Auth-Request-User
 			@unauthorized status 401
 			handle_response @unauthorized {
@@ -52,14 +58,32 @@ func startOAuth2Proxy(t *testing.T, name, site, issuer, ca string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(t.TempDir(), "socket")
+	socket := shortSocket(t)
 	p := start(t, t.TempDir(), nil, program,
 		"--http-address=unix://"+socket, "--reverse-proxy", "--upstream=static://202", "--set-xauthrequest", "--skip-provider-button",
 		"--provider=oidc", "--oidc-issuer-url="+issuer, "--provider-ca-file="+ca, "--code-challenge-method=S256",
 		"--client-id="+name, "--client-secret="+name+"-secret", "--redirect-url="+site+"/oauth2/callback",
 		"--scope=openid email", "--email-domain=*", "--cookie-secret=a secret of the test of 32 bytes")
-	p.waitLine(t, "started oauth2-proxy", func(line string) (string, bool) {
-		return line, strings.Contains(line, "listening on "+socket)
-	})
-	return "unix/" + socket
+	for deadline := time.Now().Add(waitLimit); ; time.Sleep(20 * time.Millisecond) {
+		connection, err := net.Dial("unix", socket)
+		if err == nil {
+			connection.Close()
+			return "unix/" + socket
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("oauth2-proxy does not listen: %v: %q", err, p.output.snapshot())
+		}
+	}
+}
+
+// shortSocket returns a name for a Unix socket. It may have 107 letters, fewer than a name below
+// the test's own directory may come to.
+func shortSocket(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "oauth2-proxy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "socket")
 }

@@ -53,6 +53,7 @@ func (b *surfer) openUntil(address string, stop func(*http.Request) bool) (visit
 		if err != nil || next == nil || stop != nil && stop(next) {
 			return last, err
 		}
+		next.Header.Set("Accept", "text/html") // mod_auth_openidc leads no script to the OP
 		last.Response, last.body, err = do(b.http, next)
 		if err != nil {
 			return last, err
