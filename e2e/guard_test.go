@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -35,14 +36,15 @@ func TestASignOutAtTheOPEndsTheSessionOfEveryApp(t *testing.T) {
 	}
 	w.navigate(t)
 	w.copy(t)
-	for name, want := range copiesWhileSignedIn {
-		w.expectCopies(t, "before the sign-out", name, want)
+	w.expectCopies(t, "before the sign-out", "with certificates", true)
+	for _, name := range []string{"without certificates", "with certificates of the thief", "made before, and before any other"} {
+		w.expectCopies(t, "before the sign-out", name, false)
 	}
 
 	alice.signOut(t)
 	w.expectRefused(t)
 	w.expectOthersIn(t)
-	for name := range copiesWhileSignedIn {
+	for _, name := range copies {
 		w.expectCopies(t, "after the sign-out", name, false)
 	}
 
@@ -53,7 +55,7 @@ func TestASignOutAtTheOPEndsTheSessionOfEveryApp(t *testing.T) {
 	if alice.passwords != 1 {
 		t.Errorf("to come back, she had to sign in at the OP %d times", alice.passwords)
 	}
-	for name := range copiesWhileSignedIn {
+	for _, name := range copies {
 		w.expectCopies(t, "after the next sign-in", name, false)
 	}
 	w.expectOthersIn(t)
@@ -137,14 +139,13 @@ func (v *visitor) session(t *testing.T, app *runningApp) *network.Cookie {
 	return nil
 }
 
-// copiesWhileSignedIn are the copies of alice's cookies that somebody could have made, and whether
-// they are of use while she is signed in.
-var copiesWhileSignedIn = map[string]bool{
-	"with certificates":                 true,
-	"without certificates":              false,
-	"with certificates of the thief":    false,
-	"made before the sign-in":           false,
-	"made before, and before any other": false,
+// copies are those of alice's cookies that somebody could have made.
+var copies = []string{
+	"with certificates",
+	"without certificates",
+	"with certificates of the thief",
+	"made before the sign-in",
+	"made before, and before any other",
 }
 
 // A watch follows what becomes of alice's session.
@@ -163,12 +164,12 @@ type seenApp struct {
 	passed  []string // copies that passed in vain
 }
 
-// navigate opens the apps in turn.
+// navigate opens the apps in turn, each some times in a row.
 func (w *watch) navigate(t *testing.T) {
 	t.Helper()
 	refused := 0
 	for i := range navigations {
-		if app := w.site.apps[i%len(w.site.apps)]; !w.alice.isIn(t, app) {
+		if app := w.site.apps[i/5%len(w.site.apps)]; !w.alice.isIn(t, app) {
 			refused++
 			t.Errorf("navigation %d: %s does not know her: %s", i, app.name, w.alice.page.describe())
 		}
@@ -238,7 +239,7 @@ func (w *watch) expectCopies(t *testing.T, when, name string, want bool) {
 		if got != want {
 			t.Errorf("%s, %s: a copy %s is let in: %t", when, app.name, name, got)
 		}
-		if got && !want {
+		if got && !want && !slices.Contains(seen.passed, name) {
 			seen.passed = append(seen.passed, name)
 		}
 	}

@@ -80,6 +80,9 @@ const appCaddyfile = `
 %[1]s {
 	bind %[2]s
 	import common
+	oidc_guard {
+		%[3]s
+	}
 	%[4]s
 }
 `

@@ -48,12 +48,30 @@ func (b *surfer) open(address string) (visited, error) { return b.openUntil(addr
 // there. Its Request is the one before.
 func (b *surfer) openUntil(address string, stop func(*http.Request) bool) (visited, error) {
 	next, err := http.NewRequest(http.MethodGet, address, nil)
-	var last visited
+	if err != nil {
+		return visited{}, err
+	}
+	return b.follow(next, stop)
+}
+
+// goOn goes on from a page that waited for the user.
+func (b *surfer) goOn(page visited) (visited, error) {
+	next, err := b.next(page)
+	if err != nil {
+		return page, err
+	}
+	return b.follow(next, nil)
+}
+
+func (b *surfer) follow(next *http.Request, stop func(*http.Request) bool) (last visited, err error) {
 	for range 25 {
 		if err != nil || next == nil || stop != nil && stop(next) {
 			return last, err
 		}
-		next.Header.Set("Accept", "text/html") // mod_auth_openidc leads no script to the OP
+		// what browsers say of the page of a tab
+		next.Header.Set("Accept", "text/html,*/*;q=0.8")
+		next.Header.Set("Sec-Fetch-Dest", "document")
+		next.Header.Set("Sec-Fetch-Mode", "navigate")
 		last.Response, last.body, err = do(b.http, next)
 		if err != nil {
 			return last, err
@@ -105,6 +123,8 @@ func (b *surfer) postCode(page visited, path string) error {
 		return err
 	}
 	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Sec-Fetch-Dest", "empty")
+	r.Header.Set("Sec-Fetch-Mode", "cors")
 	response, text, err := do(b.http, r)
 	if err == nil && response.StatusCode != http.StatusOK {
 		err = fmt.Errorf("the app answered the code with %s: %s", response.Status, text)
@@ -150,6 +170,18 @@ func (b *surfer) signOut() error {
 		err = fmt.Errorf("the sign-out ends with %s: %.300s", response.Status, body)
 	}
 	return err
+}
+
+// copy returns another surfer, with the same cookies for an app, and none else.
+func (b *surfer) copy(t *testing.T, app *runningApp) *surfer {
+	t.Helper()
+	other := b.site.newSurfer(t, b.user)
+	address, err := url.Parse(app.origin + app.private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.http.Jar.SetCookies(address, b.cookies(t, app))
+	return other
 }
 
 // cookies are those that it would send to an app.
