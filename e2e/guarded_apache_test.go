@@ -20,7 +20,7 @@ const apacheModules = "/usr/lib/apache2/modules"
 func apacheApp(sessionType string) guardedApp {
 	name := "apache-" + sessionType
 	return guardedApp{
-		name: name, callback: "/callback", signIn: "/private", private: "/private", cookie: "mod_auth_openidc_session",
+		name: name, callback: "/private/callback", signIn: "/private", private: "/private", cookie: "mod_auth_openidc_session",
 		start: func(t *testing.T, site, issuer, ca string) string {
 			t.Helper()
 			return "reverse_proxy " + startApache(t, name, sessionType, site, issuer, ca)

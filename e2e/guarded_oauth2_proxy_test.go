@@ -12,14 +12,14 @@ import (
 )
 
 // forwardAuth are the lines of a site, whose app knows nothing of sign-ins: Caddy asks oauth2-proxy
-// before each request, as oauth2-proxy's documentation has it.
+// before each request for its private pages, as oauth2-proxy's documentation has it.
 const forwardAuth = `handle /oauth2/* {
 		reverse_proxy %[1]s {
 			header_up X-Real-IP {remote_host}
 			header_up X-Forwarded-Uri {uri}
 		}
 	}
-	handle {
+	handle /private {
 		forward_auth %[1]s {
 			uri /oauth2/auth
 			header_up X-Real-IP {remote_host}
@@ -30,6 +30,9 @@ const forwardAuth = `handle /oauth2/* {
 			}
 		}
 		reverse_proxy %[2]s
+	}
+	handle {
+		respond "welcome"
 	}`
 
 // oauth2ProxyApp is oauth2-proxy behind Caddy's forward_auth, with its session in the cookie.
@@ -63,7 +66,7 @@ func startOAuth2Proxy(t *testing.T, name, site, issuer, ca string) string {
 		"--http-address=unix://"+socket, "--reverse-proxy", "--upstream=static://202", "--set-xauthrequest", "--skip-provider-button",
 		"--provider=oidc", "--oidc-issuer-url="+issuer, "--provider-ca-file="+ca, "--code-challenge-method=S256",
 		"--client-id="+name, "--client-secret="+name+"-secret", "--redirect-url="+site+"/oauth2/callback",
-		"--scope=openid email", "--email-domain=*", "--cookie-secret=a secret of the test of 32 bytes")
+		"--scope=openid", "--oidc-email-claim=sub", "--skip-claims-from-profile-url", "--email-domain=*", "--cookie-secret=a secret of the test of 32 bytes")
 	for deadline := time.Now().Add(waitLimit); ; time.Sleep(20 * time.Millisecond) {
 		connection, err := net.Dial("unix", socket)
 		if err == nil {
