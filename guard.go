@@ -43,7 +43,7 @@ func init() {
 //
 // Placeholder | Description
 // ------------|---------------
-// `{http.oidc_guard.session}` | The ID of the session at the OP, where the request has one that lives.
+// `{http.oidc_guard.session}` | The ID of the session at the OP, if the request has a live one.
 // `{http.oidc_guard.subject}` | The user (sub) that its ID tokens named to the app.
 // `{http.oidc_guard.refused}` | The names of the cookies that were refused, separated by commas.
 //

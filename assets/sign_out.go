@@ -152,7 +152,8 @@ const (
 
 // LoadPages loads the built-in templates, and replaces those that have a file of the same name in
 // a directory: question.html, signed_out.html, signed_in.html, error.html, front_channel.html,
-// ended.html, and layout.html and receipt.html, which the built-in ones share. An empty dir means no directory.
+// ended.html, and layout.html and receipt.html, which the built-in ones share. An empty dir means
+// no directory.
 //
 // Templates are Go's html/template. They get the fields of [View], and Heading, Message, SignOut,
 // Stay, BackTo and Receipt; for front_channel.html, see [Pages.FrontChannel]. LoadPages renders

@@ -89,16 +89,20 @@ func (v *visitor) lookAround(t *testing.T, app *runningApp) {
 func (v *visitor) signIn(t *testing.T, app *runningApp) {
 	t.Helper()
 	v.page.navigate(t, app.origin+app.signIn)
-	back := fmt.Sprintf("location.origin === %q && location.pathname !== %q && document.readyState === 'complete'", app.origin, app.callback)
-	v.page.waitFor(t, "document.querySelector('button[name=user]') !== null || "+back)
+	v.page.waitFor(t, "document.querySelector('button[name=user]') !== null || "+back(app))
 	if eval[bool](t, v.page, "location.origin === '"+v.site.issuer+"'") {
 		v.passwords++
 		clickUser(t, v.page, v.user)
-		v.page.waitFor(t, back)
+		v.page.waitFor(t, back(app))
 	}
 	if !v.isIn(t, app) {
 		t.Fatalf("%s is not signed in to %s: %s", v.user, app.name, v.page.describe())
 	}
+}
+
+// back is a condition of pages: the app has taken the authorization response.
+func back(app *runningApp) string {
+	return fmt.Sprintf("location.origin === %q && location.pathname !== %q && document.readyState === 'complete'", app.origin, app.callback)
 }
 
 // isIn opens the private page of an app and reports whether it is shown to the user.

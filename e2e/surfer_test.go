@@ -165,9 +165,9 @@ func (b *surfer) signOut() error {
 	if err != nil {
 		return err
 	}
-	response, body, err := do(b.http, r)
-	if err == nil && !strings.Contains(body, "You are signed out") {
-		err = fmt.Errorf("the sign-out ends with %s: %.300s", response.Status, body)
+	page, err = b.follow(r, nil)
+	if err == nil && !strings.Contains(page.body, "You are signed out") {
+		err = fmt.Errorf("the sign-out ends with %s: %.300s", page.Status, page.body)
 	}
 	return err
 }

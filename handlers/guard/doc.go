@@ -9,7 +9,7 @@
 //   - request.go judges the cookies of a request; refusal.go takes refused ones off it, or answers;
 //   - sign_in.go finds out whether a response signs the user in, and to which session;
 //   - response.go sets the certificates; set_cookie.go reads the app's Set-Cookie lines;
-//   - names.go knows which cookies of a site are session cookies;
+//   - names.go knows which cookies of a site are session cookies, cookie_name.go what names say;
 //   - sessions.go remembers which sessions live, until they end; streams.go closes streams then.
 //
 // Start reading at [Guard.Serve].

@@ -123,19 +123,6 @@ func ValidateAdopt(adopt time.Duration) error {
 	return nil
 }
 
-// Facts are what is known of a request.
-type Facts struct {
-	guard *Guard
-	host  string
-	ref   registry.Ref
-
-	// Session is the ID of the session, in unpadded base64url; empty: the request has none that
-	// lives.
-	Session string
-	// Refused are the names of the cookies that were refused, separated by commas.
-	Refused string
-}
-
 // Serve passes a request on without the cookies that are refused, and sets certificates beside the
 // cookies in the response.
 func (g *Guard) Serve(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,7 +98,10 @@ func (g *Guard) refresh(s *site, r *http.Request) {
 	if err == nil || loaded != 0 {
 		s.loaded.Store(now) // what is known is kept
 	}
-	names := maps.Clone(*s.names.Load())
+	if err != nil {
+		return
+	}
+	names := *g.configured()
 	for _, n := range recorded {
 		names[n.Name] = name{certificateName(n.Name), n.Since.Time(), n.Derived}
 	}
@@ -118,7 +120,8 @@ func (g *Guard) learn(s *site, r *http.Request, cookie string, derived bool) {
 	if found && !known.since.IsZero() && (derived || !known.derived) {
 		return
 	}
-	s.mu.Lock()
+	s.mu.Lock() // for as long as it takes: names that are read again meanwhile would lack it
+	defer s.mu.Unlock()
 	names := maps.Clone(*s.names.Load())
 	if !found || known.since.IsZero() {
 		known = name{certificateName(cookie), g.env.Now(), derived}
@@ -126,7 +129,6 @@ func (g *Guard) learn(s *site, r *http.Request, cookie string, derived bool) {
 	known.derived = derived
 	names[cookie] = known
 	s.names.Store(&names)
-	s.mu.Unlock()
 	err := g.env.Registry.AddCookieName(handlers.RecordingContext(r), s.host,
 		registry.CookieName{Name: cookie, Derived: derived})
 	if err != nil {
@@ -138,50 +140,3 @@ func (g *Guard) learn(s *site, r *http.Request, cookie string, derived bool) {
 
 // ignores reports whether a cookie is configured to be no session cookie.
 func (g *Guard) ignores(cookie string) bool { return slices.Contains(g.IgnoreCookies, cookie) }
-
-// hostOf returns the host name of a Host header, as cookies know it. It allocates nothing for names
-// in lower case.
-func hostOf(host string) string {
-	colon, bracket := strings.LastIndexByte(host, ':'), strings.LastIndexByte(host, ']')
-	if colon > bracket {
-		host = host[:colon]
-	}
-	return strings.ToLower(strings.Trim(host, "[]"))
-}
-
-// chunkOf splits the name of a chunk of a cookie that is too long for one: NAME.0, NAME.1, and so
-// on, or NAME_0. ok is false for all other names.
-func chunkOf(cookie string) (base string, first, ok bool) {
-	end := len(cookie)
-	for end > 0 && '0' <= cookie[end-1] && cookie[end-1] <= '9' {
-		end--
-	}
-	digits := cookie[end:]
-	if end < 2 || digits == "" || len(digits) > 2 || cookie[end-1] != '.' && cookie[end-1] != '_' {
-		return "", false, false
-	}
-	return cookie[:end], digits == "0", true
-}
-
-// isLaterChunk reports whether a cookie is a chunk that is worth nothing without the first one,
-// which alone is certified.
-func (p *passage) isLaterChunk(cookie string) bool {
-	base, first, ok := chunkOf(cookie)
-	if !ok || first {
-		return false
-	}
-	if _, found := p.site.find(base + "0"); found {
-		return true
-	}
-	for i := range p.cookies {
-		if p.cookies[i].name == base+"0" {
-			return true
-		}
-	}
-	for i := range p.set {
-		if p.set[i].name == base+"0" {
-			return true
-		}
-	}
-	return false
-}

@@ -2,8 +2,6 @@ package guard
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"net/http"
 	"strings"
@@ -11,9 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
-	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -45,6 +41,7 @@ type passage struct {
 	serial       sessionstate.Serial
 
 	attempts []*attempt
+	decided  bool // the header of the response was final
 	set      []setCookie
 	cancel   context.CancelFunc // of the request; nil: no stream would be closed
 	stream   *stream
@@ -104,7 +101,11 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 	p.shorten()
 	p.readSignIn()
 	p.mayStream()
-	return exchange.Observe(w, p.request, next, p.decides)
+	err := exchange.Observe(w, p.request, next, p.decides)
+	if err == nil && !p.decided { // net/http sends the header when nobody has written anything
+		p.decide(http.StatusOK, w.Header())
+	}
+	return err
 }
 
 // readCookies reads the request's cookies. ok is false when there are too many.
@@ -132,19 +133,7 @@ func (p *passage) judge(c *presented) {
 		return
 	}
 	c.known = true
-	for tried, i := 0, 0; i < len(p.certificates) && tried < maxFits; i++ {
-		certificate := &p.certificates[i]
-		if !isCertificateOf(certificate.name, c.name) {
-			continue
-		}
-		tried++
-		if p.open(certificate) && certificate.IsFor(c.name, c.value, p.site.host) {
-			p.judgeCertificate(certificate)
-			if c.by == nil || certificate.verdict > c.verdict {
-				c.by, c.verdict = certificate, certificate.verdict
-			}
-		}
-	}
+	p.tryCertificates(c)
 	switch {
 	case c.by == nil && p.keyless:
 		c.verdict = unknown
@@ -154,6 +143,25 @@ func (p *passage) judge(c *presented) {
 		p.session = c.by.Session
 	case c.verdict == unbound && p.serial == sessionstate.Serial{}:
 		p.serial = c.by.Serial
+	}
+}
+
+// tryCertificates finds the best of the certificates that fit a cookie.
+func (p *passage) tryCertificates(c *presented) {
+	tried := 0
+	for i := range p.certificates {
+		certificate := &p.certificates[i]
+		if tried == maxFits || !isCertificateOf(certificate.name, c.name) {
+			continue
+		}
+		tried++
+		if !p.open(certificate) || !certificate.IsFor(c.name, c.value, p.site.host) {
+			continue
+		}
+		p.judgeCertificate(certificate)
+		if c.by == nil || certificate.verdict > c.verdict {
+			c.by, c.verdict = certificate, certificate.verdict
+		}
 	}
 }
 
@@ -274,84 +282,4 @@ func (p *passage) reset() {
 		decides: p.decides, cookies: p.cookies[:0], certificates: p.certificates[:0],
 		refused: p.refused[:0], set: p.set[:0],
 	}
-}
-
-// expose makes what is known of the request available to the handlers behind.
-func (p *passage) expose() {
-	if p.Expose == nil || p.session.IsZero() && len(p.refused) == 0 {
-		return
-	}
-	facts := &Facts{guard: p.Guard, host: p.site.host, ref: registry.Ref{Session: p.session}}
-	if !p.session.IsZero() {
-		facts.Session = p.session.String()
-	}
-	var names []string
-	for _, i := range p.refused {
-		names = append(names, p.cookies[i].name)
-	}
-	facts.Refused = strings.Join(names, ",")
-	p.Expose(p.request, facts)
-}
-
-// Subject returns the End-User (sub) that the session's ID tokens named for the app of this site,
-// else for the first of its clients; empty: it is not known.
-func (f *Facts) Subject(ctx context.Context) string {
-	if f.Session == "" {
-		return ""
-	}
-	_, session, err := f.guard.env.Registry.Resolve(ctx, f.ref)
-	if err != nil || session == nil {
-		return ""
-	}
-	for _, client := range session.Clients {
-		for _, origin := range client.Origins {
-			if n := len(client.Subjects); n > 0 && hostOf(authorityOf(origin)) == f.host {
-				return client.Subjects[n-1].Sub
-			}
-		}
-	}
-	return handlers.UserOf(session)
-}
-
-const certificatePrefix = "oidc_guard_"
-
-// cutPrefix cuts the prefix off a cookie's name that binds it to an origin (RFC 6265bis, section
-// 4.1.3). Browsers compare it without regard to case.
-func cutPrefix(name string) (prefix, rest string) {
-	for _, prefix := range [...]string{"__Host-", "__Secure-"} {
-		if len(name) > len(prefix) && strings.EqualFold(name[:len(prefix)], prefix) {
-			return prefix, name[len(prefix):]
-		}
-	}
-	return "", name
-}
-
-// certificateHash is what the name of a cookie's certificate ends with.
-func certificateHash(name string) (out [8]byte) {
-	sum := sha256.Sum256([]byte(name))
-	hex.Encode(out[:], sum[:4])
-	return out
-}
-
-// certificateName returns the name of a cookie's certificate: not one that begins like the
-// cookie's, since Auth.js takes all those for its own.
-func certificateName(name string) string {
-	prefix, _ := cutPrefix(name)
-	hash := certificateHash(name)
-	return prefix + certificatePrefix + string(hash[:])
-}
-
-// isCertificateName reports whether a cookie is a certificate, by its name.
-func isCertificateName(name string) bool {
-	_, rest := cutPrefix(name)
-	return len(rest) == len(certificatePrefix)+8 && strings.HasPrefix(rest, certificatePrefix)
-}
-
-// isCertificateOf reports whether a certificate is that of a cookie, by their names. It allocates
-// nothing.
-func isCertificateOf(certificate, name string) bool {
-	prefix, _ := cutPrefix(name)
-	has, rest := cutPrefix(certificate)
-	hash := certificateHash(name)
-	return prefix == has && rest[len(certificatePrefix):] == string(hash[:])
 }

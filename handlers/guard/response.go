@@ -17,6 +17,7 @@ const keptFor = 400 * 24 * 60 * 60
 
 // decide sets the certificates of a response, once its status and header are final.
 func (p *passage) decide(status int, header http.Header) *exchange.Hold {
+	p.decided = true
 	p.readSetCookies(header)
 	signedIn := p.bind(status)
 	for i := range p.set {
@@ -172,7 +173,8 @@ func (p *passage) forbidCaching(header http.Header) {
 	if p.session.IsZero() || header.Get("Cache-Control") != "" || header.Get("Expires") != "" {
 		return
 	}
-	if mediaType, _, _ := mime.ParseMediaType(header.Get("Content-Type")); mediaType == "text/html" {
+	mediaType, _, _ := mime.ParseMediaType(header.Get("Content-Type"))
+	if mediaType == "text/html" {
 		header.Set("Cache-Control", "private, no-cache")
 	}
 }

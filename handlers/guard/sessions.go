@@ -36,7 +36,8 @@ type liveSession struct {
 
 func newSessions(r *registry.Registry, now func() time.Time) *sessions {
 	s := &sessions{registry: r, now: now, streams: make(map[registry.Place]map[*stream]struct{})}
-	s.live, _ = simplelru.NewLRU[registry.Place, []liveSession](maxLive, nil) // fails for no size alone
+	// fails for no size alone
+	s.live, _ = simplelru.NewLRU[registry.Place, []liveSession](maxLive, nil)
 	s.unwatch = r.Watch(s.heard)
 	return s
 }

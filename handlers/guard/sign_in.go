@@ -14,6 +14,7 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/exchange"
+	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -30,6 +31,7 @@ type attempt struct {
 	issuer   string
 	response sessionstate.ResponseID
 	session  sessionstate.SessionID // of an ID token, which needs not be redeemed
+	unknown  error                  // why it is not known whether there is such a response
 	several  bool                   // another request carries the same at the same time
 }
 
@@ -94,15 +96,12 @@ func (p *passage) readSignIn() {
 func (p *passage) attempt(issuer string, of proof) {
 	response, found, err := p.env.Registry.Response(
 		handlers.RecordingContext(p.request), issuer, of.id)
-	if err != nil {
-		handlers.LogUnrecorded(p.env.Logger, "a sign-in at an app may stay without guard", err)
+	a := &attempt{issuer: issuer, response: of.id, unknown: err}
+	switch {
+	case err != nil:
+	case !found || !p.isSite(response.Origin) || !of.isIDToken && response.Redeemed != 0:
 		return
-	}
-	if !found || !p.isSite(response.Origin) || !of.isIDToken && response.Redeemed != 0 {
-		return
-	}
-	a := &attempt{issuer: issuer, response: of.id}
-	if of.isIDToken {
+	case of.isIDToken:
 		a.session = response.Session
 	}
 	p.Guard.attempts.begin(a)
@@ -203,21 +202,21 @@ func (p *passage) bind(status int) (session sessionstate.SessionID) {
 // redeemed returns the session of an attempt that has succeeded; zero: it has not.
 func (p *passage) redeemed(a *attempt, status int) sessionstate.SessionID {
 	setsCookie := status < http.StatusBadRequest && p.setsSession()
-	if !a.session.IsZero() {
-		if setsCookie {
-			return a.session
-		}
-		return sessionstate.SessionID{}
+	var response *registry.Response
+	found, err := false, a.unknown
+	if err == nil && a.session.IsZero() {
+		response, found, err = p.env.Registry.Response(
+			handlers.RecordingContext(p.request), a.issuer, a.response)
 	}
-	response, found, err := p.env.Registry.Response(
-		handlers.RecordingContext(p.request), a.issuer, a.response)
 	switch {
-	case err != nil:
+	case err != nil && setsCookie:
 		handlers.LogUnrecorded(p.env.Logger, "a sign-in at an app stays without guard", err)
 	case found && response.Redeemed != 0:
 		p.noteRedeemed(true)
 		return response.Session
-	case setsCookie:
+	case setsCookie && !a.session.IsZero():
+		return a.session
+	case setsCookie && err == nil:
 		p.noteRedeemed(false)
 	}
 	return sessionstate.SessionID{}
@@ -269,7 +268,7 @@ func (p *passage) bindSerials(session sessionstate.SessionID) {
 			serials, c.by.Serial, string(session[:]), until)
 		if err != nil {
 			handlers.LogUnrecorded(p.env.Logger,
-				"copies of an app's cookies that were made before a sign-in stay without guard", err)
+				"copies of cookies that were made before a sign-in stay without guard", err)
 			return
 		}
 	}
