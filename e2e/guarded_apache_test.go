@@ -21,6 +21,7 @@ func apacheApp(sessionType string) guardedApp {
 	name := "apache-" + sessionType
 	return guardedApp{
 		name: name, callback: "/private/callback", signIn: "/private", private: "/private", cookie: "mod_auth_openidc_session",
+		lacks: lacksApache,
 		start: func(t *testing.T, site, issuer, ca string) string {
 			t.Helper()
 			return "reverse_proxy " + startApache(t, name, sessionType, site, issuer, ca)
@@ -28,12 +29,20 @@ func apacheApp(sessionType string) guardedApp {
 	}
 }
 
+var apachePrograms = []string{"apache2", "/usr/sbin/apache2"}
+
+func lacksApache() error {
+	_, err := findProgram(apachePrograms...)
+	if err == nil {
+		_, err = os.Stat(filepath.Join(apacheModules, "mod_auth_openidc.so"))
+	}
+	return err
+}
+
 // startApache starts Apache and returns the address that it listens on.
 func startApache(t *testing.T, name, sessionType, site, issuer, ca string) string {
 	t.Helper()
-	program := needProgram(t, "apache2", "/usr/sbin/apache2")
-	_, err := os.Stat(filepath.Join(apacheModules, "mod_auth_openidc.so"))
-	need(t, "mod_auth_openidc", err)
+	program := needProgram(t, apachePrograms...)
 	config, err := filepath.Abs("testdata/apps/apache/apache2.conf")
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 )
@@ -12,5 +13,8 @@ const installedApps = ".apps"
 func installApp(name string) error {
 	cmd := exec.Command("bash", "testdata/apps/install", name)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	return cmd.Run()
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("testdata/apps/install %s: %w", name, err)
+	}
+	return nil
 }

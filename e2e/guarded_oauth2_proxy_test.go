@@ -39,6 +39,7 @@ const forwardAuth = `handle /oauth2/* {
 func oauth2ProxyApp() guardedApp {
 	return guardedApp{
 		name: "oauth2-proxy", callback: "/oauth2/callback", signIn: "/private", private: "/private", cookie: "_oauth2_proxy",
+		lacks: installOAuth2Proxy,
 		start: func(t *testing.T, site, issuer, ca string) string {
 			t.Helper()
 			app := serveOP(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -55,8 +56,6 @@ var installOAuth2Proxy = sync.OnceValue(func() error { return installApp("oauth2
 // startOAuth2Proxy starts oauth2-proxy and returns the address that it listens on.
 func startOAuth2Proxy(t *testing.T, name, site, issuer, ca string) string {
 	t.Helper()
-	needProgram(t, "go")
-	need(t, "oauth2-proxy", installOAuth2Proxy())
 	program, err := filepath.Abs(filepath.Join(installedApps, "oauth2-proxy"))
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 func flaskApp() guardedApp {
 	return guardedApp{
 		name: "flask", callback: "/callback", signIn: "/login", private: "/private", cookie: "session",
+		lacks: installPython,
 		start: func(t *testing.T, site, issuer, ca string) string {
 			t.Helper()
 			return "reverse_proxy " + startPython(t, ca, "flask_app.py", issuer, site, "flask")
@@ -22,6 +23,7 @@ func flaskApp() guardedApp {
 func djangoApp() guardedApp {
 	return guardedApp{
 		name: "django", callback: "/oidc/callback/", signIn: "/oidc/authenticate/", private: "/private", cookie: "sessionid",
+		lacks: installPython,
 		start: func(t *testing.T, site, issuer, ca string) string {
 			t.Helper()
 			return "reverse_proxy " + startPython(t, ca, "django_app.py", issuer, site, "django", t.TempDir())
@@ -35,8 +37,6 @@ var installPython = sync.OnceValue(func() error { return installApp("python") })
 // interface that it listens on, and returns that address.
 func startPython(t *testing.T, ca, script string, args ...string) string {
 	t.Helper()
-	needProgram(t, "python3")
-	need(t, "a package of Python", installPython())
 	python, err := filepath.Abs(filepath.Join(installedApps, "python", "bin", "python"))
 	if err != nil {
 		t.Fatal(err)
