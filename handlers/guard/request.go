@@ -87,7 +87,7 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 	for i := range p.cookies {
 		p.judge(&p.cookies[i])
 	}
-	if p.unknown != nil && !p.AllowUnknown {
+	if !p.AllowUnknown && p.has(unknown) {
 		return p.unavailable(w)
 	}
 	p.refuseAll()
@@ -144,6 +144,16 @@ func (p *passage) judge(c *presented) {
 	case c.verdict == unbound && p.serial == sessionstate.Serial{}:
 		p.serial = c.by.Serial
 	}
+}
+
+// has reports whether a verdict was passed on a cookie of the request.
+func (p *passage) has(v verdict) bool {
+	for i := range p.cookies {
+		if c := &p.cookies[i]; c.known && c.verdict == v {
+			return true
+		}
+	}
+	return false
 }
 
 // tryCertificates finds the best of the certificates that fit a cookie.
