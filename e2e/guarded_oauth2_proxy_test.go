@@ -38,7 +38,7 @@ const forwardAuth = `handle /oauth2/* {
 // oauth2ProxyApp is oauth2-proxy behind Caddy's forward_auth, with its session in the cookie.
 func oauth2ProxyApp() guardedApp {
 	return guardedApp{
-		name: "oauth2-proxy", callback: "/oauth2/callback", signIn: "/private", private: "/private", cookie: "_oauth2_proxy",
+		name: "oauth2-proxy", callback: "/oauth2/callback", signIn: "/oauth2/start?rd=%2Fprivate", private: "/private", cookie: "_oauth2_proxy",
 		lacks: installOAuth2Proxy,
 		start: func(t *testing.T, site, issuer, ca string) string {
 			t.Helper()

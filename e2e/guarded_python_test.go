@@ -23,7 +23,7 @@ func flaskApp() guardedApp {
 func djangoApp() guardedApp {
 	return guardedApp{
 		name: "django", callback: "/oidc/callback/", signIn: "/oidc/authenticate/", private: "/private", cookie: "sessionid",
-		lacks: installPython,
+		userinfo: true, lacks: installPython,
 		start: func(t *testing.T, site, issuer, ca string) string {
 			t.Helper()
 			return "reverse_proxy " + startPython(t, ca, "django_app.py", issuer, site, "django", t.TempDir())

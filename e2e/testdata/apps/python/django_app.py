@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import django
 import requests
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.contrib.auth.decorators import login_required
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
@@ -84,6 +85,9 @@ urlpatterns = [
 
 django.setup()
 call_command('migrate', verbosity=0)
+# Else mozilla-django-oidc creates a user at the first sign-in, and fails at one of two at once.
+for name in ('alice', 'bob'):
+    get_user_model().objects.create_user(name, email=name + '@example.test')
 server = make_server('127.0.0.1', 0, get_wsgi_application(), threaded=True)
 print(server.server_port, flush=True)
 server.serve_forever()
