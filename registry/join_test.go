@@ -204,6 +204,24 @@ func TestCodesThatNobodyRedeems(t *testing.T) {
 			b.j.Sub = "alice"
 			equal(b, "forgotten", b.session(b.join("shop").session).Forgotten, 0)
 		},
+		"a response without a code leaves nothing to redeem": func(b *browser) {
+			first := b.session(b.join("shop").session)
+			b.j.Complete = true
+			p := b.join("shop")
+			equal(b, "forgotten", first.Forgotten, 0)
+			equal(b, "redeemed", b.rec.response(p.response).Redeemed, b.rec.response(p.response).Made)
+			b.j.Session = sessionstate.SessionID{}
+			equal(b, "a session it starts is forgotten", b.session(b.join("shop").session).Forgotten, 0)
+			b.tidy(hour - 1)
+			equal(b, "sessions", len(b.rec.live(b.now)), 2)
+		},
+		"a code beside an ID token is to be redeemed still": func(b *browser) {
+			b.j.Sub = "alice"
+			p := b.join("shop")
+			equal(b, "before", b.rec.response(p.response).Redeemed, 0)
+			b.redeem(p, "alice", "")
+			equal(b, "redeemed", b.rec.response(p.response).Redeemed > b.rec.response(p.response).Made, true)
+		},
 		"a session that was forgotten goes on under its ID when its browser comes back": func(b *browser) {
 			first := b.join("shop")
 			b.tidy(30 * minute)

@@ -179,21 +179,27 @@ func (c changing) apply(
 	})
 	lease(ended, now, now.Add(Lease), newToken())
 	rec.Clock = now
-	change, err = rec.change()
+	change, err = c.fit(rec, max(c.room(len(ended) > 0), len(old)))
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if c.adds && len(change.Value) > MaxRecord {
-		rec.shrink()
-		if change, err = rec.change(); err != nil {
-			return nil, nil, nil, err
-		}
-		if len(change.Value) > max(c.room(len(ended) > 0), len(old)) {
-			return nil, nil, nil, errFull
-		}
-	}
 	change.Notify = len(ended) > 0 || damaged != nil
 	return change, ended, damaged, nil
+}
+
+// fit is the record as a store keeps it. What a sign-in would make too large is made smaller, and
+// fails with errFull if it has more than room bytes even so.
+func (c changing) fit(rec *record, room int) (*Change, error) {
+	change, err := rec.change()
+	if err != nil || !c.adds || len(change.Value) <= MaxRecord {
+		return change, err
+	}
+	rec.shrink()
+	change, err = rec.change()
+	if err == nil && len(change.Value) > room {
+		err = errFull
+	}
+	return change, err
 }
 
 // room is how many bytes the record may have after a sign-in. One by which another user's session

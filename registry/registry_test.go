@@ -219,10 +219,42 @@ func TestRegistry(t *testing.T) {
 			equal(w, "browser's", must(w, sessions, err)[0].ID, s.ID)
 			response, found, err := w.Response(w.Context(), issuer, j.Response)
 			equal(w, "response", must(w, found, err), true)
-			equal(w, "response's", response.Session == s.ID && response.Origin == j.Origin && response.Redeemed != 0, true)
+			equal(w, "response's", response.Session == s.ID && response.Origin == j.Origin && response.Redeemed > response.Made, true)
 			sessions, next, err := w.User(w.Context(), issuer, "alice", "")
 			equal(w, "user's", must(w, sessions, err)[0].ID, s.ID)
 			equal(w, "next", next, "")
+		},
+		"a response without a code is redeemed as soon as it is made": func(w *world) {
+			j := w.aJoin(1)
+			j.Complete = true
+			s := w.join(j)
+			response, found, err := w.Response(w.Context(), issuer, j.Response)
+			equal(w, "response", must(w, found, err), true)
+			equal(w, "response's", response.Session == s.ID && response.Origin == j.Origin && response.Redeemed == response.Made, true)
+			w.clock.Advance(registry.CodeLifetime)
+			w.claims()
+			equal(w, "state ten minutes later", w.state(s), registry.Live)
+		},
+		"a response is not found ten minutes after it was made": func(w *world) {
+			found := func(j registry.Join) bool {
+				w.Helper()
+				_, found, err := w.Response(w.Context(), issuer, j.Response)
+				return must(w, found, err)
+			}
+			code, complete := w.aJoin(1), w.aJoin(2)
+			complete.Complete = true
+			moved := w.aJoin(3)
+			moved.Session, moved.AcrossClients = w.signIn(3, "alice", "1").ID, true
+			for _, j := range []registry.Join{code, complete, moved} {
+				w.join(j)
+			}
+			equal(w, "successor", w.redeem(redeems(moved, "bob", "2")).Predecessor, moved.Session)
+			w.clock.Advance(registry.CodeLifetime - time.Millisecond)
+			equal(w, "before", found(code) && found(complete) && found(moved), true)
+			w.clock.Advance(time.Second)
+			equal(w, "after", found(code) || found(complete) || found(moved), false)
+			w.join(moved) // the OP responds with the code again
+			equal(w, "one that is remembered for longer", found(moved), false)
 		},
 		"what is not found is no error": func(w *world) {
 			_, found, err := w.Response(w.Context(), issuer, responseID(9))
@@ -351,6 +383,23 @@ func TestRegistry(t *testing.T) {
 			j.Session = s.ID
 			equal(w, "session", w.join(j).ID, s.ID)
 		},
+		"whoever watches hears of a damaged record once it is met": func(w *world) {
+			for i, meet := range []func(browser int){
+				func(browser int) { w.end(browser) }, func(int) { w.claims() }, func(browser int) { w.join(w.aJoin(browser)) },
+			} {
+				s := w.signIn(i, "alice", "1")
+				var heard []registry.State
+				cancel := w.Watch(func(place registry.Place) {
+					if place == registry.PlaceOfSession(s.ID) {
+						heard = append(heard, w.state(s))
+					}
+				})
+				w.put(i, []byte("\x01\xff nonsense"))
+				meet(i)
+				cancel()
+				equal(w, fmt.Sprint("heard by ", i), fmt.Sprint(heard), fmt.Sprint([]registry.State{registry.Unknown}))
+			}
+		},
 		"rule 8: what ends is not refused for want of room, nor a user switch": func(w *world) {
 			s := w.signIn(1, "alice", "1")
 			full, clients := false, 0
@@ -381,14 +430,22 @@ func TestRegistry(t *testing.T) {
 		},
 		"codes that a page makes by the thousand leave room for a sign-in": func(w *world) {
 			s := w.signIn(1, "alice", "1")
-			for range 1000 {
-				j := w.aJoin(1)
-				j.Session = s.ID
-				w.join(j)
-			}
-			equal(w, "session", w.signIn(1, "alice", "2") != nil, true)
-			if size := len(w.value(1)); size > registry.MaxRecord {
-				w.Errorf("the record has %d bytes", size)
+			for _, complete := range []bool{false, true} { // those without a code, too
+				for range 1000 {
+					j := w.aJoin(1)
+					j.Session, j.Complete = s.ID, complete
+					w.join(j)
+				}
+				for range 5 {
+					j := w.aJoin(1)
+					j.Session = s.ID
+					joined, err := w.Join(w.Context(), j)
+					equal(w, "full", must(w, joined, err).Full, false)
+					equal(w, "session", w.redeem(redeems(j, "alice", "1")).ID, s.ID)
+				}
+				if size := len(w.value(1)); size > registry.MaxRecord {
+					w.Errorf("the record has %d bytes", size)
+				}
 			}
 		},
 		"rule 10: another server's end is seen at once where the store caches nothing": func(w *world) {
@@ -543,6 +600,10 @@ func TestRegistry(t *testing.T) {
 			equal(w, "read", led(issuer, 2), "truesomewhere")
 			equal(w, "read of another issuer's", led(issuer+"/tenant", 2), "false")
 			equal(w, "another issuer's", once(issuer+"/tenant", 1, ""), "true")
+			s := w.signIn(1, "alice", "1")
+			equal(w, "no issuer's", once("", 1, string(s.ID[:])), "true")
+			equal(w, "no issuer's again", once("", 1, ""), "false"+string(s.ID[:]))
+			equal(w, "no issuer's, read", led("", 1), "true"+string(s.ID[:]))
 			w.clock.Advance(time.Minute)
 			equal(w, "after its time", once(issuer, 1, ""), "true")
 			firsts := make(chan bool, 20)

@@ -58,6 +58,7 @@ type Guard struct {
 	attempts attempts
 	set      handlers.Recent[struct{}] // cookies that sites have set: what could be presented
 	bare     handlers.Recent[sighting] // cookies that were refused without certificate
+	renewed  handlers.Recent[struct{}] // names that were recorded again
 	logged   handlers.Recent[struct{}]
 }
 

@@ -117,7 +117,7 @@ func (s *site) find(cookie string) (known name, found bool) {
 // learn records that a cookie is a session cookie.
 func (g *Guard) learn(s *site, r *http.Request, cookie string, derived bool) {
 	known, found := s.find(cookie)
-	if found && !known.since.IsZero() && (derived || !known.derived) {
+	if found && !known.since.IsZero() && (derived || !known.derived) && !g.mustRenew(s, cookie) {
 		return
 	}
 	s.mu.Lock() // for as long as it takes: names that are read again meanwhile would lack it
@@ -126,7 +126,7 @@ func (g *Guard) learn(s *site, r *http.Request, cookie string, derived bool) {
 	if !found || known.since.IsZero() {
 		known = name{certificateName(cookie), g.env.Now(), derived}
 	}
-	known.derived = derived
+	known.derived = known.derived && derived
 	names[cookie] = known
 	s.names.Store(&names)
 	err := g.env.Registry.AddCookieName(handlers.RecordingContext(r), s.host,
@@ -136,6 +136,13 @@ func (g *Guard) learn(s *site, r *http.Request, cookie string, derived bool) {
 			"copies of it without certificate may pass after a restart",
 			zap.String("host", s.host), zap.String("cookie", cookie), zap.Error(err))
 	}
+}
+
+// mustRenew reports whether a name that is recorded has to be recorded again, since those that are
+// of no use any more are forgotten after a year.
+func (g *Guard) mustRenew(s *site, cookie string) bool {
+	day := g.env.Now().Format(time.DateOnly)
+	return g.renewed.First(handlers.Hash(day + " " + s.host + " " + cookie))
 }
 
 // ignores reports whether a cookie is configured to be no session cookie.

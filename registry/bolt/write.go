@@ -26,7 +26,8 @@ type job struct {
 	edits   []*registry.Edit
 	errs    []error        // of the edits
 	changed []registry.Key // of those that were committed, with Notify
-	done    chan error     // buffered: the caller may have gone
+	err     error          // of the call
+	done    chan struct{}  // closed when all of this is known
 }
 
 // Edit implements [registry.Store]. A call of many edits takes several commits, between which it
@@ -65,7 +66,7 @@ func (s *Store) edit(ctx context.Context, edits []*registry.Edit) error {
 	if err := s.usable(ctx); err != nil {
 		return err
 	}
-	j := &job{ctx: ctx, edits: edits, errs: make([]error, len(edits)), done: make(chan error, 1)}
+	j := &job{ctx: ctx, edits: edits, errs: make([]error, len(edits)), done: make(chan struct{})}
 	select {
 	case s.jobs <- j:
 	case <-ctx.Done():
@@ -76,12 +77,12 @@ func (s *Store) edit(ctx context.Context, edits []*registry.Edit) error {
 		return unavailable(errBroken)
 	}
 	select {
-	case err := <-j.done:
+	case <-j.done:
 		for i, edit := range edits {
 			edit.Err = j.errs[i]
 		}
 		s.tell(j)
-		return err
+		return j.err
 	case <-ctx.Done():
 		go s.tellLater(j)
 		return unavailable(ctx.Err())
@@ -158,14 +159,13 @@ func (s *Store) commit(batch []*job) {
 		return nil
 	})
 	for _, j := range batch {
+		j.err = err
 		if err != nil {
 			j.changed = nil
+		} else if err := j.ctx.Err(); err != nil {
+			j.err = unavailable(err)
 		}
-		if jobErr := j.ctx.Err(); err == nil && jobErr != nil {
-			j.done <- unavailable(jobErr)
-			continue
-		}
-		j.done <- err
+		close(j.done)
 	}
 }
 

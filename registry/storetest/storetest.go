@@ -58,6 +58,8 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) registry.Store) {
 		"what has expired by the thousand delays nothing":        testCrowd,
 		"records that owe are listed in their order":             testOwing,
 		"whoever watches hears of changes with Notify":           testWatch,
+		"whoever watches and hangs delays no other record":       testHangingListener,
+		"whoever watches hears of it though the caller has gone": testGoneCaller,
 		"simultaneous changes of one record all count":           testSimultaneous,
 		"simultaneous sign-ins by two registries all succeed":    testSignIns,
 		"a closed store answers with an error":                   testClosed,
@@ -357,6 +359,54 @@ func testWatch(t *testing.T, store registry.Store, clock *Clock) {
 	case key := <-heard:
 		t.Errorf("heard of %q", key)
 	default:
+	}
+}
+
+func testHangingListener(t *testing.T, store registry.Store, clock *Clock) {
+	hangs, free := make(chan struct{}), make(chan struct{})
+	defer store.Watch(func(key registry.Key) {
+		if key == "b1" {
+			close(hangs)
+			<-free
+		}
+	}, func() {})()
+	change := registry.Change{Value: []byte("x"), Expires: clock.Now().Add(time.Hour), Notify: true}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := store.Edit(ctx, &registry.Edit{Key: "b1", Rule: set(change)}); err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case <-hangs:
+		if err := store.Edit(ctx, &registry.Edit{Key: "b2", Rule: set(change)}); err != nil {
+			t.Errorf("another record: %v", err)
+		}
+	case <-ctx.Done():
+		t.Error("nothing was heard")
+	}
+	close(free)
+	all.Wait()
+}
+
+// testGoneCaller has a call end while its change is made.
+func testGoneCaller(t *testing.T, store registry.Store, clock *Clock) {
+	heard := make(chan registry.Key, 1)
+	defer store.Watch(func(key registry.Key) { heard <- key }, func() {})()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	change := registry.Change{Value: []byte("x"), Expires: clock.Now().Add(time.Hour), Notify: true}
+	_ = store.Edit(ctx, &registry.Edit{Key: "b1", Rule: func([]byte) (*registry.Change, error) {
+		cancel()
+		return &change, nil
+	}})
+	select {
+	case <-heard:
+		expect(t, store, "b1", "x")
+	case <-time.After(10 * time.Second):
+		expect(t, store, "b1", "none") // a store may give it up
 	}
 }
 
