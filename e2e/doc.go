@@ -9,6 +9,9 @@
 //
 // They need Chromium, and Node.js with npm. Without these they skip and say why, but fail where
 // the environment variable CI is set. CHROMIUM names a browser other than the one found on PATH.
+// The guard's tests run apps that are not ours as well, without those that lack Python 3.10, or
+// Debian's apache2-bin and libapache2-mod-auth-openidc; testdata/apps/install installs the rest
+// into .apps.
 // Results are cached over changes of the demo and the document alone: -count=1 runs the tests
 // again.
 package e2e

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,28 +97,29 @@ func (b *surfer) callback(t *testing.T, app *runningApp) string {
 	return page.Header.Get("Location")
 }
 
-// userSwitch has alice sign in to each app, and bob in place of her at one. An app that keeps what it
+// userSwitch has alice sign in to some apps, and bob in place of her at one. An app that keeps what it
 // needs for the sign-in in its session loses that with hers, so that he has to begin once more.
 func userSwitch(t *testing.T, s *guardedSite) {
 	other := s.newSignedIn(t, "alice", s.apps...)
-	for _, at := range s.apps {
-		b := s.newSignedIn(t, "alice", s.apps...)
+	for i, at := range s.apps {
+		apps := slices.Concat(s.apps[i:], s.apps[:i])[:min(4, len(s.apps))] // each with each takes minutes
+		b := s.newSignedIn(t, "alice", apps...)
 		authorization := b.authorization(t, at)
+		if authorization == "" {
+			t.Logf("%s asks nobody to sign in who is signed in", at.name)
+			continue
+		}
 		b.user = "bob"
 		if _, err := b.open(authorization + "&prompt=login"); err != nil {
 			t.Log(err)
 		}
-		for _, app := range s.apps {
-			if app != at {
-				b.expectOut(t, "after the switch at "+at.name, app)
-			}
-		}
+		b.expectOut(t, "after the switch at "+at.name, apps[1:]...)
 		page, err := b.private(at)
 		if shows(page, "alice") || err != nil {
 			t.Errorf("after the switch %s still shows alice (%v)", at.name, err)
 		}
 		t.Logf("%s shows bob at once: %t", at.name, shows(page, "bob"))
-		for _, app := range s.apps {
+		for _, app := range apps {
 			if err := b.signIn(app); err != nil {
 				t.Error(err)
 			}
@@ -272,7 +274,8 @@ func callbackTwice(t *testing.T, s *guardedSite) {
 				in++
 			}
 		}
-		if in == 0 {
+		// The OP withdraws the access token of a code that comes twice, which may be before it is used.
+		if in == 0 && !app.userinfo {
 			t.Errorf("%s: neither is signed in", app.name)
 		}
 		t.Logf("%s: %d of 2 are signed in", app.name, in)

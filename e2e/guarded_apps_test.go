@@ -13,6 +13,11 @@ func guardedApps() []guardedApp {
 		singlePageApp(),
 		scsApp(),
 		gorillaApp(),
+		apacheApp("server-cache"),
+		apacheApp("client-cookie"),
+		flaskApp(),
+		djangoApp(),
+		oauth2ProxyApp(),
 	}
 }
 
