@@ -9,7 +9,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/guard"
 )
 
@@ -36,7 +35,7 @@ func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"close_streams":   g.unmarshalCloseStreams,
 		"clear_site_data": onOff(&g.ClearSiteData),
 		"on_store_error":  scalar(&g.OnStoreError, atStart(validateStoreError)),
-		"issuer":          list(&g.Issuers, allAtStart(handlers.ValidateIssuers)),
+		"issuer":          list(&g.Issuers, allAtStart(validateOPs)),
 	}.parse(d, "oidc_guard", nil)
 }
 

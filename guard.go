@@ -173,10 +173,8 @@ func (g *Guard) provisioned(app *App) *guard.Guard {
 
 // Validate checks what Provision resolved.
 func (g *Guard) Validate() error {
-	if len(g.Issuers) > 0 {
-		if err := handlers.ValidateIssuers(g.Issuers...); err != nil {
-			return err
-		}
+	if err := validateOPs(g.Issuers...); err != nil {
+		return err
 	}
 	if err := validateStoreError(g.OnStoreError); g.OnStoreError != "" && err != nil {
 		return err

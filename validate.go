@@ -82,6 +82,19 @@ func validateStoreError(value string) error {
 	return nil
 }
 
+// validateOPs checks issuers of several OPs, which need not have one origin.
+func validateOPs(issuers ...string) error {
+	for i, issuer := range issuers {
+		if err := handlers.ValidateIssuers(issuer); err != nil {
+			return err
+		}
+		if slices.Contains(issuers[:i], issuer) {
+			return fmt.Errorf("issuer %q is given twice", issuer)
+		}
+	}
+	return nil
+}
+
 func validateFrontChannelTimeout(value caddy.Duration) error {
 	if timeout := time.Duration(value); timeout < 0 || timeout > maxFrontChannelTimeout {
 		return fmt.Errorf(

@@ -33,6 +33,16 @@ func newBrowser(transport http.RoundTripper) *browser {
 	return b
 }
 
+// response returns the parameters of the authorization response that passed last.
+func (b *browser) response() (values url.Values) {
+	for _, u := range b.urls {
+		if u.Path == "/callback" {
+			values = u.Query()
+		}
+	}
+	return values
+}
+
 // page is where a navigation ended.
 type page struct {
 	url    *url.URL

@@ -79,7 +79,7 @@ func (c *checker) signOutEverywhere(ctx context.Context) error {
 }
 
 func (c *checker) silentLoginRequired(ctx context.Context) error {
-	response, _, err := c.silentLogin(ctx, c.demo.wiki, c.wiki)
+	response, _, err := c.silentLogin(ctx)
 	if err != nil {
 		return err
 	}

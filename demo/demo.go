@@ -79,6 +79,7 @@ func (d *demo) start(ctx context.Context, caddyfile string, listen []string) err
 		"OP_ADDRESS": d.issuer, "OP_ISSUER": d.issuer, "OP_LOGIN_COOKIE": ssoCookie, "OP_UPSTREAM": upstreams[0].Addr().String(),
 		"SHOP_ADDRESS": d.shop, "SHOP_UPSTREAM": upstreams[1].Addr().String(),
 		"WIKI_ADDRESS": d.wiki, "WIKI_UPSTREAM": upstreams[2].Addr().String(),
+		"APP_ADOPT": "0", // nobody has signed in anywhere before
 	})
 	if err != nil {
 		closeAll(upstreams[1:])
@@ -101,6 +102,7 @@ func (d *demo) startApps(ctx context.Context, apps []*opClient, upstreams []net.
 			closeAll(upstreams[i:])
 			return err
 		}
+		rp.unmodified = app.id == "wiki"
 		d.apps = append(d.apps, rp)
 		d.serve(upstreams[i], rp.handler())
 	}

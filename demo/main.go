@@ -1,6 +1,6 @@
 // Command demo shows OpenID Connect Session Management 1.0 and RP-Initiated Logout 1.0 with an
-// ordinary OpenID Provider (OP) behind Caddy: two apps notice, live, that their user signed out at
-// the OP.
+// ordinary OpenID Provider (OP) behind Caddy: an app notices, live, that its user signed out at the
+// OP. Another one that has no logout at all has its user signed out by Caddy.
 //
 //	go run -C demo .              start it; then open what it prints
 //	go run -C demo . -check       try all of it without a browser; exit status 0 if all is well
@@ -64,12 +64,14 @@ Two apps and an OpenID Provider (OP) are running behind Caddy. Use Firefox, Chro
      Choose "Sign in", then "I am alice".
   2. Open the wiki          %[2]s
      in another tab. Choose "Sign in": the OP knows you, and does not ask again.
-     Both pages now say every two seconds: still signed in at the OP.
+     The shop's page now says every two seconds: still signed in at the OP. The wiki has no logout of
+     any kind, and watches nothing.
   3. Open the OP            %[3]s
      in a third tab, and choose "Sign out at the OP". The OP only deletes its login cookie.
-  4. Look at the shop and the wiki: both say "Signed out", and nobody reloaded them.
-  5. Sign in at both again, and choose "Sign out everywhere" at the shop: Caddy ends the OP's session,
-     brings you back to the shop, and the wiki notices.
+  4. Look at the shop: it says "Signed out", and nobody reloaded it. Reload the wiki: signed out, too.
+     Its own session goes on, but Caddy refuses its cookie (oidc_guard), and every copy of it.
+  5. Sign in at both again, and choose "Sign out everywhere" at the shop: Caddy ends the OP's session
+     and brings you back to the shop. Reload the wiki.
 
 Then sign in again, and choose "Sign in as somebody else" at the wiki, as bob: within a minute
 the shop notices that, too.

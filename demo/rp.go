@@ -19,6 +19,8 @@ type relyingParty struct {
 	name   string // "shop"
 	origin string // scheme, host and port as browsers have it
 	links  []link // to the other app and the OP
+	// it has no logout: its page does not watch the OP, and nobody notifies it
+	unmodified bool
 
 	oauth2             oauth2.Config
 	verifier           *oidc.IDTokenVerifier
@@ -93,6 +95,9 @@ func (rp *relyingParty) handler() http.Handler {
 	mux.HandleFunc("GET /login", rp.login)
 	mux.HandleFunc("GET /callback", rp.callback)
 	mux.HandleFunc("GET /style.css", serveStyle)
+	if rp.unmodified {
+		return mux
+	}
 	mux.HandleFunc("GET /rp_iframe.js", serveRPIframeScript)
 	mux.HandleFunc("GET /rp_page.js", serveRPPageScript)
 	own := http.NewCrossOriginProtection()
@@ -111,13 +116,16 @@ type watchConfig struct {
 	SilentLogin        string `json:"silent_login"`
 }
 
-// page shows who is signed in, and has the script that watches whether this is still so at the OP.
+// page shows who is signed in. That of an app with a logout has the script that watches whether
+// this is still so at the OP.
 func (rp *relyingParty) page(w http.ResponseWriter, r *http.Request) {
 	session, _ := rp.session(r)
 	writePage(w, "rp.html", rp.pagePolicy(), map[string]any{
 		"Name":  strings.ToUpper(rp.name[:1]) + rp.name[1:],
 		"User":  session.user,
 		"Links": rp.links,
+
+		"Unmodified": rp.unmodified,
 		"Watch": watchConfig{
 			ClientID:           rp.oauth2.ClientID,
 			SessionState:       session.sessionState,
@@ -130,6 +138,9 @@ func (rp *relyingParty) page(w http.ResponseWriter, r *http.Request) {
 // pagePolicy is the CSP of the app's page: its own script, and two frames: the OP iframe, and the
 // prompt=none one, which goes from the app to the OP and back.
 func (rp *relyingParty) pagePolicy() string {
+	if rp.unmodified {
+		return "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+	}
 	frames := "'self'"
 	if u, err := url.Parse(rp.checkSessionIframe); err == nil && u.Host != "" {
 		frames += " " + u.Scheme + "://" + u.Host

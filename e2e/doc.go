@@ -1,8 +1,9 @@
 // Package e2e holds the browser tests of the plugin: Chromium over https with several registrable
 // domains, real OpenID Providers behind Caddy (npm oidc-provider, the example of zitadel/oidc, and
 // a scripted one that is awkward on purpose), a real relying party library (npm oidc-client-ts) in
-// the pages, and the demo. What the OPs, places and browsers come to is in docs/compatibility.md:
-// the tests print its tables, fail where it says something else, and write it with
+// the pages, unmodified apps behind the guard (guarded_apps_test.go), and the demo. What the OPs,
+// places and browsers come to is in docs/compatibility.md: the tests print its tables, fail where
+// it says something else, and write it with
 //
 //	go test -run 'TestCompatibility|TestResponseModes' -update
 //

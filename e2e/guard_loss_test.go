@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"regexp"
 	"testing"
 	"time"
 )
@@ -18,6 +19,7 @@ func TestTheGuardKnowsWhatItKnewAfterARestart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := startGuardedSite(t, "adopt 0", expressOpenIDConnect("eoc", "code", "appSession"), phpLikeApp(), scsApp(), gorillaApp())
+			s.careless = true // copies without certificates, and a registry that is still to be opened
 			alice, bob := s.newSignedIn(t, "alice", s.apps...), s.newSignedIn(t, "bob", s.apps...)
 			bare := make(map[string]string)
 			for _, app := range s.apps {
@@ -91,6 +93,7 @@ func TestWhoIsSignedOutStaysOutWhenTheRegistryIsLost(t *testing.T) {
 	t.Parallel()
 	needPackages(t)
 	s := startGuardedSite(t, "adopt 0", expressOpenIDConnect("eoc", "code", "appSession"), phpLikeApp(), scsApp(), gorillaApp())
+	s.careless = true
 	alice, bob := s.newSignedIn(t, "alice", s.apps...), s.newSignedIn(t, "bob", s.apps...)
 	carol := s.newSurfer(t, "")
 	local := s.app(t, "go-scs")
@@ -119,4 +122,34 @@ func TestWhoIsSignedOutStaysOutWhenTheRegistryIsLost(t *testing.T) {
 	}
 	bob.mustSignOut(t)
 	bob.expectOut(t, "after the sign-out", s.apps...)
+}
+
+// TestSwitchingTheGuardOnSignsNobodyOut is about sessions from before there was a guard, and the
+// time in which they are adopted.
+func TestSwitchingTheGuardOnSignsNobodyOut(t *testing.T) {
+	t.Parallel()
+	needPackages(t)
+	const adopt = 8 * time.Second
+	s := startGuardedSite(t, "adopt "+adopt.String(), expressOpenIDConnect("eoc", "code", "appSession"), phpLikeApp(), scsApp())
+	s.careless = true
+	guarded := s.caddyfile
+	s.caddyfile = regexp.MustCompile(`oidc_guard \{[^}]*\}`).ReplaceAllString(guarded, "")
+	s.reload(t)
+	alice, carol := s.newSignedIn(t, "alice", s.apps...), s.newSignedIn(t, "alice", s.apps...)
+	s.caddyfile = guarded
+	s.reload(t)
+	alice.expectIn(t, "before any name is known", "alice", s.apps...)
+	s.newSignedIn(t, "bob", s.apps...)
+	known := time.Now()
+	alice.expectIn(t, "while sessions are adopted", "alice", s.apps...)
+	time.Sleep(time.Until(known.Add(adopt)))
+	alice.expectIn(t, "afterwards", "alice", s.apps...)
+	carol.expectOut(t, "who came too late", s.apps...)
+	for _, app := range s.apps {
+		if err := carol.signIn(app); err != nil {
+			t.Error(err)
+		}
+	}
+	carol.mustSignOut(t)
+	carol.expectOut(t, "after the sign-out", s.apps...)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -20,6 +21,7 @@ func TestWhatBecomesOfSessionsBehindTheGuard(t *testing.T) {
 		"a user switch at one app ends the old user's session at the others": userSwitch,
 		"of two tabs that sign in at once both are signed out":               twoTabs,
 		"cookies that change with each response are never refused":           rotation,
+		"requests on the way at a sign-out bring nothing back":               underway,
 		"a local sign-in is none of its business":                            localSignIn,
 		"a callback that is sent twice binds both":                           callbackTwice,
 		"who is led to another's code keeps the own session":                 anothersCode,
@@ -186,6 +188,41 @@ func rotation(t *testing.T, s *guardedSite) {
 		}
 		b.mustSignOut(t)
 		b.expectOut(t, "after the sign-out", app)
+	}
+}
+
+// underway signs out while requests are answered, each with a new cookie.
+func underway(t *testing.T, s *guardedSite) {
+	for _, name := range []string{"eoc", "eoc-chunked", "go-gorilla"} {
+		app := s.app(t, name)
+		b := s.newSignedIn(t, "alice", app)
+		var signedOut, over atomic.Bool
+		var workers sync.WaitGroup
+		for range 8 {
+			workers.Go(func() {
+				for !over.Load() {
+					was := signedOut.Load()
+					page, err := b.private(app)
+					if err != nil || was && shows(page, "alice") {
+						t.Errorf("%s shows %.200q to a request after the sign-out (%v)", name, page, err)
+					}
+				}
+			})
+		}
+		err := b.signOut()
+		signedOut.Store(true)
+		for range 20 {
+			b.expectOut(t, "while requests are on the way", app)
+		}
+		over.Store(true)
+		workers.Wait()
+		if err != nil {
+			t.Error(err)
+		}
+		b.expectOut(t, "when all are answered", app)
+		if err := b.signIn(app); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

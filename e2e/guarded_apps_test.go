@@ -35,14 +35,14 @@ func cookieSessionApp() guardedApp { return nodeApp("cookie-session", "cookie_se
 
 func singlePageApp() guardedApp { return nodeApp("single-page", "single_page.mjs", "spasid") }
 
-// nodeApp is one of testdata/apps.
+// nodeApp is one of testdata/apps/node.
 func nodeApp(name, script, cookie string, args ...string) guardedApp {
 	return guardedApp{
 		name: name, callback: "/callback", signIn: "/login", private: "/private", cookie: cookie,
 		start: func(t *testing.T, site, issuer, ca string) string {
 			t.Helper()
 			environment := []string{"NODE_EXTRA_CA_CERTS=" + ca}
-			return "reverse_proxy " + startNode(t, environment, "testdata/apps/"+script, append([]string{issuer, site, name}, args...)...)
+			return "reverse_proxy " + startNode(t, environment, "testdata/apps/node/"+script, append([]string{issuer, site, name}, args...)...)
 		},
 	}
 }

@@ -113,6 +113,11 @@ func startGuardedSite(t *testing.T, options string, apps ...guardedApp) *guarded
 		s.caddyfile += fmt.Sprintf(appCaddyfile, app.origin, addresses[i+1], options+"\n\t\t"+app.guard, lines)
 	}
 	s.restart(t, func() {})
+	t.Cleanup(func() {
+		if !s.careless {
+			expectNoComplaints(t, s.caddy, s.complaint)
+		}
+	})
 	return s
 }
 
@@ -193,9 +198,9 @@ func (s *guardedSite) app(t *testing.T, name string) *runningApp {
 // client returns an HTTP client that trusts the sites and follows no redirects.
 func (s *guardedSite) client(t *testing.T) *http.Client {
 	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		TLSClientConfig:     &tls.Config{RootCAs: s.certificate.pool},
-		MaxIdleConnsPerHost: 8,
+		DialContext:       (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		TLSClientConfig:   &tls.Config{RootCAs: s.certificate.pool},
+		ForceAttemptHTTP2: true, // which survives a reload of Caddy, as HTTP/1 need not
 	}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{

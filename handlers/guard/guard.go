@@ -80,7 +80,7 @@ func (g *Guard) Close() {
 func (g *Guard) Validate() error {
 	return errors.Join(
 		ValidateAction(g.OnLogout, g.RedirectURL),
-		ValidateCookies(g.AppCookies...), ValidateCookies(g.IgnoreCookies...),
+		validateList("app_cookie", g.AppCookies), validateList("ignore_cookie", g.IgnoreCookies),
 		ValidateAdopt(g.Adopt),
 	)
 }
@@ -109,6 +109,14 @@ func ValidateCookies(names ...string) error {
 		case isCertificateName(name):
 			return fmt.Errorf("'%s' is a cookie of oidc_guard itself", name)
 		}
+	}
+	return nil
+}
+
+// validateList names the option in what is wrong with names of cookies.
+func validateList(option string, names []string) error {
+	if err := ValidateCookies(names...); err != nil {
+		return fmt.Errorf("%s: %w", option, err)
 	}
 	return nil
 }

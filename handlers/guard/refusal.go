@@ -3,9 +3,11 @@ package guard
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
@@ -79,8 +81,8 @@ func (p *passage) answer(w http.ResponseWriter) error {
 	}
 	// RFC 9110, section 15.5.2: there must be one.
 	w.Header().Set("Www-Authenticate", "Cookie")
-	if handlesErrors(p.request) {
-		return caddyhttp.Error(http.StatusUnauthorized, errEnded)
+	if err := caddyhttp.Error(http.StatusUnauthorized, errEnded); handlesError(p.request, err) {
+		return err
 	}
 	return p.writePage(w)
 }
@@ -109,10 +111,32 @@ func (p *passage) writePage(w http.ResponseWriter) error {
 // errEnded is what routes for errors get.
 var errEnded = errors.New("the session at the OpenID Provider has ended")
 
-// handlesErrors reports whether the server of a request has routes for errors (handle_errors).
-func handlesErrors(r *http.Request) bool {
+// handlesError reports whether a route for errors (handle_errors) responds to an error of a request.
+// The server has those of all its sites, and of all statuses.
+func handlesError(r *http.Request, err error) bool {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	return ok && server.Errors != nil && len(server.Errors.Routes) > 0
+	if !ok || server.Errors == nil {
+		return false
+	}
+	if r.Context().Value(caddy.ReplacerCtxKey) != nil {
+		r = server.Errors.WithError(r, err) // matchers ask for its status
+	}
+	return handledBy(server.Errors.Routes, r)
+}
+
+// handledBy reports whether one of some routes takes a request.
+func handledBy(routes caddyhttp.RouteList, r *http.Request) bool {
+	return slices.ContainsFunc(routes, func(route caddyhttp.Route) bool {
+		matches, err := route.MatcherSets.AnyMatchWithError(r)
+		if err != nil || !matches {
+			return false
+		}
+		takes := func(handler caddyhttp.MiddlewareHandler) bool {
+			inner, ok := handler.(*caddyhttp.Subroute)
+			return !ok || handledBy(inner.Routes, r)
+		}
+		return len(route.Handlers) == 0 || slices.ContainsFunc(route.Handlers, takes)
+	})
 }
 
 // expire expires the refused cookies in the browser, and their certificates, unless the app does

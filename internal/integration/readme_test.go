@@ -48,6 +48,7 @@ func TestTheCaddyfilesOfTheReadmeAreValid(t *testing.T) {
 		"<secret...>", "{env.OIDC_SESSION_KEY}", "file [<path>] | memory", "memory",
 		" [<matcher>]", "", "<url>", "https://op.example.com", "<url...>", "https://op.example.com", "<path...>", "/documents/*", "<name>", "sessionid", "<path>", "/check", "auto | keep | replace", "auto",
 		"[<method>] <path...>", "POST /logout", "[kid] [sid]", "kid sid",
+		"<name...>", "sessionid", "strip | 401 | redirect <url>", "redirect https://app.example.com/bye", "on | off", "off", "refuse | allow", "allow",
 	)
 	found := blocks(readme(t), "caddyfile")
 	if len(found) < 3 {
@@ -55,7 +56,7 @@ func TestTheCaddyfilesOfTheReadmeAreValid(t *testing.T) {
 	}
 	for _, block := range found {
 		config := known.Replace(block)
-		if strings.HasPrefix(config, "oidc_session") {
+		if strings.HasPrefix(config, "oidc_session") || strings.HasPrefix(config, "oidc_guard") {
 			config = "op.example.com {\n" + config + "}\n"
 		}
 		if err := validate(t, config); err != nil {
