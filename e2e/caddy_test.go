@@ -63,11 +63,14 @@ type logEntry struct {
 func expectNoComplaints(t *testing.T, p *process, except string) {
 	t.Helper()
 	found := except == ""
+	isOurs := func(logger string) bool {
+		return strings.Contains(logger, "oidc_session") || strings.Contains(logger, "oidc_guard")
+	}
 	for _, line := range p.output.snapshot() {
 		var entry logEntry
 		err := json.Unmarshal([]byte(line), &entry)
 		switch {
-		case err != nil || !strings.Contains(entry.Logger, "oidc_session") || entry.Level != "warn" && entry.Level != "error":
+		case err != nil || !isOurs(entry.Logger) || entry.Level != "warn" && entry.Level != "error":
 		case except != "" && strings.Contains(line, except):
 			found = true
 		default:

@@ -4,10 +4,13 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,11 +18,14 @@ import (
 )
 
 // A certificate is a self-signed one: files for Caddy, and a pool for Go's clients. Chromium is
-// told not to care.
+// told not to care, or to trust this one, by the hash of its key.
 type certificate struct {
 	file, keyFile string
 	pool          *x509.CertPool
+	keyHash       string
 }
+
+// newCertificate returns one for names and addresses.
 
 func newCertificate(t *testing.T, hosts ...string) certificate {
 	t.Helper()
@@ -30,12 +36,18 @@ func newCertificate(t *testing.T, hosts ...string) certificate {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1),
 		Subject:      pkix.Name{CommonName: hosts[0]},
-		DNSNames:     hosts,
 		NotBefore:    time.Now().Add(-time.Hour),
 		NotAfter:     time.Now().Add(24 * time.Hour),
 		KeyUsage:     x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		IsCA:         true, BasicConstraintsValid: true,
+	}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -46,7 +58,7 @@ func newCertificate(t *testing.T, hosts ...string) certificate {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	c := certificate{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), x509.NewCertPool()}
+	c := certificate{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), x509.NewCertPool(), ""}
 	writePEM(t, c.file, "CERTIFICATE", der)
 	writePEM(t, c.keyFile, "PRIVATE KEY", keyDER)
 	parsed, err := x509.ParseCertificate(der)
@@ -54,6 +66,8 @@ func newCertificate(t *testing.T, hosts ...string) certificate {
 		t.Fatal(err)
 	}
 	c.pool.AddCert(parsed)
+	hash := sha256.Sum256(parsed.RawSubjectPublicKeyInfo)
+	c.keyHash = base64.StdEncoding.EncodeToString(hash[:])
 	return c
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,9 +50,18 @@ func inBothModes(t *testing.T, test func(t *testing.T, mode thirdPartyCookies)) 
 // loopback interface.
 type browser struct{ ctx context.Context }
 
+// anywhere has Chromium find all hosts on the loopback interface, and believe what they are.
+var anywhere = []string{"--host-resolver-rules=MAP * 127.0.0.1", "--ignore-certificate-errors"}
+
 // startBrowser starts Chromium itself and connects to it: a driver that launches it may turn
 // storage partitioning off.
 func startBrowser(t *testing.T, mode thirdPartyCookies) *browser {
+	t.Helper()
+	return startBrowserWith(t, mode, anywhere)
+}
+
+// startBrowserWith starts Chromium with flags that say how it finds and trusts hosts.
+func startBrowserWith(t *testing.T, mode thirdPartyCookies, flags []string) *browser {
 	t.Helper()
 	program, profile := needBrowser(t), t.TempDir()
 	if err := os.Mkdir(filepath.Join(profile, "Default"), 0o700); err != nil {
@@ -60,7 +70,7 @@ func startBrowser(t *testing.T, mode thirdPartyCookies) *browser {
 	if err := os.WriteFile(filepath.Join(profile, "Default", "Preferences"), []byte(cookiePreferences[mode]), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := start(t, profile, []string{"HOME=" + profile}, program, chromiumFlags(profile)...)
+	p := start(t, profile, []string{"HOME=" + profile}, program, slices.Concat(flags, chromiumFlags(profile))...)
 	address := p.waitLine(t, "address of Chromium", func(line string) (string, bool) {
 		return strings.CutPrefix(line, "DevTools listening on ")
 	})
@@ -86,8 +96,7 @@ func needBrowser(t *testing.T) string {
 func chromiumFlags(profile string) []string {
 	return []string{
 		"--user-data-dir=" + profile, "--remote-debugging-port=0",
-		"--host-resolver-rules=MAP * 127.0.0.1", "--ignore-certificate-errors", "--disable-quic",
-		"--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-default-browser-check",
+		"--disable-quic", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-default-browser-check",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-breakpad",
 		// Tabs that nobody looks at run at full speed.
 		"--disable-background-timer-throttling", "--disable-renderer-backgrounding", "--disable-backgrounding-occluded-windows",

@@ -14,26 +14,34 @@ func need(t *testing.T, what string, err error) {
 	t.Helper()
 	switch {
 	case err == nil:
-	case os.Getenv("CI") != "" && os.Getenv("CI") != "false":
+	case inCI():
 		t.Fatalf("%s is missing: %v", what, err)
 	default:
 		t.Skipf("%s is missing: %v", what, err)
 	}
 }
 
+func inCI() bool { return os.Getenv("CI") != "" && os.Getenv("CI") != "false" }
+
 // needProgram returns the path of the first of some programs that is installed.
 func needProgram(t *testing.T, names ...string) string {
 	t.Helper()
+	path, err := findProgram(names...)
+	need(t, names[0], err)
+	return path
+}
+
+// findProgram returns the path of the first of some programs that is installed.
+func findProgram(names ...string) (string, error) {
 	var first error
 	for _, name := range names {
 		path, err := exec.LookPath(name)
 		if err == nil {
-			return path
+			return path, nil
 		}
 		first = cmp.Or(first, err)
 	}
-	need(t, names[0], first)
-	return ""
+	return "", first
 }
 
 // installPackages installs the npm packages that package-lock.json pins, unless they are there.

@@ -2,6 +2,7 @@
 //
 //	node provider.mjs <issuer> <client>=<redirect URI>,<redirect URI>...
 //
+// A client with a secret is given by its metadata, as JSON, in place of that.
 // With NO_LOGOUT in its environment it has no end_session endpoint.
 // It listens on a free port of the loopback interface and prints that port.
 
@@ -16,18 +17,23 @@ const crossSite = { httpOnly: true, sameSite: 'none', secure: true };
 
 const provider = new Provider(issuer, {
 	clients: registrations.map((registration) => {
+		if (registration.startsWith('{')) return JSON.parse(registration);
 		const [id, uris] = registration.split('=');
 		return { client_id: id, token_endpoint_auth_method: 'none', redirect_uris: uris.split(',') };
 	}),
-	claims: { openid: ['sub', 'sid'] },
+	claims: { openid: ['sub', 'sid'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username'] },
 	clientBasedCORS: () => true,
 	cookies: { long: crossSite, short: crossSite, keys: ['a key that signs the cookies of one test'] },
 	features: { devInteractions: { enabled: false }, rpInitiatedLogout: { enabled: !process.env.NO_LOGOUT } },
-	findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+	findAccount: (ctx, id) => ({ accountId: id, claims: () => claimsOf(id) }),
 	interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
 	loadExistingGrant: grantAll,
 });
 provider.proxy = true;
+
+function claimsOf(id) {
+	return { sub: id, name: id, preferred_username: id, email: `${id}@example.test`, email_verified: true };
+}
 
 // grantAll consents to what the client asks for: these tests are not about consent.
 async function grantAll(ctx) {
@@ -36,7 +42,7 @@ async function grantAll(ctx) {
 	const grant = known && await provider.Grant.find(known);
 	if (grant) return grant;
 	const fresh = new provider.Grant({ accountId: session.accountId, clientId: client.clientId });
-	fresh.addOIDCScope('openid');
+	fresh.addOIDCScope('openid email profile');
 	await fresh.save();
 	return fresh;
 }

@@ -21,12 +21,19 @@ func startProviderWithoutLogout(t *testing.T, issuer string, clients map[string]
 
 func runProvider(t *testing.T, environment []string, issuer string, clients map[string][]string) string {
 	t.Helper()
-	node := needProgram(t, "node")
-	args := []string{"provider.mjs", issuer}
+	var registrations []string
 	for id, redirectURIs := range clients {
-		args = append(args, id+"="+strings.Join(redirectURIs, ","))
+		registrations = append(registrations, id+"="+strings.Join(redirectURIs, ","))
 	}
-	p := start(t, filepath.Dir(needPackages(t)), environment, node, args...)
+	return startNode(t, environment, "provider.mjs", append([]string{issuer}, registrations...)...)
+}
+
+// startNode starts a script of ours that prints the port of the loopback interface that it listens
+// on, and returns that address.
+func startNode(t *testing.T, environment []string, script string, args ...string) string {
+	t.Helper()
+	node := needProgram(t, "node")
+	p := start(t, filepath.Dir(needPackages(t)), environment, node, append([]string{script}, args...)...)
 	port := p.waitLine(t, "port", func(line string) (string, bool) {
 		_, err := strconv.ParseUint(line, 10, 16)
 		return line, err == nil
