@@ -544,3 +544,34 @@ func TestThreatAPlantedCookieBesideTheUsers(t *testing.T) {
 		}
 	}
 }
+
+func TestACopyIsRefusedUnderAnotherNameOfTheSite(t *testing.T) {
+	s := newSite(t)
+	s.signedIn("alice", set)
+	r := newRequest("https://www.example.com/")
+	r.Header.Set("Cookie", "session=value-1")
+	reached := ""
+	s.serve(r, func(_ http.ResponseWriter, r *http.Request) { reached = r.Header.Get("Cookie") })
+	if reached != "" {
+		t.Errorf("the app got %q", reached)
+	}
+}
+
+func TestASignInIsBoundUnderAnotherNameOfTheSite(t *testing.T) {
+	s := newSite(t)
+	b := s.browser("alice")
+	s.get(t, "/")
+	code := s.code(b, origin)
+	r := newRequest("https://www.example.com/cb?code=" + code)
+	response := s.serve(r, s.signsIn(code, "alice", sets(set)))
+	s.end(b)
+	again := newRequest("https://www.example.com/")
+	for _, c := range response.Cookies() {
+		again.AddCookie(c)
+	}
+	reached := "nothing"
+	s.serve(again, func(_ http.ResponseWriter, r *http.Request) { reached = r.Header.Get("Cookie") })
+	if reached != "" {
+		t.Errorf("the app got %q", reached)
+	}
+}

@@ -13,7 +13,7 @@ import (
 // isDisguised reports whether a cookie that is no session cookie by its name may be one to the app,
 // or have one in it.
 func (p *passage) isDisguised(c *presented) bool {
-	names := *p.site.names.Load()
+	names := *p.sites.names.Load()
 	if len(names) == 0 {
 		return false
 	}

@@ -37,6 +37,7 @@ type name struct {
 // A site is a host name with what is known of its cookies: those do not know ports.
 type site struct {
 	host  string
+	of    *sites
 	names atomic.Pointer[map[string]name]
 
 	next       atomic.Int64 // when the names are read next, in nanoseconds since 1970; 0: first
@@ -45,12 +46,43 @@ type site struct {
 	signedIn   bool         // a code was
 }
 
-// sites are those that were asked for last.
+// sites are those that were asked for last. They are one app under several host names, perhaps: a
+// copy of a cookie of one may come to another.
 type sites struct {
 	guard *Guard
+	names atomic.Pointer[map[string]name] // of all of them
 
 	mu  sync.Mutex
 	all *simplelru.LRU[string, *site]
+}
+
+// maxNames is how many names are known of all sites together. With more, each has its own alone
+// until they are read again.
+const maxNames = 8 * registry.MaxNames
+
+// share makes the names of one site known at all.
+func (s *sites) share(names map[string]name) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := maps.Clone(*s.names.Load())
+	for cookie, n := range names {
+		known, found := all[cookie]
+		isOlder := known.since.IsZero() || n.since.Before(known.since)
+		if !found || !n.since.IsZero() && isOlder {
+			all[cookie] = n
+		}
+	}
+	if len(all) > maxNames {
+		all = maps.Clone(names)
+	}
+	s.names.Store(&all)
+}
+
+// has reports whether a host name is that of one of the sites.
+func (s *sites) has(host string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all.Contains(host)
 }
 
 // of returns the site of a request, with its names as the registry has them.
@@ -59,10 +91,11 @@ func (s *sites) of(r *http.Request, now time.Time) *site {
 	s.mu.Lock()
 	if s.all == nil {
 		s.all, _ = simplelru.NewLRU[string, *site](maxSites, nil) // fails for no size alone
+		s.names.Store(s.guard.configured())
 	}
 	found, ok := s.all.Get(host)
 	if !ok {
-		found = &site{host: host}
+		found = &site{host: host, of: s}
 		found.names.Store(s.guard.configured())
 		s.all.Add(host, found)
 	}
@@ -100,7 +133,9 @@ func (g *Guard) refresh(s *site, r *http.Request, now time.Time) {
 		s.next.Store(now.Add(namesRetry).UnixNano()) // what is known is kept
 		return
 	}
-	s.names.Store(g.merge(*s.names.Load(), recorded))
+	names := g.merge(*s.names.Load(), recorded)
+	s.names.Store(names)
+	s.of.share(*names)
 	s.next.Store(now.Add(namesAge).UnixNano())
 }
 
@@ -122,9 +157,12 @@ func (g *Guard) merge(known map[string]name, recorded []registry.CookieName) *ma
 	return &names
 }
 
-// find returns what is known of a cookie, if it is a session cookie.
+// find returns what is known of a cookie, if it is a session cookie here or at another site.
 func (s *site) find(cookie string) (known name, found bool) {
-	known, found = (*s.names.Load())[cookie]
+	if known, found = (*s.names.Load())[cookie]; found {
+		return known, true
+	}
+	known, found = (*s.of.names.Load())[cookie]
 	return known, found
 }
 
@@ -133,7 +171,7 @@ const addedEach = 24 * time.Hour
 
 // learn records that a cookie is a session cookie.
 func (g *Guard) learn(s *site, r *http.Request, cookie string, derived bool) {
-	known, found := s.find(cookie)
+	known, found := (*s.names.Load())[cookie]
 	isNew := !found || known.since.IsZero()
 	switch {
 	case isNew:
@@ -176,6 +214,7 @@ func (s *site) know(cookie string, known name, limit int) {
 		delete(names, oldest)
 	}
 	s.names.Store(&names)
+	s.of.share(names)
 }
 
 // ignores reports whether a cookie is configured to be no session cookie.

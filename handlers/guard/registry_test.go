@@ -273,3 +273,17 @@ func TestSeveralSessionsOfOneBrowserAreRemembered(t *testing.T) {
 	b.appGets("/", "")
 	other.appGets("/", "")
 }
+
+// Its name is known by the certificate of the session that was lost, which stays in the browser if
+// nothing takes its place.
+func TestACookieThatIsSetAnewWhenTheRegistryIsLostIsCertified(t *testing.T) {
+	s := newSite(t)
+	b := s.signedIn("alice", set)
+	s.Lose()
+	s.restart()
+	b.get("/", sets("session=anonymous; Path=/; HttpOnly"))
+	b.appGets("/", "session=anonymous")
+	b.session = sessionstate.SessionID{}
+	b.signInBy(says(200)) // as PHP does, the app sets it no more
+	b.appGets("/", "session=anonymous")
+}

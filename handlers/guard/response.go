@@ -41,7 +41,7 @@ func (p *passage) certify(c *setCookie, signedIn sessionstate.SessionID, header 
 	}
 	if !found {
 		known.certificate = certificateName(c.name)
-		found = p.predecessor(c) != nil || c.deletes && p.isCertified(certificateIDOf(c.name))
+		found = p.isCertified(certificateIDOf(c.name))
 	}
 	if c.deletes {
 		if found {

@@ -110,11 +110,12 @@ func (p *passage) endWithClient() {
 	}
 }
 
-// isSite reports whether an origin is that of this site, but for scheme and port: browsers keep
-// cookies by neither, and whoever signs in may put any port into the request's Host.
+// isSite reports whether an origin is that of this site, or of another one that this guard was asked
+// for, but for scheme and port: browsers keep cookies by neither, and whoever signs in may put any
+// port into the request's Host.
 func (p *passage) isSite(origin string) bool {
 	authority := authorityOf(origin)
-	return authority != "" && hostOf(authority) == p.site.host
+	return authority != "" && p.sites.has(hostOf(authority))
 }
 
 // authorityOf returns the host of an origin, with its port if that is not the scheme's own.
