@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers/guard"
+	"github.com/oidc-session/caddy-oidc-session/handlers/internal/handlerstest"
 	"github.com/oidc-session/caddy-oidc-session/registry"
 	"github.com/oidc-session/caddy-oidc-session/registry/memory"
 	"github.com/oidc-session/caddy-oidc-session/registry/storetest"
@@ -397,6 +398,7 @@ func (s *hungStore) Get(ctx context.Context, _ bool, _ ...registry.Key) ([][]byt
 }
 
 func TestARegistryThatHangsDoesNotHoldUpAllRequests(t *testing.T) {
+	handlerstest.Limited(t)
 	s := newScene(t)
 	store := &hungStore{Store: memory.New(s.clock.Now)}
 	hung := registry.Open(modelOpener{store}, func([]*registry.Session) {}, zap.NewNop())

@@ -38,8 +38,8 @@ func (p *passage) readProofs() (found proofs) {
 		found.readForm(r.URL.RawQuery)
 		found = slices.DeleteFunc(found, func(one proof) bool { return one.isIDToken })
 	}
-	if r.Body == nil || r.Body == http.NoBody || r.Method == http.MethodConnect {
-		return found
+	if r.Body == nil || r.ContentLength == 0 || r.Method == http.MethodConnect {
+		return found // Caddy has a body of its own even where there is none
 	}
 	mediaType, parameters, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	isForm := mediaType == exchange.FormType

@@ -110,7 +110,7 @@ func (p *passage) endWithClient() {
 	}
 }
 
-// isSite reports whether an origin is that of this site, or of another one that this guard was asked
+// isSite reports whether an origin is that of this site, or of another one that the guard was asked
 // for, but for scheme and port: browsers keep cookies by neither, and whoever signs in may put any
 // port into the request's Host.
 func (p *passage) isSite(origin string) bool {

@@ -467,3 +467,14 @@ func TestTheUserOfTheSessionIsKnownAlsoAtASiteThatIsNoClient(t *testing.T) {
 		t.Errorf("without the registry, got %q", got)
 	}
 }
+
+// Caddy counts what a request sends, also where that is nothing.
+func TestARequestWithoutABodyIsPassedOnAsItIs(t *testing.T) {
+	s := newSite(t)
+	r := newRequest(origin + "/")
+	body := io.NopCloser(strings.NewReader(""))
+	r.Body, r.ContentLength = body, 0
+	if s.serve(r, sets()); s.request.Body != body {
+		t.Errorf("the app's request has the body %T", s.request.Body)
+	}
+}
