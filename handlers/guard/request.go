@@ -28,6 +28,7 @@ const (
 type passage struct {
 	*Guard
 
+	writer  http.ResponseWriter
 	request *http.Request
 	path    string // that the browser asked for: handlers behind may change the request's URL
 	site    *site
@@ -48,7 +49,7 @@ type passage struct {
 	decided  bool
 	outlasts context.CancelFunc // of a sign-in's request, which goes on without its client
 	client   context.Context    // the client's own
-	cancel   context.CancelFunc // of the request; nil: no stream would be closed
+	cancel   context.CancelFunc // of a request that asks for a stream; nil: it does not
 	stream   *stream
 }
 
@@ -108,6 +109,7 @@ const (
 var errTooMany = errors.New("the request has too many cookies")
 
 func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
+	p.writer = w
 	p.site = p.sites.of(p.request, p.now)
 	if !p.readCookies() {
 		return caddyhttp.Error(http.StatusRequestHeaderFieldsTooLarge, errTooMany)

@@ -251,7 +251,7 @@ func (p *passage) forbidCaching(header http.Header) {
 }
 
 // isEventStream reports whether a response is one (HTML Standard, section 9.2).
-func isEventStream(header http.Header) bool { return hasType(header, "text/event-stream") }
+func isEventStream(header http.Header) bool { return hasType(header, eventStream) }
 
 // hasType reports whether a response is of a media type, whatever its parameters (RFC 9110, section
 // 8.3.1). It allocates nothing.

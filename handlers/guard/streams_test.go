@@ -2,6 +2,8 @@ package guard_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -34,6 +36,8 @@ func (b *browser) openBy(t *testing.T, method string, respond http.HandlerFunc) 
 	r := newRequest(origin + "/stream").WithContext(ctx)
 	r.Method = method
 	r.Header.Set("Cookie", b.cookiesFor(r))
+	r.Header.Set("Accept", "text/event-stream")
+	r.Header.Set("Upgrade", "websocket")
 	handler := reply.Handler(func(w http.ResponseWriter, r *http.Request) {
 		respond(w, r)
 		opened <- r.Context()
@@ -198,4 +202,50 @@ type missing struct {
 func (m *missing) Watch(_ func(registry.Key), lost func()) (cancel func()) {
 	m.lost = lost
 	return func() {}
+}
+
+// A script that reads events by fetch need not say that it expects them.
+func TestEventsThatWereNotAskedForAreClosedToo(t *testing.T) {
+	for _, version := range []int{1, 2} {
+		t.Run(fmt.Sprintf("HTTP/%d", version), func(t *testing.T) {
+			s := newSite(t)
+			b := s.signedIn("alice", set)
+			over := make(chan struct{})
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.Host = host
+				err := s.guard.Serve(w, r, reply.Handler(func(w http.ResponseWriter, r *http.Request) {
+					events(w, r)
+					_ = http.NewResponseController(w).Flush()
+					<-r.Context().Done()
+				}))
+				if err != nil {
+					t.Error(err)
+				}
+				close(over)
+			}))
+			server.EnableHTTP2 = version == 2
+			server.StartTLS()
+			defer server.Close()
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Cookie", b.cookiesFor(newRequest(origin+"/")))
+			response, err := server.Client().Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			if response.ProtoMajor != version {
+				t.Fatalf("it is %s", response.Proto)
+			}
+			s.end(b)
+			select {
+			case <-over:
+			case <-time.After(10 * time.Second):
+				t.Fatal("it goes on")
+			}
+			_, _ = io.Copy(io.Discard, response.Body) // it ends
+		})
+	}
 }
