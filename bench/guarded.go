@@ -5,12 +5,18 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/oidc-session/caddy-oidc-session/registry"
+	"github.com/oidc-session/caddy-oidc-session/registry/bolt"
 	"github.com/oidc-session/caddy-oidc-session/sessionstate"
 )
 
@@ -79,6 +85,9 @@ func startGuarded(ctx context.Context, dir string, count int) (_ *guarded, err e
 	if err != nil {
 		return nil, fmt.Errorf("filling: %w", err)
 	}
+	if err := learnCookie(ctx, file); err != nil {
+		return nil, fmt.Errorf("recording the name of the cookie: %w", err)
+	}
 	for _, session := range sessions[:min(count, distinct)] {
 		s.browsers = append(s.browsers, s.cookies(session))
 	}
@@ -95,6 +104,17 @@ func startGuarded(ctx context.Context, dir string, count int) (_ *guarded, err e
 		return nil, err
 	}
 	return s, nil
+}
+
+// learnCookie records the name of the session cookie, as the first sign-in at the app does.
+func learnCookie(ctx context.Context, file string) error {
+	store, err := bolt.Open(file, time.Now, zap.NewNop())
+	if err != nil {
+		return err
+	}
+	reg := openRegistry(store, ignore)
+	err = reg.AddCookieName(registry.Patient(ctx), appHost, registry.CookieName{Name: appCookie})
+	return errors.Join(err, reg.Close())
 }
 
 func (s *guarded) stop() {

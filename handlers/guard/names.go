@@ -27,11 +27,16 @@ const (
 
 // A name is what is known of a session cookie by its name.
 type name struct {
-	certificate string    // the name of its certificate
+	certificate string // the name of its certificate
+	id          certificateID
 	since       time.Time // when it was first known; zero: only the configuration names it
 	derived     bool      // it followed a sign-in, and was not set by one
 	added       time.Time // when this guard added it to the registry last; zero: it has not
 	recorded    bool      // the registry has it, or has forgotten it
+}
+
+func newName(cookie string) name {
+	return name{certificate: certificateName(cookie), id: certificateIDOf(cookie)}
 }
 
 // A site is a host name with what is known of its cookies: those do not know ports.
@@ -108,7 +113,7 @@ func (s *sites) of(r *http.Request, now time.Time) *site {
 func (g *Guard) configured() *map[string]name {
 	names := make(map[string]name, len(g.AppCookies))
 	for _, cookie := range g.AppCookies {
-		names[cookie] = name{certificate: certificateName(cookie)}
+		names[cookie] = newName(cookie)
 	}
 	return &names
 }
@@ -149,10 +154,10 @@ func (g *Guard) merge(known map[string]name, recorded []registry.CookieName) *ma
 		}
 	}
 	for _, n := range recorded {
-		names[n.Name] = name{
-			certificate: certificateName(n.Name), since: n.Since.Time(), derived: n.Derived,
-			added: known[n.Name].added, recorded: true,
-		}
+		read := newName(n.Name)
+		read.since, read.derived, read.recorded = n.Since.Time(), n.Derived, true
+		read.added = known[n.Name].added
+		names[n.Name] = read
 	}
 	return &names
 }
@@ -179,7 +184,8 @@ func (g *Guard) learn(s *site, r *http.Request, cookie string, derived bool) {
 		return
 	}
 	if isNew {
-		known = name{certificate: certificateName(cookie), since: g.env.Now()}
+		known = newName(cookie)
+		known.since = g.env.Now()
 	}
 	known.derived, known.recorded = derived, false
 	s.know(cookie, known, registry.MaxNames+len(g.AppCookies))

@@ -68,6 +68,7 @@ type certificate struct {
 	sessionstate.Certificate
 	id            certificateID
 	name, sealed  string
+	named         bool // its cookie is in the request
 	opened, valid bool
 	judged        bool
 	verdict       verdict
@@ -176,12 +177,15 @@ func (p *passage) readCookies() (ok bool) {
 // judge decides on a cookie. One that is no session cookie passes.
 func (p *passage) judge(c *presented) {
 	known, found := p.site.find(c.name)
-	if len(p.certificates) > 0 { // a hash for each cookie
-		c.certifiedBy = certificateIDOf(c.name)
-	}
 	switch {
 	case p.ignores(c.name):
 		return
+	case found:
+		c.certifiedBy = known.id
+	case p.hasOtherCertificates():
+		c.certifiedBy = certificateIDOf(c.name)
+	}
+	switch {
 	case !found && !p.isCertified(c.certifiedBy):
 		c.disguised = p.isDisguised(c)
 		c.known = c.disguised
@@ -195,6 +199,12 @@ func (p *passage) judge(c *presented) {
 	case c.by == nil && found && p.adopts(known):
 		c.verdict = adopted
 	}
+}
+
+// hasOtherCertificates reports whether a certificate may be that of a cookie that was not judged yet:
+// only then is it worth while to find out what the certificate of an unknown one is.
+func (p *passage) hasOtherCertificates() bool {
+	return slices.ContainsFunc(p.certificates, func(c certificate) bool { return !c.named })
 }
 
 // has reports whether a verdict was passed on a session cookie of the request.
@@ -212,6 +222,7 @@ func (p *passage) judgeBy(c *presented) {
 			continue
 		}
 		tried++
+		certificate.named = true
 		if p.open(certificate) && certificate.IsFor(c.name, c.value, p.site.host) {
 			p.judgeCertificate(certificate)
 			if c.by == nil || certificate.verdict > c.verdict {
@@ -335,7 +346,7 @@ func (p *passage) judgeCertificate(c *certificate) {
 	}
 	c.verdict = live
 	for _, session := range c.sessions {
-		alive, err := p.sessions.alive(ctx, session)
+		alive, err := p.sessions.alive(ctx, session, p.now)
 		switch {
 		case err != nil:
 			c.verdict, p.unknown = unknown, err

@@ -141,7 +141,7 @@ func (p *passage) keeperOf(c *presented, signedIn sessionstate.SessionID) (of ow
 		if session == signedIn {
 			continue
 		}
-		alive, err := p.sessions.alive(handlers.RecordingContext(p.request), session)
+		alive, err := p.sessions.alive(handlers.RecordingContext(p.request), session, p.now)
 		isOwn := registry.PlaceOfSession(session) == registry.PlaceOfSession(signedIn)
 		switch {
 		case err != nil || !alive && !isOwn:

@@ -58,14 +58,15 @@ func (s *sessions) rest() {
 }
 
 // alive reports whether a session lives. One that is not recorded does not.
-func (s *sessions) alive(ctx context.Context, id sessionstate.SessionID) (bool, error) {
+func (s *sessions) alive(
+	ctx context.Context, id sessionstate.SessionID, now time.Time,
+) (bool, error) {
 	place := registry.PlaceOfSession(id)
 	s.mu.Lock()
 	known, news := s.live[place], s.news
 	s.mu.Unlock()
-	now := registry.At(s.now())
 	for _, session := range known {
-		if session.id == id && now < session.expires {
+		if session.id == id && registry.At(now) < session.expires {
 			return true, nil
 		}
 	}

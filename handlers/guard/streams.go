@@ -117,7 +117,7 @@ func (s *sessions) remove(over *stream) {
 // they go on: the registry says so once it is available again.
 func (s *sessions) closeEnded(open []*stream) {
 	for _, stream := range open {
-		alive, err := s.alive(registry.Patient(context.Background()), stream.session)
+		alive, err := s.alive(registry.Patient(context.Background()), stream.session, s.now())
 		if err == nil && !alive {
 			stream.close()
 		}
