@@ -201,8 +201,8 @@ func (p *passage) judge(c *presented) {
 	}
 }
 
-// hasOtherCertificates reports whether a certificate may be that of a cookie that was not judged yet:
-// only then is it worth while to find out what the certificate of an unknown one is.
+// hasOtherCertificates reports whether a certificate may be that of a cookie that was not judged
+// yet: only then is it worth while to find out what the certificate of an unknown one is.
 func (p *passage) hasOtherCertificates() bool {
 	return slices.ContainsFunc(p.certificates, func(c certificate) bool { return !c.named })
 }
