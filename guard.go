@@ -91,7 +91,7 @@ type Guard struct {
 	// Default: refuse.
 	OnStoreError string `json:"on_store_error,omitempty"`
 
-	// The issuers whose sessions count, each the first one of its `oidc_session`. Takes
+	// The issuers whose sign-ins count, each the first one of its `oidc_session`. Takes
 	// placeholders that are known at start.
 	//
 	// Default: those of all `oidc_session` sites of this configuration.

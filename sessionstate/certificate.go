@@ -22,6 +22,8 @@ type Certificate struct {
 	// Path and Domain are the attributes with which the cookie was set, by which it can be expired.
 	// An empty Path is not known; an empty Domain is that of a host-only cookie.
 	Path, Domain string
+	// Partitioned: it was set for one top-level site alone (CHIPS), likewise.
+	Partitioned bool
 
 	fingerprint [16]byte
 }
@@ -48,6 +50,7 @@ const (
 	withPath    // one that is not /
 	withoutPath // it is too long
 	withDomain
+	partitioned
 )
 
 // NewCertificate returns a certificate for a cookie that is sent to a host, without session and
@@ -96,6 +99,9 @@ func (k *Keyring) SealCertificate(c Certificate) string {
 		value = append(value, c.Session[:]...)
 	}
 	value = append(value, c.fingerprint[:]...)
+	if c.Partitioned {
+		value[0] |= partitioned
+	}
 	switch c.Path {
 	case "/":
 	case "":
@@ -118,8 +124,8 @@ func (k *Keyring) OpenCertificate(sealed string) (Certificate, error) {
 	if err != nil || len(value) < certificateSize {
 		return Certificate{}, ErrSeal
 	}
-	c := Certificate{Path: "/"}
 	has, value := value[0], value[1:]
+	c := Certificate{Path: "/", Partitioned: has&partitioned != 0}
 	if has&withSession != 0 {
 		value = value[copy(c.Session[:], value):]
 	} else {

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -41,6 +42,30 @@ func ReadBody(r *http.Request, limit int64) ([]byte, *http.Request) {
 		return nil, replayed
 	}
 	return body, replayed
+}
+
+// beforeText may stand before a text: white space, and the bytes of a byte order mark.
+const beforeText = " \t\r\n\xef\xbb\xbf"
+
+// FirstByte returns the first byte of a request's body that is neither white space nor a byte order
+// mark, and the request with its body as it was; 0: there is none. It reads no more than it needs.
+func FirstByte(r *http.Request) (first byte, replayed *http.Request) {
+	read := make([]byte, 0, 16)
+	var err error
+	for len(read) < cap(read) && first == 0 && err == nil {
+		var n int
+		n, err = r.Body.Read(read[len(read) : len(read)+1])
+		read = read[:len(read)+n]
+		if n > 0 && strings.IndexByte(beforeText, read[len(read)-1]) < 0 {
+			first = read[len(read)-1]
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil // the body says so again
+	}
+	replayed = r.WithContext(r.Context())
+	replayed.Body = replay{io.MultiReader(bytes.NewReader(read), rest(r.Body, err)), r.Body}
+	return first, replayed
 }
 
 // replay is a body that was read in part or whole, from its beginning.

@@ -396,3 +396,41 @@ func TestStateCookiesThatASignInLeavesBehindPushNoSessionCookieOut(t *testing.T)
 	bare.has("session=value-1")
 	bare.appGets("/", "")
 }
+
+// A sibling site can set a cookie of the same name, which browsers send beside the app's own.
+func TestACookieThatIsAdoptedTakesNoCertificateAway(t *testing.T) {
+	s := newSite(t, func(g *guard.Guard) { g.Adopt = 24 * time.Hour })
+	b := s.signedIn("alice", set)
+	sent := b.cookiesFor(newRequest(origin+"/")) + "; session=planted"
+	r := newRequest(origin + "/")
+	r.Header.Set("Cookie", sent)
+	if response := s.serve(r, sets()); len(response.Header["Set-Cookie"]) != 0 {
+		t.Errorf("set are %q", response.Header["Set-Cookie"])
+	}
+	b.appGets("/", "session=value-1")
+}
+
+// Browsers ignore it, and keep the cookie that was there.
+func TestACookieThatIsTooLongHasNoCertificate(t *testing.T) {
+	s := newSite(t)
+	b := s.signedIn("alice", set)
+	response := b.get("/", sets("session="+strings.Repeat("x", 4090)+"; HttpOnly; Path=/"))
+	if len(response.Header["Set-Cookie"]) != 1 {
+		t.Errorf("set are %d cookies", len(response.Header["Set-Cookie"]))
+	}
+}
+
+func TestAPartitionedCookieIsExpiredInItsPartition(t *testing.T) {
+	s := newSite(t)
+	b := s.signedIn("alice", "session=value-1; HttpOnly; Path=/; Secure; SameSite=None; Partitioned")
+	s.end(b)
+	response := b.get("/", sets())
+	for _, line := range response.Header["Set-Cookie"] {
+		if !strings.Contains(line, "; Partitioned") {
+			t.Errorf("%q", line)
+		}
+	}
+	if len(response.Header["Set-Cookie"]) != 2 {
+		t.Errorf("set are %q", response.Header["Set-Cookie"])
+	}
+}

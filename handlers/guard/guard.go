@@ -52,13 +52,13 @@ type Guard struct {
 	// Expose makes what is known of a request available to the handlers behind; nil: it is not.
 	Expose func(*http.Request, *Facts)
 
-	env      handlers.Env
-	sites    sites
-	sessions *sessions
-	attempts attempts
-	set      handlers.Recent[struct{}] // cookies that sites have set: what could be presented
-	bare     handlers.Recent[sighting] // cookies that were refused without certificate
-	logged   handlers.Recent[struct{}]
+	env         handlers.Env
+	sites       sites
+	sessions    *sessions
+	attempts    attempts
+	set         handlers.Recent[struct{}] // cookies that sites have set: what could be presented
+	uncertified handlers.Recent[sighting] // cookies that were refused without certificate
+	logged      handlers.Recent[struct{}]
 }
 
 // Setup gives the guard what it works with. Close ends its watch over the registry.

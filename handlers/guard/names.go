@@ -192,9 +192,9 @@ func (g *Guard) learn(s *site, r *http.Request, cookie string, derived bool) {
 	err := g.env.Registry.AddCookieName(handlers.RecordingContext(r), s.host,
 		registry.CookieName{Name: cookie, Derived: derived})
 	if err != nil {
-		g.env.Logger.Warn("the name of a session cookie is not recorded: "+
-			"copies of it without certificate may pass after a restart",
-			zap.String("host", s.host), zap.String("cookie", cookie), zap.Error(err))
+		g.env.Logger.Warn("the name of a session cookie is not recorded",
+			zap.String("host", s.host), zap.String("cookie", cookie), zap.Error(err),
+			zap.String("advice", "copies of it without certificate may pass after a restart"))
 		return
 	}
 	known.added, known.recorded = g.env.Now(), true

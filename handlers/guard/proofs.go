@@ -47,6 +47,13 @@ func (p *passage) readProofs() (found proofs) {
 	if !isForm && !isMultipart && !mayBeJSON(r, mediaType) {
 		return found
 	}
+	if r.ContentLength < 0 && !isForm && !isMultipart {
+		var first byte
+		if first, r = exchange.FirstByte(r); first != '{' {
+			p.request = r
+			return found // a stream, whose sender may wait for a response
+		}
+	}
 	var body []byte
 	body, p.request = exchange.ReadBody(r, exchange.MaxForm)
 	body, err := exchange.Decode(r.Header, body, exchange.MaxForm)
@@ -63,11 +70,19 @@ func (p *passage) readProofs() (found proofs) {
 }
 
 // mayBeJSON reports whether an app may read a body as JSON: many do so whatever its type is. One
-// without a length is read for the types that say so alone: others may be streams.
+// without a length is read for the types that say so alone: others may be streams. Over HTTP/3,
+// requests without a body do not say so.
 func mayBeJSON(r *http.Request, mediaType string) bool {
-	return r.ContentLength > 0 && r.ContentLength <= exchange.MaxForm || mediaType == "" ||
-		mediaType == "text/plain" || strings.HasSuffix(mediaType, "/json") ||
-		strings.HasSuffix(mediaType, "+json")
+	if r.ContentLength >= 0 {
+		return r.ContentLength <= exchange.MaxForm
+	}
+	switch mediaType {
+	case "", "text/plain":
+		return r.Method != http.MethodGet && r.Method != http.MethodHead
+	}
+	return strings.HasSuffix(mediaType, "json") &&
+		!strings.HasPrefix(mediaType, "application/grpc") &&
+		!strings.HasPrefix(mediaType, "application/connect")
 }
 
 // readForm reads a query or a form. Of several parameters of a name, apps take the first one or the

@@ -21,9 +21,7 @@ func (p *passage) refuseAll() {
 	for i := range p.cookies {
 		if c := &p.cookies[i]; c.known && c.verdict == refused {
 			p.refused = append(p.refused, i)
-			if !c.disguised { // else the log would have whatever the client wants
-				p.logRefusal(c)
-			}
+			p.logRefusal(c)
 		}
 	}
 }
@@ -63,10 +61,10 @@ func (p *passage) strip() {
 	})
 }
 
-// answersItself reports whether the guard responds to the request. It does not to a sign-in, which
+// respondsItself reports whether the guard responds to the request. It does not to a sign-in, which
 // would fail, and does so once only for each cookie: one that was set at a path which is not known
 // might not be expired.
-func (p *passage) answersItself() bool {
+func (p *passage) respondsItself() bool {
 	if p.OnLogout == Strip || len(p.attempts) > 0 {
 		return false
 	}
@@ -196,7 +194,13 @@ func (p *passage) addExpiry(header http.Header, name string, at scope) (added bo
 }
 
 // A scope is where a cookie is set, by its attributes.
-type scope struct{ path, domain string }
+type scope struct {
+	path, domain string
+	partitioned  bool
+}
+
+// scopeOf returns where a certificate's cookie is set.
+func scopeOf(c *certificate) scope { return scope{c.Path, c.Domain, c.Partitioned} }
 
 // scopesOf returns where a refused cookie may be set: where its certificate says, else wherever the
 // browser may have it from that sends it with this request.
@@ -204,7 +208,7 @@ func (p *passage) scopesOf(c *presented) []scope {
 	prefix, _ := cutPrefix(c.name)
 	switch {
 	case c.by != nil && c.by.Path != "":
-		return []scope{{c.by.Path, c.by.Domain}}
+		return []scope{scopeOf(c.by)}
 	case c.disguised, p.hasOther(c):
 		return nil
 	case prefix == "__Host-":
@@ -221,13 +225,14 @@ const maxScopes = 16
 // scopesAbove are the places of the host, or of a domain, from which a browser sends cookies to a
 // path (RFC 6265, section 5.1.4).
 func scopesAbove(path, domain string) []scope {
-	scopes := []scope{{"/", domain}}
+	scopes := []scope{{path: "/", domain: domain}}
 	for i := 1; i < len(path) && len(scopes) < maxScopes; i++ {
 		if strings.ContainsAny(path[i:i+1], "; \t") {
 			break
 		}
 		if path[i] == '/' {
-			scopes = append(scopes, scope{path[:i], domain}, scope{path[:i+1], domain})
+			scopes = append(scopes,
+				scope{path: path[:i], domain: domain}, scope{path: path[:i+1], domain: domain})
 		}
 	}
 	return scopes
@@ -258,17 +263,17 @@ func (p *passage) cookieLine(name, value string, at scope, maxAge int) string {
 		// nothing.
 		line += "; Secure; SameSite=None"
 	}
+	if at.partitioned {
+		line += "; Partitioned"
+	}
 	return line
 }
 
-// isSecure reports whether the browser has sent the request over https, as it says itself or a
-// proxy in front does that Caddy trusts.
+// isSecure reports whether the browser has sent the request over https, to Caddy or to a proxy in
+// front. Nobody is trusted by that: who says so without it gets cookies that he cannot use.
 func (p *passage) isSecure() bool {
-	if p.request.TLS != nil {
-		return true
-	}
-	trusted, _ := caddyhttp.GetVar(p.request.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	return trusted && strings.EqualFold(p.request.Header.Get("X-Forwarded-Proto"), "https")
+	return p.request.TLS != nil ||
+		strings.EqualFold(p.request.Header.Get("X-Forwarded-Proto"), "https")
 }
 
 // clearSiteData has the browser forget what it has stored of the site (Clear Site Data, section
@@ -289,6 +294,10 @@ type sighting struct {
 // once they come from one browser, each time anew: they are set where the guard does not see it.
 func (p *passage) logRefusal(c *presented) {
 	host, cookie := zap.String("host", p.site.host), zap.String("cookie", c.name)
+	if c.disguised { // its name is the client's own
+		p.env.Logger.Debug("a cookie that apps may take for a session cookie is refused", host)
+		return
+	}
 	if c.by != nil {
 		session := c.by.Session
 		if p.logged.First(handlers.Hash(p.site.host + " " + string(session[:]))) {
@@ -300,14 +309,14 @@ func (p *passage) logRefusal(c *presented) {
 	client, _ := caddyhttp.GetVar(p.request.Context(), caddyhttp.ClientIPVarKey).(string)
 	browser := handlers.Hash(strings.Join(
 		[]string{p.site.host, c.name, client, p.request.UserAgent()}, "\x00"))
-	before, found := p.bare.Get(browser)
+	before, found := p.uncertified.Get(browser)
 	now := sighting{handlers.Hash(c.value), p.now}
-	p.bare.Put(browser, now)
+	p.uncertified.Put(browser, now)
 	again := found && before.value != now.value && p.now.Sub(before.at) < time.Minute
 	if again && p.logged.First(handlers.Hash("bare "+p.site.host+" "+c.name)) {
-		p.env.Logger.Warn("a session cookie comes back without certificate: a route sets it past "+
-			"oidc_guard, so that users have to sign in again and again; "+
-			"have one oidc_guard guard the whole site, or add ignore_cookie",
-			host, cookie, zap.String("path", p.path))
+		p.env.Logger.Warn("a session cookie comes back without certificate", host, cookie,
+			zap.String("path", p.path), zap.String("advice", "a route or a script sets it past "+
+				"oidc_guard, and users have to sign in again and again: "+
+				"have one oidc_guard guard the whole site, or add ignore_cookie"))
 	}
 }

@@ -128,7 +128,7 @@ func (p *passage) serve(w http.ResponseWriter, next caddyhttp.Handler) error {
 	p.expose()
 	p.readSignIn()
 	if len(p.refused) > 0 {
-		if p.answersItself() {
+		if p.respondsItself() {
 			return p.answer(w)
 		}
 		p.strip()
@@ -258,7 +258,7 @@ func (p *passage) refuseForged() {
 // isBeside reports whether two cookies that pass are of one name and at one place.
 func (p *passage) isBeside(c, other *presented) bool {
 	return c.by != nil && c.verdict != refused && c.name == other.name &&
-		c.by.Path == other.by.Path && c.by.Domain == other.by.Domain
+		scopeOf(c.by) == scopeOf(other.by)
 }
 
 // maxSerials is how many serials the cookies of one request have: browsers get one, or a few if
@@ -274,7 +274,7 @@ func (p *passage) refuseManySerials() {
 		switch {
 		case c.verdict != unbound || slices.Contains(serials[:count], c.by.Serial):
 		case count == maxSerials:
-			c.verdict = refused
+			c.verdict, c.by = refused, nil
 		default:
 			serials[count] = c.by.Serial
 			count++

@@ -59,6 +59,7 @@ func (p *passage) certify(c *setCookie, signedIn sessionstate.SessionID, header 
 	certificate := sessionstate.NewCertificate(
 		c.name, c.value, p.site.host, c.scope.domain, c.scope.path)
 	certificate.Session, certificate.Serial = of.session, of.serial
+	certificate.Partitioned = c.scope.partitioned
 	if sealed, ok := p.seal(certificate); ok {
 		header.Add("Set-Cookie", c.line(known.certificate, sealed))
 	}
@@ -71,7 +72,7 @@ func (p *passage) ownerOf(c *setCookie, signedIn sessionstate.SessionID) (of own
 	own := p.predecessor(c)
 	switch {
 	case !signedIn.IsZero() && own != nil && own.value == c.value:
-		return p.keeperOf(own, signedIn)
+		return p.ownerOfKept(own, signedIn)
 	case !signedIn.IsZero():
 		return owner{session: signedIn, signedIn: true}, true
 	case own != nil:
@@ -114,7 +115,7 @@ func (p *passage) predecessor(c *setCookie) (found *presented) {
 		switch {
 		case own.value == c.value:
 			rank = 2
-		case c.scope == scope{own.by.Path, own.by.Domain}:
+		case c.scope == scopeOf(own.by):
 			rank = 1
 		}
 		if rank > best {
@@ -127,11 +128,11 @@ func (p *passage) predecessor(c *setCookie) (found *presented) {
 // maxOwners is how many sessions own one cookie.
 const maxOwners = 8
 
-// keeperOf returns whom a cookie belongs to that was there before a sign-in and stays. One of
+// ownerOfKept returns whom a cookie belongs to that was there before a sign-in and stays. One of
 // another session that lives belongs to both from now on, and passes while both live: whoever has
 // copied it could else have it outlive its session by a sign-in of his own. The user's own session
 // that the sign-in has ended counts no more. ok is false where the cookie stays what it is.
-func (p *passage) keeperOf(c *presented, signedIn sessionstate.SessionID) (of owner, ok bool) {
+func (p *passage) ownerOfKept(c *presented, signedIn sessionstate.SessionID) (of owner, ok bool) {
 	of = owner{session: signedIn, signedIn: true}
 	if c.by == nil {
 		return of, true
@@ -193,18 +194,18 @@ func (p *passage) leadsElsewhere(header http.Header) bool {
 func (p *passage) certifyPresented(signedIn sessionstate.SessionID, header http.Header) {
 	for i := range p.cookies {
 		c := &p.cookies[i]
-		if !p.isKept(c, !signedIn.IsZero()) || p.setsAnywhere(c.name) {
+		if !p.isKept(c, !signedIn.IsZero()) || p.setsAnywhere(c.name) || p.isSecond(i) {
 			continue
 		}
 		at := scope{path: "/"}
 		if c.by != nil && c.by.Path != "" {
-			at = scope{c.by.Path, c.by.Domain}
+			at = scopeOf(c.by)
 		}
 		of, ok := p.ownerOfAdopted(), true
 		if !signedIn.IsZero() {
 			// One that is there for the first time may be a state cookie of another tab's sign-in.
 			p.learn(p.site, p.request, c.name, !c.known)
-			of, ok = p.keeperOf(c, signedIn)
+			of, ok = p.ownerOfKept(c, signedIn)
 		}
 		if !ok {
 			continue
@@ -212,12 +213,26 @@ func (p *passage) certifyPresented(signedIn sessionstate.SessionID, header http.
 		certificate := sessionstate.NewCertificate(
 			c.name, c.value, p.site.host, at.domain, at.path)
 		certificate.Session, certificate.Serial = of.session, of.serial
+		certificate.Partitioned = at.partitioned
 		if sealed, ok := p.seal(certificate); ok {
 			line := p.cookieLine(certificateName(c.name), sealed, at, keptFor)
 			header.Add("Set-Cookie", line)
 			exchange.ForbidCaching(header)
 		}
 	}
+}
+
+// isSecond reports whether another cookie of the name has the certificate that this one, whose place
+// is not known, would get at the root of the site.
+func (p *passage) isSecond(i int) bool {
+	c := &p.cookies[i]
+	for j := range p.cookies {
+		other := &p.cookies[j]
+		if j != i && c.by == nil && other.name == c.name && (other.by != nil || j < i) {
+			return true
+		}
+	}
+	return false
 }
 
 // isKept reports whether a presented cookie gets a certificate although the response does not set

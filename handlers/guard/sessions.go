@@ -19,11 +19,11 @@ type sessions struct {
 	now      func() time.Time
 	unwatch  func()
 
-	mu      sync.Mutex
-	live    map[registry.Place][]liveSession
-	news    uint64 // how often the registry said something
-	streams map[registry.Place]map[*stream]struct{}
-	closed  bool
+	mu         sync.Mutex
+	live       map[registry.Place][]liveSession
+	generation uint64 // how often the registry said something
+	streams    map[registry.Place]map[*stream]struct{}
+	closed     bool
 }
 
 // A liveSession is one until it expires, unless it is used before.
@@ -37,7 +37,7 @@ func newSessions(r *registry.Registry, now func() time.Time) *sessions {
 		registry: r, now: now, live: make(map[registry.Place][]liveSession),
 		streams: make(map[registry.Place]map[*stream]struct{}),
 	}
-	s.unwatch = r.Watch(s.heard)
+	s.unwatch = r.Watch(s.notified)
 	return s
 }
 
@@ -47,11 +47,11 @@ func (s *sessions) close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	clear(s.live)
-	s.rest()
+	s.unwatchIfIdle()
 }
 
-// rest ends the watch if nothing is left to watch for. The caller holds the lock.
-func (s *sessions) rest() {
+// unwatchIfIdle ends the watch if nothing is left to watch for. The caller holds the lock.
+func (s *sessions) unwatchIfIdle() {
 	if s.closed && len(s.streams) == 0 {
 		s.unwatch()
 	}
@@ -63,7 +63,7 @@ func (s *sessions) alive(
 ) (bool, error) {
 	place := registry.PlaceOfSession(id)
 	s.mu.Lock()
-	known, news := s.live[place], s.news
+	known, generation := s.live[place], s.generation
 	s.mu.Unlock()
 	for _, session := range known {
 		if session.id == id && registry.At(now) < session.expires {
@@ -74,15 +74,15 @@ func (s *sessions) alive(
 	if err != nil || state != registry.Live || session.ID != id {
 		return false, err
 	}
-	s.remember(place, liveSession{id, session.Expires}, news)
+	s.remember(place, liveSession{id, session.Expires}, generation)
 	return true, nil
 }
 
-// remember keeps an answer, unless there was news since it was asked for.
-func (s *sessions) remember(place registry.Place, session liveSession, news uint64) {
+// remember keeps an answer, unless the registry said something since it was asked.
+func (s *sessions) remember(place registry.Place, session liveSession, generation uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.news != news || s.closed {
+	if s.generation != generation || s.closed {
 		return
 	}
 	known := s.live[place]
@@ -101,12 +101,12 @@ func (s *sessions) remember(place registry.Place, session liveSession, news uint
 	s.live[place] = append(others, session)
 }
 
-// heard forgets what is known of a browser, and closes the streams whose session has ended. The
+// notified forgets what is known of a browser, and closes the streams whose session has ended. The
 // zero place stands for all.
-func (s *sessions) heard(place registry.Place) {
+func (s *sessions) notified(place registry.Place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.news++
+	s.generation++
 	var open []*stream
 	if place == (registry.Place{}) {
 		clear(s.live)

@@ -17,6 +17,10 @@ type setCookie struct {
 	deletes     bool
 }
 
+// maxCookie is how long the name and the value of a cookie are together, in bytes: browsers ignore
+// longer ones, and keep the cookie that was there (RFC 6265bis, section 5.7).
+const maxCookie = 4096
+
 // maxDomain is the longest name of a host (RFC 1035, section 2.3.4).
 const maxDomain = 253
 
@@ -37,6 +41,7 @@ func parseSetCookie(line, requestPath string, now time.Time) (c setCookie, ok bo
 		return c, false
 	}
 	path := c.readScope()
+	c.scope.partitioned = read.Partitioned
 	c.scope.path = exchange.CookiePath(path, requestPath)
 	c.deletes = exchange.IsDeletion(read, now) || strings.Trim(c.value, `"`) == ""
 	return c, len(c.scope.domain) <= maxDomain
@@ -74,7 +79,7 @@ func (c *setCookie) line(name, value string) string {
 func (p *passage) readSetCookies(header http.Header) {
 	for _, line := range header["Set-Cookie"] {
 		c, ok := parseSetCookie(line, p.path, p.now)
-		if ok && !isCertificateName(c.name) && !p.ignores(c.name) {
+		if ok && len(c.name)+len(c.value) <= maxCookie && !isCertificateName(c.name) && !p.ignores(c.name) {
 			p.set = append(p.set, c)
 		}
 	}

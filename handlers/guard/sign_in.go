@@ -71,36 +71,43 @@ func (a *attempts) end(ended *attempt) {
 func (p *passage) readSignIn() {
 	for _, proof := range p.readProofs() {
 		for _, issuer := range p.Issuers() {
-			p.attempt(issuer, proof)
+			if !p.attempt(issuer, proof) {
+				return // the registry is unavailable: nothing waits for it once more
+			}
 		}
 	}
 }
 
 // attempt looks a code or an ID token up.
-func (p *passage) attempt(issuer string, of proof) {
+func (p *passage) attempt(issuer string, of proof) (known bool) {
 	response, found, err := p.env.Registry.Response(
 		handlers.RecordingContext(p.request), issuer, of.id)
 	a := &attempt{issuer: issuer, response: of.id, unknown: err}
 	switch {
 	case err != nil:
 	case !found || !p.isSite(response.Origin) || !of.isIDToken && response.Redeemed != 0:
-		return
+		return true
 	case of.isIDToken:
 		a.session = response.Session
 	}
 	p.Guard.attempts.begin(a)
 	p.attempts = append(p.attempts, a)
+	return err == nil
 }
+
+// outlastFor is how long the request of a sign-in goes on without its client.
+const outlastFor = 30 * time.Second
 
 // outlast has the request of a sign-in go on until the app responds, even if the client goes: an
 // app that keeps its session has signed the user in by then.
 func (p *passage) outlast() {
-	if len(p.attempts) == 0 {
+	if len(p.attempts) == 0 || p.attempts[0].unknown != nil {
 		return
 	}
 	p.client = p.request.Context()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(p.client))
 	p.request, p.outlasts = p.request.WithContext(ctx), cancel
+	context.AfterFunc(p.client, func() { time.AfterFunc(outlastFor, cancel) })
 }
 
 // endWithClient has the request end with its client again.
@@ -199,9 +206,9 @@ func (p *passage) noteRedeemed(was bool) {
 	}
 	p.site.unredeemed++
 	if p.site.unredeemed == maxUnredeemed && !p.site.signedIn {
-		p.env.Logger.Warn("an app's sign-ins are not guarded: it sets cookies for codes that were "+
-			"not redeemed through Caddy; have it use the token_endpoint of the discovery document",
-			zap.String("host", p.site.host))
+		p.env.Logger.Warn("an app's sign-ins are not guarded", zap.String("host", p.site.host),
+			zap.String("advice", "it sets cookies for codes that were not redeemed through Caddy: "+
+				"have it use the token_endpoint of the discovery document"))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers/guard"
@@ -476,5 +477,53 @@ func TestARequestWithoutABodyIsPassedOnAsItIs(t *testing.T) {
 	r.Body, r.ContentLength = body, 0
 	if s.serve(r, sets()); s.request.Body != body {
 		t.Errorf("the app's request has the body %T", s.request.Body)
+	}
+}
+
+// Its sender may wait for the response before it sends more.
+func TestABodyThatIsAStreamIsNotWaitedFor(t *testing.T) {
+	for mediaType, begin := range map[string]string{
+		"": "data", "text/plain": "data", "application/json": `["first"`, "application/connect+json": "{", "application/grpc+json": "{",
+	} {
+		t.Run(mediaType, func(t *testing.T) {
+			s := newSite(t)
+			reader, writer := io.Pipe()
+			t.Cleanup(func() { writer.Close() })
+			go func() { _, _ = io.WriteString(writer, begin) }()
+			r := httptest.NewRequest(http.MethodPost, origin+"/stream", reader)
+			r.ContentLength = -1
+			r.Header.Set("Content-Type", mediaType)
+			s.serve(r, func(_ http.ResponseWriter, r *http.Request) {
+				got := make([]byte, len(begin))
+				if _, err := io.ReadFull(r.Body, got); err != nil || string(got) != begin {
+					t.Errorf("the app got %q, %v", got, err)
+				}
+			})
+		})
+	}
+}
+
+// Requests over HTTP/3 do not say that they have no body.
+func TestAPageWithoutALengthIsNotRead(t *testing.T) {
+	s := newSite(t)
+	r := newRequest(origin + "/")
+	body := io.NopCloser(iotest.ErrReader(errors.New("it is read")))
+	r.Body, r.ContentLength = body, -1
+	if s.serve(r, sets()); s.request.Body != body {
+		t.Errorf("the app's request has the body %T", s.request.Body)
+	}
+}
+
+func TestAnUnavailableRegistryIsAskedOnceForASignIn(t *testing.T) {
+	s := newSite(t)
+	s.get(t, "/")
+	asked := 0
+	s.Store.Do(func(context.Context, string, ...registry.Key) error {
+		asked++
+		return registry.ErrUnavailable
+	})
+	s.get(t, "/cb?code=a&code=b;code=c")
+	if asked != 1 {
+		t.Errorf("it is asked %d times", asked)
 	}
 }

@@ -72,14 +72,14 @@ func (p *passage) openStream(status int, header http.Header) {
 	}
 	p.stream = &stream{session: p.session, end: p.cancel}
 	if p.cancel == nil {
-		p.stream.end = cut(p.writer)
+		p.stream.end = endByDeadline(p.writer)
 	}
 	p.sessions.add(p.stream)
 }
 
-// cut returns what ends a response that was not asked for as a stream: past its deadlines, net/http
+// endByDeadline returns what ends a response that was not asked for as a stream: past its deadlines, net/http
 // cancels the request, in HTTP/1 for that of reading, and in HTTP/2 for that of writing.
-func cut(w http.ResponseWriter) func() {
+func endByDeadline(w http.ResponseWriter) func() {
 	control := http.NewResponseController(w)
 	return func() {
 		past := time.Unix(1, 0)
@@ -92,6 +92,9 @@ func cut(w http.ResponseWriter) func() {
 func (s *sessions) add(opened *stream) {
 	place := registry.PlaceOfSession(opened.session)
 	s.mu.Lock()
+	if s.closed && len(s.streams) == 0 {
+		s.unwatch = s.registry.Watch(s.notified)
+	}
 	if s.streams[place] == nil {
 		s.streams[place] = make(map[*stream]struct{})
 	}
@@ -110,7 +113,7 @@ func (s *sessions) remove(over *stream) {
 	if len(s.streams[place]) == 0 {
 		delete(s.streams, place)
 	}
-	s.rest()
+	s.unwatchIfIdle()
 }
 
 // closeEnded closes those streams whose session does not live any more. While that cannot be known,
