@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/oidc-session/caddy-oidc-session/handlers/internal/reply"
 )
@@ -97,4 +98,33 @@ func FuzzReadForm(f *testing.F) {
 			t.Fatalf("%q is read as %v", body, form)
 		}
 	})
+}
+
+func TestTheFirstByteOfABodyIsFoundAndTheBodyStaysAsItWas(t *testing.T) {
+	broken := errors.New("connection reset")
+	tests := map[string]struct {
+		body  io.Reader
+		first byte
+		want  string
+		err   error
+	}{
+		"JSON":                        {strings.NewReader(`{"a":1}`), '{', `{"a":1}`, nil},
+		"behind white space":          {strings.NewReader(" \r\n\t{}"), '{', " \r\n\t{}", nil},
+		"behind a byte order mark":    {strings.NewReader("\xef\xbb\xbf{}"), '{', "\xef\xbb\xbf{}", nil},
+		"something else":              {strings.NewReader("data"), 'd', "data", nil},
+		"nothing":                     {strings.NewReader(""), 0, "", nil},
+		"white space alone":           {strings.NewReader("  "), 0, "  ", nil},
+		"much white space":            {strings.NewReader(strings.Repeat(" ", 100) + "{"), 0, strings.Repeat(" ", 100) + "{", nil},
+		"broken at once":              {iotest.ErrReader(broken), 0, "", broken},
+		"broken behind its beginning": {io.MultiReader(strings.NewReader("{"), iotest.ErrReader(broken)), '{', "{", broken},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			first, r := FirstByte(httptest.NewRequest(http.MethodPost, "/", tt.body))
+			got, err := io.ReadAll(r.Body)
+			if first != tt.first || string(got) != tt.want || !errors.Is(err, tt.err) {
+				t.Errorf("found %q; the body is %q, %v", first, got, err)
+			}
+		})
+	}
 }

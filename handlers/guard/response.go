@@ -222,8 +222,8 @@ func (p *passage) certifyPresented(signedIn sessionstate.SessionID, header http.
 	}
 }
 
-// isSecond reports whether another cookie of the name has the certificate that this one, whose place
-// is not known, would get at the root of the site.
+// isSecond reports whether another cookie of the name has the certificate that this one would get.
+// Where that other one is set is known, or it came first.
 func (p *passage) isSecond(i int) bool {
 	c := &p.cookies[i]
 	for j := range p.cookies {

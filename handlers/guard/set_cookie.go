@@ -79,7 +79,8 @@ func (c *setCookie) line(name, value string) string {
 func (p *passage) readSetCookies(header http.Header) {
 	for _, line := range header["Set-Cookie"] {
 		c, ok := parseSetCookie(line, p.path, p.now)
-		if ok && len(c.name)+len(c.value) <= maxCookie && !isCertificateName(c.name) && !p.ignores(c.name) {
+		isKept := ok && len(c.name)+len(c.value) <= maxCookie
+		if isKept && !isCertificateName(c.name) && !p.ignores(c.name) {
 			p.set = append(p.set, c)
 		}
 	}

@@ -77,8 +77,8 @@ func (p *passage) openStream(status int, header http.Header) {
 	p.sessions.add(p.stream)
 }
 
-// endByDeadline returns what ends a response that was not asked for as a stream: past its deadlines, net/http
-// cancels the request, in HTTP/1 for that of reading, and in HTTP/2 for that of writing.
+// endByDeadline returns what ends a response that was not asked for as a stream. Past its deadlines
+// net/http cancels the request, in HTTP/1 for that of reading, and in HTTP/2 for that of writing.
 func endByDeadline(w http.ResponseWriter) func() {
 	control := http.NewResponseController(w)
 	return func() {
