@@ -13,6 +13,7 @@ import (
 
 	"github.com/oidc-session/caddy-oidc-session/handlers"
 	"github.com/oidc-session/caddy-oidc-session/handlers/backchannel"
+	"github.com/oidc-session/caddy-oidc-session/handlers/guard"
 	"github.com/oidc-session/caddy-oidc-session/internal/clock"
 	"github.com/oidc-session/caddy-oidc-session/internal/placement"
 	"github.com/oidc-session/caddy-oidc-session/notify"
@@ -63,7 +64,7 @@ type running struct {
 	keys      *keySource[*sessionstate.Keyring]
 	placement *placement.Checker
 	issuers   [][]string // of each handler; complete once all are provisioned
-	guards    bool       // an oidc_guard is configured
+	guards    []*guard.Guard
 	endpoints *handlers.Endpoints
 	sites     *sites
 }
@@ -131,6 +132,11 @@ func (a *App) addHandler(around []caddy.Module, issuers []string) error {
 	return nil
 }
 
+// isGuarded reports whether an oidc_guard refuses the sessions of the app at an origin.
+func (a *App) isGuarded(origin string) bool {
+	return slices.ContainsFunc(a.run.guards, func(g *guard.Guard) bool { return g.Guards(origin) })
+}
+
 // allIssuers returns the issuers of each handler, once all are provisioned.
 func (a *App) allIssuers() [][]string { return a.run.issuers }
 
@@ -142,7 +148,7 @@ func (a *App) Start() error {
 		&backchannel.Notices{BackChannels: a.run.sites.notifying})
 	a.run.registry.Warm()
 	a.run.placement.Warn()
-	if a.run.guards && len(a.run.issuers) == 0 {
+	if len(a.run.guards) > 0 && len(a.run.issuers) == 0 {
 		a.run.logger.Warn("oidc_guard cannot see the sessions of any OpenID Provider",
 			zap.String("advice", "have the provider's site, with oidc_session, in this Caddy"))
 	}

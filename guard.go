@@ -146,7 +146,7 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 		Keys: app.run.keys.get, Registry: app.run.registry, Replace: replacePlaceholders,
 		Logger: ctx.Logger(), Now: clock.Now,
 	})
-	app.run.guards = true
+	app.run.guards = append(app.run.guards, g.guard)
 	return nil
 }
 

@@ -119,6 +119,7 @@ func (s *site) env(app *App, h *Handler, logger *zap.Logger) handlers.Env {
 		SessionLifetime: cmp.Or(time.Duration(h.SessionLifetime), sessionLifetime),
 		IdleTimeout:     time.Duration(h.IdleTimeout),
 		Notifies:        s.backChannel.Notifies,
+		IsGuarded:       app.isGuarded,
 		Wake:            s.backChannel.Wake,
 		ObserveIDToken:  s.backChannel.ObserveIDToken,
 		Logger:          logger,

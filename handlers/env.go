@@ -40,6 +40,9 @@ type Env struct {
 
 	// Notifies reports whether the clients of an OP's sessions are notified when those end.
 	Notifies func(op *OP) bool
+	// IsGuarded reports whether the sessions of the app at an origin are refused once those at the
+	// OP have ended, so that it needs no notification. Nil: none are.
+	IsGuarded func(origin string) bool
 	// Wake has new notifications delivered at once.
 	Wake func()
 	// ObserveIDToken is called with each ID token of a client. It may wait for the registry.

@@ -83,6 +83,27 @@ func (s *sites) share(names map[string]name) {
 	s.names.Store(&all)
 }
 
+// Guards reports whether the sessions of the app at an origin are refused once those at the OP have
+// ended: this guard was asked for the site, and knows its session cookies by a sign-in.
+func (g *Guard) Guards(origin string) bool {
+	s := &g.sites
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		return false
+	}
+	found, ok := s.all.Peek(hostOf(authorityOf(origin)))
+	if !ok {
+		return false
+	}
+	for _, n := range *found.names.Load() {
+		if !n.since.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
 // has reports whether a host name is that of one of the sites.
 func (s *sites) has(host string) bool {
 	s.mu.Lock()

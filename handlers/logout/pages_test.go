@@ -306,6 +306,19 @@ func TestTheAppThatAsksIsNotAmongThoseThatCannotBeNotified(t *testing.T) {
 	}
 }
 
+func TestAGuardedAppIsAmongThoseThatTheUserIsSignedOutOf(t *testing.T) {
+	for guarded, want := range map[string]map[string][]string{
+		handlerstest.RpOrigin:       {"You were signed out": {"The Shop"}},
+		"https://other.example.com": {"cannot be told": {"The Shop"}},
+	} {
+		x := handlerstest.NewExit(t)
+		x.W.Env.IsGuarded = func(origin string) bool { return origin == guarded }
+		x.SetUp()
+		x.SignedIn(handlerstest.ClientID, "alice")
+		handlerstest.OnReceipt(t, reply.ReadAll(t, x.Answer(x.Ask(nil), logout.AnswerSignOut).Body), want)
+	}
+}
+
 func TestNamesThatPagesCannotShowAreRefused(t *testing.T) {
 	for name, good := range map[string]bool{
 		"": true, "Example ID": true, "Ünïcode & Söhne": true, strings.Repeat("x", 100): true,

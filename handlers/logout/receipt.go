@@ -32,6 +32,7 @@ type receiptClient struct {
 	frames   int                 // how many URLs have to be loaded; none: it cannot be notified so
 	cut      bool                // the page has no place for some of them
 	asked    bool                // for the sign-out, by a hint of its own
+	guarded  bool                // its own session is refused, wherever it has one
 }
 
 // receiptFor collects what the clients of ended sessions are owed.
@@ -79,6 +80,7 @@ func (e *EndSession) addClient(
 	client, _ := e.Clients.Find(handlers.RecordingContext(l.r), l.op.Issuer, p.ID)
 	owed := r.client(p.ID, client.ShownName(p.ID))
 	owed.asked = l.request.Hinted && p.ID == l.request.ClientID
+	owed.guarded = e.isGuarded(p)
 	r.addFrames(owed, e.framesOf(l.op, client, p))
 	if !e.BackChannel.Notifies(l.op) {
 		return
@@ -89,6 +91,16 @@ func (e *EndSession) addClient(
 			owed.notices = append(owed.notices, notice)
 		}
 	}
+}
+
+// isGuarded reports whether all sites of a client are guarded.
+func (e *EndSession) isGuarded(p *registry.Client) bool {
+	if e.env.IsGuarded == nil || len(p.Origins) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(p.Origins, func(origin string) bool {
+		return !e.env.IsGuarded(origin)
+	})
 }
 
 // client returns the client of an ID, which is added if it is not there yet.
@@ -197,7 +209,8 @@ func (r *receipt) addTo(page *assets.View) {
 // group is where a page lists a client; nil: nowhere, since nothing is known, or the client asked
 // for the sign-out and needs no notification: it signs its user out itself (RP-Initiated Logout
 // 1.0, section 2). A client that was notified in a frame does not answer (Front-Channel Logout
-// 1.0, section 4.1): only a back channel says that the notification arrived.
+// 1.0, section 4.1): only a back channel says that the notification arrived. Of a guarded one the
+// user is signed out in any case.
 func (r *receipt) group(page *assets.View, client *receiptClient) *[]string {
 	var pending, dead, tried int
 	for _, id := range client.notices {
@@ -223,6 +236,8 @@ func (r *receipt) group(page *assets.View, client *receiptClient) *[]string {
 		return &page.Asked
 	case r.native, client.asked:
 		return nil
+	case client.guarded:
+		return &page.Told
 	default:
 		return &page.Untold
 	}

@@ -263,11 +263,12 @@ func (v *visitor) expectUser(a *guardedApp, user string) {
 	}
 }
 
-// endSession signs out by an app's hint.
-func (v *visitor) endSession(s site, a *guardedApp) {
+// endSession signs out by an app's hint, and returns the signed-out page.
+func (v *visitor) endSession(s site, a *guardedApp) page {
 	v.t.Helper()
 	got := v.get(s.issuer + endSessionPath + "?id_token_hint=" + url.QueryEscape(a.hint()))
 	if got.StatusCode != http.StatusOK || !strings.Contains(got.body, "You are signed out") {
 		v.t.Fatalf("signing out: %s %s", got.Status, got.body)
 	}
+	return got
 }

@@ -345,3 +345,17 @@ func TestAnAppThatRedeemsItsCodesPastCaddyIsNamedInTheLog(t *testing.T) {
 		t.Errorf("the log has %q", line)
 	}
 }
+
+func TestTheSignedOutPageSaysThatGuardedAppsAreSignedOutOf(t *testing.T) {
+	site := newSite(t)
+	op, app, wiki := newScriptedOP(t, site.issuer), newGuardedApp(t, site, "app"), newGuardedApp(t, site, "wiki")
+	runCaddy(t, t.TempDir(), guardGlobal+guardedOP(site, op)+app.site("oidc_guard")+wiki.site("oidc_guard"))
+	alice := newVisitor(t)
+	alice.signIn(app.origin+"/login", "alice")
+	alice.signIn(wiki.origin+"/login", "alice")
+	page := alice.endSession(site, app).body
+	if told, cannot := strings.Contains(page, "You were signed out of these apps"), strings.Contains(page, "cannot be told"); !told || cannot || !strings.Contains(page, wiki.name) {
+		t.Errorf("told: %v, cannot be told: %v: %s", told, cannot, page)
+	}
+	alice.expectUser(wiki, "")
+}
