@@ -47,7 +47,7 @@ type site struct {
 
 	next       atomic.Int64 // when the names are read next, in nanoseconds since 1970; 0: first
 	mu         sync.Mutex   // of what follows, and of changes of names
-	unredeemed int          // codes in a row that were not redeemed in their request
+	unredeemed int          // codes that were not redeemed in their request
 	signedIn   bool         // a code was
 }
 

@@ -185,8 +185,7 @@ func (p *passage) judge(c *presented) {
 	case p.hasOtherCertificates():
 		c.certifiedBy = certificateIDOf(c.name)
 	}
-	switch {
-	case !found && !p.isCertified(c.certifiedBy):
+	if !found && !p.isCertified(c.certifiedBy) {
 		c.disguised = p.isDisguised(c)
 		c.known = c.disguised
 		return

@@ -40,8 +40,8 @@ func (p *passage) certify(c *setCookie, signedIn sessionstate.SessionID, header 
 		return
 	}
 	if !found {
-		known.certificate = certificateName(c.name)
-		found = p.isCertified(certificateIDOf(c.name))
+		known = newName(c.name)
+		found = p.isCertified(known.id)
 	}
 	if c.deletes {
 		if found {
@@ -56,11 +56,7 @@ func (p *passage) certify(c *setCookie, signedIn sessionstate.SessionID, header 
 	if of.signedIn {
 		p.learn(p.site, p.request, c.name, signedIn.IsZero())
 	}
-	certificate := sessionstate.NewCertificate(
-		c.name, c.value, p.site.host, c.scope.domain, c.scope.path)
-	certificate.Session, certificate.Serial = of.session, of.serial
-	certificate.Partitioned = c.scope.partitioned
-	if sealed, ok := p.seal(certificate); ok {
+	if sealed, ok := p.seal(c.name, c.value, c.scope, of); ok {
 		header.Add("Set-Cookie", c.line(known.certificate, sealed))
 	}
 }
@@ -210,11 +206,7 @@ func (p *passage) certifyPresented(signedIn sessionstate.SessionID, header http.
 		if !ok {
 			continue
 		}
-		certificate := sessionstate.NewCertificate(
-			c.name, c.value, p.site.host, at.domain, at.path)
-		certificate.Session, certificate.Serial = of.session, of.serial
-		certificate.Partitioned = at.partitioned
-		if sealed, ok := p.seal(certificate); ok {
+		if sealed, ok := p.seal(c.name, c.value, at, of); ok {
 			line := p.cookieLine(certificateName(c.name), sealed, at, keptFor)
 			header.Add("Set-Cookie", line)
 			exchange.ForbidCaching(header)
@@ -245,12 +237,15 @@ func (p *passage) isKept(c *presented, signsIn bool) bool {
 	return seen && !p.ignores(c.name) && !p.isLaterChunk(c.name)
 }
 
-// seal seals a certificate. ok is false while the keys are unavailable, which the log says already.
-func (p *passage) seal(c sessionstate.Certificate) (sealed string, ok bool) {
+// seal seals the certificate of a cookie at a place, which says whom it belongs to. ok is false
+// while the keys are unavailable, which the log says already.
+func (p *passage) seal(name, value string, at scope, of owner) (sealed string, ok bool) {
 	keys, err := p.env.Keys(handlers.RecordingContext(p.request))
 	if err != nil {
 		return "", false
 	}
+	c := sessionstate.NewCertificate(name, value, p.site.host, at.domain, at.path)
+	c.Session, c.Serial, c.Partitioned = of.session, of.serial, at.partitioned
 	return keys.SealCertificate(c), true
 }
 

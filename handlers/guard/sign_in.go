@@ -191,7 +191,7 @@ func (p *passage) setsSession() bool {
 	return false
 }
 
-// maxUnredeemed is after how many codes in a row that were not redeemed here the log says so: one
+// maxUnredeemed is after how many codes that were not redeemed here the log says so: one
 // may be refused by the app.
 const maxUnredeemed = 3
 
