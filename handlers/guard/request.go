@@ -47,6 +47,7 @@ type passage struct {
 	attempts []*attempt
 	set      []setCookie
 	decided  bool
+	teaches  bool               // cookies that were there before the sign-in may be session cookies
 	outlasts context.CancelFunc // of a sign-in's request, which goes on without its client
 	client   context.Context    // the client's own
 	cancel   context.CancelFunc // of a request that asks for a stream; nil: it does not

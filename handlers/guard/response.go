@@ -234,7 +234,7 @@ func (p *passage) isKept(c *presented, signsIn bool) bool {
 		return c.known && (c.verdict == adopted || signsIn && c.verdict > unknown)
 	}
 	_, seen := p.Guard.set.Get(p.setKey(c.name))
-	return seen && !p.ignores(c.name) && !p.isLaterChunk(c.name)
+	return seen && p.teaches && !p.ignores(c.name) && !p.isLaterChunk(c.name)
 }
 
 // seal seals the certificate of a cookie at a place, which says whom it belongs to. ok is false

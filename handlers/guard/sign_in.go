@@ -138,9 +138,13 @@ func (p *passage) bind(status int) (session sessionstate.SessionID) {
 	for _, a := range p.attempts {
 		candidate := p.redeemed(a, status)
 		// A browser of somebody else may have been led here with the same code: it keeps its own.
-		isOther := !p.session.IsZero() && (p.Guard.attempts.isOneOfSeveral(a) || p.isForeign(a))
+		several := p.Guard.attempts.isOneOfSeveral(a)
+		isOther := !p.session.IsZero() && (several || p.isForeign(a))
 		if !candidate.IsZero() && !isOther {
 			session = candidate
+			// What the app refuses because another request has redeemed the code leaves its state
+			// cookie behind.
+			p.teaches = p.teaches || !several || status < http.StatusBadRequest
 		}
 	}
 	if !session.IsZero() {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -525,5 +526,23 @@ func TestAnUnavailableRegistryIsAskedOnceForASignIn(t *testing.T) {
 	s.get(t, "/cb?code=a&code=b;code=c")
 	if asked != 1 {
 		t.Errorf("it is asked %d times", asked)
+	}
+}
+
+// Its state cookie, which stays where the app refuses the second request, would be certified from
+// then on, and refused where it was set a moment before.
+func TestACallbackThatIsSentTwiceTeachesNoStateCookie(t *testing.T) {
+	s := newSite(t)
+	b := s.browser("alice")
+	b.get("/login", says(302, "Location: https://op.example.com/", "Set-Cookie: state=x; Path=/; HttpOnly"))
+	code := s.code(b, origin)
+	b.get("/cb?code="+code, func(w http.ResponseWriter, r *http.Request) {
+		again := newRequest(origin + "/cb?code=" + code)
+		again.Header.Set("Cookie", "state=x")
+		s.serve(again, s.signsIn(code, "alice", says(302, "Location: /", "Set-Cookie: "+set, "Set-Cookie: state=; Path=/; Max-Age=0")))
+		says(400)(w, r)
+	})
+	if names := s.names(); !slices.Equal(names, []string{"session"}) {
+		t.Errorf("the names are %q", names)
 	}
 }
